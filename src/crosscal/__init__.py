@@ -1,0 +1,28 @@
+"""CrossCal: find what must change so that astronomical instruments agree, and how sure we are.
+
+The four parts are imported on first use, so that ``import crosscal`` stays light:
+
+    from crosscal import xray, concordance, lightcurves, fluxcal
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PARTS = ("xray", "concordance", "lightcurves", "fluxcal")
+
+__all__ = ["__version__", *_PARTS]
+
+if TYPE_CHECKING:
+    from crosscal import concordance, fluxcal, lightcurves, xray
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PARTS:
+        return import_module(f"crosscal.{name}")
+    raise AttributeError(f"module 'crosscal' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

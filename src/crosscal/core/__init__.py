@@ -1,0 +1,1 @@
+"""The ground floor: errors, registries, grids, seeds, robust statistics, provenance, corrections."""

@@ -1,0 +1,106 @@
+"""The error types that reach a user.
+
+Every message is one sentence that says where the problem is, what it is, and what was expected.
+Anything else that escapes (KeyError, ValueError of a library, ...) is a bug of this project.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CrossCalError(Exception):
+    """Base of all errors that CrossCal raises on purpose; the command line prints it and exits with 1."""
+
+
+def _sentence(what: str, where: str | None, expected: str | None) -> str:
+    text = f"{where}: {what}" if where else what
+    if expected:
+        text += f"; expected {expected}"
+    return text if text.endswith((".", "?", "!")) else text + "."
+
+
+class InputError(CrossCalError, ValueError):
+    """Input that cannot be used.
+
+    Parameters
+    ----------
+    what : str
+        The problem, without a trailing full stop ("negative effective area -3.1 cm2").
+    where : str, optional
+        File, HDU, column, row or key ("acis.arf[SPECRESP], column SPECRESP, row 12").
+    expected : str, optional
+        What would have been right ("a finite value >= 0").
+    """
+
+    def __init__(self, what: str, *, where: str | None = None, expected: str | None = None) -> None:
+        self.what, self.where, self.expected = what, where, expected
+        super().__init__(_sentence(what, where, expected))
+
+    def __reduce__(self):
+        # Keyword-only arguments would be lost when a worker process pickles the exception.
+        return _rebuild, (type(self), self.what, self.where, self.expected)
+
+
+def _rebuild(kind: type[InputError], what: str, where: str | None, expected: str | None) -> InputError:
+    error = kind.__new__(kind)
+    InputError.__init__(error, what, where=where, expected=expected)
+    return error
+
+
+class ConfigError(InputError):
+    """A job file or an argument that does not describe a possible job."""
+
+
+class DataFileError(InputError):
+    """A file that is absent, unreadable, or not in the format it claims."""
+
+
+class StoreError(InputError):
+    """A results store that is foreign, corrupted, or belongs to another job."""
+
+
+class FitError(CrossCalError):
+    """A single requested fit or sampling run that could not produce an answer."""
+
+
+class MissingDependencyError(CrossCalError, ImportError):
+    """An optional package is not installed.
+
+    >>> raise MissingDependencyError("xspectrampoline", extra="xspec", purpose="XSPEC models")
+    """
+
+    def __init__(self, package: str, *, extra: str, purpose: str) -> None:
+        self.package, self.extra, self.purpose = package, extra, purpose
+        super().__init__(
+            f"{purpose} need the optional package '{package}': pip install 'crosscal[{extra}]'."
+        )
+
+    def __reduce__(self):
+        return _rebuild_missing, (self.package, self.extra, self.purpose)
+
+
+def _rebuild_missing(package: str, extra: str, purpose: str) -> MissingDependencyError:
+    return MissingDependencyError(package, extra=extra, purpose=purpose)
+
+
+class UnknownNameError(InputError):
+    """A name that no registry, table or key list holds; the message offers the closest known ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str | None = None) -> None:
+        self.kind, self.name, self.known = kind, name, sorted(known)
+        super().__init__(f"unknown {kind} {name!r}", where=where, expected=closest(name, self.known))
+
+
+def closest(name: str, known: Iterable[str], n: int = 3) -> str:
+    """Describe the known names nearest to ``name``, as the 'expected' part of a sentence."""
+    known = sorted(known)
+    lowered = {k.lower(): k for k in known}
+    near = [lowered[k] for k in difflib.get_close_matches(str(name).lower(), lowered, n=n, cutoff=0.5)]
+    if near:
+        return " or ".join(repr(k) for k in near)
+    if not known:
+        return "a registered name, but none is registered"
+    shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
+    return f"one of {shown}"
