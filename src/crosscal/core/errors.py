@@ -73,9 +73,7 @@ class MissingDependencyError(CrossCalError, ImportError):
 
     def __init__(self, package: str, *, extra: str, purpose: str) -> None:
         self.package, self.extra, self.purpose = package, extra, purpose
-        super().__init__(
-            f"{purpose} need the optional package '{package}': pip install 'crosscal[{extra}]'."
-        )
+        super().__init__(f"{purpose} need the optional package '{package}': pip install 'crosscal[{extra}]'.")
 
     def __reduce__(self):
         return _rebuild_missing, (self.package, self.extra, self.purpose)

@@ -1,0 +1,57 @@
+"""One line of the benchmark table."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A measured value, its peer's value from the same run, and the goal.
+
+    ``ratio`` is given by the benchmark (its meaning is in ``name``); ``passed`` is None where there is no goal or
+    the peer was not installed (then ``note`` says "skipped: ...").
+    """
+
+    name: str
+    part: str
+    value: float | None
+    unit: str
+    peer: str = ""
+    peer_value: float | None = None
+    ratio: float | None = None
+    goal: str = ""
+    passed: bool | None = None
+    note: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the record as a JSON-ready mapping."""
+        return asdict(self)
+
+
+def cpu_seconds(work: Callable[[], T], *, repeat: int = 1) -> tuple[float, T]:
+    """Return the CPU-seconds (user + system, this process and waited-for children) of the fastest of ``repeat`` runs."""
+
+    def clock() -> float:
+        times = os.times()
+        return times.user + times.system + times.children_user + times.children_system
+
+    best, result = float("inf"), None
+    for _ in range(repeat):
+        start = clock()
+        result = work()
+        best = min(best, clock() - start)
+    return best, result  # type: ignore[return-value]
+
+
+def wall_seconds(work: Callable[[], T]) -> tuple[float, T]:
+    """Return the elapsed seconds of one run and its result."""
+    start = time.perf_counter()
+    result = work()
+    return time.perf_counter() - start, result

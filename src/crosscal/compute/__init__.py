@@ -1,0 +1,1 @@
+"""Floor: resumable store, sweep over chunks, executors (local, Dask)."""

@@ -1,0 +1,1 @@
+"""Floor: built-in data, the data search path, and downloads with checksums."""

@@ -1,0 +1,1 @@
+"""Floor: smooth maps learned from a library, under one interface."""

@@ -1,0 +1,1 @@
+"""Floor: one Problem, many back ends, one Posterior."""

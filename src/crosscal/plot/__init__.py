@@ -1,0 +1,1 @@
+"""Floor: style, bands and corner plots that all figures share."""

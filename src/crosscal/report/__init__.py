@@ -1,0 +1,1 @@
+"""Floor: a finished run becomes figures and one HTML file."""

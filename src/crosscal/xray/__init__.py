@@ -1,0 +1,23 @@
+"""X-ray effective areas: learn the correction of a telescope from sources it shares with another.
+
+    from crosscal import xray
+
+Names are imported on first use. See ``docs/`` for a tutorial.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_EXPORTS: dict[str, str] = {}
+
+__all__ = sorted(_EXPORTS)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module 'crosscal.xray' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

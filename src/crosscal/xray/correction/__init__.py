@@ -1,0 +1,1 @@
+"""From paired sources or spectra to phi(E), its posterior, and the bias of temperatures."""

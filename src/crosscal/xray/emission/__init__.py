@@ -1,0 +1,1 @@
+"""Sources: plasma tables, absorption, spectral models, expressions."""

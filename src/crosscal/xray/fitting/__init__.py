@@ -1,0 +1,1 @@
+"""Statistics, simulation, folded templates and the fit engine."""

@@ -1,0 +1,1 @@
+"""Telescopes: responses, spectra, OGIP files, grouping."""

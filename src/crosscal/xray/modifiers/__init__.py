@@ -1,0 +1,1 @@
+"""Families phi_theta(E) that change an effective area or a response matrix."""
