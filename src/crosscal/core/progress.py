@@ -1,0 +1,46 @@
+"""How long work tells how far it is, without knowing who listens.
+
+Library code takes ``progress: Progress = SILENT`` and writes
+
+    with progress.stage("Sampling", total=4000) as advance:
+        ...
+        advance(50)
+
+The command line passes a listener that draws bars; notebooks and tests may pass their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol, runtime_checkable
+
+Advance = Callable[[int], None]
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """A listener to long work."""
+
+    def stage(self, name: str, total: int | None = None) -> AbstractContextManager[Advance]:
+        """Open a named stage of ``total`` steps (None if unknown); yields a function that counts steps done."""
+        ...
+
+    def message(self, text: str) -> None:
+        """Say one line of news ("412 of 500 chunks were already done")."""
+        ...
+
+
+class Silent:
+    """A listener that ignores everything; the default of all library functions."""
+
+    @contextmanager
+    def stage(self, name: str, total: int | None = None) -> Iterator[Advance]:
+        """Open a stage that nobody watches."""
+        yield lambda n=1: None
+
+    def message(self, text: str) -> None:
+        """Ignore the news."""
+
+
+SILENT = Silent()

@@ -1,0 +1,42 @@
+"""Double precision is asked for, never switched on behind a host program's back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from crosscal.core.errors import ConfigError
+
+
+def require_x64() -> None:
+    """Check that JAX computes in double precision.
+
+    Raises
+    ------
+    ConfigError
+        Saying how to enable it.
+    """
+    import jax
+
+    if not jax.config.jax_enable_x64:
+        raise ConfigError(
+            "JAX computes in single precision",
+            where="JAX configuration",
+            expected="crosscal.enable_x64() or JAX_ENABLE_X64=1 before the first computation",
+        )
+
+
+def enable_x64() -> None:
+    """Switch JAX to double precision for the whole process (the command line and notebooks call this)."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+
+
+def enable_compilation_cache(directory: str | os.PathLike[str]) -> None:
+    """Keep compiled programs between runs, which saves seconds at each start of a sampler."""
+    import jax
+
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -1,0 +1,156 @@
+"""Mode of the posterior and the Gaussian around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crosscal.core.errors import FitError
+from crosscal.core.linalg import nearest_precision
+from crosscal.core.progress import SILENT, Progress
+from crosscal.core.random import generator, integer_seed
+from crosscal.inference.jaxconfig import require_x64
+from crosscal.inference.posterior import Posterior
+from crosscal.inference.problem import Problem
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A posterior mode in the unconstrained space.
+
+    Attributes
+    ----------
+    vector : array (size,)
+    log_density : float
+        Including the Jacobian of the transform.
+    precision : array (size, size)
+        Negative Hessian, made positive definite.
+    well_curved : bool
+        False if the Hessian had to be repaired: some direction is not constrained at the mode.
+    """
+
+    vector: NDArray[np.float64]
+    log_density: float
+    precision: NDArray[np.float64]
+    well_curved: bool
+
+    @property
+    def covariance(self) -> NDArray[np.float64]:
+        """Inverse of the precision."""
+        return np.linalg.inv(self.precision)
+
+    @property
+    def log_evidence(self) -> float:
+        """Laplace approximation: log p(mode) + d/2 log 2 pi - 1/2 log |precision|."""
+        return self.log_density + 0.5 * (
+            len(self.vector) * np.log(2 * np.pi) - np.linalg.slogdet(self.precision)[1]
+        )
+
+
+def find_mode(
+    problem: Problem,
+    *,
+    seed: int = 0,
+    starts: int = 4,
+    start: Mapping[str, ArrayLike] | None = None,
+) -> Mode:
+    """Maximise the posterior density of the unconstrained vector from several starts.
+
+    Parameters
+    ----------
+    start : mapping, optional
+        Parameters to start from, used beside the draws from the prior.
+
+    Raises
+    ------
+    FitError
+        If no start reaches a finite density.
+    """
+    import jax
+    from scipy.optimize import minimize
+
+    require_x64()
+    objective = jax.jit(jax.value_and_grad(lambda v: -problem.log_density(v)))
+
+    def value_and_gradient(vector: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        value, gradient = objective(vector)
+        if not np.isfinite(value):
+            return 1e300, np.zeros_like(vector)
+        return float(value), np.nan_to_num(np.asarray(gradient))
+
+    prior = problem.draw_prior(integer_seed(seed, "mode"), starts)
+    points = [problem.unconstrain({n: v[k] for n, v in prior.items()}) for k in range(starts)]
+    if start is not None:
+        points.insert(0, problem.unconstrain(start))
+    best: Any = None
+    for point in points:
+        found = minimize(
+            value_and_gradient, np.asarray(point), jac=True, method="L-BFGS-B", options={"maxiter": 2000}
+        )
+        if np.isfinite(found.fun) and found.fun < 1e299 and (best is None or found.fun < best.fun):
+            best = found
+    if best is None:
+        raise FitError("No start of the mode search has a finite posterior density.")
+    hessian = np.asarray(jax.jit(jax.hessian(lambda v: -problem.log_density(v)))(best.x))
+    precision, well_curved = nearest_precision(hessian)
+    return Mode(np.asarray(best.x), -float(best.fun), precision, well_curved)
+
+
+def collect(problem: Problem, vectors: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Map unconstrained vectors (chain, draw, size) to named parameters and derived quantities."""
+    import jax
+
+    def one(vector: Any) -> dict[str, Any]:
+        params = problem.constrain(vector)
+        return {**params, **(problem.derived(params) if problem.derived else {})}
+
+    chains, draws, size = vectors.shape
+    flat = jax.jit(lambda v: jax.lax.map(one, v, batch_size=256))(vectors.reshape(-1, size))
+    return {name: np.asarray(a).reshape(chains, draws, *a.shape[1:]) for name, a in flat.items()}
+
+
+def pointwise_log_likelihood(problem: Problem, vectors: NDArray[np.float64]) -> dict[str, Any] | None:
+    """Log likelihood per datum for unconstrained vectors (chain, draw, size), if the problem offers it."""
+    import jax
+
+    if problem.pointwise is None:
+        return None
+    chains, draws, size = vectors.shape
+    values = jax.jit(
+        lambda v: jax.lax.map(lambda u: problem.pointwise(problem.constrain(u)), v, batch_size=256)
+    )(vectors.reshape(-1, size))
+    return {"data": np.asarray(values).reshape(chains, draws, *values.shape[1:])}
+
+
+def laplace(
+    problem: Problem,
+    *,
+    seed: int = 0,
+    draws: int = 4000,
+    starts: int = 4,
+    start: Mapping[str, ArrayLike] | None = None,
+    progress: Progress = SILENT,
+) -> Posterior:
+    """Draw from the Gaussian approximation at the mode (MacKay 2003, ch. 27), in the unconstrained space."""
+    with progress.stage("Finding the mode", total=1) as advance:
+        mode = find_mode(problem, seed=seed, starts=starts, start=start)
+        advance(1)
+    noise = generator(seed, "laplace").standard_normal((draws, problem.size))
+    root = np.linalg.cholesky(mode.precision)
+    vectors = mode.vector + np.linalg.solve(root.T, noise.T).T
+    messages = () if mode.well_curved else ("The posterior is flat in some direction at its mode.",)
+    return Posterior.from_draws(
+        collect(problem, vectors[None]),
+        method="laplace",
+        dims=problem.dims,
+        coords=problem.coords,
+        units=problem.units,
+        log_likelihood=pointwise_log_likelihood(problem, vectors[None]),
+        log_evidence=mode.log_evidence,
+        converged=mode.well_curved,
+        messages=messages,
+    )

@@ -1,0 +1,189 @@
+"""Draws with their evidence, status and provenance; stored as an arviz DataTree."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crosscal.core.errors import DataFileError, InputError, UnknownNameError
+from crosscal.core.files import atomic_path, existing_file
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """A posterior as equally weighted draws.
+
+    Attributes
+    ----------
+    tree : xarray.DataTree
+        Groups ``posterior`` and, where available, ``sample_stats``, ``log_likelihood``,
+        ``posterior_predictive``; dimensions (chain, draw, ...).
+    method : str
+        Name of the back end.
+    log_evidence, log_evidence_error : float or None
+        Natural log of the marginal likelihood, where the back end gives it.
+    converged : bool
+        Whether the back end's own criteria are met (R-hat, ESS, k-hat, divergences).
+    messages : tuple of str
+        What a user must know before trusting the draws.
+    provenance : mapping
+    """
+
+    tree: Any
+    method: str
+    log_evidence: float | None = None
+    log_evidence_error: float | None = None
+    converged: bool = True
+    messages: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_draws(
+        cls,
+        draws: Mapping[str, ArrayLike],
+        *,
+        method: str,
+        dims: Mapping[str, Sequence[str]] | None = None,
+        coords: Mapping[str, Sequence[Any]] | None = None,
+        units: Mapping[str, str] | None = None,
+        sample_stats: Mapping[str, ArrayLike] | None = None,
+        log_likelihood: Mapping[str, ArrayLike] | None = None,
+        **facts: Any,
+    ) -> Posterior:
+        """Build a posterior from arrays of shape (chain, draw, *shape).
+
+        Raises
+        ------
+        InputError
+            If an array has fewer than two dimensions, the chains differ in shape, or a draw is not finite.
+        """
+        from arviz_base import from_dict
+
+        arrays = {name: np.asarray(values, dtype=float) for name, values in draws.items()}
+        leading = {values.shape[:2] for values in arrays.values()}
+        if len(leading) != 1 or any(values.ndim < 2 for values in arrays.values()):
+            raise InputError(
+                f"draws have leading shapes {sorted(leading)}",
+                expected="one common (chain, draw) for all parameters",
+            )
+        for name, values in arrays.items():
+            if not np.all(np.isfinite(values)):
+                raise InputError(
+                    "draws are not finite", where=f"parameter {name!r}", expected="finite numbers"
+                )
+        groups: dict[str, Any] = {"posterior": arrays}
+        for group, content in (("sample_stats", sample_stats), ("log_likelihood", log_likelihood)):
+            if content:
+                groups[group] = {name: np.asarray(values) for name, values in content.items()}
+        known = {d: list(c) for d, c in (coords or {}).items()}
+        tree = from_dict(groups, dims={k: list(v) for k, v in (dims or {}).items()}, coords=known)
+        for name, unit in (units or {}).items():
+            if name in tree["posterior"]:
+                tree["posterior"][name].attrs["units"] = unit
+        return cls(tree, method, **facts)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parameters and derived quantities."""
+        return tuple(str(name) for name in self.tree["posterior"].data_vars)
+
+    @property
+    def n_draws(self) -> int:
+        """Number of draws over all chains."""
+        sizes = self.tree["posterior"].sizes
+        return int(sizes["chain"] * sizes["draw"])
+
+    def draws(self, name: str) -> NDArray[np.float64]:
+        """Return the draws of one parameter, chains joined: shape (n_draws, *shape)."""
+        if name not in self.tree["posterior"]:
+            raise UnknownNameError("parameter", name, self.names)
+        values = self.tree["posterior"][name].values
+        return values.reshape(-1, *values.shape[2:])
+
+    def matrix(self, names: Sequence[str] | None = None) -> tuple[list[str], NDArray[np.float64]]:
+        """Return labels and draws of several parameters, flattened to (n_draws, n_columns)."""
+        labels, columns = [], []
+        for name in names or self.names:
+            values = self.draws(name)
+            flat = values.reshape(len(values), -1)
+            columns.append(flat)
+            if values.ndim == 1:
+                labels.append(name)
+            else:
+                labels += [f"{name}[{', '.join(map(str, i))}]" for i in np.ndindex(*values.shape[1:])]
+        return labels, np.concatenate(columns, axis=1)
+
+    def mean(self, name: str) -> NDArray[np.float64]:
+        """Posterior mean of a parameter."""
+        return self.draws(name).mean(axis=0)
+
+    def sd(self, name: str) -> NDArray[np.float64]:
+        """Posterior standard deviation of a parameter."""
+        return self.draws(name).std(axis=0, ddof=1)
+
+    def summary(self, names: Sequence[str] | None = None) -> Any:
+        """Return an astropy QTable: mean, sd, 2.5/16/50/84/97.5 % quantiles, R-hat, bulk and tail ESS."""
+        from astropy.table import QTable
+
+        from crosscal.inference.diagnostics import effective_sizes
+
+        labels, values = self.matrix(names)
+        table = QTable({"parameter": labels})
+        table["mean"], table["sd"] = values.mean(axis=0), values.std(axis=0, ddof=1)
+        quantiles = np.quantile(values, [0.025, 0.16, 0.5, 0.84, 0.975], axis=0)
+        for key, row in zip(("q2.5", "q16", "median", "q84", "q97.5"), quantiles, strict=True):
+            table[key] = row
+        for key, column in effective_sizes(self, names).items():
+            table[key] = column
+        table["unit"] = [self.tree["posterior"][n.split("[")[0]].attrs.get("units", "") for n in labels]
+        table.meta["method"] = self.method
+        if self.log_evidence is not None:
+            table.meta["log_evidence"] = self.log_evidence
+        return table
+
+    def write(self, path: str | os.PathLike[str]) -> Path:
+        """Write netCDF-4 (readable by ``arviz_base.from_netcdf`` and xarray)."""
+        facts = {
+            "method": self.method,
+            "log_evidence": self.log_evidence,
+            "log_evidence_error": self.log_evidence_error,
+            "converged": bool(self.converged),
+            "messages": list(self.messages),
+            "provenance": dict(self.provenance),
+        }
+        tree = self.tree.copy()
+        tree.attrs["crosscal"] = json.dumps(facts, default=str)
+        with atomic_path(path) as temporary:
+            tree.to_netcdf(temporary, engine="h5netcdf")
+        return Path(path)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Posterior:
+        """Read what `write` wrote.
+
+        Raises
+        ------
+        DataFileError
+            If the file is absent, no netCDF, or not written by CrossCal.
+        """
+        import xarray
+
+        source = existing_file(path, what="posterior")
+        try:
+            tree = xarray.open_datatree(source, engine="h5netcdf")
+            tree.load()
+            tree.close()
+            facts = json.loads(tree.attrs["crosscal"])
+        except (OSError, KeyError, ValueError) as error:
+            raise DataFileError(
+                "not a posterior file", where=str(path), expected="a netCDF file written by CrossCal"
+            ) from error
+        facts["messages"] = tuple(facts["messages"])
+        return cls(tree, **facts)
