@@ -87,15 +87,11 @@ def existing_file(path: str | os.PathLike[str], *, what: str = "file", where: st
     if target.is_dir():
         raise DataFileError(f"the {what} is a directory", where=prefix + str(target), expected="a file")
     if not os.access(target, os.R_OK):
-        raise DataFileError(
-            f"the {what} cannot be read", where=prefix + str(target), expected="read permission"
-        )
+        raise DataFileError(f"the {what} cannot be read", where=prefix + str(target), expected="read permission")
     return target
 
 
-def refuse_overwriting(
-    outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[str | os.PathLike[str]]
-) -> None:
+def refuse_overwriting(outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[str | os.PathLike[str]]) -> None:
     """Check that no output is one of the inputs or lies above one of them as a file.
 
     Raises
@@ -106,6 +102,4 @@ def refuse_overwriting(
     protected = {Path(path).resolve() for path in inputs}
     for output in outputs:
         if Path(output).resolve() in protected:
-            raise InputError(
-                "this output would overwrite an input", where=str(output), expected="another path"
-            )
+            raise InputError("this output would overwrite an input", where=str(output), expected="another path")

@@ -47,16 +47,12 @@ class Axis:
         if self.scale not in SCALES:
             raise UnknownNameError("axis scale", self.scale, SCALES, where=where)
         if self.scale == "log" and values[0] <= 0:
-            raise InputError(
-                f"a logarithmic axis holds {values[0]:g}", where=where, expected="positive numbers"
-            )
+            raise InputError(f"a logarithmic axis holds {values[0]:g}", where=where, expected="positive numbers")
         values.setflags(write=False)
         object.__setattr__(self, "values", values)
 
     @classmethod
-    def from_range(
-        cls, name: str, low: float, high: float, n: int, *, unit: str = "", scale: str = "linear"
-    ) -> Axis:
+    def from_range(cls, name: str, low: float, high: float, n: int, *, unit: str = "", scale: str = "linear") -> Axis:
         """Make an axis of ``n`` points from ``low`` to ``high``, evenly spaced in ``scale``."""
         if n < 1:
             raise InputError(f"{n} points", where=f"axis {name!r}", expected="at least 1")
@@ -201,9 +197,7 @@ def quasi_random(
     low, high = np.array(list(box.values()), dtype=float).T
     is_log = np.array([name in log for name in box])
     if np.any(is_log & (low <= 0)):
-        raise InputError(
-            "a logarithmic axis reaches zero", where="quasi-random design", expected="positive limits"
-        )
+        raise InputError("a logarithmic axis reaches zero", where="quasi-random design", expected="positive limits")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # Sobol's note on sizes that are no power of two
         unit = makers[method](len(box), rng=np.random.default_rng(seed)).random(n)

@@ -58,9 +58,7 @@ def record(
         "command": " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]]) if sys.argv[0] else "",
         "platform": f"{platform.system()} {platform.machine()}",
         "versions": versions(),
-        "inputs": {
-            role: {"path": str(path), "sha256": sha256(path)} for role, path in (inputs or {}).items()
-        },
+        "inputs": {role: {"path": str(path), "sha256": sha256(path)} for role, path in (inputs or {}).items()},
         "config": config,
         "seed": seed,
     }

@@ -19,9 +19,7 @@ RHAT_LIMIT = 1.01
 ESS_LIMIT = 400.0
 
 
-def effective_sizes(
-    posterior: Posterior, names: Sequence[str] | None = None
-) -> dict[str, NDArray[np.float64]]:
+def effective_sizes(posterior: Posterior, names: Sequence[str] | None = None) -> dict[str, NDArray[np.float64]]:
     """Return rank-normalised split R-hat and bulk and tail ESS per flattened element, in `Posterior.matrix` order.
 
     Constant elements get NaN: they carry no sampling error. Reference: Vehtari et al. 2021.
@@ -29,6 +27,10 @@ def effective_sizes(
     from arviz_stats.base import array_stats
 
     columns: dict[str, list[float]] = {"rhat": [], "ess_bulk": [], "ess_tail": []}
+    # Draws resampled from weights repeat; their number says nothing, the weights' effective size does.
+    ceiling = np.inf
+    if "sample_stats" in posterior.tree.children and "effective_size" in posterior.tree["sample_stats"]:
+        ceiling = float(posterior.tree["sample_stats"]["effective_size"].values.flat[0])
     for name in names or posterior.names:
         values = posterior.tree["posterior"][name].values
         flat = values.reshape(*values.shape[:2], -1)
@@ -38,16 +40,14 @@ def effective_sizes(
                 rhat = bulk = tail = np.nan
             else:
                 rhat = float(array_stats.rhat(element, method="rank"))
-                bulk = float(array_stats.ess(element, method="bulk"))
-                tail = float(array_stats.ess(element, method="tail"))
+                bulk = min(ceiling, float(array_stats.ess(element, method="bulk")))
+                tail = min(ceiling, float(array_stats.ess(element, method="tail", prob=(0.05, 0.95))))
             for key, number in (("rhat", rhat), ("ess_bulk", bulk), ("ess_tail", tail)):
                 columns[key].append(number)
     return {key: np.array(column) for key, column in columns.items()}
 
 
-def convergence(
-    posterior: Posterior, names: Sequence[str] | None = None, *, n_chains: int | None = None
-) -> tuple[bool, tuple[str, ...]]:
+def convergence(posterior: Posterior, names: Sequence[str] | None = None) -> tuple[bool, tuple[str, ...]]:
     """Judge chains by R-hat < 1.01 and bulk ESS > 400; return the verdict and the sentences that explain it."""
     sizes = effective_sizes(posterior, names)
     labels, _ = posterior.matrix(names)

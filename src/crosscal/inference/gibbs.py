@@ -47,9 +47,7 @@ def gibbs(
     with progress.stage("Gibbs sampling", total=chains * (warmup + draws)) as advance:
         for chain in range(chains):
             rng = generator(seed, "gibbs", chain)
-            state: dict[str, Any] = {
-                n: np.asarray((start or {}).get(n, prior[n][chain])) for n in problem.names
-            }
+            state: dict[str, Any] = {n: np.asarray((start or {}).get(n, prior[n][chain])) for n in problem.names}
             kept: dict[str, list[Any]] = {name: [] for name in names}
             for step in range(warmup + draws):
                 for update in problem.conditionals.values():

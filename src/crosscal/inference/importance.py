@@ -71,7 +71,8 @@ def importance(
             advance(len(block))
     log_weights = np.nan_to_num(np.concatenate(values), nan=-np.inf) - log_proposal
     log_evidence = float(logsumexp(log_weights) - np.log(n))
-    smoothed, khat = array_stats.psislw(np.maximum(log_weights, -1e100))
+    # arviz-stats takes the negative of the log weights, as in leave-one-out where the weights are 1 / likelihood.
+    smoothed, khat = array_stats.psislw(-np.maximum(log_weights - log_weights.max(), -1e4))
     weights = np.exp(np.asarray(smoothed) - logsumexp(smoothed))
     effective = 1.0 / np.sum(weights**2)
     # Systematic resampling, then a shuffle so that neighbouring draws are independent.
@@ -80,9 +81,7 @@ def importance(
     khat = float(khat)
     messages = []
     if not khat <= KHAT_LIMIT:
-        messages.append(
-            f"Pareto k-hat is {khat:.2f} (above {KHAT_LIMIT}): the weights are unreliable, use nuts."
-        )
+        messages.append(f"Pareto k-hat is {khat:.2f} (above {KHAT_LIMIT}): the weights are unreliable, use nuts.")
     if effective < 400:
         messages.append(f"The effective sample size is {effective:.0f} (below 400): draw more proposals.")
     return Posterior.from_draws(

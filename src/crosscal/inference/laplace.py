@@ -46,9 +46,7 @@ class Mode:
     @property
     def log_evidence(self) -> float:
         """Laplace approximation: log p(mode) + d/2 log 2 pi - 1/2 log |precision|."""
-        return self.log_density + 0.5 * (
-            len(self.vector) * np.log(2 * np.pi) - np.linalg.slogdet(self.precision)[1]
-        )
+        return self.log_density + 0.5 * (len(self.vector) * np.log(2 * np.pi) - np.linalg.slogdet(self.precision)[1])
 
 
 def find_mode(
@@ -88,9 +86,7 @@ def find_mode(
         points.insert(0, problem.unconstrain(start))
     best: Any = None
     for point in points:
-        found = minimize(
-            value_and_gradient, np.asarray(point), jac=True, method="L-BFGS-B", options={"maxiter": 2000}
-        )
+        found = minimize(value_and_gradient, np.asarray(point), jac=True, method="L-BFGS-B", options={"maxiter": 2000})
         if np.isfinite(found.fun) and found.fun < 1e299 and (best is None or found.fun < best.fun):
             best = found
     if best is None:
@@ -110,7 +106,9 @@ def collect(problem: Problem, vectors: NDArray[np.float64]) -> dict[str, NDArray
 
     chains, draws, size = vectors.shape
     flat = jax.jit(lambda v: jax.lax.map(one, v, batch_size=256))(vectors.reshape(-1, size))
-    return {name: np.asarray(a).reshape(chains, draws, *a.shape[1:]) for name, a in flat.items()}
+    # JAX returns mappings sorted by name; users expect the order of the model.
+    order = [*problem.names, *(name for name in flat if name not in problem.names)]
+    return {n: np.asarray(flat[n]).reshape(chains, draws, *flat[n].shape[1:]) for n in order}
 
 
 def pointwise_log_likelihood(problem: Problem, vectors: NDArray[np.float64]) -> dict[str, Any] | None:
@@ -120,9 +118,9 @@ def pointwise_log_likelihood(problem: Problem, vectors: NDArray[np.float64]) -> 
     if problem.pointwise is None:
         return None
     chains, draws, size = vectors.shape
-    values = jax.jit(
-        lambda v: jax.lax.map(lambda u: problem.pointwise(problem.constrain(u)), v, batch_size=256)
-    )(vectors.reshape(-1, size))
+    values = jax.jit(lambda v: jax.lax.map(lambda u: problem.pointwise(problem.constrain(u)), v, batch_size=256))(
+        vectors.reshape(-1, size)
+    )
     return {"data": np.asarray(values).reshape(chains, draws, *values.shape[1:])}
 
 

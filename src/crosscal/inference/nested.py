@@ -109,7 +109,5 @@ def nested(
         log_evidence=float(results.logz[-1]),
         log_evidence_error=float(results.logzerr[-1]),
         converged=effective >= 400,
-        messages=()
-        if effective >= 400
-        else (f"Only {effective:.0f} effective draws: use more live points.",),
+        messages=() if effective >= 400 else (f"Only {effective:.0f} effective draws: use more live points.",),
     )

@@ -69,10 +69,7 @@ def nuts(
                 job.cancel()
             raise
     vectors = np.stack([r["z"] for r in results])
-    stats = {
-        name: np.stack([r[name] for r in results])
-        for name in ("diverging", "energy", "num_steps", "accept_prob")
-    }
+    stats = {name: np.stack([r[name] for r in results]) for name in ("diverging", "energy", "num_steps", "accept_prob")}
     posterior = Posterior.from_draws(
         collect(problem, vectors),
         method="nuts",
@@ -86,19 +83,15 @@ def nuts(
     diverged = int(stats["diverging"].sum())
     if diverged:
         good = False
-        messages += (
-            f"{diverged} of {stats['diverging'].size} transitions diverged: "
-            "the posterior has a region that the sampler cannot enter; raise target_accept or reparametrise.",
-        )
+        advice = "the posterior has a region that the sampler cannot enter; raise target_accept or reparametrise."
+        messages += (f"{diverged} of {stats['diverging'].size} transitions diverged: {advice}",)
     return Posterior(posterior.tree, "nuts", converged=good, messages=messages)
 
 
 def _starting_points(problem: Problem, mode: Mode | None, chains: int, seed: int) -> NDArray[np.float64]:
     if mode is None:
         prior = problem.draw_prior(integer_seed(seed, "nuts-start"), chains)
-        return np.stack(
-            [np.asarray(problem.unconstrain({n: v[k] for n, v in prior.items()})) for k in range(chains)]
-        )
+        return np.stack([np.asarray(problem.unconstrain({n: v[k] for n, v in prior.items()})) for k in range(chains)])
     noise = generator(seed, "nuts-start").standard_normal((chains, problem.size))
     return mode.vector + np.linalg.solve(np.linalg.cholesky(mode.precision).T, noise.T).T
 
@@ -134,9 +127,7 @@ def _compile(
         return state, step
 
     # The step closes over adaptation set up by init; tracing both once gives a pure block function.
-    _, shared_step = make(
-        jax.numpy.zeros(problem.size) if mode is None else mode.vector, jax.random.PRNGKey(0)
-    )
+    _, shared_step = make(jax.numpy.zeros(problem.size) if mode is None else mode.vector, jax.random.PRNGKey(0))
 
     @jax.jit
     def block(state: Any) -> tuple[Any, dict[str, Any]]:

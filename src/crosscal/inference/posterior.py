@@ -75,15 +75,15 @@ class Posterior:
             )
         for name, values in arrays.items():
             if not np.all(np.isfinite(values)):
-                raise InputError(
-                    "draws are not finite", where=f"parameter {name!r}", expected="finite numbers"
-                )
+                raise InputError("draws are not finite", where=f"parameter {name!r}", expected="finite numbers")
         groups: dict[str, Any] = {"posterior": arrays}
         for group, content in (("sample_stats", sample_stats), ("log_likelihood", log_likelihood)):
             if content:
                 groups[group] = {name: np.asarray(values) for name, values in content.items()}
         known = {d: list(c) for d, c in (coords or {}).items()}
         tree = from_dict(groups, dims={k: list(v) for k, v in (dims or {}).items()}, coords=known)
+        # from_dict sorts by name; users expect the order of the model.
+        tree["posterior"].dataset = tree["posterior"].to_dataset()[list(arrays)]
         for name, unit in (units or {}).items():
             if name in tree["posterior"]:
                 tree["posterior"][name].attrs["units"] = unit

@@ -120,8 +120,7 @@ class Problem:
     def constrain(self, vector: Any) -> dict[str, Any]:
         """Map an unconstrained vector (size,) to named parameters."""
         return {
-            name: self._transforms[name](vector[part].reshape(shape))
-            for name, (part, shape) in self._slices.items()
+            name: self._transforms[name](vector[part].reshape(shape)) for name, (part, shape) in self._slices.items()
         }
 
     def unconstrain(self, params: Params) -> Any:
@@ -158,6 +157,8 @@ class Problem:
         for name, prior in self.priors.items():
             shape = self.shapes[name]
             size = int(np.prod(shape, dtype=int))
+            while hasattr(prior, "base_dist") and hasattr(prior, "reinterpreted_batch_ndims"):
+                prior = prior.base_dist  # Independent only regroups dimensions
             try:
                 params[name] = prior.icdf(cube[start : start + size].reshape(shape))
             except NotImplementedError:
@@ -176,6 +177,5 @@ class Problem:
         require_x64()
         keys = jax.random.split(jax.random.PRNGKey(seed), len(self.names))
         return {
-            name: np.asarray(self.priors[name].sample(key, (n,)))
-            for name, key in zip(self.names, keys, strict=True)
+            name: np.asarray(self.priors[name].sample(key, (n,))) for name, key in zip(self.names, keys, strict=True)
         }

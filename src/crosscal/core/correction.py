@@ -1,0 +1,234 @@
+"""What every part hands out: a multiplicative correction with its uncertainty, as pure numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crosscal.core.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """A factor against energy, wavelength, instrument or telescope, with its covariance.
+
+    Attributes
+    ----------
+    coordinate : array, shape (n,)
+        Numbers (energy in keV, wavelength in Angstrom, ...), increasing, or names (instruments, telescopes).
+    factor : array, shape (n,)
+        Multiply the nominal quantity (effective area, flux scale, ...) by it.
+    covariance : array, shape (n, n)
+        Of ``ln factor``, so that positivity and products are natural.
+    draws : array, shape (n_draws, n), optional
+        Posterior draws of the factor; where given, they are the truth and the covariance is their summary.
+    axis : str
+        What the coordinate is: "energy", "wavelength", "instrument", "telescope", "band".
+    unit : str
+        Unit of the coordinate.
+    target : str
+        What is to be multiplied ("effective area of acis").
+    provenance : mapping
+
+    Raises
+    ------
+    InputError
+        If shapes disagree, a factor is not positive, the coordinate does not increase, or the covariance is not
+        symmetric and non-negative.
+    """
+
+    coordinate: NDArray[Any]
+    factor: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    axis: str
+    unit: str = ""
+    target: str = ""
+    draws: NDArray[np.float64] | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        coordinate, factor = np.asarray(self.coordinate), np.asarray(self.factor, dtype=float)
+        covariance = np.asarray(self.covariance, dtype=float)
+        where = f"correction of {self.target or 'unnamed target'}"
+        n = factor.size
+        if coordinate.shape != (n,) or covariance.shape != (n, n) or factor.ndim != 1:
+            raise InputError(
+                f"shapes {coordinate.shape}, {factor.shape}, {covariance.shape}",
+                where=where,
+                expected="(n,), (n,), (n, n)",
+            )
+        if not (np.all(np.isfinite(factor)) and np.all(factor > 0)):
+            raise InputError("a factor is not a positive number", where=where, expected="factors > 0")
+        if coordinate.dtype.kind in "fiu" and np.any(np.diff(coordinate) <= 0):
+            raise InputError("the coordinate does not increase", where=where, expected="increasing numbers")
+        if not np.all(np.isfinite(covariance)) or not np.allclose(covariance, covariance.T, rtol=1e-6, atol=1e-12):
+            raise InputError("the covariance is not symmetric", where=where, expected="a covariance matrix")
+        if np.any(np.diag(covariance) < 0):
+            raise InputError("a variance is negative", where=where, expected="a covariance matrix")
+        if self.draws is not None:
+            draws = np.asarray(self.draws, dtype=float)
+            if draws.ndim != 2 or draws.shape[1] != n or np.any(~(draws > 0)):
+                raise InputError("draws are not positive", where=where, expected=f"positive factors of shape (m, {n})")
+            object.__setattr__(self, "draws", draws)
+        object.__setattr__(self, "coordinate", coordinate)
+        object.__setattr__(self, "factor", factor)
+        object.__setattr__(self, "covariance", covariance)
+
+    @classmethod
+    def from_draws(cls, coordinate: ArrayLike, draws: ArrayLike, *, axis: str, **facts: Any) -> Correction:
+        """Summarise posterior draws (n_draws, n) of the factor: exp(mean ln) and the covariance of ln."""
+        values = np.asarray(draws, dtype=float)
+        if values.ndim != 2 or len(values) < 2 or np.any(~(values > 0)):
+            raise InputError(
+                "draws of a factor", where="correction", expected="an array (m >= 2, n) of positive numbers"
+            )
+        logs = np.log(values)
+        covariance = np.cov(logs, rowvar=False).reshape(values.shape[1], values.shape[1])
+        return cls(np.asarray(coordinate), np.exp(logs.mean(axis=0)), covariance, axis, draws=values, **facts)
+
+    @property
+    def numeric(self) -> bool:
+        """Whether the coordinate is a number (else names)."""
+        return bool(self.coordinate.dtype.kind in "fiu")
+
+    @cached_property
+    def sd(self) -> NDArray[np.float64]:
+        """Standard deviation of ln factor."""
+        return np.sqrt(np.diag(self.covariance))
+
+    def interval(self, level: float = 0.68) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Central interval of the factor at a probability level, from draws where there are any."""
+        from scipy.stats import norm
+
+        if self.draws is not None:
+            low, high = np.quantile(self.draws, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+            return low, high
+        half = norm.ppf(0.5 + level / 2) * self.sd
+        return self.factor * np.exp(-half), self.factor * np.exp(half)
+
+    def _weights(self, coordinate: ArrayLike) -> NDArray[np.float64]:
+        """Interpolation matrix (m, n) from our coordinate to another one; constant beyond the ends."""
+        where = f"correction of {self.target or 'unnamed target'}"
+        if not self.numeric:
+            wanted = [str(c) for c in np.atleast_1d(np.asarray(coordinate))]
+            known = [str(c) for c in self.coordinate]
+            missing = [c for c in wanted if c not in known]
+            if missing:
+                raise InputError(f"no factor for {missing[0]!r}", where=where, expected=f"one of {', '.join(known)}")
+            return np.eye(len(known))[[known.index(c) for c in wanted]]
+        x = np.atleast_1d(np.asarray(coordinate, dtype=float))
+        nodes = np.asarray(self.coordinate, dtype=float)
+        if nodes.size == 1:
+            return np.ones((x.size, 1))
+        position = np.clip(np.interp(x, nodes, np.arange(nodes.size)), 0, nodes.size - 1)
+        left = np.minimum(position.astype(int), nodes.size - 2)
+        weights = np.zeros((x.size, nodes.size))
+        rows = np.arange(x.size)
+        weights[rows, left] = 1 - (position - left)
+        weights[rows, left + 1] = position - left
+        return weights
+
+    def at(self, coordinate: ArrayLike) -> Correction:
+        """Interpolate to another coordinate (linearly in ln factor; constant beyond the ends; names by name)."""
+        weights = self._weights(coordinate)
+        draws = None if self.draws is None else np.exp(np.log(self.draws) @ weights.T)
+        return replace(
+            self,
+            coordinate=np.atleast_1d(np.asarray(coordinate)),
+            factor=np.exp(weights @ np.log(self.factor)),
+            covariance=weights @ self.covariance @ weights.T,
+            draws=draws,
+        )
+
+    def apply(self, coordinate: ArrayLike, values: ArrayLike) -> NDArray[np.float64]:
+        """Multiply ``values`` (..., n) given at ``coordinate`` (n,) by the factor."""
+        return np.asarray(values, dtype=float) * self.at(coordinate).factor
+
+    def combine(self, other: Correction) -> Correction:
+        """Apply one correction after another, with independent uncertainties: factors multiply, covariances add."""
+        self._check_same_axis(other)
+        second = other.at(self.coordinate)
+        return replace(
+            self,
+            factor=self.factor * second.factor,
+            covariance=self.covariance + second.covariance,
+            draws=None,
+            provenance={"combined": [dict(self.provenance), dict(other.provenance)]},
+        )
+
+    def average(self, other: Correction) -> Correction:
+        """Average two independent measurements of the same correction, weighted by inverse covariance."""
+        self._check_same_axis(other)
+        second = other.at(self.coordinate)
+        total = self.covariance + second.covariance
+        gain = np.linalg.lstsq(total, self.covariance, rcond=None)[0].T
+        log = np.log(self.factor) + gain @ (np.log(second.factor) - np.log(self.factor))
+        covariance = self.covariance - gain @ self.covariance
+        return replace(
+            self,
+            factor=np.exp(log),
+            covariance=0.5 * (covariance + covariance.T),
+            draws=None,
+            provenance={"averaged": [dict(self.provenance), dict(other.provenance)]},
+        )
+
+    def compare(self, other: Correction) -> Comparison:
+        """Compare with an independent correction on this one's coordinate."""
+        self._check_same_axis(other)
+        second = other.at(self.coordinate)
+        return Comparison.of(self, second)
+
+    def _check_same_axis(self, other: Correction) -> None:
+        if (self.axis, self.unit) != (other.axis, other.unit):
+            raise InputError(
+                f"one correction is against {self.axis} [{self.unit}], the other against {other.axis} [{other.unit}]",
+                where="two corrections",
+                expected="the same axis and unit",
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The difference of two corrections.
+
+    Attributes
+    ----------
+    log_ratio : array (n,)
+        ln(first / second).
+    sd : array (n,)
+        Its standard deviation, taking the two as independent.
+    chi2, dof, p_value : float
+        Test of equality in the constrained directions of the joint covariance.
+    """
+
+    coordinate: NDArray[Any]
+    log_ratio: NDArray[np.float64]
+    sd: NDArray[np.float64]
+    chi2: float
+    dof: int
+    p_value: float
+
+    @classmethod
+    def of(cls, first: Correction, second: Correction) -> Comparison:
+        """Compare two corrections given on the same coordinate."""
+        from scipy.stats import chi2 as chi2_distribution
+
+        difference = np.log(first.factor) - np.log(second.factor)
+        covariance = first.covariance + second.covariance
+        values, vectors = np.linalg.eigh(covariance)
+        used = values > 1e-10 * max(values[-1], 1e-300)
+        statistic = float(np.sum((vectors.T @ difference)[used] ** 2 / values[used]))
+        dof = int(used.sum())
+        return cls(
+            first.coordinate,
+            difference,
+            np.sqrt(np.clip(np.diag(covariance), 0, None)),
+            statistic,
+            dof,
+            float(chi2_distribution.sf(statistic, dof)),
+        )
