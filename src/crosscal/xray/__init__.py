@@ -8,7 +8,20 @@ Names are imported on first use. See ``docs/`` for a tutorial.
 from importlib import import_module
 from typing import Any
 
-_EXPORTS: dict[str, str] = {}
+_EXPORTS: dict[str, str] = {
+    # instrument and modifiers
+    "Response": "crosscal.xray.instrument.types",
+    "Spectrum": "crosscal.xray.instrument.types",
+    "read_arf": "crosscal.xray.instrument.ogip",
+    "read_rmf": "crosscal.xray.instrument.ogip",
+    "read_response": "crosscal.xray.instrument.ogip",
+    "Modifier": "crosscal.xray.modifiers.base",
+    "Gaussian": "crosscal.xray.modifiers.gaussian",
+    "Grey": "crosscal.xray.modifiers.grey",
+    "BSpline": "crosscal.xray.modifiers.spline",
+    "Spline": "crosscal.xray.modifiers.spline",
+    "MODIFIERS": "crosscal.xray.modifiers.registry",
+}
 
 __all__ = sorted(_EXPORTS)
 

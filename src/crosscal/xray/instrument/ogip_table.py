@@ -1,0 +1,217 @@
+"""FITS tables read with suspicion: every complaint names file, HDU, column and row."""
+
+from __future__ import annotations
+
+import os
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy import units
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+from numpy.typing import NDArray
+
+from crosscal.core.errors import DataFileError, closest
+from crosscal.core.files import existing_file
+
+# What astropy raises on truncated or scrambled FITS and gzip streams.
+_BROKEN = (OSError, EOFError, zlib.error, ValueError, TypeError, IndexError, KeyError, OverflowError)
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str], what: str) -> Iterator[fits.HDUList]:
+    """Open a FITS file (plain or .gz) for reading.
+
+    Raises
+    ------
+    DataFileError
+        If it is absent, empty, not FITS, or cut short.
+    """
+    target = existing_file(path, what=what)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        try:
+            hdus = fits.open(target, memmap=False)
+            list(hdus)
+        except _BROKEN as error:
+            raise _unreadable(target, error) from error
+        with hdus:
+            yield hdus
+
+
+def _unreadable(where: Path | str, error: BaseException) -> DataFileError:
+    reason = " ".join(str(error).split()).rstrip(".;") or type(error).__name__
+    return DataFileError(f"this cannot be read as FITS ({reason})", where=str(where), expected="a complete FITS file")
+
+
+@dataclass
+class Table:
+    """One binary table of a file."""
+
+    path: str
+    hdu: Any
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        try:
+            self.data = self.hdu.data
+            self.columns = {name.upper(): name for name in self.hdu.columns.names}
+            self.rows = len(self.data)
+        except _BROKEN as error:
+            raise _unreadable(self.label, error) from error
+        if self.rows == 0:
+            raise self.error("the table has no rows", expected="at least one row")
+
+    @property
+    def header(self) -> Any:
+        """The FITS header."""
+        return self.hdu.header
+
+    @property
+    def label(self) -> str:
+        """File and HDU, as messages name them."""
+        return f"{self.path}[{self.hdu.name}]"
+
+    def error(
+        self, what: str, *, column: str = "", row: int | None = None, expected: str | None = None
+    ) -> DataFileError:
+        """Make the error that names this table; rows count from 1 as in FITS viewers."""
+        where = self.label
+        if column:
+            where += f", column {column}"
+        if row is not None:
+            where += f", row {row + 1}"
+        return DataFileError(what, where=where, expected=expected)
+
+    def note(self, text: str) -> None:
+        """Remember something that had to be mended."""
+        self.notes.append(f"{self.label}: {text}")
+
+    def has(self, column: str) -> bool:
+        """Whether there is such a column (case does not matter)."""
+        return column.upper() in self.columns
+
+    def raw(self, column: str) -> Any:
+        """Return a column as the file stores it."""
+        if not self.has(column):
+            raise self.error(f"there is no column {column}", expected=closest(column, self.columns.values()))
+        try:
+            return self.data[self.columns[column.upper()]]
+        except _BROKEN as error:
+            raise _unreadable(f"{self.label}, column {column}", error) from error
+
+    def number(self, column: str) -> int:
+        """Return the position of a column, counted from 1 as in TLMINn."""
+        names = [name.upper() for name in self.hdu.columns.names]
+        return names.index(column.upper()) + 1
+
+    def limit(self, key: str, column: str) -> int | None:
+        """Return the keyword ``key``n ("TLMIN", "TLMAX") of a column as an integer, if there is one."""
+        value = self.header.get(f"{key}{self.number(column)}")
+        if value is None:
+            return None
+        try:
+            return int(value)
+        except (TypeError, ValueError):
+            raise self.error(f"{key} is {value!r}", column=column, expected="a channel number") from None
+
+    def values(self, column: str, *, unit: str = "", low: float | None = None, ndim: int = 1) -> NDArray[np.float64]:
+        """Return a numeric column as float64, in ``unit``.
+
+        Raises
+        ------
+        DataFileError
+            If it is missing, not numeric, of wrong shape, not finite, below ``low``, or of another dimension.
+        """
+        raw = np.asarray(self.raw(column))
+        if raw.dtype == object or not np.issubdtype(raw.dtype, np.number):
+            raise self.error(f"the values are of type {raw.dtype}", column=column, expected="numbers")
+        array = raw.astype(float)
+        if array.ndim == ndim + 1 and array.shape[-1] == 1:
+            array = array[..., 0]
+        if array.ndim != ndim:
+            raise self.error(
+                f"each row holds an array of shape {array.shape[1:]}",
+                column=column,
+                expected="one number a row" if ndim == 1 else "one vector a row",
+            )
+        self._check(array, column, low)
+        return array * self._scale(column, unit) if unit else array
+
+    def _check(self, array: NDArray[np.float64], column: str, low: float | None) -> None:
+        bad = ~np.isfinite(array)
+        if bad.any():
+            row = int(np.argwhere(bad)[0][0])
+            raise self.error(f"the value is {array[bad][0]}", column=column, row=row, expected="a finite number")
+        if low is not None and np.any(array < low):
+            row = int(np.argwhere(array < low)[0][0])
+            value = array[array < low][0]
+            raise self.error(f"the value is {value:g}", column=column, row=row, expected=f"at least {low:g}")
+
+    def _scale(self, column: str, unit: str) -> float:
+        text = (self.hdu.columns[self.columns[column.upper()]].unit or "").strip()
+        if not text:
+            self.note(f"column {column} has no unit; {unit} is assumed")
+            return 1.0
+        if text.lower() == unit.lower():
+            return 1.0
+        try:
+            return float(units.Unit(text).to(units.Unit(unit)))
+        except (ValueError, TypeError, units.UnitConversionError):
+            raise self.error(
+                f"the unit {text!r} cannot be used", column=column, expected=f"{unit} or a unit that converts to it"
+            ) from None
+
+    def integers(self, column: str) -> NDArray[np.int64]:
+        """Return a numeric column of whole numbers."""
+        array = self.values(column)
+        whole = np.rint(array)
+        if np.any(whole != array):
+            row = int(np.flatnonzero(whole != array)[0])
+            raise self.error(f"the value is {array[row]:g}", column=column, row=row, expected="a whole number")
+        return whole.astype(np.int64)
+
+
+def find_table(
+    hdus: fits.HDUList,
+    path: str,
+    *,
+    names: Sequence[str],
+    hduclas1: str,
+    hduclas2: Sequence[str],
+    hint: str = "",
+) -> Table:
+    """Return the table called one of ``names``, or else classified as ``hduclas1`` / ``hduclas2``.
+
+    Raises
+    ------
+    DataFileError
+        If there is none, or it has the name but contradicts it in HDUCLAS1 or HDUCLAS2.
+    """
+    tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)]
+    named = [hdu for hdu in tables if hdu.name.upper() in names]
+    classed = [
+        hdu
+        for hdu in tables
+        if _text(hdu, "HDUCLAS1") == hduclas1 and (not hduclas2 or _text(hdu, "HDUCLAS2") in hduclas2)
+    ]
+    if not named and not classed:
+        present = ", ".join(hdu.name or "(unnamed)" for hdu in hdus)
+        raise DataFileError(f"there is no {names[0]} table{hint}", where=path, expected=f"one among the HDUs {present}")
+    table = Table(path, (named or classed)[0])
+    expected = {"HDUCLAS1": (hduclas1,), "HDUCLAS2": tuple(hduclas2)}
+    for key, allowed in expected.items():
+        found = _text(table.hdu, key)
+        if found and allowed and found not in allowed:
+            raise table.error(f"{key} is {found!r}", expected=" or ".join(repr(a) for a in allowed))
+    return table
+
+
+def _text(hdu: Any, key: str) -> str:
+    return str(hdu.header.get(key) or "").strip().upper()

@@ -1,0 +1,227 @@
+"""What every family of changes to a calibration can do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import cached_property
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from crosscal.core.errors import InputError, UnknownNameError
+from crosscal.core.parameter import Parameter
+from crosscal.xray.modifiers import design
+
+if TYPE_CHECKING:
+    from crosscal.xray.instrument.types import Response
+
+Theta = ArrayLike | Mapping[str, Any] | None
+
+
+class _ForClassOrInstance:
+    """A method that a family offers on itself with default settings: ``Gaussian.grid(...)``."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        self.__doc__ = function.__doc__
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is not None:
+            return self.function.__get__(instance)
+
+        def with_default_settings(*arguments: Any, **keywords: Any) -> Any:
+            return self.function(owner(), *arguments, **keywords)
+
+        with_default_settings.__doc__ = self.__doc__
+        return with_default_settings
+
+
+class Modifier(ABC):
+    """A family phi_theta(E): area'(E) = area(E) phi_theta(E).
+
+    A member states ``name`` and ``parameters`` and implements ``_factor``. A parameter's default is the value
+    at which the family changes nothing, unless the family says otherwise by ``null``.
+    """
+
+    name: ClassVar[str]
+    acts_on: ClassVar[str] = "area"
+
+    @property
+    @abstractmethod
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The parameters theta, in the order of the last axis of theta arrays."""
+
+    @abstractmethod
+    def _factor(self, energy: Any, theta: Any, xp: ModuleType) -> Any:
+        """Return phi at ``energy`` (n,) for ``theta`` (..., d), shape (..., n), using ``xp`` only."""
+
+    @property
+    def linear(self) -> bool:
+        """Whether phi = offset + theta @ basis."""
+        return False
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Parameter names in order."""
+        return tuple(p.name for p in self.parameters)
+
+    @cached_property
+    def defaults(self) -> tuple[float, ...]:
+        """Parameter defaults in order."""
+        return tuple(p.default for p in self.parameters)
+
+    @property
+    def null(self) -> tuple[float, ...]:
+        """Parameters at which nothing changes."""
+        return self.defaults
+
+    @classmethod
+    def example(cls) -> Modifier:
+        """Return a small member of the family, for tests and documentation."""
+        return cls()
+
+    def parameter(self, name: str) -> Parameter:
+        """Return the parameter called ``name``."""
+        for p in self.parameters:
+            if p.name == name:
+                return p
+        raise UnknownNameError("parameter", name, self.names, where=f"modifier {self.name!r}")
+
+    def theta(self, theta: Theta = None, xp: ModuleType = np) -> Any:
+        """Return parameters as one array of shape (..., d).
+
+        A mapping may leave names out (they take their defaults) and its values may be arrays that broadcast.
+        """
+        where = f"modifier {self.name!r}"
+        if theta is None:
+            theta = {}
+        if isinstance(theta, Mapping):
+            for name in theta:
+                if name not in self.names:
+                    raise UnknownNameError("parameter", str(name), self.names, where=where)
+            values = [xp.asarray(theta.get(p.name, p.default), dtype=float) for p in self.parameters]
+            if not values:
+                return xp.zeros(0)
+            return xp.stack(xp.broadcast_arrays(*values), axis=-1)
+        array = xp.asarray(theta, dtype=float)
+        if array.shape[-1:] != (len(self.names),):
+            raise InputError(
+                f"parameters of shape {array.shape}",
+                where=where,
+                expected=f"a last axis of {len(self.names)}: {', '.join(self.names)}",
+            )
+        return array
+
+    def check(self, theta: Theta = None) -> np.ndarray:
+        """Return ``theta`` as an array (..., d) after checking each parameter's range."""
+        array = self.theta(theta)
+        for k, p in enumerate(self.parameters):
+            column = array[..., k]
+            for end in (column.min(), column.max()) if column.size else ():
+                p.check(end, where=f"modifier {self.name!r}")
+        return array
+
+    def factor(self, energy: ArrayLike, theta: Theta = None, xp: ModuleType = np) -> Any:
+        """Return phi_theta(E).
+
+        Parameters
+        ----------
+        energy : array, shape (n,), keV
+        theta : array of shape (..., d), mapping of names, or None for the defaults
+        xp : numpy or jax.numpy
+
+        Returns
+        -------
+        array, shape (..., n)
+        """
+        energy = np.asarray(energy, dtype=float)
+        if energy.ndim != 1:
+            raise InputError(
+                f"energies of shape {energy.shape}", where=f"modifier {self.name!r}", expected="one dimension"
+            )
+        return self._factor(energy, self.theta(theta, xp), xp)
+
+    def offset(self, energy: ArrayLike) -> np.ndarray:
+        """Return phi at theta = 0 of a linear family, shape (n,)."""
+        self._require_linear()
+        return np.ones(np.shape(energy))
+
+    def basis(self, energy: ArrayLike) -> np.ndarray:
+        """Return d phi / d theta of a linear family, shape (d, n)."""
+        self._require_linear()
+        theta = np.eye(len(self.names))
+        return self.factor(energy, theta) - self.offset(energy)
+
+    def _require_linear(self) -> None:
+        if not self.linear:
+            raise InputError(f"the modifier {self.name!r} is not linear in its parameters", expected="a linear family")
+
+    def apply(self, response: Response, theta: Theta = None) -> Response:
+        """Return ``response`` with its area multiplied by phi_theta at the mid-points of its energy bins.
+
+        Raises
+        ------
+        InputError
+            If a parameter is out of range or phi is negative somewhere.
+        """
+        factor = self.factor(response.energy, self._one(theta))
+        if np.any(factor < 0) or not np.all(np.isfinite(factor)):
+            k = int(np.argmin(np.where(np.isfinite(factor), factor, -np.inf)))
+            raise InputError(
+                f"the factor is {factor[k]:.4g} at {response.energy[k]:.4g} keV",
+                where=f"modifier {self.name!r}",
+                expected="a finite factor >= 0 at every energy",
+            )
+        return response.with_area(response.area * factor)
+
+    def _one(self, theta: Theta) -> np.ndarray:
+        array = self.check(theta)
+        if array.ndim != 1:
+            raise InputError(
+                f"parameters of shape {array.shape}",
+                where=f"modifier {self.name!r}",
+                expected=f"one set of {len(self.names)} numbers",
+            )
+        return array
+
+    @_ForClassOrInstance
+    def grid(self, **axes: Any) -> design.ModifierGrid:
+        """Make a grid over the parameters; see :func:`crosscal.xray.modifiers.design.grid`."""
+        return design.grid(self, **axes)
+
+    @_ForClassOrInstance
+    def scatter(self, n: int, **keywords: Any) -> design.ModifierScatter:
+        """Make a quasi-random design; see :func:`crosscal.xray.modifiers.design.scatter`."""
+        return design.scatter(self, n, **keywords)
+
+
+class BasisModifier(Modifier):
+    """A family with phi = 1 + theta @ basis(E), or phi = exp(theta @ basis(E)) if ``log``."""
+
+    log: bool
+
+    @abstractmethod
+    def functions(self, energy: np.ndarray) -> np.ndarray:
+        """Return the basis functions at ``energy`` (n,), shape (d, n)."""
+
+    @property
+    def linear(self) -> bool:
+        """Whether phi itself, not its logarithm, is the linear sum."""
+        return not self.log
+
+    def basis(self, energy: ArrayLike) -> np.ndarray:
+        """Return d phi / d theta (d ln phi / d theta is ``functions``), shape (d, n)."""
+        self._require_linear()
+        return self.functions(np.asarray(energy, dtype=float))
+
+    def _factor(self, energy: Any, theta: Any, xp: ModuleType) -> Any:
+        total = theta @ xp.asarray(self.functions(energy))
+        return xp.exp(total) if self.log else 1.0 + total
+
+    @property
+    def prior_covariance(self) -> np.ndarray | None:
+        """Prior covariance of theta where the family brings one, shape (d, d)."""
+        return None

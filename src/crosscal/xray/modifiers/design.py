@@ -1,0 +1,88 @@
+"""Designs over the parameters of a modifier: they remember which modifier they are for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crosscal.core.errors import InputError, UnknownNameError
+from crosscal.core.grid import Axis, Grid, Scatter, quasi_random
+
+if TYPE_CHECKING:
+    from crosscal.core.parameter import Parameter
+    from crosscal.xray.modifiers.base import Modifier
+
+
+@dataclass(frozen=True)
+class ModifierGrid(Grid):
+    """A :class:`~crosscal.core.grid.Grid` over all parameters of ``modifier``, in its order."""
+
+    modifier: Modifier
+
+
+@dataclass(frozen=True)
+class ModifierScatter(Scatter):
+    """A :class:`~crosscal.core.grid.Scatter` over all parameters of ``modifier``, in its order."""
+
+    modifier: Modifier | None = None
+
+
+def _axis(parameter: Parameter, value: Any) -> Axis:
+    where = f"axis {parameter.name!r}"
+    if isinstance(value, Axis):
+        axis = Axis(parameter.name, value.values, value.unit or parameter.unit, value.scale)
+    elif isinstance(value, tuple):
+        if len(value) != 3 or int(value[2]) != value[2]:
+            raise InputError(f"the range {value!r}", where=where, expected="(low, high, number of values)")
+        low, high, n = value
+        axis = Axis.from_range(parameter.name, low, high, int(n), unit=parameter.unit, scale=parameter.scale)
+    else:
+        scale = parameter.scale if np.size(value) > 1 else "linear"
+        axis = Axis(parameter.name, np.atleast_1d(np.asarray(value, dtype=float)), parameter.unit, scale)
+    for end in (axis.values[0], axis.values[-1]):
+        parameter.check(end, where=where)
+    return axis
+
+
+def grid(modifier: Modifier, **axes: Any) -> ModifierGrid:
+    """Make the product grid of ``axes``; a parameter that is not named stays at its default.
+
+    An axis is (low, high, number of values), a list or array of values, one number, or an
+    :class:`~crosscal.core.grid.Axis`.
+
+    Raises
+    ------
+    InputError
+        If a value is out of the parameter's range; UnknownNameError for a name the modifier lacks.
+    """
+    _known(modifier, axes)
+    return ModifierGrid(tuple(_axis(p, axes.get(p.name, p.default)) for p in modifier.parameters), modifier=modifier)
+
+
+def scatter(
+    modifier: Modifier, n: int, *, method: str = "sobol", seed: int = 0, **box: tuple[float, float]
+) -> ModifierScatter:
+    """Spread ``n`` quasi-random points over ``box`` (name = (low, high)); other parameters stay at default.
+
+    Parameters of logarithmic scale are spread evenly in logarithm.
+    """
+    _known(modifier, box)
+    if not box:
+        raise InputError("an empty box", where=f"modifier {modifier.name!r}", expected="name=(low, high)")
+    for name, limits in box.items():
+        for end in limits:
+            modifier.parameter(name).check(end, where=f"axis {name!r}")
+    log = [name for name in box if modifier.parameter(name).scale == "log"]
+    inner = quasi_random(box, n, method=method, seed=seed, log=log)
+    points = np.tile(np.asarray(modifier.defaults), (n, 1))
+    points[:, [modifier.names.index(name) for name in box]] = inner.points
+    limits = {p.name: (p.default, p.default) for p in modifier.parameters} | dict(inner.box)
+    return ModifierScatter(modifier.names, points, limits, modifier=modifier)
+
+
+def _known(modifier: Modifier, given: dict[str, Any]) -> None:
+    for name in given:
+        if name not in modifier.names:
+            raise UnknownNameError("parameter", name, modifier.names, where=f"modifier {modifier.name!r}")
