@@ -102,3 +102,7 @@ def closest(name: str, known: Iterable[str], n: int = 3) -> str:
         return "a registered name, but none is registered"
     shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
     return f"one of {shown}"
+
+
+class SweepError(CrossCalError):
+    """A sweep over chunks that cannot go on: its task raised, or kept killing the workers."""

@@ -1,0 +1,411 @@
+"""A resumable store of gridded results: Zarr v3 on disk, readable with xarray, one chunk a unit of work.
+
+A chunk's arrays are written first and its ``done`` flag last, so a process that is killed at any moment leaves
+chunks that are either done and whole, or not done. Chunks never share a file: any number of processes write
+different chunks at once. Each file carries a CRC-32C, so damage is an error and never a wrong number.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crosscal.compute.layout import ChunkLayout
+from crosscal.compute.ondisk import DONE, Header, check_consistent, make, read_header
+from crosscal.compute.schema import Coordinate, Variable, as_coordinate, first_difference
+from crosscal.core.errors import StoreError, UnknownNameError
+from crosscal.core.provenance import versions
+
+if TYPE_CHECKING:
+    import xarray
+
+_RESUME = "free space and permission to write, then the same job again, which resumes"
+
+
+class Store:
+    """An open store. Make one with :meth:`create`, :meth:`open` or :meth:`open_or_create`.
+
+    Attributes
+    ----------
+    path : Path
+    header : Header
+        Layout, variables, job, provenance, fingerprint.
+    writable : bool
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, writable: bool = False) -> None:
+        self.path = Path(path)
+        self.writable = writable
+        self.header: Header = read_header(self.path)
+        self._arrays: dict[str, Any] = {}
+
+    # ---- opening ------------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        variables: Mapping[str, Variable],
+        coords: Mapping[str, Coordinate | ArrayLike | tuple[Any, ...]],
+        chunk: Mapping[str, int] | int,
+        *,
+        sizes: Mapping[str, int] | None = None,
+        job: Any = None,
+        provenance: Mapping[str, Any] | None = None,
+        attrs: Mapping[str, Any] | None = None,
+    ) -> Store:
+        """Create an empty store and open it for writing.
+
+        Parameters
+        ----------
+        path : path
+            A new directory, by habit ``*.zarr``.
+        variables : mapping of name to :class:`Variable`
+            The result arrays; the swept dimensions come first in each.
+        coords : mapping of name to :class:`Coordinate`, array, or ``(dims, values[, unit])``
+            Written at once. A bare array lies along the dimension of its own name.
+        chunk : mapping of dimension to length, or int
+            The swept dimensions and how many points of each make a unit of work. A bare number cuts the first
+            dimension.
+        sizes : mapping, optional
+            Sizes of dimensions that have no coordinate.
+        job : mapping, dataclass, ... optional
+            What is computed: everything the results depend on. It is stored as JSON and enters the fingerprint.
+        provenance : mapping, optional
+            Stored beside it, outside the fingerprint (versions are added): checksums of inputs, seed, date.
+        attrs : mapping, optional
+            Attributes of the data set as xarray shows them (``title``, ``history``).
+
+        Raises
+        ------
+        StoreError
+            If something is at ``path`` or it cannot be written.
+        InputError
+            If names, dimensions and sizes do not fit together.
+        """
+        target = Path(path)
+        coordinates = {name: as_coordinate(name, c) for name, c in coords.items()}
+        header = _header(variables, coordinates, sizes, chunk, job, provenance)
+        make(target, header, coordinates, attrs or {})
+        return cls(target, writable=True)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, writable: bool = False) -> Store:
+        """Open an existing store; nothing of what made it need be installed.
+
+        Raises
+        ------
+        StoreError
+            If nothing is there, or it is foreign, damaged or half-created.
+        """
+        return cls(path, writable=writable)
+
+    @classmethod
+    def open_or_create(
+        cls,
+        path: str | os.PathLike[str],
+        variables: Mapping[str, Variable],
+        coords: Mapping[str, Coordinate | ArrayLike | tuple[Any, ...]],
+        chunk: Mapping[str, int] | int,
+        *,
+        sizes: Mapping[str, int] | None = None,
+        job: Any = None,
+        provenance: Mapping[str, Any] | None = None,
+        attrs: Mapping[str, Any] | None = None,
+    ) -> Store:
+        """Resume the store at ``path`` if it belongs to the same job, create it if nothing is there.
+
+        Arguments are those of :meth:`create`. Safe to call from several processes at once (job arrays).
+
+        Raises
+        ------
+        StoreError
+            If the store there belongs to another job (the message names the first difference), is foreign or
+            damaged.
+        """
+        target = Path(path)
+        coordinates = {name: as_coordinate(name, c) for name, c in coords.items()}
+        header = _header(variables, coordinates, sizes, chunk, job, provenance)
+        if not target.exists():
+            try:
+                make(target, header, coordinates, attrs or {})
+            except StoreError:
+                if not target.is_dir():
+                    raise
+                # Another process of the same array was first: its store is checked below like any other.
+        store = cls(target, writable=True)
+        store._require_same(header)
+        return store
+
+    def _require_same(self, header: Header) -> None:
+        if self.header.fingerprint != header.fingerprint:
+            new, old = header.as_json(), self.header.as_json()
+            found = first_difference(old["job"], new["job"])
+            for part in ("layout", "variables", "coords"):
+                found = found or first_difference(old[part], new[part], part)
+            raise StoreError(
+                f"the store belongs to another job ({found or 'its fingerprint differs'})",
+                where=str(self.path),
+                expected="the same job, or a new path",
+            )
+        before, now = self.header.provenance.get("versions", {}), versions()
+        changed = [f"{n} {before.get(n, '?')} -> {now[n]}" for n in now if before.get(n) != now[n]]
+        if changed and not self.complete:
+            warnings.warn(
+                f"{self.path}: resumed with other versions ({', '.join(changed)}); bits may differ", stacklevel=3
+            )
+
+    # ---- what is there ------------------------------------------------------------------------
+
+    @property
+    def layout(self) -> ChunkLayout:
+        """How the points are cut into chunks."""
+        return self.header.layout
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the job, layout, variables and coordinates."""
+        return self.header.fingerprint
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the variables."""
+        return tuple(self.header.variables)
+
+    def done(self) -> NDArray[np.bool_]:
+        """Return which chunks are done, shape (n_chunks,), read afresh from disk."""
+        array = self._array(DONE)
+        try:
+            return np.asarray(array[:]) == 1
+        except (ValueError, RuntimeError, OSError):
+            return np.array([self.is_done(k) for k in range(len(self.layout))])
+
+    def is_done(self, chunk: int) -> bool:
+        """Return whether a chunk is done; a flag that cannot be read (a crash cut it) counts as not done."""
+        try:
+            return bool(self._array(DONE)[chunk] == 1)
+        except (ValueError, RuntimeError, OSError):
+            return False
+
+    def pending(self) -> NDArray[np.int64]:
+        """Return the numbers of the chunks that are not done."""
+        return np.flatnonzero(~self.done())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every chunk is done."""
+        return bool(self.done().all())
+
+    # ---- writing ------------------------------------------------------------------------------
+
+    def write_chunk(self, chunk: int, values: Mapping[str, ArrayLike]) -> None:
+        """Write all variables of a chunk, then its ``done`` flag.
+
+        Parameters
+        ----------
+        chunk : int
+        values : mapping of name to array
+            Every variable of the store, of shape ``layout.shape(chunk)`` + the sizes of its other dimensions.
+
+        Raises
+        ------
+        StoreError
+            If names, shapes or types are not the store's, or the disk is full (the store stays resumable).
+        """
+        if not self.writable:
+            raise StoreError("the store is open for reading", where=str(self.path), expected="writable=True")
+        checked = self._checked(chunk, values)
+        region = self.layout.slices(chunk)
+        with self._reported(f"chunk {chunk} cannot be written", _RESUME):
+            for name, array in checked.items():
+                self._array(name)[region] = array
+            self._array(DONE)[chunk] = 1
+
+    def _checked(self, chunk: int, values: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+        where = f"{self.path}, chunk {chunk}"
+        if set(values) != set(self.names):
+            raise StoreError(
+                f"variables {', '.join(sorted(values)) or 'none'}", where=where, expected=", ".join(self.names)
+            )
+        swept = self.layout.shape(chunk)
+        result = {}
+        for name, variable in self.header.variables.items():
+            array = np.asarray(values[name])
+            shape = swept + tuple(self.header.sizes[d] for d in variable.dims[len(swept) :])
+            if array.shape != shape:
+                raise StoreError(f"{name} of shape {array.shape}", where=where, expected=f"{shape}")
+            target = np.dtype(variable.dtype)
+            converted = array
+            if array.dtype != target:
+                lossless = np.can_cast(array.dtype, target, "same_kind")
+                converted = array.astype(target) if lossless else array
+                if not lossless or (target.kind in "iu" and not np.array_equal(converted, array)):
+                    raise StoreError(f"{name} of type {array.dtype}", where=where, expected=f"{target} values")
+            result[name] = converted
+        return result
+
+    def forget(self, chunks: Sequence[int]) -> None:
+        """Mark chunks as not done, so that the next sweep computes them again."""
+        if not self.writable:
+            raise StoreError("the store is open for reading", where=str(self.path), expected="writable=True")
+        with self._reported("the done flags cannot be written", _RESUME):
+            for chunk in chunks:
+                self._array(DONE)[int(chunk)] = 0
+
+    # ---- reading ------------------------------------------------------------------------------
+
+    def read(self, name: str, *, partial: bool = False) -> NDArray[Any]:
+        """Return a whole variable or coordinate.
+
+        Parameters
+        ----------
+        name : str
+        partial : bool
+            Accept a store that is not complete; missing points show the variable's fill value.
+
+        Raises
+        ------
+        StoreError
+            If chunks are missing, or one is damaged (the message names it).
+        """
+        if name in self.header.coords:
+            values = self._get(name, ..., f"coordinate {name!r}")
+            return np.array(values.tolist(), dtype=str) if values.dtype.kind in "OT" else values
+        self._variable(name)
+        done = self.done()
+        if not partial and not done.all():
+            raise StoreError(
+                f"{np.count_nonzero(~done)} of {done.size} chunks are not computed",
+                where=str(self.path),
+                expected="a finished run (the same job resumes)",
+            )
+        for chunk in np.flatnonzero(done):
+            self._require_file(name, int(chunk))
+        if done.all():
+            try:
+                return np.asarray(self._array(name)[...])
+            except (ValueError, RuntimeError, OSError):
+                pass  # found and named below
+        # Chunk by chunk: files of chunks that are not done may be remainders of a killed write, not data.
+        array = self._array(name)
+        values = np.full(array.shape, self.header.variables[name].fill, dtype=array.dtype)
+        for chunk in np.flatnonzero(done):
+            region = self.layout.slices(int(chunk))
+            values[region] = self._get(name, region, _damaged(name, int(chunk)))
+        return values
+
+    def read_chunk(self, chunk: int, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+        """Return variables of one done chunk, shape ``layout.shape(chunk) + ...`` each.
+
+        Raises
+        ------
+        StoreError
+            If the chunk is not done, or damaged.
+        """
+        if not self.is_done(chunk):
+            raise StoreError(f"chunk {chunk} is not computed", where=str(self.path), expected="a done chunk")
+        result = {}
+        for name in names if names is not None else self.names:
+            self._variable(name)
+            self._require_file(name, chunk)
+            result[name] = self._get(name, self.layout.slices(chunk), _damaged(name, chunk))
+        return result
+
+    def chunks(self, names: Sequence[str] | None = None) -> Iterator[tuple[int, dict[str, NDArray[Any]]]]:
+        """Iterate over the done chunks in order, one in memory at a time: ``(chunk, {name: values})``."""
+        for chunk in np.flatnonzero(self.done()):
+            yield int(chunk), self.read_chunk(int(chunk), names)
+
+    def dataset(self) -> xarray.Dataset:
+        """Return the whole store as a lazy xarray data set (values are read when used)."""
+        import xarray
+
+        return xarray.open_zarr(str(self.path), consolidated=False, chunks=None)
+
+    def verify(self, *, repair: bool = False) -> list[tuple[int, str]]:
+        """Read every done chunk against its checksum; return the damaged ones as ``(chunk, message)``.
+
+        With ``repair`` they are marked as not done, and the next sweep computes them again.
+        """
+        bad = []
+        for chunk in np.flatnonzero(self.done()):
+            try:
+                self.read_chunk(int(chunk))
+            except StoreError as error:
+                bad.append((int(chunk), str(error)))
+        if repair and bad:
+            self.forget([chunk for chunk, _ in bad])
+        return bad
+
+    # ---- helpers ------------------------------------------------------------------------------
+
+    def _array(self, name: str) -> Any:
+        if name not in self._arrays:
+            import zarr
+
+            # Chunks that hold only fill values are written too: an absent file then always means a loss.
+            with zarr.config.set({"array.write_empty_chunks": True}):
+                self._arrays[name] = zarr.open_array(
+                    str(self.path / name), mode="r+" if self.writable else "r", zarr_format=3
+                )
+        return self._arrays[name]
+
+    def _variable(self, name: str) -> Variable:
+        if name not in self.header.variables:
+            raise UnknownNameError(
+                "variable", name, [*self.header.variables, *self.header.coords], where=str(self.path)
+            )
+        return self.header.variables[name]
+
+    def _require_file(self, name: str, chunk: int) -> None:
+        array = self._array(name)
+        block = self.layout.block(chunk)
+        key = array.metadata.encode_chunk_key(block + (0,) * (array.ndim - len(block)))
+        if not (self.path / name / key).is_file():
+            raise StoreError(f"the file of {_damaged(name, chunk)} is missing", where=str(self.path), expected=_INTACT)
+
+    def _get(self, name: str, region: Any, what: str) -> NDArray[Any]:
+        try:
+            return np.asarray(self._array(name)[region])
+        except (ValueError, RuntimeError, OSError) as error:
+            raise StoreError(f"{what} is damaged ({error})", where=str(self.path), expected=_INTACT) from error
+
+    @contextmanager
+    def _reported(self, what: str, expected: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(f"{what} ({error.strerror or error})", where=str(self.path), expected=expected) from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_arrays": {}}
+
+    def __repr__(self) -> str:
+        done = self.done()
+        return f"<Store {self.path}: {np.count_nonzero(done)} of {done.size} chunks done>"
+
+
+_INTACT = "an intact file; Store.verify(repair=True) marks such chunks to be computed again"
+
+
+def _damaged(name: str, chunk: int) -> str:
+    return f"chunk {chunk} of {name!r}"
+
+
+def _header(
+    variables: Mapping[str, Variable],
+    coords: Mapping[str, Coordinate],
+    sizes: Mapping[str, int] | None,
+    chunk: Mapping[str, int] | int,
+    job: Any,
+    provenance: Mapping[str, Any] | None,
+) -> Header:
+    known, layout = check_consistent(variables, coords, sizes or {}, chunk)
+    return Header.describe(variables, coords, known, layout, job, provenance or {})
