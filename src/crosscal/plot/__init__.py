@@ -1,1 +1,20 @@
-"""Floor: style, bands and corner plots that all figures share."""
+"""Floor: style, bands, corner plots and error clouds that all figures share.
+
+Figures are matplotlib ``Figure`` objects made without pyplot, so they need no display and leak no state.
+"""
+
+from crosscal.plot.bands import band, envelope, quantile_band
+from crosscal.plot.corner import corner
+from crosscal.plot.style import COLOURS, INSTRUMENT_COLOURS, figure, save_figures, styled
+
+__all__ = [
+    "COLOURS",
+    "INSTRUMENT_COLOURS",
+    "band",
+    "corner",
+    "envelope",
+    "figure",
+    "quantile_band",
+    "save_figures",
+    "styled",
+]

@@ -1,0 +1,150 @@
+"""Corner plot of a few parameters: densities on the diagonal, 68 and 95 % contours below it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from crosscal.core.errors import InputError
+from crosscal.plot.style import COLOURS, styled
+
+MAX_PARAMETERS = 12
+
+
+@styled
+def corner(
+    draws: ArrayLike,
+    labels: Sequence[str],
+    *,
+    truth: Mapping[str, float] | None = None,
+    limits: Mapping[str, tuple[float, float]] | None = None,
+    title: str = "",
+    bins: int = 40,
+) -> Figure:
+    """Draw a corner plot.
+
+    Parameters
+    ----------
+    draws : array, shape (n_draws, n)
+    labels : n names
+    truth : mapping, optional
+        Known values, drawn as lines.
+    limits : mapping, optional
+        Prior limits; drawn dashed where they fall inside the panel.
+
+    Raises
+    ------
+    InputError
+        If the shapes disagree or there are more than 12 parameters.
+    """
+    values = np.asarray(draws, dtype=float)
+    n = len(labels)
+    if values.ndim != 2 or values.shape[1] != n or n == 0:
+        raise InputError(f"draws of shape {values.shape}", where="corner plot", expected=f"(n_draws, {n})")
+    if n > MAX_PARAMETERS:
+        raise InputError(f"{n} parameters", where="corner plot", expected=f"at most {MAX_PARAMETERS}")
+    size = 1.1 + 1.75 * n
+    fig = Figure(figsize=(size, size), layout="constrained")
+    axes = fig.subplots(n, n, squeeze=False)
+    ranges = [_range(column) for column in values.T]
+    for row in range(n):
+        for column in range(n):
+            panel = axes[row, column]
+            if column > row:
+                panel.set_axis_off()
+                continue
+            if row == column:
+                _density(panel, values[:, row], ranges[row], bins)
+            else:
+                _contours(panel, values[:, column], values[:, row], ranges[column], ranges[row], bins)
+                panel.set_ylim(ranges[row])
+            panel.set_xlim(ranges[column])
+            _marks(panel, labels, row, column, truth or {}, limits or {}, ranges)
+            _tidy(panel, labels, row, column, n)
+    if title:
+        fig.suptitle(title, x=0.98, ha="right")
+    return fig
+
+
+def _range(column: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.quantile(column, [0.001, 0.999])
+    pad = 0.08 * (high - low) or 1e-6 + 1e-3 * abs(high)
+    return float(low - pad), float(high + pad)
+
+
+def _density(panel: Axes, x: NDArray, limits: tuple[float, float], bins: int) -> None:
+    from scipy.ndimage import gaussian_filter1d
+
+    counts, edges = np.histogram(x, bins=bins, range=limits, density=True)
+    smooth = gaussian_filter1d(counts, 1.0, mode="nearest")
+    centres = 0.5 * (edges[1:] + edges[:-1])
+    panel.fill_between(centres, smooth, color=COLOURS["after"], alpha=0.3, lw=0)
+    panel.plot(centres, smooth, color=COLOURS["after"])
+    panel.set_ylim(0, None)
+    low, middle, high = np.quantile(x, [0.16, 0.5, 0.84])
+    digits = max(0, int(np.ceil(1 - np.log10(max(high - low, 1e-12)))))
+    text = f"{middle:.{digits}f}$^{{+{high - middle:.{digits}f}}}_{{-{middle - low:.{digits}f}}}$"
+    panel.set_title(text, fontsize=9, loc="center")
+
+
+def _contours(
+    panel: Axes, x: NDArray, y: NDArray, x_range: tuple[float, float], y_range: tuple[float, float], bins: int
+) -> None:
+    from scipy.ndimage import gaussian_filter
+
+    counts, x_edges, y_edges = np.histogram2d(x, y, bins=bins, range=(x_range, y_range))
+    smooth = gaussian_filter(counts, 1.2)
+    ordered = np.sort(smooth.ravel())[::-1]
+    content = np.cumsum(ordered) / ordered.sum()
+    levels = [ordered[min(np.searchsorted(content, level), len(ordered) - 1)] for level in (0.95, 0.68)]
+    levels = sorted({*levels, smooth.max() * 1.0001})
+    if len(levels) < 3:
+        panel.plot(x, y, ".", ms=2, color=COLOURS["after"])
+        return
+    x_mid, y_mid = 0.5 * (x_edges[1:] + x_edges[:-1]), 0.5 * (y_edges[1:] + y_edges[:-1])
+    panel.contourf(x_mid, y_mid, smooth.T, levels=levels, colors=["#b8d6ea", "#5fa2cf"])
+    panel.contour(x_mid, y_mid, smooth.T, levels=levels[:2], colors=[COLOURS["after"]], linewidths=0.9)
+
+
+def _marks(panel: Axes, labels: Sequence[str], row: int, column: int, truth: Mapping, limits: Mapping, ranges) -> None:
+    def inside(value: float, k: int) -> bool:
+        return ranges[k][0] <= value <= ranges[k][1]
+
+    x, y = labels[column], labels[row]
+    if x in truth and inside(truth[x], column):
+        panel.axvline(truth[x], color=COLOURS["truth"], lw=1.2)
+    if row != column and y in truth and inside(truth[y], row):
+        panel.axhline(truth[y], color=COLOURS["truth"], lw=1.2)
+    for value in limits.get(x, ()):
+        if inside(value, column):
+            panel.axvline(value, color=COLOURS["limit"], lw=1.0, ls="--")
+    if row != column:
+        for value in limits.get(y, ()):
+            if inside(value, row):
+                panel.axhline(value, color=COLOURS["limit"], lw=1.0, ls="--")
+
+
+def _tidy(panel: Axes, labels: Sequence[str], row: int, column: int, n: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    panel.grid(False)
+    panel.xaxis.set_major_locator(MaxNLocator(4, prune="both"))
+    panel.tick_params(labelsize=8)
+    if row == n - 1:
+        panel.set_xlabel(labels[column])
+        panel.tick_params(axis="x", rotation=35)
+    else:
+        panel.set_xticklabels([])
+    if row == column:
+        panel.set_yticks([])
+        panel.spines["left"].set_visible(False)
+    else:
+        panel.yaxis.set_major_locator(MaxNLocator(4, prune="both"))
+        if column == 0:
+            panel.set_ylabel(labels[row])
+        else:
+            panel.set_yticklabels([])

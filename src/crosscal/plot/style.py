@@ -1,0 +1,98 @@
+"""One look for all figures: colours that survive colour blindness and grey printing, quiet axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from crosscal.core.files import atomic_path
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Roles used by all parts (Okabe & Ito's palette).
+COLOURS = {
+    "before": "#999999",
+    "after": "#0072B2",
+    "truth": "#D55E00",
+    "trusted": "#009E73",
+    "data": "#222222",
+    "prior": "#CC79A7",
+    "limit": "#D55E00",
+}
+#: Cycle for instruments, telescopes, stars.
+INSTRUMENT_COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#7F3C8D",
+    "#A5AA99",
+    "#11A579",
+    "#80BA5A",
+    "#E68310",
+    "#CF1C90",
+)
+
+RC: dict[str, Any] = {
+    "figure.dpi": 110,
+    "savefig.dpi": 150,
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "lines.linewidth": 1.6,
+    "errorbar.capsize": 0,
+    "svg.fonttype": "none",
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Use the project's look inside a block, whatever the host program has set."""
+    from cycler import cycler
+
+    with rc_context({**RC, "axes.prop_cycle": cycler(color=INSTRUMENT_COLOURS)}):
+        yield
+
+
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function that makes a figure, so that it draws in the project's look."""
+
+    @wraps(draw)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        with style():
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+def figure(width: float = 7.0, height: float = 4.2, **options: Any) -> Figure:
+    """Return an empty figure (inches) with a constrained layout."""
+    return Figure(figsize=(width, height), layout="constrained", **options)
+
+
+def save_figures(figures: Mapping[str, Figure], directory: Path, *, formats: tuple[str, ...] = ("png",)) -> list[Path]:
+    """Write each figure as ``directory/name.format`` and return the paths."""
+    paths = []
+    for name, fig in figures.items():
+        for kind in formats:
+            path = Path(directory) / f"{name}.{kind}"
+            with style(), atomic_path(path) as temporary:
+                fig.savefig(temporary, format=kind)
+            paths.append(path)
+    return paths
