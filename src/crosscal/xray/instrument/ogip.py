@@ -8,7 +8,8 @@ George et al. 1992, CAL/GEN/92-002 and its addendum 92-002a (ARF, RMF).
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ class Arf:
     area: Floats
     path: str = ""
     notes: tuple[str, ...] = ()
+    mission: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +59,17 @@ class Rmf:
     has_area: bool
     path: str = ""
     notes: tuple[str, ...] = ()
+    mission: Mapping[str, str] = field(default_factory=dict)
+
+
+def mission_of(*headers: Mapping[str, Any]) -> dict[str, str]:
+    """Return TELESCOP, INSTRUME, FILTER and DETNAM as the first header that has them says."""
+    found = {}
+    for key in ("TELESCOP", "INSTRUME", "FILTER", "DETNAM"):
+        texts = [str(header.get(key) or "").strip() for header in headers]
+        if any(texts):
+            found[key] = next(text for text in texts if text)
+    return found
 
 
 def read_arf(path: PathLike) -> Arf:
@@ -74,7 +87,8 @@ def read_arf(path: PathLike) -> Arf:
         table = find_table(hdus, str(path), names=("SPECRESP",), hduclas1="RESPONSE", hduclas2=("SPECRESP",), hint=hint)
         lo, hi, backwards = _energies(table)
         area = table.values("SPECRESP", unit="cm2", low=0.0)
-        return Arf(lo, hi, area[::-1] if backwards else area, str(path), tuple(table.notes))
+        mission = mission_of(table.header, hdus[0].header)
+        return Arf(lo, hi, area[::-1] if backwards else area, str(path), tuple(table.notes), mission)
 
 
 def _energies(table: Table) -> tuple[Floats, Floats, bool]:
@@ -130,7 +144,10 @@ def read_rmf(path: PathLike) -> Rmf:
         declared = table.hdu.name.upper() == "SPECRESP MATRIX" or _says_full(table)
         notes = tuple(table.notes + bounds.notes)
         has_area = largest > _LARGEST_PROBABILITY or declared
-        return Rmf(lo, hi, csr_array(matrix), channel_lo, channel_hi, first, has_area, str(path), notes)
+        mission = mission_of(table.header, hdus[0].header)
+        return Rmf(
+            lo, hi, csr_array(matrix), channel_lo, channel_hi, first, has_area, str(path), notes, mission
+        )  # fmt: skip
 
 
 def _says_full(table: Table) -> bool:
@@ -264,7 +281,7 @@ def read_response(arf: PathLike, rmf: PathLike | None = None, *, name: str | Non
                 "the matrix does not include the effective area", where=str(arf), expected="an ARF beside it"
             )
         area, redistribution = _split(matrix.matrix)
-        files, notes = {"rmf": str(arf)}, matrix.notes
+        files, notes, mission = {"rmf": str(arf)}, matrix.notes, matrix.mission
     else:
         ancillary, matrix = read_arf(arf), read_rmf(rmf)
         largest = float(matrix.matrix.sum(axis=0).max())
@@ -275,10 +292,11 @@ def read_response(arf: PathLike, rmf: PathLike | None = None, *, name: str | Non
             )  # fmt: skip
         notes = ancillary.notes + matrix.notes + _same_grid(ancillary, matrix)
         area, redistribution = ancillary.area, matrix.matrix
+        mission = {**matrix.mission, **ancillary.mission}
         files = {"arf": str(arf), "rmf": str(rmf)}
     return Response(
         matrix.energy_lo, matrix.energy_hi, area, redistribution, matrix.channel_lo, matrix.channel_hi,
-        first_channel=matrix.first_channel, name=label, files=files, notes=notes,
+        first_channel=matrix.first_channel, name=label, files=files, notes=notes, mission=mission,
     )  # fmt: skip
 
 
@@ -312,8 +330,6 @@ def _same_grid(arf: Arf, rmf: Rmf) -> tuple[str, ...]:
                 expected=f"{theirs[row]:g} keV, as in {rmf.path}",
             )  # fmt: skip
     if abs(arf.energy_lo[0] - rmf.energy_lo[0]) > slack[0]:
-        return (
-            f"{where}: the first bin starts at {arf.energy_lo[0]:g} keV, that of {rmf.path} at "
-            f"{rmf.energy_lo[0]:g} keV; the latter is used",
-        )
+        starts = f"{arf.energy_lo[0]:g} keV, that of {rmf.path} at {rmf.energy_lo[0]:g} keV"
+        return (f"{where}: the first bin starts at {starts}; the latter is used",)
     return ()

@@ -1,0 +1,51 @@
+"""Checks that responses and spectra share."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crosscal.core.errors import InputError, UnknownNameError
+
+Floats = NDArray[np.float64]
+
+BAND_RULES = ("overlap", "inside", "centre")
+
+
+def band_mask(channel_lo: ArrayLike, channel_hi: ArrayLike, low: float, high: float, rule: str) -> NDArray[np.bool_]:
+    """Return which channels belong to the band ``low`` to ``high`` keV.
+
+    ``rule`` is "overlap" (any part of the channel lies in the band: Sherpa's and XSPEC's ``notice``),
+    "inside" (the whole channel does) or "centre" (its mid-point does).
+    """
+    if rule not in BAND_RULES:
+        raise UnknownNameError("band rule", rule, BAND_RULES)
+    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+        raise InputError(f"band {low:g} to {high:g} keV", expected="finite limits, the lower one first")
+    lo, hi = np.asarray(channel_lo, dtype=float), np.asarray(channel_hi, dtype=float)
+    if rule == "overlap":
+        mask = (lo < high) & (hi > low)
+    elif rule == "inside":
+        mask = (lo >= low) & (hi <= high)
+    else:
+        centre = 0.5 * (lo + hi)
+        mask = (centre >= low) & (centre <= high)
+    if not mask.any():
+        raise InputError(
+            f"no channel lies in {low:g} to {high:g} keV",
+            expected=f"a band within {lo.min():g} to {hi.max():g} keV",
+        )
+    return mask
+
+
+def frozen_vector(values: ArrayLike, name: str, where: str, shape: tuple[int, ...] | None = None) -> Floats:
+    array = np.array(values, dtype=float, copy=True)
+    if array.ndim != 1 or array.size == 0:
+        raise InputError(f"{name} has shape {array.shape}", where=where, expected="one non-empty dimension")
+    if shape is not None and array.shape != shape:
+        raise InputError(f"{name} has {array.size} values", where=where, expected=f"{shape[0]}")
+    if not np.all(np.isfinite(array)):
+        row = int(np.flatnonzero(~np.isfinite(array))[0])
+        raise InputError(f"{name} is not finite at index {row}", where=where, expected="finite numbers")
+    array.setflags(write=False)
+    return array
