@@ -1,0 +1,42 @@
+"""``crosscal list [FAMILY]``."""
+
+from __future__ import annotations
+
+import click
+
+from crosscal.core.registry import Registry
+
+#: Family name to the registry that holds it; one line a family.
+FAMILIES = Registry(
+    "family",
+    {
+        "parts": "crosscal.cli.parts:PARTS",
+        "samplers": "crosscal.inference.registry:SAMPLERS",
+        "executors": "crosscal.compute.executors:EXECUTORS",
+        "modifiers": "crosscal.xray.modifiers.registry:MODIFIERS",
+    },
+)
+
+
+def first_line(member: object) -> str:
+    """Return the first line of a member's description."""
+    text = getattr(member, "model", member)
+    return next(iter((getattr(text, "__doc__", None) or "").strip().splitlines()), "")
+
+
+@click.command("list")
+@click.argument("family", required=False)
+def command(family: str | None) -> None:
+    """List the members of FAMILY with one line each; without FAMILY, the families."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    if family is None:
+        for name in FAMILIES:
+            table.add_row(name, ", ".join(FAMILIES.get(name).names()))
+    else:
+        registry = FAMILIES.get(family, where="crosscal list")
+        for name in registry:
+            table.add_row(name, first_line(registry.get(name)))
+    Console().print(table)

@@ -1,0 +1,144 @@
+"""One run directory for all parts: lock, log, job, provenance, results, figures."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from crosscal.compute.progress import display
+from crosscal.config import JobModel, JobResult, Part, input_paths, write_toml
+from crosscal.core.errors import ConfigError, DataFileError, InputError
+from crosscal.core.files import refuse_overwriting, write_text
+from crosscal.core.progress import SILENT, Advance, Progress
+from crosscal.core.provenance import record
+from crosscal.datasets import cache_directory, resolve
+
+
+@dataclass
+class Logged:
+    """Passes progress on and keeps stages and messages with their times for ``run.log``."""
+
+    inner: Progress
+    path: Path
+    started: float = field(default_factory=time.monotonic)
+
+    @contextmanager
+    def stage(self, name: str, total: int | None = None) -> Iterator[Advance]:
+        """Open a stage and log its duration."""
+        begin = time.monotonic()
+        with self.inner.stage(name, total) as advance:
+            yield advance
+        self._write(f"{name}: {time.monotonic() - begin:.1f} s")
+
+    def message(self, text: str) -> None:
+        """Pass on and log a message."""
+        self.inner.message(text)
+        self._write(text)
+
+    def _write(self, text: str) -> None:
+        with open(self.path, "a", encoding="utf-8") as stream:
+            stream.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text}\n")
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold a run directory for one run at a time.
+
+    Raises
+    ------
+    ConfigError
+        If another run is working in the directory.
+    DataFileError
+        If the directory cannot be made.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        handle = open(directory / ".lock", "w")  # noqa: SIM115 - held for the whole run
+    except OSError as error:
+        raise DataFileError(f"cannot make the run directory ({error.strerror})", where=str(directory)) from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(
+                "another run is working in this directory", where=str(directory), expected="another output"
+            ) from None
+        yield
+
+
+def prepare_jax() -> None:
+    """Switch JAX to double precision and keep compiled programs in the user's cache."""
+    from crosscal.inference.jaxconfig import enable_compilation_cache, enable_x64
+
+    enable_x64()
+    try:
+        enable_compilation_cache(cache_directory() / "jax")
+    except OSError as error:
+        click.echo(f"crosscal: note: compiled programs are not cached ({error})", err=True)
+
+
+def run_job(part: Part, job: JobModel, *, quiet: bool = False) -> JobResult:
+    """Run a validated job into its output directory and tell the answer.
+
+    Raises
+    ------
+    InputError
+        If the output directory holds one of the inputs under a name that the run writes.
+    """
+    inputs = {role: resolve(path) for role, path in input_paths(job).items()}
+    output = job.output
+    if output.exists() and not output.is_dir():
+        raise InputError("the output is a file", where=str(output), expected="a directory")
+    refuse_overwriting([output / name for name in ("job.toml", "provenance.json")], inputs.values())
+    provenance = record(inputs=inputs, config=job.model_dump(mode="json"), seed=job.seed)
+
+    def work(progress: Progress) -> JobResult:
+        write_toml(output / "job.toml", job)
+        write_text(output / "provenance.json", json.dumps(provenance, indent=1) + "\n")
+        return part.run(job, output, progress)
+
+    return execute(work, output, quiet=quiet)
+
+
+def execute(work: Callable[[Progress], JobResult], output: Path, *, quiet: bool = False) -> JobResult:
+    """Run ``work`` in a locked directory with progress and log, draw its figures, and print the answer."""
+    prepare_jax()
+    start = time.monotonic()
+    with locked(output):
+        progress = Logged(SILENT if quiet else display(), output / "run.log")
+        result = work(progress)
+        paths = draw(result, output, progress)
+    tell(result, output, paths, time.monotonic() - start)
+    return result
+
+
+def draw(result: JobResult, output: Path, progress: Progress) -> list[Path]:
+    """Write the result's figures into ``output/figures``."""
+    from crosscal.plot import save_figures
+
+    with progress.stage("Drawing figures", total=1) as advance:
+        paths = save_figures(result.figures(), output / "figures")
+        advance(1)
+    return paths
+
+
+def tell(result: JobResult, output: Path, figures: list[Path], seconds: float) -> None:
+    """Print the answer, the warnings that matter, and where everything is."""
+    click.echo()
+    click.echo(result.answer)
+    for warning in result.warnings:
+        click.echo(f"  warning: {warning}")
+    click.echo()
+    click.echo(f"Results in {output} ({len(figures)} figures in {output / 'figures'}), {seconds:.0f} s.")
+
+
+def demo_output(name: str, given: str | None) -> Path:
+    """Return the directory of a demonstration: the given one, or ``crosscal-demo-NAME`` here."""
+    return Path(given) if given else Path(f"crosscal-demo-{name}")
