@@ -1,0 +1,46 @@
+"""Spectrophotometric flux calibration of fibre spectra from standard stars.
+
+    from crosscal import fluxcal
+
+Names are imported on first use. See ``docs/`` for a tutorial.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HERE = "crosscal.fluxcal"
+
+_EXPORTS: dict[str, str] = {
+    "Frame": f"{_HERE}.types",
+    "Fibres": f"{_HERE}.types",
+    "Catalogue": f"{_HERE}.types",
+    "CalibrationVector": f"{_HERE}.types",
+    "StarFit": f"{_HERE}.types",
+    "StarStatus": f"{_HERE}.types",
+    "read_frame": f"{_HERE}.frames",
+    "write_frame": f"{_HERE}.frames",
+    "read_catalogue": f"{_HERE}.catalogue",
+    "Filter": f"{_HERE}.photometry",
+    "load_filter": f"{_HERE}.filters",
+    "ab_magnitude": f"{_HERE}.photometry",
+    "vega_to_ab": f"{_HERE}.photometry",
+    "TemplateLibrary": f"{_HERE}.templates",
+    "load_templates": f"{_HERE}.template_files",
+    "Curve": f"{_HERE}.combine",
+    "combine": f"{_HERE}.combine",
+    "calibrate": f"{_HERE}.calibrate",
+    "Options": f"{_HERE}.calibrate",
+    "Result": f"{_HERE}.result",
+}
+
+__all__ = sorted(_EXPORTS)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module 'crosscal.fluxcal' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,97 @@
+"""Galactic and atmospheric extinction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crosscal.core.errors import InputError, UnknownNameError
+
+#: Anchors of the R = 3.1 curve of Fitzpatrick 1999 (PASP 111, 63), table 3: 1e4 / lambda[A] against A / E(B-V).
+_F99_X = np.array([0.0, 0.377, 0.820, 1.667, 1.828, 2.141, 2.433, 3.704, 3.846])
+_F99_A = np.array([0.0, 0.265, 0.829, 2.688, 3.055, 3.806, 4.315, 6.265, 6.591])
+
+
+def fitzpatrick99(wavelength: ArrayLike) -> NDArray[np.float64]:
+    """A(lambda) / E(B-V) of the diffuse Galactic medium with R = 3.1 (Fitzpatrick 1999, table 3: cubic spline).
+
+    Parameters
+    ----------
+    wavelength : array, Angstrom
+        Between 2600 A and the far infrared.
+
+    Raises
+    ------
+    InputError
+        Below 2600 A, where the optical spline does not hold.
+    """
+    from scipy.interpolate import CubicSpline
+
+    w = np.asarray(wavelength, dtype=float)
+    if w.size and w.min() < 2600.0:
+        raise InputError(f"wavelength {w.min():g} A", where="Fitzpatrick 1999 extinction", expected=">= 2600 A")
+    return CubicSpline(_F99_X, _F99_A, bc_type="natural")(1e4 / w)
+
+
+def redden(wavelength: ArrayLike, ebv: ArrayLike) -> NDArray[np.float64]:
+    """Factor 10^(-0.4 k(lambda) E(B-V)) by which Galactic dust dims a star, shape ebv.shape + wavelength.shape."""
+    curve = fitzpatrick99(wavelength)
+    return 10 ** (-0.4 * np.multiply.outer(np.asarray(ebv, dtype=float), curve))
+
+
+@dataclass(frozen=True, eq=False)
+class SiteExtinction:
+    """Atmospheric extinction of an observatory: magnitudes per airmass against wavelength in Angstrom."""
+
+    name: str
+    wavelength: NDArray[np.float64]
+    magnitude: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        w, m = np.asarray(self.wavelength, dtype=float), np.asarray(self.magnitude, dtype=float)
+        where = f"extinction table {self.name!r}"
+        if w.ndim != 1 or w.size < 2 or m.shape != w.shape:
+            raise InputError(f"shapes {w.shape}, {m.shape}", where=where, expected="two columns of at least 2 rows")
+        if not (np.all(np.isfinite(m)) and np.all(np.isfinite(w)) and np.all(np.diff(w) > 0)):
+            raise InputError("wavelengths do not increase or values are not finite", where=where, expected="a table")
+        object.__setattr__(self, "wavelength", w)
+        object.__setattr__(self, "magnitude", m)
+
+    def factor(self, wavelength: ArrayLike, airmass: float) -> NDArray[np.float64]:
+        """Transmission 10^(-0.4 k(lambda) X); constant k beyond the ends of the table."""
+        if not (np.isfinite(airmass) and airmass >= 1.0 - 1e-6):
+            raise InputError(f"airmass {airmass}", where=f"extinction table {self.name!r}", expected="a number >= 1")
+        return 10 ** (-0.4 * airmass * np.interp(wavelength, self.wavelength, self.magnitude))
+
+
+def airmass(zenith_distance: ArrayLike) -> NDArray[np.float64]:
+    """Airmass of a zenith distance in degrees (Hardie 1962, in Astronomical Techniques, p. 178)."""
+    z = np.deg2rad(np.asarray(zenith_distance, dtype=float))
+    if np.any(np.abs(z) > np.deg2rad(85)):
+        raise InputError("a zenith distance beyond 85 degrees", where="airmass", expected="0 to 85 degrees")
+    s = 1 / np.cos(z) - 1
+    return 1 + s - 0.0018167 * s - 0.002875 * s**2 - 0.0008083 * s**3
+
+
+def refraction(wavelength: ArrayLike, *, pressure: float = 700.0, temperature: float = 8.0) -> NDArray[np.float64]:
+    """Refraction in arcsec per tan(z) against wavelength in Angstrom: 206265 (n - 1) (Filippenko 1982, PASP 94, 715, eq. 1-4).
+
+    ``pressure`` in mmHg would be Filippenko's; here hPa (his eq. 2 with 1 mmHg = 1.33322 hPa), temperature in Celsius.
+    """
+    s2 = (1e4 / np.asarray(wavelength, dtype=float)) ** 2
+    n_15 = 1e-6 * (64.328 + 29498.1 / (146 - s2) + 255.4 / (41 - s2))
+    p = pressure / 1.33322
+    factor = p * (1 + (1.049 - 0.0157 * temperature) * 1e-6 * p) / (720.883 * (1 + 0.003661 * temperature))
+    return 206264.806 * n_15 * factor
+
+
+EXTINCTION_LAWS = {"fitzpatrick99": fitzpatrick99}
+
+
+def galactic_law(name: str):
+    """Return the function A(lambda)/E(B-V) called ``name``."""
+    if name not in EXTINCTION_LAWS:
+        raise UnknownNameError("extinction law", name, EXTINCTION_LAWS)
+    return EXTINCTION_LAWS[name]

@@ -1,0 +1,104 @@
+"""Filter curves from files and from speclite."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from crosscal.core.errors import DataFileError, InputError, MissingDependencyError, UnknownNameError
+from crosscal.core.files import existing_file
+from crosscal.fluxcal.photometry import Filter
+
+#: Factor to Angstrom of the units a filter file may be in.
+UNITS = {"angstrom": 1.0, "nm": 10.0, "um": 1e4}
+
+
+def read_filter(path: str | os.PathLike[str], name: str | None = None, *, unit: str | None = None) -> Filter:
+    """Read a two-column text file (wavelength, response).
+
+    Parameters
+    ----------
+    path : path
+    name : str, optional
+        Default: the file name without its suffix.
+    unit : "angstrom", "nm" or "um", optional
+        Guessed from the range where not given: below 50 um, below 2500 nm, else Angstrom.
+
+    Raises
+    ------
+    DataFileError
+        If the file is absent or is not a table of two numeric columns.
+    UnknownNameError
+        If the unit is unknown.
+    """
+    target = existing_file(path, what="filter file")
+    try:
+        table = np.loadtxt(target, ndmin=2, usecols=(0, 1))
+    except (ValueError, IndexError, UnicodeDecodeError) as error:
+        raise DataFileError(
+            f"not a filter curve ({str(error).splitlines()[0]})", where=str(target), expected="two columns of numbers"
+        ) from error
+    if table.size == 0:
+        raise DataFileError("no rows", where=str(target), expected="two columns of numbers")
+    wavelength = table[:, 0]
+    if unit is None:
+        unit = "um" if wavelength.max() < 50 else "nm" if wavelength.max() < 2500 else "angstrom"
+    if unit not in UNITS:
+        raise UnknownNameError("wavelength unit", unit, UNITS, where=str(target))
+    order = np.argsort(wavelength)
+    return Filter(name or target.stem, wavelength[order] * UNITS[unit], table[order, 1])
+
+
+def load_filter(name: str, *, directory: str | os.PathLike[str] | None = None) -> Filter:
+    """Return the filter called ``name``.
+
+    Looked up in this order: a path to a file; ``<directory>/<name>.dat`` (or .txt, .csv-less plain columns); speclite's
+    curves ("decam2014-r", "sdss2010-g", ...).
+
+    Raises
+    ------
+    MissingDependencyError
+        If only speclite could know the name and it is not installed.
+    UnknownNameError
+        If nobody knows the name.
+    """
+    if Path(name).suffix in {".dat", ".txt"} or os.sep in name:
+        return read_filter(name)
+    if directory is not None:
+        for suffix in (".dat", ".txt"):
+            candidate = Path(directory) / f"{name}{suffix}"
+            if candidate.exists():
+                return read_filter(candidate, name)
+    try:
+        from speclite import filters as speclite_filters
+    except ImportError as error:
+        raise MissingDependencyError("speclite", extra="optical", purpose=f"named filters ({name!r})") from error
+    try:
+        found = speclite_filters.load_filter(name)
+    except ValueError as error:
+        known = [*getattr(speclite_filters, "filter_group_names", []), *_local_names(directory)]
+        raise UnknownNameError("filter", name, known) from error
+    return Filter(name, np.asarray(found.wavelength, dtype=float), np.asarray(found.response, dtype=float))
+
+
+def _local_names(directory: str | os.PathLike[str] | None) -> list[str]:
+    return sorted(p.stem for p in Path(directory).glob("*.dat")) if directory is not None else []
+
+
+def load_filters(
+    names: Iterable[str | Filter], *, directory: str | os.PathLike[str] | None = None
+) -> tuple[Filter, ...]:
+    """Return several filters; members that are filters already pass through.
+
+    Raises
+    ------
+    InputError
+        If a name repeats.
+    """
+    found = tuple(n if isinstance(n, Filter) else load_filter(n, directory=directory) for n in names)
+    if len({f.name for f in found}) != len(found):
+        raise InputError("a filter name repeats", where="filters", expected="each name once")
+    return found

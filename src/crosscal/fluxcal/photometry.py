@@ -1,0 +1,121 @@
+"""Synthetic AB photometry and the Vega zero points.
+
+AB magnitudes of photon-counting detectors: m = -2.5 log10( int f_nu T dnu/nu / int 3631 Jy T dnu/nu ), which in
+wavelength is int f_lambda T lambda dlambda / ( c int (3631 Jy) T dlambda / lambda ) (Bessell & Murphy 2012, PASP 124,
+140, eq. A12).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crosscal.core.errors import InputError, UnknownNameError
+
+#: Speed of light in Angstrom/s and in km/s.
+C_ANGSTROM = 2.99792458e18
+C_KMS = 299792.458
+#: AB zero point 10^(-48.6/2.5) erg/s/cm2/Hz.
+AB_FLUX = 10 ** (-48.6 / 2.5)
+
+#: m_AB - m_Vega. Landolt-system UBVRI and 2MASS: Blanton & Roweis 2007 (AJ 133, 734), table 1;
+#: Gaia: Riello et al. 2021 (A&A 649, A3), zero points AB - Vega of Gaia EDR3 (G 25.8010 - 25.6874 and so on).
+VEGA_TO_AB: dict[str, float] = {
+    "bessell-U": 0.79,
+    "bessell-B": -0.09,
+    "bessell-V": 0.02,
+    "bessell-R": 0.21,
+    "bessell-I": 0.45,
+    "twomass-J": 0.91,
+    "twomass-H": 1.39,
+    "twomass-Ks": 1.85,
+    "gaiadr3-G": 0.1136,
+    "gaiadr3-BP": 0.0155,
+    "gaiadr3-RP": 0.3561,
+}
+
+
+def vega_to_ab(magnitude: ArrayLike, band: str) -> NDArray[np.float64]:
+    """Return AB magnitudes of Vega magnitudes in a band of :data:`VEGA_TO_AB`: m_AB = m_Vega + offset.
+
+    Raises
+    ------
+    UnknownNameError
+        If the band has no tabulated offset.
+    """
+    lowered = {name.lower(): value for name, value in VEGA_TO_AB.items()}
+    if band.lower() not in lowered:
+        raise UnknownNameError("Vega band", band, VEGA_TO_AB)
+    return np.asarray(magnitude, dtype=float) + lowered[band.lower()]
+
+
+@dataclass(frozen=True, eq=False)
+class Filter:
+    """A passband: photon response against wavelength in Angstrom (only its shape matters)."""
+
+    name: str
+    wavelength: NDArray[np.float64]
+    response: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        w, r = np.asarray(self.wavelength, dtype=float), np.asarray(self.response, dtype=float)
+        where = f"filter {self.name!r}"
+        if w.ndim != 1 or w.size < 3 or r.shape != w.shape:
+            raise InputError(f"shapes {w.shape}, {r.shape}", where=where, expected="two columns of at least 3 rows")
+        if not (np.all(np.isfinite(w)) and np.all(np.diff(w) > 0)):
+            raise InputError("wavelengths do not increase", where=where, expected="increasing Angstrom")
+        if not np.all(np.isfinite(r)) or r.max() <= 0:
+            raise InputError("no positive response", where=where, expected="numbers >= 0, not all zero")
+        object.__setattr__(self, "wavelength", w)
+        object.__setattr__(self, "response", np.clip(r, 0.0, None))
+
+    @property
+    def pivot(self) -> float:
+        """Pivot wavelength sqrt( int T lambda dlambda / int T dlambda/lambda ), Angstrom."""
+        w, r = self.wavelength, self.response
+        return float(np.sqrt(np.trapezoid(r * w, w) / np.trapezoid(r / w, w)))
+
+    def coverage(self, low: float, high: float) -> float:
+        """Fraction of int T lambda dlambda that lies between two wavelengths."""
+        w = self.wavelength
+        fine = np.unique(np.concatenate([w, np.clip([low, high], w[0], w[-1])]))
+        weight = np.interp(fine, w, self.response) * fine
+        inside = (fine >= low) & (fine <= high)
+        if inside.sum() < 2:
+            return 0.0
+        return float(np.trapezoid(weight[inside], fine[inside]) / np.trapezoid(weight, fine))
+
+    def weights(self, wavelength: ArrayLike) -> NDArray[np.float64]:
+        """Weights w (n,) with sum(w * f_lambda) = mean flux density in units of 3631 Jy.
+
+        The filter is interpolated to the spectrum where the spectrum is finer, and its integral over each sample's
+        cell is used where the filter is finer, so that narrow filters on coarse spectra keep their area.
+        """
+        grid = np.asarray(wavelength, dtype=float)
+        edges = np.concatenate([[1.5 * grid[0] - 0.5 * grid[1]], 0.5 * (grid[1:] + grid[:-1]), [grid[-1]]])
+        edges[-1] = 1.5 * grid[-1] - 0.5 * grid[-2]
+        fine = np.union1d(self.wavelength, edges)
+        response = np.interp(fine, self.wavelength, self.response, left=0.0, right=0.0) * fine
+        cumulative = np.concatenate([[0.0], np.cumsum(0.5 * (response[1:] + response[:-1]) * np.diff(fine))])
+        energy = np.diff(np.interp(edges, fine, cumulative))
+        w, r = self.wavelength, self.response
+        return energy / (AB_FLUX * C_ANGSTROM * np.trapezoid(r / w, w))
+
+
+def ab_magnitude(filter: Filter, wavelength: ArrayLike, flux: ArrayLike) -> NDArray[np.float64]:
+    """AB magnitude of spectra ``flux`` (..., n) in erg/s/cm2/A on ``wavelength`` (n,) in Angstrom.
+
+    A spectrum that does not cover the band gives the magnitude of the part it covers: check
+    :meth:`Filter.coverage` first. A flux that is not positive gives NaN.
+    """
+    mean = np.asarray(flux, dtype=float) @ filter.weights(wavelength)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(mean > 0, -2.5 * np.log10(mean), np.nan)
+
+
+def covered(filters: Sequence[Filter], low: float, high: float, floor: float = 0.995) -> list[bool]:
+    """Whether a spectrum from ``low`` to ``high`` covers each band (at least ``floor`` of its response)."""
+    return [band.coverage(low, high) >= floor for band in filters]
