@@ -21,6 +21,13 @@ _EXPORTS: dict[str, str] = {
     "BSpline": "crosscal.xray.modifiers.spline",
     "Spline": "crosscal.xray.modifiers.spline",
     "MODIFIERS": "crosscal.xray.modifiers.registry",
+    # emission
+    "Model": "crosscal.xray.emission.expression",
+    "MODELS": "crosscal.xray.emission.registry",
+    "PlasmaTable": "crosscal.xray.emission.plasma",
+    "plasma_table": "crosscal.xray.emission.tablefile",
+    "read_atomdb": "crosscal.xray.emission.atomdb",
+    "build_plasma": "crosscal.xray.emission.build",
 }
 
 __all__ = sorted(_EXPORTS)
