@@ -1,0 +1,52 @@
+import pickle
+
+import pytest
+
+from crosscal.core.errors import (
+    ConfigError,
+    CrossCalError,
+    DataFileError,
+    FitError,
+    InputError,
+    MissingDependencyError,
+    StoreError,
+    UnknownNameError,
+)
+
+
+def test_message_is_one_sentence_with_where_what_expected():
+    error = InputError("negative area", where="a.arf[SPECRESP], row 3", expected="values >= 0")
+    assert str(error) == "a.arf[SPECRESP], row 3: negative area; expected values >= 0."
+
+
+def test_unknown_name_offers_the_closest():
+    assert "expected 'gaussian'" in str(UnknownNameError("modifier", "gausian", ["grey", "gaussian"]))
+
+
+def test_unknown_name_without_a_near_one_lists_all():
+    assert "one of a, b" in str(UnknownNameError("thing", "zzzz", ["b", "a"]))
+
+
+def test_unknown_name_in_an_empty_family():
+    assert "none is registered" in str(UnknownNameError("thing", "x", []))
+
+
+@pytest.mark.parametrize("kind", [InputError, ConfigError, DataFileError, StoreError])
+def test_errors_survive_a_process_boundary(kind):
+    error = pickle.loads(pickle.dumps(kind("what", where="here", expected="that")))
+    assert (type(error), str(error)) == (kind, "here: what; expected that.")
+
+
+def test_unknown_name_survives_a_process_boundary():
+    error = UnknownNameError("thing", "x", ["y"])
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_missing_dependency_says_how_to_install():
+    error = pickle.loads(pickle.dumps(MissingDependencyError("dynesty", extra="samplers", purpose="Evidences")))
+    assert "pip install 'crosscal[samplers]'" in str(error)
+    assert isinstance(error, ImportError)
+
+
+def test_all_are_crosscal_errors():
+    assert all(issubclass(k, CrossCalError) for k in (InputError, FitError, MissingDependencyError))

@@ -1,0 +1,35 @@
+import numpy as np
+
+from crosscal.core.robust import huber_weights, mad_sd, sigma_clip, weighted_mean
+
+
+def test_mad_of_a_normal_sample_is_its_sd_and_ignores_outliers(rng):
+    x = rng.normal(3.0, 2.0, 20000)
+    x[:100] = 1e6
+    # The MAD scale has 37 % efficiency: sd 2 / sqrt(2 * 20000 * 0.37) = 0.016; 4 sd and 0.5 % outliers.
+    assert abs(mad_sd(x) - 2.0) < 0.1
+    x[5] = np.nan
+    assert np.isfinite(mad_sd(x))
+
+
+def test_weighted_mean_has_the_quoted_error(rng):
+    sd = np.array([0.5, 1.0, 2.0])
+    x = 5 + sd * rng.standard_normal((20000, 3))
+    mean, error = weighted_mean(x, np.broadcast_to(sd, x.shape), axis=1)
+    assert abs(np.std(mean) / error[0] - 1) < 0.02  # sd of an sd from 20000 draws: 0.5 %
+
+
+def test_huber_weights_are_one_inside_and_fall_outside():
+    np.testing.assert_allclose(huber_weights([0.5, -1.345, 2.69]), [1, 1, 0.5])
+
+
+def test_sigma_clip_finds_the_outliers(rng):
+    x = np.concatenate([rng.normal(size=500), [30.0, -40.0, np.nan]])
+    keep = sigma_clip(x, n_sigma=5)
+    assert not keep[500:].any()
+    assert keep[:500].sum() >= 499
+
+
+def test_sigma_clip_of_nothing_and_of_constants():
+    assert not sigma_clip([np.nan, np.nan]).any()
+    assert sigma_clip([1.0, 1.0, 1.0]).all()
