@@ -92,14 +92,16 @@ def save(
 ) -> Path:
     """Write tables to a FITS file (compressed if its name ends in .gz) with checksums, whole or not at all."""
     refuse_overwriting([path], inputs)
-    hdus = fits.HDUList([fits.PrimaryHDU(), *tables])
-    hdus.update_extend()
-    for hdu in hdus:
-        # A fixed comment in place of the date: the same content gives the same bytes.
-        hdu.add_checksum(when="of this HDU")
-    stream = io.BytesIO()
-    hdus.writeto(stream)
-    content = stream.getvalue()
+    plain = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), *tables]).writeto(plain)
+    # Checksums of variable-length columns are right only once the heap is laid out, as in this copy. A fixed
+    # comment takes the place of the date: the same content gives the same bytes.
+    final = io.BytesIO()
+    with fits.open(io.BytesIO(plain.getvalue())) as hdus:
+        for hdu in hdus:
+            hdu.add_checksum(when="of this HDU")
+        hdus.writeto(final)
+    content = final.getvalue()
     if str(path).endswith(".gz"):
         content = gzip.compress(content, mtime=0)
     with atomic_path(path, overwrite=overwrite) as temporary:
