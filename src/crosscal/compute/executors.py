@@ -18,6 +18,8 @@ EXECUTORS = Registry(
     "executor",
     {
         "serial": "crosscal.compute.serial:Serial",
+        "local": "crosscal.compute.local:Local",
+        "dask": "crosscal.compute.cluster:DaskExecutor",
     },
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,14 +55,24 @@ class ChunkJob:
         """
         if self._store is None:
             self._store = Store.open(self.path, writable=True)
+        if self._store.is_done(chunk):  # by a worker that died before it could say so
+            return Outcome(chunk, self._counted(self._store.read_chunk(chunk, self._counted_names())))
         try:
             values = self.task(chunk)
         except CrossCalError:
             raise
         except Exception as error:
-            raise SweepError(f"chunk {chunk}: the task raised {type(error).__name__}: {error}") from error
+            failure = SweepError(f"chunk {chunk}: the task raised {type(error).__name__}: {error}")
+            failure.add_note(traceback.format_exc())  # the cause itself does not travel between processes
+            raise failure from error
         self._store.write_chunk(chunk, values)
-        return Outcome(chunk, count_values(values[self.status]) if self.status else {})
+        return Outcome(chunk, self._counted(values))
+
+    def _counted_names(self) -> list[str]:
+        return [self.status] if self.status else []
+
+    def _counted(self, values: Mapping[str, ArrayLike]) -> dict[int, int]:
+        return count_values(values[self.status]) if self.status else {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_store": None}

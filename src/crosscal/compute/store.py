@@ -181,17 +181,14 @@ class Store:
 
     def done(self) -> NDArray[np.bool_]:
         """Return which chunks are done, shape (n_chunks,), read afresh from disk."""
-        array = self._array(DONE)
-        try:
-            return np.asarray(array[:]) == 1
-        except (ValueError, RuntimeError, OSError):
-            return np.array([self.is_done(k) for k in range(len(self.layout))])
+        return np.fromiter((self.is_done(k) for k in range(len(self.layout))), bool, len(self.layout))
 
     def is_done(self, chunk: int) -> bool:
-        """Return whether a chunk is done; a flag that cannot be read (a crash cut it) counts as not done."""
+        """Return whether a chunk is done; a flag that a crash cut short counts as not done."""
+        # Read directly (the array's only codec is "bytes"): a thousand flags through zarr take 150 ms.
         try:
-            return bool(self._array(DONE)[chunk] == 1)
-        except (ValueError, RuntimeError, OSError):
+            return (self.path / DONE / "c" / str(chunk)).read_bytes() == b"\x01"
+        except FileNotFoundError:
             return False
 
     def pending(self) -> NDArray[np.int64]:

@@ -45,7 +45,7 @@ class SweepReport:
 def sweep(
     task: Task,
     store: Store,
-    executor: str | Executor = "serial",
+    executor: str | Executor = "local",
     *,
     progress: Progress = SILENT,
     name: str = "sweep",

@@ -1,0 +1,39 @@
+"""The surroundings of a worker: one thread each, and as many workers as there are processors for us."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# Workers share the processors among themselves; threads inside them would fight, and could change sums.
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "VECLIB_MAXIMUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "NPROC": "1",  # XLA's thread pool on a CPU
+    "JAX_ENABLE_X64": "true",
+}
+_XLA_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
+
+
+def worker_environment() -> dict[str, str]:
+    """Return the variables that a worker process starts with, beside the inherited ones."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if _XLA_ONE_THREAD not in flags:
+        flags = f"{flags} {_XLA_ONE_THREAD}".strip()
+    # The worker finds the modules that this process finds, also those beside a script.
+    paths = [path or os.getcwd() for path in sys.path]
+    return {**ONE_THREAD, "XLA_FLAGS": flags, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+
+
+def available_cpus() -> int:
+    """Return how many processors this process may use (Slurm's allotment, affinity, or all)."""
+    allotted = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if allotted.isdigit() and int(allotted) > 0:
+        return int(allotted)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
