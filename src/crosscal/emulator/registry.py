@@ -1,0 +1,132 @@
+"""The kinds of emulator, by name, and the one call that trains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from crosscal.core.errors import InputError
+from crosscal.core.progress import SILENT, Progress
+from crosscal.core.registry import Registry
+from crosscal.emulator.base import Emulator
+from crosscal.emulator.table import TrainingTable
+
+EMULATORS = Registry(
+    "emulator",
+    {
+        "spline": "crosscal.emulator.spline:train_spline",
+        "chebyshev": "crosscal.emulator.chebyshev:train_chebyshev",
+        "mlp": "crosscal.emulator.mlp:train_mlp",
+    },
+)
+
+#: Where a saved emulator finds its class.
+CLASSES = Registry(
+    "emulator class",
+    {
+        "spline": "crosscal.emulator.spline:Spline",
+        "chebyshev": "crosscal.emulator.chebyshev:Chebyshev",
+        "mlp": "crosscal.emulator.mlp:MLP",
+    },
+)
+
+
+def train(
+    table: TrainingTable,
+    kind: str = "auto",
+    *,
+    validation: TrainingTable | None = None,
+    seed: int = 0,
+    progress: Progress = SILENT,
+    **options: Any,
+) -> Emulator:
+    """Train an emulator.
+
+    Parameters
+    ----------
+    kind : str
+        A name in ``EMULATORS``, or "auto": every kind that suits the table is trained and the one with the
+        smallest error on points not used in training is kept (``report["candidates"]`` has all figures).
+    validation : TrainingTable, optional
+        Points simulated afresh. Without them a grid is trained on every second node and judged on the others;
+        the chosen kind is then trained on all. For a scattered design a tenth is held out.
+    **options
+        For the named kind.
+
+    Raises
+    ------
+    InputError
+        If options are given with "auto", or no kind suits the table; UnknownNameError for an unknown kind.
+    """
+    if kind != "auto":
+        trained = EMULATORS.get(kind)(table, seed=seed, progress=progress, **options)
+        errors = _held_out_error(kind, table, validation, trained, seed, options)
+        return trained.with_report(errors, kind=kind, chosen="on request")
+    if options:
+        raise InputError(f"the option {next(iter(options))!r}", where="emulator kind 'auto'", expected="a named kind")
+    found: dict[str, Any] = {}
+    refused: dict[str, str] = {}
+    for name in EMULATORS:
+        try:
+            if validation is not None:
+                trained = EMULATORS.get(name)(table, seed=seed, progress=progress)
+                found[name] = (trained, rms(trained, validation))
+            else:
+                found[name] = (None, _without(name, table, seed, {}, progress))
+        except InputError as error:
+            refused[name] = str(error)
+    if not found:
+        raise InputError("no kind of emulator suits the points", where="training", expected="; ".join(refused.values()))
+    spread = np.maximum(np.nanstd(table.values[table.good], axis=0), 1e-300)
+    score = {name: float(np.sqrt(np.mean((e / spread) ** 2))) for name, (_, e) in found.items()}
+    best = min(score, key=lambda name: score[name])
+    trained, errors = found[best]
+    if trained is None:
+        trained = EMULATORS.get(best)(table, seed=seed, progress=progress)
+    progress.message(
+        f"Emulator: {best} kept; rms error in units of the spread of the values: "
+        + ", ".join(f"{n} {s:.2g}" for n, s in score.items())
+    )
+    return trained.with_report(
+        errors, kind=best, chosen="smallest error on points not used in training", candidates=score, refused=refused
+    )
+
+
+def rms(emulator: Emulator, table: TrainingTable) -> np.ndarray:
+    """Root mean square difference between an emulator and a table, per output."""
+    good = table.good & emulator.inside(table.points)
+    if not good.any():
+        raise InputError("no validation point lies in the training domain", where="emulator", expected="some")
+    return np.sqrt(np.mean((emulator.predict(table.points[good]) - table.values[good]) ** 2, axis=0))
+
+
+def _held_out_error(
+    kind: str, table: TrainingTable, validation: TrainingTable | None, trained: Emulator, seed: int, options: Any
+) -> np.ndarray:
+    if validation is not None:
+        return rms(trained, validation)
+    if kind == "spline":
+        # An interpolator has no residuals at its nodes; its error is that of the grid with every second node.
+        return _without(kind, table, seed, options, SILENT) if table.halved() else np.full(len(table.outputs), np.nan)
+    return trained.residual_sd
+
+
+def _without(kind: str, table: TrainingTable, seed: int, options: Any, progress: Progress) -> np.ndarray:
+    """Train on part of the table and return the error on the rest."""
+    halved = table.halved()
+    if halved is not None:
+        coarse, used = halved
+        rest = table.take(~used & table.good)
+    else:
+        order = np.random.default_rng(seed).permutation(np.flatnonzero(table.good))
+        n = max(1, len(order) // 10)
+        coarse, rest = table.take(np.sort(order[n:])), None
+        if table.grid is None:
+            rest = TrainingTable(table.inputs, table.outputs, table.points, table.values, None)
+        held = np.sort(order[:n])
+        trained = EMULATORS.get(kind)(coarse, seed=seed, progress=progress, **options)
+        difference = trained.predict(table.points[held]) - table.values[held]
+        return np.sqrt(np.mean(difference**2, axis=0))
+    trained = EMULATORS.get(kind)(coarse, seed=seed, progress=progress, **options)
+    return rms(trained, rest)

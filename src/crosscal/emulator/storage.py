@@ -1,0 +1,91 @@
+"""Emulators as one file: an npz archive of plain arrays with a JSON description; nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crosscal.core.errors import DataFileError
+from crosscal.core.files import atomic_path, existing_file
+from crosscal.emulator.base import Emulator
+from crosscal.emulator.registry import CLASSES
+from crosscal.emulator.table import Input
+
+FORMAT = "crosscal-emulator"
+VERSION = 1
+
+
+def save(emulator: Emulator, path: str | os.PathLike[str]) -> Path:
+    """Write an emulator to ``path`` (customarily ``.npz``), atomically, and return the path."""
+    facts = {
+        "format": FORMAT,
+        "version": VERSION,
+        "kind": emulator.kind,
+        "inputs": [asdict(i) for i in emulator.inputs],
+        "outputs": list(emulator.outputs),
+        "settings": emulator.settings(),
+        "report": dict(emulator.report),
+        "provenance": dict(emulator.provenance),
+    }
+    text = json.dumps(facts, default=_plain)
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        np.savez(
+            stream,
+            allow_pickle=False,
+            _description=np.frombuffer(text.encode(), dtype=np.uint8),
+            _residual_sd=emulator.residual_sd,
+            **emulator.arrays(),
+        )
+    return Path(path)
+
+
+def load(path: str | os.PathLike[str]) -> Emulator:
+    """Read an emulator that `save` wrote; the library it was trained on is not needed.
+
+    Raises
+    ------
+    DataFileError
+        If the file is absent, damaged, not an emulator, or of a newer version of the format.
+    """
+    source = existing_file(path, what="emulator")
+    expected = "a file written by CrossCal's emulator.save"
+    try:
+        with np.load(source, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        facts = json.loads(bytes(arrays.pop("_description")).decode())
+        residual_sd = arrays.pop("_residual_sd")
+        ours = facts["format"] == FORMAT
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError, TypeError, AttributeError) as error:
+        raise DataFileError("not an emulator, or damaged", where=str(path), expected=expected) from error
+    if not ours or facts["version"] > VERSION:
+        raise DataFileError(
+            f"format {facts['format']!r} version {facts['version']}",
+            where=str(path),
+            expected=f"{FORMAT!r} up to version {VERSION}",
+        )
+    try:
+        return CLASSES.get(facts["kind"], where=str(path)).from_arrays(
+            arrays,
+            facts["settings"],
+            inputs=tuple(Input(**i) for i in facts["inputs"]),
+            outputs=tuple(facts["outputs"]),
+            residual_sd=residual_sd,
+            report=facts["report"],
+            provenance=facts["provenance"],
+        )
+    except (KeyError, IndexError, TypeError) as error:
+        raise DataFileError("an emulator with missing parts", where=str(path), expected=expected) from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value)
