@@ -1,0 +1,181 @@
+"""Compiled samplers on sufficient statistics: block Gibbs and collapsed slice for one variance per channel.
+
+Both are exact. The Gibbs sweep draws B with G integrated out, then the residual sums of squares that a draw of all G
+would give, then the variances; G itself is never drawn. With e_j = G_j - E[G_j | B, s] ~ N(0, 1 / p.), the sums over
+columns of e_j, e_j^2 and e_j y_ij are jointly the image of n + 2 independent variates.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from crosscal.concordance.elimination import cholesky, draw_areas, solve_lower
+from crosscal.concordance.gig import draw_gig
+
+
+@njit(cache=True, nogil=True)
+def areas_given(offset, index, count, mean, s, precision, information):
+    """Precision (N, N; lower triangle) and information vector (N,) of B given the variances s (N,)."""
+    a, h = precision.copy(), information.copy()
+    for k in range(len(count)):
+        first, last, m = offset[k], offset[k + 1], float(count[k])
+        total, average = 0.0, 0.0
+        for c in range(first, last):
+            p = 1.0 / s[index[c]]
+            total += p
+            average += p * (mean[c] + 0.5 * s[index[c]])
+        average /= total
+        for c in range(first, last):
+            i = index[c]
+            p = m / s[i]
+            a[i, i] += p
+            h[i] += p * (mean[c] + 0.5 * s[i] - average)
+            for e in range(first, c + 1):
+                a[i, index[e]] -= p / (s[index[e]] * total)
+    return a, h
+
+
+@njit(cache=True, nogil=True)
+def residual_squares(offset, index, count, mean, square, scatter, root, rank, s, b, out):
+    """Fill ``out`` (N,) with a draw of sum_j (y_ij - B_i - G_j)^2 given B and s, G drawn from its conditional."""
+    out[:] = 0.0
+    for k in range(len(count)):
+        first, last, m = offset[k], offset[k + 1], count[k]
+        n = last - first
+        total, average = 0.0, 0.0
+        for c in range(first, last):
+            i = index[c]
+            total += 1.0 / s[i]
+            average += (mean[c] + 0.5 * s[i] - b[i]) / s[i]
+        average /= total
+        common = np.random.standard_normal() / np.sqrt(m * total)
+        noise, project, squares = np.zeros(n), np.zeros(n), 0.0
+        spread, q = 0.0, np.zeros(n)
+        if m > 1:
+            base, r = square[k], rank[k]
+            for a in range(r):
+                u = np.random.standard_normal()
+                squares += u * u
+                for c in range(n):
+                    noise[c] += root[base + c * n + a] * u
+            if m - 1 - r > 0:
+                squares += np.random.chisquare(float(m - 1 - r))
+            squares /= total
+            tilt = 0.0
+            for c in range(n):
+                noise[c] /= np.sqrt(total)
+                tilt += noise[c] / (s[index[first + c]] * total)
+            for c in range(n):
+                noise[c] -= tilt
+                value = 0.0
+                for e in range(n):
+                    value += scatter[base + c * n + e] / (s[index[first + e]] * total)
+                project[c] = value
+                spread += value / (s[index[first + c]] * total)
+            for c in range(n):
+                q[c] = scatter[base + c * n + c] - 2.0 * project[c] + spread
+        for c in range(n):
+            i = index[first + c]
+            shift = mean[first + c] - b[i] - average  # mean over columns of y - B - E[G]
+            level = shift - common
+            out[i] += q[c] - 2.0 * noise[c] + squares + m * level * level
+
+
+@njit(cache=True, nogil=True)
+def gibbs_chain(offset, index, count, mean, square, scatter, root, rank, cells, precision, information, df, beta,
+                sample_s, s, sweeps, seed, keep_b, keep_s):  # fmt: skip
+    """Run ``sweeps`` block-Gibbs sweeps from ``s`` (changed in place), storing B and s; False if numerics failed."""
+    np.random.seed(seed)
+    out = np.empty(len(s))
+    for k in range(sweeps):
+        a, h = areas_given(offset, index, count, mean, s, precision, information)
+        b, good = draw_areas(a, h)
+        if not good:
+            return False
+        if sample_s:
+            residual_squares(offset, index, count, mean, square, scatter, root, rank, s, b, out)
+            for i in range(len(s)):
+                s[i] = draw_gig(-(df[i] + 0.5 * cells[i]), 2.0 * beta[i] + out[i], 0.25 * cells[i])
+        keep_b[k] = b
+        keep_s[k] = s
+    return True
+
+
+@njit(cache=True, nogil=True)
+def collapsed_log_density(offset, index, count, mean, square, scatter, cells, precision, information, df, beta, s):
+    """log p(log s | y) with B and G integrated out, up to a constant; -inf where numerics fail."""
+    a, h = areas_given(offset, index, count, mean, s, precision, information)
+    root, good = cholesky(a)
+    if not good:
+        return -np.inf
+    value = 0.0
+    x = solve_lower(root, h)
+    for i in range(len(s)):
+        value += 0.5 * x[i] * x[i] - np.log(root[i, i])
+        value -= (0.5 * cells[i] + df[i]) * np.log(s[i]) + beta[i] / s[i]
+    for k in range(len(count)):
+        first, last, m = offset[k], offset[k + 1], float(count[k])
+        n = last - first
+        total, average, square_sum = 0.0, 0.0, 0.0
+        for c in range(first, last):
+            p = 1.0 / s[index[c]]
+            z = mean[c] + 0.5 * s[index[c]]
+            total += p
+            average += p * z
+            square_sum += p * z * z
+        part = m * np.log(total) + m * (square_sum - average * average / total)
+        if count[k] > 1:
+            base = square[k]
+            for c in range(n):
+                p = 1.0 / s[index[first + c]]
+                part += p * scatter[base + c * n + c] * (1.0 - p / total)
+                for e in range(c):
+                    part -= 2.0 * p * scatter[base + c * n + e] / (s[index[first + e]] * total)
+        value -= 0.5 * part
+    return value
+
+
+@njit(cache=True, nogil=True)
+def slice_chain(offset, index, count, mean, square, scatter, cells, precision, information, df, beta, width,
+                s, sweeps, seed, keep_b, keep_s):  # fmt: skip
+    """Slice sampling (Neal 2003, Ann. Stat. 31, 705) of log s by coordinates, then an exact draw of B."""
+    np.random.seed(seed)
+    n = len(s)
+    for k in range(sweeps):
+        now = collapsed_log_density(
+            offset, index, count, mean, square, scatter, cells, precision, information, df, beta, s)  # fmt: skip
+        for i in range(n):
+            level = now + np.log(1.0 - np.random.random())
+            centre = np.log(s[i])
+            low = centre - width[i] * np.random.random()
+            high = low + width[i]
+            for side in range(2):
+                for _ in range(50):
+                    s[i] = np.exp(low if side == 0 else high)
+                    if collapsed_log_density(
+                        offset, index, count, mean, square, scatter, cells, precision, information, df, beta, s
+                    ) <= level:  # fmt: skip
+                        break
+                    if side == 0:
+                        low -= width[i]
+                    else:
+                        high += width[i]
+            while True:
+                x = low + np.random.random() * (high - low)
+                s[i] = np.exp(x)
+                now = collapsed_log_density(
+                    offset, index, count, mean, square, scatter, cells, precision, information, df, beta, s)  # fmt: skip
+                if now > level:
+                    break
+                if x < centre:
+                    low = x
+                else:
+                    high = x
+        a, h = areas_given(offset, index, count, mean, s, precision, information)
+        b, good = draw_areas(a, h)
+        if not good:
+            return False
+        keep_b[k] = b
+        keep_s[k] = s
+    return True

@@ -1,0 +1,178 @@
+"""Compiled Gaussian algebra: log fluxes are eliminated column by column, areas remain.
+
+Per cell c with channel i and column j: z = y + s/2 = B_i + D_i t + G_j + N(0, s), p = 1/s. The (N + M)^2 matrix is never
+formed. Columns of a campaign may be linked by a random walk: then the precision of G is tridiagonal, factored as
+L diag(d) L' with unit lower L whose subdiagonal is l; without links d_j = sum p and l = 0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def cholesky(matrix):
+    """Lower Cholesky factor (n, n) of a positive-definite matrix, reading its lower triangle; False if not definite."""
+    n = matrix.shape[0]
+    root = np.zeros((n, n))
+    for i in range(n):
+        for j in range(i + 1):
+            total = matrix[i, j]
+            for k in range(j):
+                total -= root[i, k] * root[j, k]
+            if i == j:
+                if not total > 0.0:
+                    return root, False
+                root[i, i] = np.sqrt(total)
+            else:
+                root[i, j] = total / root[j, j]
+    return root, True
+
+
+@njit(cache=True, nogil=True)
+def solve_lower(root, rhs):
+    """Solve R x = rhs."""
+    n = len(rhs)
+    x = np.empty(n)
+    for i in range(n):
+        total = rhs[i]
+        for k in range(i):
+            total -= root[i, k] * x[k]
+        x[i] = total / root[i, i]
+    return x
+
+
+@njit(cache=True, nogil=True)
+def solve_upper(root, rhs):
+    """Solve R' x = rhs."""
+    n = len(rhs)
+    x = rhs.copy()
+    for i in range(n - 1, -1, -1):
+        x[i] /= root[i, i]
+        for k in range(i):
+            x[k] -= root[i, k] * x[i]
+    return x
+
+
+@njit(cache=True, nogil=True)
+def factor_columns(indptr, p, link):
+    """Factor the precision of G given the areas: returns d (M,), l (M,).
+
+    ``link[j]`` is the precision of G_j - G_{j-1} (0 where the column starts a campaign or is unlinked).
+    """
+    m = len(indptr) - 1
+    d, l = np.empty(m), np.zeros(m)
+    for j in range(m):
+        total = 0.0
+        for c in range(indptr[j], indptr[j + 1]):
+            total += p[c]
+        after = link[j + 1] if j + 1 < m else 0.0
+        d[j] = total + link[j] + after
+        if link[j] > 0.0:
+            l[j] = -link[j] / d[j - 1]
+            d[j] += l[j] * link[j]
+    return d, l
+
+
+@njit(cache=True, nogil=True)
+def eliminate(indptr, row, t, p, z, d, l, precision, information):
+    """Precision S and information vector h of the areas with G integrated out, and the remaining quadratic form.
+
+    ``t`` is empty without drift, else the time of each cell, and the unknowns are (B, D). Returns S (K, K), h (K,),
+    and sum p z^2 - (pz)' (G precision)^-1 (pz).
+    """
+    size = precision.shape[0]
+    drift = len(t) > 0
+    n = size // 2 if drift else size
+    s, h, quadratic = precision.copy(), information.copy(), 0.0
+    m = len(indptr) - 1
+    u, w = np.zeros(size), 0.0
+    for j in range(m):
+        first, last = indptr[j], indptr[j + 1]
+        linked = l[j] != 0.0
+        if linked:
+            for k in range(size):
+                u[k] *= -l[j]
+            w *= -l[j]
+        else:
+            w = 0.0
+        for c in range(first, last):
+            i, weight = row[c], p[c]
+            s[i, i] += weight
+            h[i] += weight * z[c]
+            quadratic += weight * z[c] * z[c]
+            w += weight * z[c]
+            if drift:
+                s[n + i, i] += weight * t[c]
+                s[n + i, n + i] += weight * t[c] * t[c]
+                h[n + i] += weight * t[c] * z[c]
+        next_linked = j + 1 < m and l[j + 1] != 0.0
+        if linked or next_linked or drift:
+            if not linked:
+                u[:] = 0.0
+            for c in range(first, last):
+                u[row[c]] += p[c]
+                if drift:
+                    u[n + row[c]] += p[c] * t[c]
+            for a in range(size):
+                if u[a] != 0.0:
+                    scaled = u[a] / d[j]
+                    h[a] -= scaled * w
+                    for b in range(a + 1):
+                        s[a, b] -= scaled * u[b]
+        else:
+            for c in range(first, last):
+                scaled = p[c] / d[j]
+                h[row[c]] -= scaled * w
+                # Cells are sorted by channel within a column, so this fills the lower triangle.
+                for e in range(first, c + 1):
+                    s[row[c], row[e]] -= scaled * p[e]
+        quadratic -= w * w / d[j]
+    return s, h, quadratic
+
+
+@njit(cache=True, nogil=True)
+def solve_columns(indptr, row, t, p, z, d, l, areas, noise, g, forward):
+    """Fill ``g`` (M,) with the mean of G given the areas, plus a posterior draw's deviation if ``noise``."""
+    m = len(indptr) - 1
+    drift = len(t) > 0
+    n = len(areas) // 2 if drift else len(areas)
+    for j in range(m):
+        total = 0.0
+        for c in range(indptr[j], indptr[j + 1]):
+            value = z[c] - areas[row[c]]
+            if drift:
+                value -= t[c] * areas[n + row[c]]
+            total += p[c] * value
+        if l[j] != 0.0:
+            total -= l[j] * forward[j - 1]
+        forward[j] = total
+    for j in range(m - 1, -1, -1):
+        g[j] = forward[j] / d[j]
+        if noise:
+            g[j] += np.random.standard_normal() / np.sqrt(d[j])
+        if j + 1 < m and l[j + 1] != 0.0:
+            g[j] -= l[j + 1] * g[j + 1]
+
+
+@njit(cache=True, nogil=True)
+def column_variances(d, l, out):
+    """Fill ``out`` (M,) with the diagonal of the inverse precision of G given the areas."""
+    m = len(d)
+    for j in range(m - 1, -1, -1):
+        out[j] = 1.0 / d[j]
+        if j + 1 < m and l[j + 1] != 0.0:
+            out[j] += l[j + 1] * l[j + 1] * out[j + 1]
+
+
+@njit(cache=True, nogil=True)
+def draw_areas(s, h):
+    """Draw from N(S^-1 h, S^-1); False if S is not positive definite."""
+    root, good = cholesky(s)
+    if not good:
+        return h.copy(), False
+    x = solve_lower(root, h)
+    for k in range(len(x)):
+        x[k] += np.random.standard_normal()
+    return solve_upper(root, x), True

@@ -1,0 +1,267 @@
+"""What is believed of the effective areas before the comparison: B ~ N(b, L).
+
+L comes from fractional uncertainties tau per instrument (and band), from a table of them by name and energy (the
+IACHEC matrix), or from Monte Carlo draws of effective areas, whose covariance over energy bands needs shrinkage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crosscal.concordance.types import Comparison
+from crosscal.core.errors import InputError, UnknownNameError
+from crosscal.core.linalg import oas_covariance
+
+Floats = NDArray[np.float64]
+
+#: tau = 0 declares a reference: its area is fixed to one part in a million, which keeps the algebra regular.
+REFERENCE_TAU = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class AreaPrior:
+    """A Gaussian prior of log areas.
+
+    Attributes
+    ----------
+    mean : array (N,)
+        b, natural logarithm relative to the nominal area.
+    covariance : array (N, N)
+        L; rows of flat channels are zero and meaningless.
+    precision : array (N, N)
+        T = L^-1, with zero rows for flat channels.
+    tau : array (N,)
+        Marginal standard deviations; infinite where flat.
+    """
+
+    mean: Floats
+    covariance: Floats
+    precision: Floats
+    tau: Floats
+    notes: tuple[str, ...] = ()
+
+    @property
+    def flat(self) -> NDArray[np.bool_]:
+        """Channels without prior information."""
+        return np.isinf(self.tau)
+
+    @classmethod
+    def build(cls, mean: ArrayLike, tau: ArrayLike, covariance: ArrayLike | None = None, **facts) -> AreaPrior:
+        """Make a prior from standard deviations, or from a full covariance (then ``tau`` is its diagonal's root).
+
+        Raises
+        ------
+        InputError
+            If tau is negative or NaN, or the covariance is not symmetric and positive definite.
+        """
+        b = np.asarray(mean, dtype=float)
+        sd = np.asarray(tau, dtype=float)
+        if np.any(~(sd >= 0)) or not np.all(np.isfinite(b)):
+            raise InputError("tau is negative or not a number", where="prior of the areas", expected="tau >= 0")
+        sd = np.where(sd == 0, REFERENCE_TAU, np.maximum(sd, REFERENCE_TAU))
+        finite = np.isfinite(sd)
+        if covariance is None:
+            full = np.diag(np.where(finite, sd, 0.0) ** 2)
+        else:
+            full = np.asarray(covariance, dtype=float)
+            if full.shape != (len(b), len(b)) or not np.allclose(full, full.T, rtol=1e-8, atol=1e-14):
+                raise InputError(
+                    f"a covariance of shape {full.shape}",
+                    where="prior of the areas",
+                    expected=f"a symmetric matrix ({len(b)}, {len(b)})",
+                )
+            if np.linalg.eigvalsh(full)[0] <= 0:
+                raise InputError(
+                    "the covariance is not positive definite",
+                    where="prior of the areas",
+                    expected="a covariance with shrinkage or more draws than channels",
+                )
+            sd, finite = np.sqrt(np.diag(full)), np.ones(len(b), bool)
+        precision = np.zeros_like(full)
+        precision[np.ix_(finite, finite)] = np.linalg.inv(full[np.ix_(finite, finite)])
+        return cls(b, full, 0.5 * (precision + precision.T), sd, **facts)
+
+    def drop(self, index: int) -> AreaPrior:
+        """Return the marginal prior without one channel."""
+        keep = np.arange(len(self.tau)) != index
+        covariance = self.covariance[np.ix_(keep, keep)]
+        if np.any(np.isinf(self.tau[keep])):
+            return AreaPrior.build(self.mean[keep], self.tau[keep])
+        return AreaPrior.build(self.mean[keep], self.tau[keep], covariance)
+
+
+@dataclass(frozen=True)
+class TauTable:
+    """Fractional uncertainties by instrument and energy range.
+
+    Attributes
+    ----------
+    entries : mapping of instrument name to list of (energy_lo, energy_hi, tau)
+        Energies in keV; tau is a fraction, not percent.
+    bands : mapping of band name to (energy_lo, energy_hi)
+        What the data's band names mean in keV.
+    names : mapping of the data's instrument name to the table's
+        For instruments that the data call differently.
+    """
+
+    entries: Mapping[str, Sequence[tuple[float, float, float]]]
+    bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def with_names(
+        self,
+        names: Mapping[str, str] | None = None,
+        bands: Mapping[str, tuple[float, float]] | None = None,
+    ) -> TauTable:
+        """Return a table that knows what the data's names of instruments and bands mean."""
+        return TauTable(self.entries, {**self.bands, **(bands or {})}, {**self.names, **(names or {})})
+
+    def tau(self, instrument: str, band: str = "") -> float:
+        """Return tau: the mean over the band, weighted by overlap in energy; without a band, over all energies.
+
+        Raises
+        ------
+        UnknownNameError
+            If the table does not hold the instrument, or the band has no energies.
+        InputError
+            If the table has no entry in the band.
+        """
+        name = self.names.get(instrument, instrument)
+        found = self.entries.get(name) or _by_words(name, self.entries)
+        if found is None:
+            raise UnknownNameError("instrument of the tau table", name, self.entries)
+        if not band:
+            return float(np.mean([tau for _, _, tau in found]))
+        if band not in self.bands:
+            raise UnknownNameError("energy band", band, self.bands, where="tau table")
+        low, high = self.bands[band]
+        overlap = np.array([max(0.0, min(high, hi) - max(low, lo)) for lo, hi, _ in found])
+        if overlap.sum() == 0:
+            raise InputError(f"no entry for {name!r} in {low:g}-{high:g} keV", where="tau table")
+        return float(np.sum(overlap * [tau for _, _, tau in found]) / overlap.sum())
+
+
+def _by_words(name: str, entries: Mapping[str, Sequence[tuple[float, float, float]]]):
+    """Find the one entry whose words all occur in ``name`` or the other way round ("pn" for "XMM pn")."""
+    words = set(name.lower().replace("/", " ").replace("-", " ").split())
+    matches = []
+    for key in entries:
+        known = set(key.lower().replace("/", " ").replace("-", " ").split())
+        if known <= words or words <= known:
+            matches.append(key)
+    return entries[matches[0]] if len(matches) == 1 else None
+
+
+Tau = float | Mapping[str, float] | TauTable
+
+
+def make_prior(
+    data: Comparison,
+    tau: Tau = 0.05,
+    *,
+    mean: float | Mapping[str, float] = 0.0,
+    covariance: ArrayLike | None = None,
+    notes: tuple[str, ...] = (),
+) -> AreaPrior:
+    """Make the prior of a comparison's channels.
+
+    Parameters
+    ----------
+    tau : float, mapping, or TauTable
+        One number for all; or by channel ("pn [hard]") or instrument name; ``inf`` is a flat prior, 0 a reference
+        that does not move.
+    mean : float or mapping
+        b: expected log areas relative to nominal, by the same names.
+    covariance : array (N, N), optional
+        Full L in the order of ``data.channel_names``; overrides tau.
+
+    Raises
+    ------
+    UnknownNameError
+        If a mapping names a channel that the data do not hold.
+    InputError
+        If a mapping lacks a channel.
+    """
+    if isinstance(tau, TauTable):
+        values = [tau.tau(instrument, band if len(data.bands) > 1 or band else "") for instrument, band in data.channels]
+    else:
+        values = _by_channel(data, tau, "tau", None)
+    return AreaPrior.build(_by_channel(data, mean, "mean", 0.0), values, covariance, notes=notes)
+
+
+def _by_channel(data: Comparison, given: float | Mapping[str, float], what: str, default: float | None) -> list[float]:
+    if not isinstance(given, Mapping):
+        return [float(given)] * data.n_channels
+    known = {*data.instruments, *data.channel_names}
+    for name in given:
+        if name not in known:
+            raise UnknownNameError("instrument", name, known, where=f"{what} of the prior")
+    values = []
+    for (instrument, _), name in zip(data.channels, data.channel_names, strict=True):
+        value = given.get(name, given.get(instrument, default))
+        if value is None:
+            raise InputError(f"no value for instrument {name!r}", where=f"{what} of the prior", expected="one for each")
+        values.append(float(value))
+    return values
+
+
+def covariance_from_draws(
+    data: Comparison,
+    draws: Mapping[str, ArrayLike],
+    *,
+    shrink: bool = True,
+    floor: float = 0.0,
+) -> tuple[Floats, dict[str, float]]:
+    """Return the prior covariance over energy bands from Monte Carlo draws of effective areas.
+
+    Parameters
+    ----------
+    draws : mapping of instrument to array (n_draws, n_bands)
+        Band-averaged areas (any unit) of each calibration draw, bands in the order of ``data.bands`` that this
+        instrument has. Instruments are independent.
+    shrink : bool
+        Shrink the covariance of ln area: variances keep their sample values, and the correlation matrix is shrunk by
+        the oracle-approximating amount. Raw covariances of few draws are far too confident in some directions.
+    floor : float
+        Further independent fractional uncertainty added in quadrature.
+
+    Returns
+    -------
+    covariance : array (N, N)
+    shrinkage : mapping of instrument to number in [0, 1]
+
+    Raises
+    ------
+    InputError
+        If an instrument has no draws, a shape is wrong, or an area is not positive.
+
+    Notes
+    -----
+    Chen, Wiesel, Eldar & Hero 2010, eq. 23, applied to standardised draws.
+    """
+    full, amounts = np.zeros((data.n_channels, data.n_channels)), {}
+    for instrument in data.instruments:
+        where = f"area draws of {instrument!r}"
+        if instrument not in draws:
+            raise InputError("no draws for this instrument", where=where, expected="draws of every instrument")
+        index = [i for i, (name, _) in enumerate(data.channels) if name == instrument]
+        areas = np.asarray(draws[instrument], dtype=float)
+        if areas.ndim != 2 or areas.shape[1] != len(index) or len(areas) < 2:
+            raise InputError(f"shape {areas.shape}", where=where, expected=f"(n_draws >= 2, {len(index)})")
+        if np.any(~(areas > 0)):
+            raise InputError("an area is not positive", where=where, expected="areas > 0")
+        logs = np.log(areas)
+        sd = logs.std(axis=0, ddof=1)
+        if np.any(sd == 0):
+            raise InputError("the draws do not vary", where=where, expected="different areas in each draw")
+        if shrink and len(index) > 1:
+            correlation, amounts[instrument] = oas_covariance(logs / sd)
+            block = correlation * np.outer(sd, sd)
+        else:
+            block, amounts[instrument] = np.cov(logs, rowvar=False).reshape(len(index), len(index)), 0.0
+        full[np.ix_(index, index)] = block + floor**2 * np.eye(len(index))
+    return full, amounts
