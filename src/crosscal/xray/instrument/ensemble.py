@@ -61,14 +61,19 @@ def area_draws(
         if not 1 <= n <= available:
             raise InputError(f"{n} draws are asked for", where="correction", expected=f"1 to {available}, as it holds")
         chosen = replace(correction, draws=correction.draws[np.linspace(0, available - 1, n).astype(int)])
-        return response.area * chosen.at(response.energy).draws
+        return _areas(response, chosen)
     n = 100 if n is None else n
     if n < 1:
         raise InputError(f"{n} draws are asked for", where="correction", expected="at least 1")
     rng = np.random.default_rng(seed)
     logs = rng.multivariate_normal(np.log(correction.factor), correction.covariance, size=n, method="eigh")
-    drawn = replace(correction, draws=np.exp(logs))
-    return response.area * drawn.at(response.energy).draws
+    return _areas(response, replace(correction, draws=np.exp(logs)))
+
+
+def _areas(response: Response, correction: Correction) -> NDArray[np.float64]:
+    factors = correction.at(response.energy).draws
+    assert factors is not None
+    return response.area * factors
 
 
 def write_arf_ensemble(

@@ -120,7 +120,7 @@ def from_flags(spectrum: Spectrum, mask: ArrayLike | None = None) -> Groups:
     A group is used as a whole if it holds a channel of ``mask`` (default: all) and no channel of bad quality.
     """
     mask = np.ones(spectrum.n_channel, dtype=bool) if mask is None else _mask(mask, spectrum.n_channel)
-    label = np.cumsum(spectrum.grouping >= 0)
+    label = np.cumsum((spectrum.grouping >= 0).astype(np.int64))
     label -= label[0]
     n = int(label[-1]) + 1
     touched = np.bincount(label, weights=mask, minlength=n) > 0

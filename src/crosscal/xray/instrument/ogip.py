@@ -85,13 +85,13 @@ def read_arf(path: PathLike) -> Arf:
         if any(hdu.name.upper() in MATRIX_NAMES for hdu in hdus):
             hint = " (it looks like an RMF)"
         table = find_table(hdus, str(path), names=("SPECRESP",), hduclas1="RESPONSE", hduclas2=("SPECRESP",), hint=hint)
-        lo, hi, backwards = _energies(table)
+        lo, hi, backwards = energies(table)
         area = table.values("SPECRESP", unit="cm2", low=0.0)
         mission = mission_of(table.header, hdus[0].header)
         return Arf(lo, hi, area[::-1] if backwards else area, str(path), tuple(table.notes), mission)
 
 
-def _energies(table: Table) -> tuple[Floats, Floats, bool]:
+def energies(table: Table) -> tuple[Floats, Floats, bool]:
     """Return energy bins in increasing order and whether the file has them backwards (gratings do)."""
     lo = table.values("ENERG_LO", unit="keV", low=0.0)
     hi = table.values("ENERG_HI", unit="keV", low=0.0)
@@ -134,7 +134,7 @@ def read_rmf(path: PathLike) -> Rmf:
         )
         bounds = find_table(hdus, str(path), names=("EBOUNDS",), hduclas1="RESPONSE", hduclas2=("EBOUNDS",))
         channel_lo, channel_hi, first = _ebounds(bounds)
-        lo, hi, backwards = _energies(table)
+        lo, hi, backwards = energies(table)
         matrix = _matrix(table, channel_lo.size, first)
         if backwards:
             matrix = matrix[:, ::-1]

@@ -187,6 +187,18 @@ class Modifier(ABC):
             )
         return array
 
+    def __mul__(self, other: Modifier) -> Modifier:
+        """Apply both: phi = phi_1 phi_2."""
+        from crosscal.xray.modifiers.combine import Product
+
+        return Product((self, other))
+
+    def __add__(self, other: Modifier) -> Modifier:
+        """Add deviations: phi = 1 + (phi_1 - 1) + (phi_2 - 1)."""
+        from crosscal.xray.modifiers.combine import Sum
+
+        return Sum((self, other))
+
     @_ForClassOrInstance
     def grid(self, **axes: Any) -> design.ModifierGrid:
         """Make a grid over the parameters; see :func:`crosscal.xray.modifiers.design.grid`."""
@@ -219,7 +231,7 @@ class BasisModifier(Modifier):
 
     def _factor(self, energy: Any, theta: Any, xp: ModuleType) -> Any:
         total = theta @ xp.asarray(self.functions(energy))
-        return xp.exp(total) if self.log else 1.0 + total
+        return xp.exp(total) if self.log else xp.asarray(self.offset(energy)) + total
 
     @property
     def prior_covariance(self) -> np.ndarray | None:
