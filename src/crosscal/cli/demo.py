@@ -20,4 +20,4 @@ def command(part: str, output: str | None, quiet: bool) -> None:
 
     chosen = PARTS.get(part, where="crosscal demo")
     directory = demo_output(chosen.name, output)
-    execute(lambda progress: chosen.demo(directory, progress), directory, quiet=quiet)
+    execute(chosen.name, lambda progress: chosen.demo(directory, progress), directory, quiet=quiet)

@@ -12,6 +12,7 @@ FAMILIES = Registry(
     {
         "parts": "crosscal.cli.parts:PARTS",
         "samplers": "crosscal.inference.registry:SAMPLERS",
+        "report-sections": "crosscal.report.sections:SECTIONS",
         "executors": "crosscal.compute.executors:EXECUTORS",
         "modifiers": "crosscal.xray.modifiers.registry:MODIFIERS",
     },

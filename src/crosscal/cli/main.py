@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": ("crosscal.cli.demo", "Run a part on built-in data, offline."),
     "init": ("crosscal.cli.init", "Write a commented job file."),
     "run": ("crosscal.cli.run", "Run a job file; finished stages are skipped."),
+    "report": ("crosscal.cli.report", "Write the HTML report of a run directory."),
     "list": ("crosscal.cli.list", "List the members of a family (modifiers, models, kernels, ...)."),
     "data": ("crosscal.cli.data", "Show, find, fetch and build data."),
 }

@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,6 +20,8 @@ from crosscal.core.files import refuse_overwriting, write_text
 from crosscal.core.progress import SILENT, Advance, Progress
 from crosscal.core.provenance import record
 from crosscal.datasets import cache_directory, resolve
+from crosscal.report.html import write_report
+from crosscal.report.record import RunRecord
 
 
 @dataclass
@@ -104,39 +107,65 @@ def run_job(part: Part, job: JobModel, *, quiet: bool = False) -> JobResult:
         write_text(output / "provenance.json", json.dumps(provenance, indent=1) + "\n")
         return part.run(job, output, progress)
 
-    return execute(work, output, quiet=quiet)
+    return execute(part.name, work, output, quiet=quiet)
 
 
-def execute(work: Callable[[Progress], JobResult], output: Path, *, quiet: bool = False) -> JobResult:
-    """Run ``work`` in a locked directory with progress and log, draw its figures, and print the answer."""
+def execute(part: str, work: Callable[[Progress], JobResult], output: Path, *, quiet: bool = False) -> JobResult:
+    """Run ``work`` in a locked directory with progress and log, draw its figures, report, and print the answer."""
     prepare_jax()
     start = time.monotonic()
     with locked(output):
         progress = Logged(SILENT if quiet else display(), output / "run.log")
         result = work(progress)
-        paths = draw(result, output, progress)
-    tell(result, output, paths, time.monotonic() - start)
+        figures = draw(result, output, progress)
+        outcome = RunRecord(
+            output,
+            part,
+            result.answer,
+            tuple(result.warnings),
+            diagnostics=str(getattr(result, "diagnostics", "")),
+            quality=list(getattr(result, "gates", ())),
+            figures=figures,
+            citations=tuple(getattr(result, "citations", ())),
+            seconds=time.monotonic() - start,
+        )
+        outcome.write()
+        report = write_report(output)
+    tell(outcome, report)
     return result
 
 
-def draw(result: JobResult, output: Path, progress: Progress) -> list[Path]:
-    """Write the result's figures into ``output/figures``."""
-    from crosscal.plot import save_figures
+def draw(result: JobResult, output: Path, progress: Progress) -> list[dict[str, Any]]:
+    """Write the result's figures into ``output/figures`` and describe them for the report."""
+    from crosscal.plot import describe_axes, save_figures
 
-    with progress.stage("Drawing figures", total=1) as advance:
-        paths = save_figures(result.figures(), output / "figures")
-        advance(1)
-    return paths
+    captions: Mapping[str, str] = getattr(result, "captions", {})
+    entries = []
+    drawn = result.figures()
+    with progress.stage("Drawing figures", total=len(drawn)) as advance:
+        for name, figure in drawn.items():
+            save_figures({name: figure}, output / "figures")
+            entries.append(
+                {
+                    "name": name,
+                    "title": name.replace("_", " ").capitalize(),
+                    "caption": captions.get(name, ""),
+                    "axes_json": json.dumps(describe_axes(figure)),
+                }
+            )
+            advance(1)
+    return entries
 
 
-def tell(result: JobResult, output: Path, figures: list[Path], seconds: float) -> None:
+def tell(outcome: RunRecord, report: Path) -> None:
     """Print the answer, the warnings that matter, and where everything is."""
     click.echo()
-    click.echo(result.answer)
-    for warning in result.warnings:
+    click.echo(outcome.answer)
+    for warning in outcome.warnings:
         click.echo(f"  warning: {warning}")
     click.echo()
-    click.echo(f"Results in {output} ({len(figures)} figures in {output / 'figures'}), {seconds:.0f} s.")
+    click.echo(f"Results in {outcome.directory} ({len(outcome.figures)} figures, {outcome.seconds:.0f} s).")
+    click.echo(f"Report: {report}")
 
 
 def demo_output(name: str, given: str | None) -> Path:

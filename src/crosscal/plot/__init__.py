@@ -5,13 +5,14 @@ Figures are matplotlib ``Figure`` objects made without pyplot, so they need no d
 
 from crosscal.plot.bands import band, envelope, quantile_band
 from crosscal.plot.corner import corner
-from crosscal.plot.style import COLOURS, INSTRUMENT_COLOURS, figure, save_figures, styled
+from crosscal.plot.style import COLOURS, INSTRUMENT_COLOURS, describe_axes, figure, save_figures, styled
 
 __all__ = [
     "COLOURS",
     "INSTRUMENT_COLOURS",
     "band",
     "corner",
+    "describe_axes",
     "envelope",
     "figure",
     "quantile_band",

@@ -86,7 +86,9 @@ def figure(width: float = 7.0, height: float = 4.2, **options: Any) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", **options)
 
 
-def save_figures(figures: Mapping[str, Figure], directory: Path, *, formats: tuple[str, ...] = ("png",)) -> list[Path]:
+def save_figures(
+    figures: Mapping[str, Figure], directory: Path, *, formats: tuple[str, ...] = ("png", "svg")
+) -> list[Path]:
     """Write each figure as ``directory/name.format`` and return the paths."""
     paths = []
     for name, fig in figures.items():
@@ -96,3 +98,24 @@ def save_figures(figures: Mapping[str, Figure], directory: Path, *, formats: tup
                 fig.savefig(temporary, format=kind)
             paths.append(path)
     return paths
+
+
+def describe_axes(fig: Figure) -> list[dict[str, Any]]:
+    """Return where the panels of a drawn figure are (fractions of the figure) and their limits and scales.
+
+    The report uses it to read values off a picture.
+    """
+    panels = []
+    for axes in fig.axes:
+        if not axes.get_visible() or not axes.axison:
+            continue
+        place = axes.get_position()
+        sides = {}
+        for key, limits, scale in (
+            ("x", axes.get_xlim(), axes.get_xscale()),
+            ("y", axes.get_ylim(), axes.get_yscale()),
+        ):
+            sides[key] = {"limits": [float(v) for v in limits], "scale": scale}
+        if all(side["scale"] in {"linear", "log"} for side in sides.values()):
+            panels.append({"box": [place.x0, place.y0, place.x1, place.y1], **sides})
+    return panels

@@ -1,0 +1,68 @@
+"use strict";
+// Sort a table by a column: numbers as numbers, text as text.
+for (const table of document.querySelectorAll("table.sortable")) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () => {
+    const up = head.getAttribute("aria-sort") !== "ascending";
+    heads.forEach((other) => other.removeAttribute("aria-sort"));
+    head.setAttribute("aria-sort", up ? "ascending" : "descending");
+    const key = (row) => row.cells[column].textContent;
+    const rows = [...table.tBodies[0].rows].sort((a, b) => {
+      const [x, y] = [Number(key(a)), Number(key(b))];
+      const order = Number.isFinite(x) && Number.isFinite(y) && key(a) && key(b) ? x - y : key(a).localeCompare(key(b));
+      return up ? order : -order;
+    });
+    table.tBodies[0].append(...rows);
+  }));
+}
+
+// Zoom by dragging a box; read values off the axes under the pointer.
+function value(axis, fraction) {
+  const [low, high] = axis.limits;
+  return axis.scale === "log" ? low * Math.pow(high / low, fraction) : low + (high - low) * fraction;
+}
+function shown(number) {
+  const size = Math.abs(number);
+  return size !== 0 && (size < 1e-3 || size >= 1e5) ? number.toExponential(3) : Number(number.toPrecision(5)).toString();
+}
+for (const frame of document.querySelectorAll(".zoom")) {
+  const image = frame.querySelector("img"), output = frame.parentElement.querySelector(".readoff");
+  const axes = JSON.parse(frame.dataset.axes || "[]");
+  let view = { x: 0, y: 0, scale: 1 }, start = null, box = null;
+  const apply = () => { image.style.transform = `scale(${view.scale}) translate(${-view.x * 100}%, ${-view.y * 100}%)`; };
+  const place = (event) => {
+    const area = frame.getBoundingClientRect();
+    const wide = image.offsetWidth || area.width, high = image.offsetHeight || area.height;
+    return { px: event.clientX - area.left, py: event.clientY - area.top,
+      x: view.x + (event.clientX - area.left + frame.scrollLeft) / wide / view.scale,
+      y: view.y + (event.clientY - area.top) / high / view.scale };
+  };
+  frame.addEventListener("pointermove", (event) => {
+    const at = place(event);
+    const panel = axes.find((a) => at.x >= a.box[0] && at.x <= a.box[2] && 1 - at.y >= a.box[1] && 1 - at.y <= a.box[3]);
+    output.textContent = panel
+      ? `x = ${shown(value(panel.x, (at.x - panel.box[0]) / (panel.box[2] - panel.box[0])))}, ` +
+        `y = ${shown(value(panel.y, (1 - at.y - panel.box[1]) / (panel.box[3] - panel.box[1])))}` : "";
+    if (start && box) {
+      box.style.left = `${Math.min(start.px, at.px)}px`; box.style.top = `${Math.min(start.py, at.py)}px`;
+      box.style.width = `${Math.abs(at.px - start.px)}px`; box.style.height = `${Math.abs(at.py - start.py)}px`;
+    }
+  });
+  frame.addEventListener("pointerleave", () => { output.textContent = ""; });
+  frame.addEventListener("pointerdown", (event) => {
+    if (event.pointerType === "touch" || event.button !== 0) return;
+    start = place(event);
+    box = document.createElement("div"); box.className = "box"; frame.append(box);
+    frame.setPointerCapture(event.pointerId);
+  });
+  frame.addEventListener("pointerup", (event) => {
+    if (!start) return;
+    const end = place(event), width = Math.abs(end.x - start.x), height = Math.abs(end.y - start.y);
+    if (width > 0.01 && height > 0.01) {
+      view = { x: Math.min(start.x, end.x), y: Math.min(start.y, end.y), scale: Math.min(1 / width, 1 / height, 40) };
+      apply();
+    }
+    box.remove(); box = null; start = null;
+  });
+  frame.addEventListener("dblclick", () => { view = { x: 0, y: 0, scale: 1 }; apply(); });
+}

@@ -1,0 +1,55 @@
+"""Put the sections of a run into one self-contained HTML file."""
+
+from __future__ import annotations
+
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+from crosscal.core.files import write_text
+from crosscal.report.record import RunRecord
+from crosscal.report.sections import SECTIONS, figure
+
+TITLES = {
+    "xray": "X-ray effective-area cross-calibration",
+    "concordance": "Calibration concordance",
+    "lightcurves": "Light-curve intercalibration",
+    "fluxcal": "Fibre flux calibration",
+}
+
+
+def write_report(directory: str | Path) -> Path:
+    """Write ``report.html`` into a run directory and return its path.
+
+    Raises
+    ------
+    DataFileError
+        If the directory holds no finished run.
+    """
+    record = RunRecord.read(directory)
+    return write_text(Path(directory) / "report.html", render(record))
+
+
+def render(record: RunRecord) -> str:
+    """Return the HTML of a run: answer and first figure at the top, then every section that has something to say."""
+    from jinja2 import Environment
+
+    assets = files("crosscal.report") / "assets"
+    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+        (assets / "report.html.j2").read_text(encoding="utf-8")
+    )
+    sections = []
+    for name in SECTIONS:
+        body = SECTIONS.get(name)(record)
+        if body:
+            sections.append({"name": name, "id": escape(name.lower().replace(" ", "-")), "body": body})
+    return template.render(
+        title=TITLES.get(record.part.split("-")[0], record.part),
+        record=record,
+        first=figure(record, record.figures[0]) if record.figures else "",
+        sections=sections,
+        style=(assets / "report.css").read_text(encoding="utf-8"),
+        script=(assets / "report.js").read_text(encoding="utf-8"),
+        created=record.provenance.get("created", ""),
+        version=record.provenance.get("versions", {}).get("crosscal", ""),
+    )
