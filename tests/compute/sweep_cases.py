@@ -124,9 +124,15 @@ def same(one: Store, two: Store) -> bool:
     return all(one.read(n).tobytes() == two.read(n).tobytes() for n in VARIABLES)
 
 
-if __name__ == "__main__":
-    target, kind, points, length, wait = sys.argv[1:]
-    opened = new_store(Path(target), int(points), int(length))
+def main(target: str, kind: str, points: str, length: str, wait: str) -> None:
+    store = new_store(Path(target), int(points), int(length))
     print("begun", flush=True)
     options = {} if kind == "serial" else {"workers": 2}
-    sweep(Noise(opened.layout, pause=float(wait)), opened, kind, **options)
+    sweep(Noise(store.layout, pause=float(wait)), store, kind, **options)
+
+
+if __name__ == "__main__":
+    # By its name, because workers cannot import what is called __main__.
+    import sweep_cases
+
+    sweep_cases.main(*sys.argv[1:])

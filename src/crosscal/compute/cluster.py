@@ -78,7 +78,7 @@ class DaskExecutor:
         batches = [list(chunks[k : k + size]) for k in range(0, len(chunks), size)]
         futures = [client.submit(run_batch, plugin, batch, pure=False) for batch in batches]
         try:
-            for future in as_completed(futures):
+            for future in as_completed(futures, loop=client.loop):
                 try:
                     outcomes = future.result()
                 except KilledWorker as error:
@@ -119,7 +119,7 @@ class DaskExecutor:
             return distributed.LocalCluster(
                 n_workers=self.workers or available_cpus(),
                 threads_per_worker=1,
-                dashboard_address=None,
+                dashboard_address=":0",
                 env=worker_environment(),
             )
         try:

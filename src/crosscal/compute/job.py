@@ -62,7 +62,8 @@ class ChunkJob:
         except CrossCalError:
             raise
         except Exception as error:
-            failure = SweepError(f"chunk {chunk}: the task raised {type(error).__name__}: {error}")
+            reason = f"{type(error).__name__}: {error}".rstrip(" :.")
+            failure = SweepError(f"chunk {chunk}: the task raised {reason}.")
             failure.add_note(traceback.format_exc())  # the cause itself does not travel between processes
             raise failure from error
         self._store.write_chunk(chunk, values)

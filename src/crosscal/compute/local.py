@@ -129,7 +129,10 @@ class _Pool:
         with self._lock:
             if self._stopped:
                 return None
-            worker = _Worker(self._payload)
+            try:
+                worker = _Worker(self._payload)
+            except OSError as error:
+                raise SweepError(f"worker processes cannot be started ({error}).") from error
             self._workers.add(worker)
             return worker
 

@@ -48,8 +48,6 @@ def _answer(job: Any, chunk: int) -> Any:
         return job(chunk)
     except CrossCalError as error:
         return error
-    except MemoryError:
-        return SweepError(f"chunk {chunk}: the worker ran out of memory.")
 
 
 class _Unusable:

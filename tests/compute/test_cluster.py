@@ -1,0 +1,170 @@
+"""Dask: same bits as local, also when a worker is killed; clear errors."""
+
+import os
+import signal
+import sys
+import threading
+import time
+
+import pytest
+import sweep_cases
+from sweep_cases import Deadly, Failing, Noise, Threads, same
+
+from crosscal.compute import sweep
+from crosscal.compute.cluster import DaskExecutor
+from crosscal.core.errors import ConfigError, InputError, MissingDependencyError, SweepError
+
+distributed = pytest.importorskip("distributed")
+
+
+@pytest.fixture(scope="module")
+def client():
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        distributed.Client(cluster, set_as_default=False) as connected,
+    ):
+        yield connected
+
+
+@pytest.fixture
+def whole(tmp_path):
+    store = sweep_cases.new_store(tmp_path / "whole.zarr")
+    sweep(Noise(store.layout), store, "serial")
+    return store
+
+
+@pytest.mark.parametrize("batch", [None, 1, 3])
+def test_same_bits_as_serial(client, store, whole, batch):
+    report = sweep(Noise(store.layout), store, "dask", client=client, batch=batch, status="status")
+    assert (report.computed, report.counts) == (8, {0: 32, 1: 5})
+    assert same(store, whole)
+
+
+def test_by_address(client, store, whole):
+    sweep(Noise(store.layout), store, "dask", address=client.scheduler.address)
+    assert same(store, whole)
+
+
+def test_an_own_cluster_has_one_thread_a_worker(store):
+    sweep(Threads(Noise(store.layout)), store, "dask", workers=1)
+    assert set(store.read("status").tolist()) == {1}
+
+
+def test_errors_come_back_with_their_type(client, store):
+    with pytest.raises(SweepError, match="chunk 3: the task raised ZeroDivisionError: no"):
+        sweep(Failing(Noise(store.layout), 3, ZeroDivisionError("no")), store, "dask", client=client)
+    task = Failing(Noise(store.layout), 3, InputError("absent", where="acis.arf"))
+    with pytest.raises(InputError, match=r"acis\.arf: absent"):
+        sweep(task, store, "dask", client=client)
+
+
+def test_the_chunk_of_a_killed_worker_is_done_by_another(client, store, whole, tmp_path):
+    task = Deadly(Noise(store.layout), 4, str(tmp_path / "killed"))
+    sweep(task, store, "dask", client=client)
+    assert (tmp_path / "killed").exists()
+    assert same(store, whole)
+
+
+def test_a_task_that_always_kills_its_worker_becomes_an_error(client, store):
+    with pytest.raises(SweepError, match="kept killing its Dask workers"):
+        sweep(Deadly(Noise(store.layout), 4), store, "dask", client=client, batch=1)
+    assert store.verify() == []
+
+
+def kill_workers(client, times, pause, stop):
+    """Kill a random worker process ``times`` times."""
+    import random
+
+    choice = random.Random(1)
+    for _ in range(times):
+        if stop.wait(choice.uniform(0.2, 1) * pause):
+            return
+        pids = list(client.run(os.getpid, on_error="ignore").values())
+        if pids:
+            os.kill(choice.choice(pids), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("kills", [pytest.param(3), pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_gives_the_same_bits(client, tmp_path, kills):
+    n = 100 * kills
+    whole = sweep_cases.new_store(tmp_path / "whole", n, 5)
+    sweep(Noise(whole.layout), whole, "serial")
+    store = sweep_cases.new_store(tmp_path / "store", n, 5)
+    stop = threading.Event()
+    killer = threading.Thread(target=kill_workers, args=(client, kills, 1.5, stop))
+    killer.start()
+    rounds = 0
+    # A Dask scheduler gives a task up after four killed workers, rightly; the run is then started again.
+    while not store.complete:
+        rounds += 1
+        try:
+            sweep(Noise(store.layout, pause=0.1), store, "dask", client=client, batch=2)
+        except SweepError:
+            assert rounds < kills
+    stop.set()
+    killer.join()
+    assert store.verify() == []
+    assert same(store, whole)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers": 0}, "an integer >= 1"),
+        ({"batch": -1}, "an integer >= 1"),
+        ({"address": "tcp://a:1", "slurm": {}}, "both address and slurm"),
+        ({"address": "tcp://a:1", "workers": 2}, "workers beside address"),
+    ],
+)
+def test_impossible_options_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        DaskExecutor(**options)
+
+
+def test_an_address_where_nobody_answers(store):
+    start = time.monotonic()
+    with (
+        pytest.raises(ConfigError, match="no Dask scheduler answers"),
+        __import__("dask").config.set({"distributed.comm.timeouts.connect": "1s"}),
+    ):
+        sweep(Noise(store.layout), store, "dask", address="tcp://127.0.0.1:9")
+    assert time.monotonic() - start < 20
+
+
+def test_without_dask_the_extra_is_named(store, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(MissingDependencyError, match=r"crosscal\[cluster\]"):
+        sweep(Noise(store.layout), store, "dask")
+
+
+def test_without_dask_jobqueue_the_extra_is_named(store, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
+    with pytest.raises(MissingDependencyError, match="dask-jobqueue"):
+        sweep(Noise(store.layout), store, "dask", slurm={"cores": 1, "memory": "1GB"})
+
+
+def test_slurm_options(store):
+    pytest.importorskip("dask_jobqueue")
+    with pytest.raises(ConfigError, match="dask-jobqueue refuses these options"):
+        sweep(Noise(store.layout), store, "dask", slurm={"cores": 1, "memory": "1GB", "colour": "red"})
+
+
+def test_slurm_job_script_has_one_thread_a_process(monkeypatch):
+    pytest.importorskip("dask_jobqueue")
+    options = {"scheduler_options": {"dashboard_address": ":0"}, "memory": "8GB", "queue": "short"}
+    executor = DaskExecutor(slurm={"jobs": 2, "cores": 4, **options})
+    import dask_jobqueue
+
+    scripts = []
+    monkeypatch.setattr(
+        dask_jobqueue.SLURMCluster,
+        "scale",
+        lambda self, n=0, **how: scripts.append((self.job_script(), how)) if how else None,
+    )
+    with executor._own_cluster(distributed):
+        pass
+    [(script, how)] = scripts
+    assert how == {"jobs": 2}
+    for line in ("#SBATCH -p short", "#SBATCH --cpus-per-task=4", "export NUMBA_NUM_THREADS=1", "--nworkers 4"):
+        assert line in script
+    assert "--nthreads 1" in script

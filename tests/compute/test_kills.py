@@ -1,0 +1,68 @@
+"""``kill -9`` at random moments: the resumed result equals an undisturbed one bit for bit."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import sweep_cases
+from sweep_cases import Noise, same
+
+from crosscal.compute import sweep
+
+
+def killed_run(path, executor, points, moment):
+    """Start a run and kill it ``moment`` seconds after it began; return whether it was still running."""
+    command = [sys.executable, sweep_cases.__file__, str(path), executor, str(points), "5", "0.02"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    process.stdout.readline()
+    time.sleep(moment)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    return process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("executor", ["serial", "local"])
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_killed_run_resumes_to_the_same_bits(tmp_path, executor, kills):
+    # Two workers take 10 ms a chunk of 5 and live 0.3 s on average: never enough to finish before the last kill.
+    points = 5 * 60 * kills
+    choice = random.Random(kills)
+    path = tmp_path / "killed.zarr"
+    for _ in range(kills):
+        assert killed_run(path, executor, points, choice.uniform(0, 0.6))
+    store = sweep_cases.new_store(path, points, 5)
+    assert 0 < store.done().sum() < len(store.layout)
+    assert store.verify() == []
+    sweep(Noise(store.layout), store, "serial")
+    whole = sweep_cases.new_store(tmp_path / "whole.zarr", points, 5)
+    sweep(Noise(whole.layout), whole, "serial")
+    assert same(store, whole)
+
+
+def stressed(directory, kills):
+    script = Path(__file__).with_name("kill_stress.py")
+    run = subprocess.run([sys.executable, str(script), str(directory), str(kills)], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks its writers")
+def test_no_write_is_lost(tmp_path):
+    assert stressed(tmp_path, 20)["kills"] == 20
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks its writers")
+def test_no_write_is_lost_in_a_thousand_kills(tmp_path):
+    """``CROSSCAL_KILLS`` sets another number."""
+    kills = int(os.environ.get("CROSSCAL_KILLS", "1000"))
+    report = stressed(tmp_path, kills)
+    assert report["kills"] == kills
+    assert report["stores_done"] > 0

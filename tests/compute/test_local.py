@@ -1,0 +1,156 @@
+"""Worker processes: they may die, print, fail to start; they use one thread each."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import sweep_cases
+from sweep_cases import Chatty, Deadly, Failing, Noise, Threads, same
+
+from crosscal.compute import Store, sweep
+from crosscal.compute.environment import available_cpus, worker_environment
+from crosscal.compute.local import Local
+from crosscal.core.errors import ConfigError, InputError, SweepError
+
+
+@pytest.fixture
+def whole(tmp_path):
+    store = sweep_cases.new_store(tmp_path / "whole.zarr")
+    sweep(Noise(store.layout), store, "serial")
+    return store
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_chunk_of_a_killed_worker_is_done_by_another(store, whole, tmp_path, workers):
+    task = Deadly(Noise(store.layout), 4, str(tmp_path / "killed"))
+    report = sweep(task, store, "local", workers=workers, status="status")
+    assert (tmp_path / "killed").exists()
+    assert report.computed == 8
+    assert same(store, whole)
+
+
+def test_a_task_that_always_kills_its_worker_becomes_an_error(store):
+    with pytest.raises(SweepError, match="chunk 4: the task killed its worker 3 times, signal 9"):
+        sweep(Deadly(Noise(store.layout), 4), store, "local", workers=2)
+    assert not store.is_done(4)
+    assert store.verify() == []
+
+
+def test_errors_come_back_with_their_type_and_place(store):
+    with pytest.raises(SweepError, match="chunk 3: the task raised ZeroDivisionError: no") as error:
+        sweep(Failing(Noise(store.layout), 3, ZeroDivisionError("no")), store, "local", workers=2)
+    assert "sweep_cases.py" in error.value.__notes__[0]
+    with pytest.raises(InputError, match=r"acis\.arf: absent"):
+        sweep(Failing(Noise(store.layout), 3, InputError("absent", where="acis.arf")), store, "local", workers=1)
+    with pytest.raises(SweepError, match=r"chunk 3: the task raised MemoryError\."):
+        sweep(Failing(Noise(store.layout), 3, MemoryError()), store, "local", workers=1)
+
+
+def test_a_task_may_print_and_look_at_its_input(store, whole, capfd):
+    sweep(Chatty(Noise(store.layout)), store, "local", workers=1)
+    assert same(store, whole)
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert "a task that prints" in printed.err
+
+
+def test_workers_use_one_thread_each(store):
+    sweep(Threads(Noise(store.layout)), store, "local", workers=2)
+    assert set(store.read("status").tolist()) == {1}
+    assert "--xla_cpu_multi_thread_eigen=false" in worker_environment()["XLA_FLAGS"]
+
+
+def test_flags_of_the_user_are_kept(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=x")
+    flags = worker_environment()["XLA_FLAGS"]
+    assert flags == "--xla_dump_to=x --xla_cpu_multi_thread_eigen=false"
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    assert worker_environment()["XLA_FLAGS"] == flags
+
+
+def test_processors_are_those_allotted(monkeypatch):
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    assert 1 <= available_cpus() <= (os.cpu_count() or 1)
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "7")
+    assert available_cpus() == 7
+
+
+def test_tasks_that_cannot_travel_are_refused(store):
+    with pytest.raises(InputError, match="cannot be sent to another process"):
+        sweep(lambda chunk: {}, store, "local", workers=1)
+
+    def nested(chunk):
+        return {}
+
+    nested.__module__ = "__main__"
+    with pytest.raises(InputError, match="defined in the main script"):
+        sweep(nested, store, "local", workers=1)
+
+
+def test_a_task_that_workers_cannot_import_is_told(store, tmp_path, monkeypatch):
+    import importlib
+
+    (tmp_path / "vanishing.py").write_text("def task(chunk):\n    return {}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    task = importlib.import_module("vanishing").task
+    (tmp_path / "vanishing.py").unlink()
+    with pytest.raises(SweepError, match=r"cannot be imported in a worker process.*vanishing"):
+        sweep(task, store, "local", workers=1)
+
+
+def test_a_worker_that_cannot_be_started_is_told(store, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    with pytest.raises(SweepError, match=r"cannot be started \(.*nonexistent"):
+        sweep(Noise(store.layout), store, "local", workers=2)
+
+
+@pytest.mark.parametrize("options", [{"workers": 0}, {"workers": 1.5}, {"workers": True}, {"attempts": 0}])
+def test_impossible_options_are_refused(options):
+    with pytest.raises(ConfigError, match="an integer >= 1"):
+        Local(**options)
+
+
+def test_no_chunks_need_no_worker():
+    assert list(Local(2).run(None, [])) == []
+
+
+def test_scripts_need_no_main_guard(tmp_path):
+    """The classic trap of process pools: a script that is imported again by each of its workers."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import sys
+            sys.path.insert(0, {os.path.dirname(sweep_cases.__file__)!r})
+            import sweep_cases
+            from crosscal.compute import sweep
+            print("started")
+            store = sweep_cases.new_store({str(tmp_path / "a.zarr")!r})
+            sweep(sweep_cases.Noise(store.layout), store, "local", workers=2)
+            """
+        )
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    assert done.stdout == "started\n"
+    assert Store.open(tmp_path / "a.zarr").complete
+
+
+def test_workers_end_with_their_parent(tmp_path):
+    psutil = pytest.importorskip("psutil")
+    path = tmp_path / "a.zarr"
+    command = [sys.executable, sweep_cases.__file__, str(path), "local", "4000", "2", "0.05"]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert parent.stdout.readline() == b"begun\n"
+    store = Store.open(path)
+    while not store.done().any():
+        assert parent.poll() is None
+    workers = psutil.Process(parent.pid).children()
+    assert len(workers) == 2
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert alive == []
