@@ -39,7 +39,7 @@ def build_plasma(
     output: str | os.PathLike[str],
     *,
     bins: int = 1000,
-    lines: int | None = 1800,
+    lines: int | None = 1900,
     kT_range: tuple[float, float] = (0.08, 90.0),
     velocity: float = 0.0,
     thermal: bool = False,
@@ -91,7 +91,7 @@ def compress(
     plasma: DetailedPlasma,
     edges: Array,
     *,
-    lines: int | None = 1800,
+    lines: int | None = 1900,
     velocity: float = 0.0,
     thermal: bool = False,
 ) -> CompactPlasma:
@@ -184,7 +184,11 @@ def _strongest(plasma: DetailedPlasma, edges: Array, lines: int | None) -> NDArr
 
 
 def _contrast(node: NodeEmission, edges: Array) -> Array:
-    """Return each line's share of the light around it, less where the spectrum is faint."""
+    """Return how much each line would disturb a CCD spectrum if it were binned.
+
+    Its share of the light around it, less where the spectrum is faint, times its energy: the bins are a fixed fraction
+    of the energy, so a line at high energy may be moved by more.
+    """
     every = np.ones(node.line_energy.size, dtype=bool)
     total = _bin(node, every, edges, 1.0, 0.0, False).sum(axis=0)
     cumulative = np.concatenate([[0.0], np.cumsum(total)])
@@ -193,4 +197,4 @@ def _contrast(node: NodeEmission, edges: Array) -> Array:
     around = np.interp(energy + half, edges, cumulative) - np.interp(energy - half, edges, cumulative)
     bright = (around / (2 * half)).max(initial=0.0)
     weight = np.minimum(1.0, around / (2 * half) / (_FAINT * bright)) if bright > 0 else 0.0
-    return weight * node.line_emissivity / np.maximum(around, np.finfo(float).tiny)
+    return weight * energy * node.line_emissivity / np.maximum(around, np.finfo(float).tiny)
