@@ -1,0 +1,1 @@
+"""Readers and writers of light-curve files; the only modules of the part that open data files."""

@@ -1,0 +1,116 @@
+"""PyCALI's block format: ``# CODE N`` followed by N rows ``time flux error [flag]``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from crosscal.core.errors import DataFileError, InputError
+from crosscal.core.files import existing_file, write_text
+from crosscal.lightcurves.types import LightCurve, LightCurves
+
+
+def read_pycali(
+    continuum: str | os.PathLike[str],
+    lines: Sequence[str | os.PathLike[str]] = (),
+    *,
+    unit: str = "",
+    time_unit: str = "d",
+) -> LightCurves:
+    """Read a continuum file and any number of line files.
+
+    Raises
+    ------
+    DataFileError
+        Naming file and row, if a header or row is wrong, a value is not finite or an error is not positive.
+    InputError
+        If a line file lists other codes than the continuum.
+    """
+    first = read_block_file(continuum, unit=unit)
+    others = tuple(read_block_file(path) for path in lines)
+    return LightCurves(first, others, time_unit=time_unit)
+
+
+def read_block_file(path: str | os.PathLike[str], *, unit: str = "") -> LightCurve:
+    """Read one file of blocks; a blank header line ends it, N = 0 is allowed.
+
+    The first data row decides whether there is a flag column; all rows must then agree.
+    """
+    source = existing_file(path, what="light-curve file")
+    try:
+        text = source.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataFileError("the file is not text", where=str(path), expected="blocks '# CODE N'") from error
+    codes: list[str] = []
+    values: list[list[float]] = []
+    code: list[int] = []
+    rows: list[str] = []
+    width = 0
+    position = 0
+    while position < len(text) and text[position].strip():
+        label, n = _header(text[position], str(path), position + 1)
+        if label in codes:
+            raise DataFileError(f"the code {label!r} repeats", where=f"{path}, line {position + 1}", expected="new code")
+        codes.append(label)
+        for k in range(n):
+            number = position + 2 + k
+            place = f"{path}, line {number}"
+            if number > len(text) or not text[number - 1].strip() or text[number - 1].startswith("#"):
+                raise DataFileError(f"code {label!r} has {k} rows", where=place, expected=f"{n}, as its header says")
+            numbers = _row(text[number - 1], place, width)
+            width = width or len(numbers)
+            values.append(numbers)
+            code.append(len(codes) - 1)
+            rows.append(place)
+        position += 1 + n
+    if not values:
+        raise DataFileError("no data points", where=str(path), expected="blocks '# CODE N' with N rows")
+    table = np.array(values)
+    flag = table[:, 3].astype(np.int64) if width == 4 else None
+    try:
+        return LightCurve.build(
+            Path(path).name, codes, table[:, 0], table[:, 1], table[:, 2], code, flag, unit=unit, rows=rows
+        )
+    except InputError as error:
+        raise DataFileError(error.what, where=error.where, expected=error.expected) from None
+
+
+def _header(line: str, path: str, number: int) -> tuple[str, int]:
+    where = f"{path}, line {number}"
+    expected = "a header '# CODE N'"
+    if not line.startswith("#"):
+        raise DataFileError(f"not a header: {line.strip()[:40]!r}", where=where, expected=expected)
+    words = line[1:].split()
+    if len(words) != 2 or not words[1].lstrip("+").isdigit():
+        raise DataFileError(f"wrong header {line.strip()[:40]!r}", where=where, expected=expected)
+    return words[0], int(words[1])
+
+
+def _row(line: str, place: str, width: int) -> list[float]:
+    words = line.split()
+    if len(words) not in (3, 4) or (width and len(words) != width):
+        expected = f"{width} columns, as in the first row" if width else "time flux error [flag]"
+        raise DataFileError(f"{len(words)} columns", where=place, expected=expected)
+    try:
+        numbers = [float(w) for w in words]
+    except ValueError:
+        raise DataFileError(f"not numbers: {line.strip()[:40]!r}", where=place, expected="numbers") from None
+    if len(words) == 4 and not float(words[3]).is_integer():
+        raise DataFileError(f"the flag is {words[3]}", where=place, expected="an integer")
+    return numbers
+
+
+def write_pycali(path: str | os.PathLike[str], curve: LightCurve, *, flags: bool | None = None) -> Path:
+    """Write one light curve as blocks, in time order per code; flags where any code has more than one."""
+    with_flags = any(len(labels) > 1 for labels in curve.flag_labels) if flags is None else flags
+    lines = []
+    for i, label in enumerate(curve.codes):
+        mine = np.flatnonzero(curve.code == i)
+        lines.append(f"# {label} {len(mine)}")
+        for j in mine:
+            row = f"{curve.time[j]:.10e} {curve.flux[j]:.10e} {curve.error[j]:.10e}"
+            lines.append(row + (f" {curve.flag_labels[i][curve.flag[j]]}" if with_flags else ""))
+    return write_text(path, "\n".join(lines) + "\n")

@@ -1,0 +1,1 @@
+"""Variability kernels: one file and one registry line each."""

@@ -1,0 +1,106 @@
+"""What a variability kernel is: a stationary Gaussian process in state-space form."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscal.core.parameter import Parameter
+
+#: Relative size of the imaginary step; derivatives by it are exact to rounding (Squire & Trapp 1998, SIAM Rev. 40, 110).
+_STEP = 1e-30
+
+
+class Kernel(ABC):
+    """A stationary process with covariance S(dt) = h' A(dt) P0 h of time lags dt >= 0.
+
+    Every kernel starts with ``log_sigma`` and ``log_tau`` (natural logs) and has variance S(0) = sigma^2 tau in the
+    convention of damped random walks: sigma^2 is the short-term variance per unit time, tau the time scale.
+    A member defines `parameters`, `observation`, `transition` and `stationary`, written so that complex parameters
+    pass through (no abs, no comparison of parameters except of their real part).
+
+    Attributes
+    ----------
+    parameters : tuple of Parameter
+        Sampled coordinates; those beyond the first two carry their uniform prior range in ``low`` and ``high``.
+    observation : tuple of float, length d
+        h.
+    """
+
+    parameters: ClassVar[tuple[Parameter, ...]]
+    observation: ClassVar[tuple[float, ...]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Parameter names in order."""
+        return tuple(p.name for p in self.parameters)
+
+    @property
+    def dimension(self) -> int:
+        """State dimension d."""
+        return len(self.observation)
+
+    @abstractmethod
+    def transition(self, theta: NDArray, dt: NDArray[np.float64]) -> NDArray:
+        """Transition matrices A(dt), shape (len(dt), d, d)."""
+
+    @abstractmethod
+    def stationary(self, theta: NDArray) -> NDArray:
+        """Stationary covariance P0 of the state, shape (d, d)."""
+
+    @abstractmethod
+    def covariance(self, theta: NDArray[np.float64], lag: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Covariance of the process at time lags, in closed form (for dense checks and plots); no white noise."""
+
+    def white(self, theta: NDArray) -> complex | float:
+        """Variance of white noise that belongs to the source (zero for most kernels)."""
+        return 0.0 * theta[0]
+
+    def transition_gradient(self, theta: NDArray[np.float64], dt: NDArray[np.float64]) -> NDArray[np.float64]:
+        """dA/dtheta, shape (n_parameters, len(dt), d, d)."""
+        return np.stack([self.transition(t, dt).imag / _STEP for t in _perturbed(theta)])
+
+    def stationary_gradient(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        """dP0/dtheta, shape (n_parameters, d, d)."""
+        return np.stack([self.stationary(t).imag / _STEP for t in _perturbed(theta)])
+
+    def white_gradient(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Derivatives of `white`, shape (n_parameters,)."""
+        return np.array([np.imag(self.white(t)) / _STEP for t in _perturbed(theta)])
+
+
+def _perturbed(theta: NDArray[np.float64]) -> NDArray[np.complex128]:
+    return np.asarray(theta)[None, :] + 1j * _STEP * np.eye(len(theta))
+
+
+SIGMA = Parameter("log_sigma", np.log(0.01), description="ln of the amplitude sigma_d; variance is sigma_d^2 tau")
+TAU = Parameter("log_tau", np.log(100.0), description="ln of the time scale tau, in units of time")
+
+
+def damped_oscillation(slow: complex, squared: complex, F: NDArray, dt: NDArray[np.float64]) -> NDArray:
+    """Return exp(F dt) for a 2x2 matrix F with eigenvalues slow +- sqrt(squared), shape (len(dt), 2, 2).
+
+    exp(F t) = e^{s t} [c(t) I + w(t) (F - s I)], c = cosh(q t), w = sinh(q t) / q with q^2 = ``squared`` of any sign.
+    """
+    identity = np.eye(2)
+    centred = F - slow * identity
+    if np.real(squared) > 0:
+        q = np.sqrt(squared)
+        # Written with decaying exponentials only: cosh overflows where the product is tiny.
+        fast, lazy = np.exp((slow - q) * dt), np.exp((slow + q) * dt)
+        c, w = 0.5 * (lazy + fast), 0.5 * (lazy - fast) / q
+        small = np.abs(np.real(q) * dt) < 1e-3
+    else:
+        q = np.sqrt(-squared)
+        envelope = np.exp(slow * dt)
+        c, w = envelope * np.cos(q * dt), envelope * np.sin(q * dt) / np.where(q == 0, 1.0, q)
+        small = np.abs(np.real(q) * dt) < 1e-3
+    if np.any(small):
+        x = squared * dt[small] ** 2
+        base = np.exp(slow * dt[small])
+        c[small] = base * (1 + x / 2 + x * x / 24)
+        w[small] = base * dt[small] * (1 + x / 6 + x * x / 120)
+    return c[:, None, None] * identity + w[:, None, None] * centred

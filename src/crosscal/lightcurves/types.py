@@ -1,0 +1,244 @@
+"""Light curves of one source from several telescopes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crosscal.core.errors import InputError, UnknownNameError
+
+
+@dataclass(frozen=True, eq=False)
+class LightCurve:
+    """One quantity (the continuum or a line) observed by all telescopes, sorted by time.
+
+    Attributes
+    ----------
+    name : str
+    codes : tuple of str, length k
+        Telescopes, in order; a telescope may have no points.
+    time : array (N,)
+        Any unit, usually days; ties keep the order of input.
+    flux, error : array (N,)
+        Linear flux units; errors > 0.
+    code : int array (N,)
+        Index into ``codes``.
+    flag : int array (N,)
+        Number of the error group inside the code, 0 .. in order of first appearance in the input.
+    flag_labels : tuple of tuple of int
+        The labels as they were given, per code.
+    order : int array (N,)
+        Index of each point in the input order.
+    unit : str
+        Unit of the fluxes (for labels).
+
+    Raises
+    ------
+    InputError
+        If lengths differ, a value is not finite, an error is not positive, or there are no points.
+    """
+
+    name: str
+    codes: tuple[str, ...]
+    time: NDArray[np.float64]
+    flux: NDArray[np.float64]
+    error: NDArray[np.float64]
+    code: NDArray[np.int64]
+    flag: NDArray[np.int64]
+    flag_labels: tuple[tuple[int, ...], ...]
+    order: NDArray[np.int64]
+    unit: str = ""
+
+    @classmethod
+    def build(
+        cls,
+        name: str,
+        codes: Sequence[str],
+        time: ArrayLike,
+        flux: ArrayLike,
+        error: ArrayLike,
+        code: ArrayLike,
+        flag: ArrayLike | None = None,
+        *,
+        unit: str = "",
+        rows: Sequence[str] | None = None,
+    ) -> LightCurve:
+        """Sort, number the flags and check. ``rows`` names each point's place in its file, for messages."""
+        t, f, e = (np.asarray(x, dtype=float).ravel() for x in (time, flux, error))
+        c = np.asarray(code, dtype=np.int64).ravel()
+        labels = np.zeros(len(t), dtype=np.int64) if flag is None else np.asarray(flag, dtype=np.int64).ravel()
+        if not len(t) == len(f) == len(e) == len(c) == len(labels):
+            raise InputError("columns differ in length", where=f"light curve {name!r}", expected="equal lengths")
+        if len(t) == 0:
+            raise InputError("no points", where=f"light curve {name!r}", expected="at least one point")
+        if len(set(codes)) != len(codes):
+            raise InputError("a telescope name repeats", where=f"light curve {name!r}", expected="each code once")
+        for values, what in ((t, "time"), (f, "flux"), (e, "error")):
+            _check(np.isfinite(values), values, f"{what} is not finite", "a finite number", name, rows)
+        _check(e > 0, e, "error is not positive", "an error > 0", name, rows)
+        numbered = np.zeros_like(labels)
+        found = []
+        for i in range(len(codes)):
+            mine = np.flatnonzero(c == i)
+            values, first = np.unique(labels[mine], return_index=True)
+            ordered = values[np.argsort(first)]
+            found.append(tuple(int(v) for v in ordered) or (0,))
+            for k, label in enumerate(ordered):
+                numbered[mine[labels[mine] == label]] = k
+        order = np.argsort(t, kind="stable")
+        picked = (x[order] for x in (t, f, e, c, numbered))
+        return cls(name, tuple(codes), *picked, tuple(found), order, unit)
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """Number of points per code, shape (k,)."""
+        return np.bincount(self.code, minlength=len(self.codes))
+
+    @property
+    def span(self) -> float:
+        """Last minus first time."""
+        return float(self.time[-1] - self.time[0])
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def take(self, keep: NDArray[np.bool_]) -> LightCurve:
+        """Return the points where ``keep`` (in time order) is true."""
+        back = np.argsort(self.order[keep], kind="stable")  # in input order, so that flags are numbered alike
+        pick = np.flatnonzero(keep)[back]
+        labels = np.array([self.flag_labels[c][k] for c, k in zip(self.code[pick], self.flag[pick], strict=True)])
+        return LightCurve.build(
+            self.name, self.codes, self.time[pick], self.flux[pick], self.error[pick], self.code[pick],
+            labels.astype(np.int64), unit=self.unit,
+        )  # fmt: skip
+
+    def of_code(self, code: str) -> NDArray[np.int64]:
+        """Return the indices of the points of one telescope."""
+        if code not in self.codes:
+            raise UnknownNameError("telescope", code, self.codes, where=f"light curve {self.name!r}")
+        return np.flatnonzero(self.code == self.codes.index(code))
+
+
+def _check(
+    good: NDArray[np.bool_], values: NDArray, what: str, expected: str, name: str, rows: Sequence[str] | None
+) -> None:
+    if not np.all(good):
+        k = int(np.flatnonzero(~good)[0])
+        place = rows[k] if rows is not None else f"light curve {name!r}, point {k}"
+        raise InputError(f"{what} ({values[k]:g})", where=place, expected=expected)
+
+
+@dataclass(frozen=True, eq=False)
+class LightCurves:
+    """The continuum and any number of lines, observed by the same telescopes.
+
+    The scale factor of a telescope is common to all of them; each has its own variability and mean.
+
+    Raises
+    ------
+    InputError
+        If a line lists other codes than the continuum.
+    """
+
+    continuum: LightCurve
+    lines: tuple[LightCurve, ...] = ()
+    time_unit: str = "d"
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lines", tuple(self.lines))
+        for line in self.lines:
+            if line.codes != self.continuum.codes:
+                raise InputError(
+                    f"the codes are {', '.join(line.codes)}",
+                    where=f"line {line.name!r}",
+                    expected=f"the codes of the continuum in the same order: {', '.join(self.continuum.codes)}",
+                )
+
+    @classmethod
+    def from_arrays(
+        cls, curves: Mapping[str, tuple[ArrayLike, ...]], *, name: str = "continuum", unit: str = "", time_unit: str = "d"
+    ) -> LightCurves:
+        """Build from a mapping of code to (time, flux, error) or (time, flux, error, flag); the first is the reference."""
+        return cls(curve_from_arrays(curves, name=name, unit=unit), time_unit=time_unit)
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Telescopes in order."""
+        return self.continuum.codes
+
+    @property
+    def files(self) -> tuple[LightCurve, ...]:
+        """The continuum followed by the lines."""
+        return (self.continuum, *self.lines)
+
+    @property
+    def n_flags(self) -> int:
+        """Largest number of flags of any code."""
+        return max(len(labels) for curve in self.files for labels in curve.flag_labels)
+
+    def __len__(self) -> int:
+        return sum(len(curve) for curve in self.files)
+
+    def between(self, start: float = -np.inf, stop: float = np.inf) -> LightCurves:
+        """Return the points with start <= time <= stop."""
+        return self._map(lambda curve: curve.take((curve.time >= start) & (curve.time <= stop)))
+
+    def reordered(self, reference: str) -> LightCurves:
+        """Return the same data with ``reference`` as the first code.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such code.
+        """
+        if reference not in self.codes:
+            raise UnknownNameError("telescope", reference, self.codes, where="reference")
+        if reference == self.codes[0]:
+            return self
+        order = [self.codes.index(reference), *(i for i, c in enumerate(self.codes) if c != reference)]
+        new_index = np.argsort(order)
+
+        def change(curve: LightCurve) -> LightCurve:
+            return replace(
+                curve,
+                codes=tuple(curve.codes[i] for i in order),
+                code=new_index[curve.code],
+                flag_labels=tuple(curve.flag_labels[i] for i in order),
+            )
+
+        return self._map(change)
+
+    def _map(self, change: Any) -> LightCurves:
+        return replace(self, continuum=change(self.continuum), lines=tuple(change(line) for line in self.lines))
+
+
+def curve_from_arrays(curves: Mapping[str, tuple[ArrayLike, ...]], *, name: str, unit: str = "") -> LightCurve:
+    """Build one light curve from a mapping of code to (time, flux, error[, flag]) columns."""
+    columns: list[list[NDArray]] = [[], [], [], []]
+    code = []
+    rows: list[str] = []
+    for i, (label, parts) in enumerate(curves.items()):
+        if len(parts) not in (3, 4):
+            raise InputError(
+                f"{len(parts)} columns", where=f"code {label!r}", expected="time, flux, error and optionally a flag"
+            )
+        arrays = [np.atleast_1d(np.asarray(p)).ravel() for p in parts]
+        n = len(arrays[0])
+        if len(arrays) == 3:
+            arrays.append(np.zeros(n, dtype=int))
+        if any(len(a) != n for a in arrays):
+            raise InputError("columns differ in length", where=f"code {label!r}", expected="equal lengths")
+        for column, a in zip(columns, arrays, strict=True):
+            column.append(a)
+        code.append(np.full(n, i))
+        rows += [f"code {label!r}, point {k}" for k in range(n)]
+    if not curves:
+        raise InputError("no telescopes", where=f"light curve {name!r}", expected="at least one code")
+    joined = [np.concatenate(c) for c in columns]
+    return LightCurve.build(name, tuple(curves), *joined[:3], np.concatenate(code), joined[3], unit=unit, rows=rows)
