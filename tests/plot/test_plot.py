@@ -1,0 +1,66 @@
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from crosscal.core.errors import InputError
+from crosscal.plot import COLOURS, band, corner, describe_axes, envelope, figure, quantile_band, save_figures, styled
+
+
+def test_bands_contain_their_probability(rng):
+    low, high = quantile_band(rng.normal(size=(20000, 2)), 0.95)
+    np.testing.assert_allclose(high, 1.96, atol=0.06)  # sd of that quantile from 20000 draws: 0.019
+    np.testing.assert_allclose(low, -1.96, atol=0.06)
+
+
+def test_curves_with_bands_are_drawn(rng):
+    fig = figure()
+    axes = fig.subplots()
+    band(axes, [1, 2, 3], rng.normal(size=(50, 3)), colour=COLOURS["after"], label="x")
+    envelope(axes, [1, 2, 3], [0, 1, 2], [1, 1, 1], colour=COLOURS["before"], label="y")
+    assert len(axes.collections) == 4
+    assert [t.get_text() for t in axes.get_legend_handles_labels()[0] and axes.legend().get_texts()] == [
+        "x (68, 95 %)",
+        "y (68, 95 %)",
+    ]
+
+
+def test_corner_has_a_panel_for_each_pair_and_marks_truth_and_limits(rng):
+    draws = rng.normal(size=(2000, 3))
+    fig = corner(draws, ["a", "b", "c"], truth={"a": 0.1, "b": 99.0}, limits={"c": (-1.0, 50.0)}, title="t")
+    panels = [axes for axes in fig.axes if axes.axison]
+    assert len(panels) == 6
+    # a's truth: one line in each panel of its column; b's truth and c's upper limit lie outside.
+    assert len(fig.axes[0].lines) == 2
+    assert len(fig.axes[6].lines) == 2
+
+
+def test_corner_of_constants_and_few_draws_does_not_fail():
+    corner(np.ones((10, 2)), ["a", "b"])
+
+
+def test_corner_refuses_what_it_cannot_draw():
+    with pytest.raises(InputError, match="expected \\(n_draws, 2\\)"):
+        corner(np.zeros((5, 3)), ["a", "b"])
+    with pytest.raises(InputError, match="at most 12"):
+        corner(np.zeros((5, 13)), [str(k) for k in range(13)])
+
+
+def test_the_style_does_not_leak():
+    before = mpl.rcParams["font.size"], mpl.rcParams["axes.grid"]
+
+    @styled
+    def draw():
+        return mpl.rcParams["axes.grid"]
+
+    assert draw()
+    assert (mpl.rcParams["font.size"], mpl.rcParams["axes.grid"]) == before
+
+
+def test_figures_are_saved_and_described(tmp_path):
+    fig = figure()
+    axes = fig.subplots(1, 3)
+    axes[1].set_axis_off()
+    axes[2].set_yscale("symlog")
+    paths = save_figures({"f": fig}, tmp_path / "new", formats=("png",))
+    assert paths[0].read_bytes().startswith(b"\x89PNG")
+    assert len(describe_axes(fig)) == 1

@@ -1,0 +1,117 @@
+import json
+import re
+
+import numpy as np
+import pytest
+
+from crosscal.core.errors import DataFileError
+from crosscal.core.files import write_text
+from crosscal.report import SECTIONS, RunRecord, write_report
+from crosscal.report.citations import BIBLIOGRAPHY, bibtex
+
+
+@pytest.fixture
+def directory(tmp_path):
+    from astropy.table import QTable
+
+    from crosscal.plot import describe_axes, figure, save_figures
+
+    fig = figure(4, 3)
+    axes = fig.subplots()
+    axes.semilogx([1, 10], [0, 1])
+    save_figures({"first": fig, "second": fig}, tmp_path / "figures")
+    QTable({"name": ["a<b>", "c"], "value": [1.23456789, 2e-12]}).write(tmp_path / "summary.ecsv")
+    QTable({"x": np.arange(500.0)}).write(tmp_path / "other.ecsv")
+    write_text(tmp_path / "job.toml", 'job = "toy"\n')
+    provenance = {"inputs": {"arf": {"path": "a.arf", "sha256": "ab" * 32}}, "versions": {"crosscal": "9"}, "seed": 5}
+    write_text(tmp_path / "provenance.json", json.dumps(provenance))
+    entries = [
+        {"name": n, "title": n.title(), "caption": "c", "axes_json": json.dumps(describe_axes(fig))}
+        for n in ("first", "second")
+    ]
+    record = RunRecord(
+        tmp_path,
+        "xray",
+        "The area is <5 % off.",
+        ("beware",),
+        "one mode",
+        [{"gate": "stars", "passed": False, "why": "too few"}],
+        entries,
+        ("nuts", "unknown-key"),
+        1.5,
+    )
+    record.write()
+    return tmp_path
+
+
+def test_the_report_is_self_contained_escaped_and_small(directory):
+    text = write_report(directory).read_text()
+    assert "The area is &lt;5 % off." in text
+    assert "a&lt;b&gt;" in text
+    assert len(text) < 5e6
+    # Nothing is loaded from elsewhere.
+    assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', text)
+    assert not re.search(r"@import|url\(\s*['\"]?http", text)
+
+
+def test_every_section_that_has_content_is_there_in_order(directory):
+    text = write_report(directory).read_text()
+    places = [text.index(f"<h2>{name}</h2>") for name in SECTIONS]
+    assert places == sorted(places)
+    for expected in (
+        "beware",
+        "FAILED",
+        "one mode",
+        "ab" * 32,
+        "crosscal run job.toml",
+        "hoffman2014",
+        "First 300 of 500",
+    ):
+        assert expected in text
+
+
+def test_the_first_figure_stands_at_the_top_and_each_is_shown_once(directory):
+    text = write_report(directory).read_text()
+    assert text.index('id="figure-first"') < text.index("<section")
+    assert text.count('id="figure-second"') == 1
+
+
+def test_panels_are_described_for_reading_values_off(directory):
+    entry = json.loads((directory / "outcome.json").read_text())["figures"][0]
+    (panel,) = json.loads(entry["axes_json"])
+    assert panel["x"]["scale"] == "log"
+    assert 0 < panel["box"][0] < panel["box"][2] < 1
+
+
+def test_large_drawings_become_png(directory):
+    svg = directory / "figures" / "first.svg"
+    svg.write_text(svg.read_text() + "<!--" + "x" * 400_000 + "-->")
+    assert "data:image/png" in write_report(directory).read_text()
+
+
+def test_a_run_without_anything_to_add_leaves_sections_out(tmp_path):
+    RunRecord(tmp_path, "xray", "Done.").write()
+    text = write_report(tmp_path).read_text()
+    assert "no check of this run raised a warning" in text
+    assert "<h2>Quality gates</h2>" not in text
+    assert "<h2>What was asked</h2>" not in text
+
+
+def test_foreign_and_damaged_directories_are_refused(tmp_path):
+    with pytest.raises(DataFileError, match="no finished run here"):
+        write_report(tmp_path)
+    write_text(tmp_path / "outcome.json", "{")
+    with pytest.raises(DataFileError, match="damaged"):
+        write_report(tmp_path)
+    RunRecord(tmp_path, "xray", "Done.").write()
+    write_text(tmp_path / "provenance.json", "{")
+    with pytest.raises(DataFileError, match="damaged JSON"):
+        write_report(tmp_path)
+
+
+def test_bibtex_entries_are_balanced_and_cited_once():
+    for key, entry in BIBLIOGRAPHY.items():
+        assert entry.startswith("@"), key
+        assert entry.count("{") == entry.count("}"), key
+        assert re.search(r"year = \d{4}", entry), key
+    assert bibtex(("nuts", "nuts", "astropy")).count("@article") == 2
