@@ -46,6 +46,7 @@ _EXPORTS: dict[str, str] = {
     "UserTable": "crosscal.xray.modifiers.table",
     "Product": "crosscal.xray.modifiers.combine",
     "Sum": "crosscal.xray.modifiers.combine",
+    "example_telescope": "crosscal.xray.instrument.examples",
     "MODIFIERS": "crosscal.xray.modifiers.registry",
     # emission
     "Model": "crosscal.xray.emission.expression",

@@ -53,7 +53,9 @@ class UserFunction(Modifier):
             )
         given = self.given
         if isinstance(given, Mapping):
-            given = tuple(Parameter(name, *(float(x) for x in limits[:3])) for name, limits in given.items())
+            given = tuple(
+                Parameter(name, float(limits[0]), float(limits[1]), float(limits[2])) for name, limits in given.items()
+            )
         if not given or not all(isinstance(p, Parameter) for p in given):
             raise InputError(
                 "the parameters are not described", where=where, expected="Parameters or name: (default, low, high)"
