@@ -278,3 +278,13 @@ def test_there_is_no_pickle_and_foreign_codecs_are_refused(store):
     meta.write_text(json.dumps(content))
     with pytest.raises(StoreError, match=r"numcodecs\.pickle"):
         Store.open(store.path)
+
+
+def test_remains_of_killed_writers_are_removed(store):
+    left = [store.path / "kT" / "c" / "0.abc.partial", store.path.parent / ".partial-case.zarr-abc"]
+    left[0].parent.mkdir()
+    left[0].write_bytes(b"x")
+    left[1].mkdir()
+    assert store.tidy() == 0  # too young: someone may be writing
+    assert store.tidy(age=-1) == 2
+    assert not any(p.exists() for p in left)

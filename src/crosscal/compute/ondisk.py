@@ -35,7 +35,7 @@ class Header:
 
     layout: ChunkLayout
     variables: dict[str, Variable]
-    coords: dict[str, str]
+    coords: dict[str, dict[str, Any]]  # dims and sha256 of each
     sizes: dict[str, int]
     job: Any
     provenance: dict[str, Any]
@@ -45,25 +45,24 @@ class Header:
     def describe(
         cls,
         variables: Mapping[str, Variable],
-        coords: Mapping[str, Coordinate],
+        coords: Mapping[str, dict[str, Any]],
         sizes: Mapping[str, int],
         layout: ChunkLayout,
         job: Any,
         provenance: Mapping[str, Any],
     ) -> Header:
         """Make the header of a new store; its fingerprint covers job, layout, variables and coordinates."""
-        digests = {name: array_digest(c.values) for name, c in coords.items()}
         plain_job = jsonable(job)
         content = {
             "job": plain_job,
             "layout": jsonable(layout),
             "variables": {name: [list(v.dims), v.dtype] for name, v in variables.items()},
-            "coords": digests,
+            "coords": dict(coords),
         }
         return cls(
             layout,
             dict(variables),
-            digests,
+            dict(coords),
             dict(sizes),
             plain_job,
             {"versions": versions(), **jsonable(dict(provenance), "provenance")},
@@ -115,6 +114,11 @@ class Header:
             raise StoreError(
                 f"its description is damaged ({error})", where=where, expected="a store as CrossCal writes it"
             ) from error
+
+
+def coordinate_record(coordinate: Coordinate) -> dict[str, Any]:
+    """Return what a header says of a coordinate."""
+    return {"dims": list(coordinate.dims), "sha256": array_digest(coordinate.values)}
 
 
 def _fill(stored: Mapping[str, Any]) -> Any:
@@ -217,7 +221,7 @@ def _fill_group(root: Path, header: Header, coords: Mapping[str, Coordinate], at
             dimension_names=coordinate.dims,
             attributes=_described(coordinate),
         )
-        array[...] = values.astype(object) if values.dtype.kind == "U" else values
+        array[...] = storable(values)
     group.create_array(
         DONE,
         shape=(len(layout),),
@@ -229,6 +233,11 @@ def _fill_group(root: Path, header: Header, coords: Mapping[str, Coordinate], at
         attributes={"long_name": "1 where the chunk has been computed and written"},
     )
     consolidate(root)
+
+
+def storable(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return coordinate values in the form that Zarr takes."""
+    return values.astype(object) if values.dtype.kind == "U" else values
 
 
 def consolidate(root: Path) -> None:
@@ -246,8 +255,11 @@ def _described(item: Variable | Coordinate) -> dict[str, Any]:
     return {key: text for key, text in pairs.items() if text}
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, *, growing: bool = False) -> Header:
     """Read and check the description of the store at ``path``, and that of each of its arrays.
+
+    With ``growing``, arrays may be longer than the root says, as a killed :func:`~crosscal.compute.growth.grow`
+    leaves them.
 
     Raises
     ------
@@ -265,7 +277,7 @@ def read_header(path: Path) -> Header:
         raise StoreError("this Zarr store is foreign", where=where, expected="one that CrossCal wrote")
     result = Header.from_json(header, where)
     for name in [*result.variables, *result.coords, DONE]:
-        _check_array(path, name, result)
+        _check_array(path, name, result, growing)
     return result
 
 
@@ -283,7 +295,7 @@ def _read_json(path: Path, where: str) -> dict[str, Any]:
     return content
 
 
-def _check_array(root: Path, name: str, header: Header) -> None:
+def _check_array(root: Path, name: str, header: Header, growing: bool) -> None:
     where = str(root / name)
     content = _read_json(root / name / "zarr.json", where)
     names = [c.get("name") for c in content.get("codecs", []) if isinstance(c, dict)]
@@ -299,6 +311,11 @@ def _check_array(root: Path, name: str, header: Header) -> None:
         lengths = dict(zip(header.layout.dims, header.layout.sizes, strict=True))
         expected = [lengths.get(d, header.sizes.get(d, -1)) for d in dims]
     else:
-        expected = [header.sizes.get(d, -1) for d in content.get("dimension_names") or []]
-    if shape != expected:
-        raise StoreError(f"shape {shape}", where=where, expected=f"{expected}")
+        expected = [header.sizes.get(d, -1) for d in header.coords[name]["dims"]]
+    if shape == expected:
+        return
+    longer = isinstance(shape, list) and shape[1:] == expected[1:] and shape[:1] > expected[:1]
+    if longer and growing:
+        return
+    hint = ", or grow() again if it was interrupted" if longer else ""
+    raise StoreError(f"shape {shape}", where=where, expected=f"{expected}{hint}")

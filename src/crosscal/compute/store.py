@@ -8,9 +8,11 @@ different chunks at once. Each file carries a CRC-32C, so damage is an error and
 from __future__ import annotations
 
 import os
+import shutil
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.compute.layout import ChunkLayout
-from crosscal.compute.ondisk import DONE, Header, check_consistent, make, read_header
+from crosscal.compute.ondisk import (
+    DONE,
+    Header,
+    check_consistent,
+    coordinate_record,
+    make,
+    read_header,
+)
 from crosscal.compute.schema import Coordinate, Variable, as_coordinate, first_difference
 from crosscal.core.errors import StoreError, UnknownNameError
 from crosscal.core.provenance import versions
@@ -341,6 +350,21 @@ class Store:
             self.forget([chunk for chunk, _ in bad])
         return bad
 
+    def tidy(self, *, age: float = 60.0) -> int:
+        """Remove the temporary files that killed writers left, if older than ``age`` seconds; return how many.
+
+        Nothing reads them; a writer at work has younger ones. :func:`~crosscal.compute.sweep` calls this on completion.
+        """
+        old = time.time() - age
+        removed = 0
+        for place, pattern in ((self.path, "**/*.partial"), (self.path.parent, f".partial-{self.path.name}-*")):
+            for remain in place.glob(pattern):
+                with suppress(FileNotFoundError):
+                    if remain.stat().st_mtime < old:
+                        shutil.rmtree(remain) if remain.is_dir() else remain.unlink()
+                        removed += 1
+        return removed
+
     # ---- helpers ------------------------------------------------------------------------------
 
     def _array(self, name: str) -> Any:
@@ -405,4 +429,5 @@ def _header(
     provenance: Mapping[str, Any] | None,
 ) -> Header:
     known, layout = check_consistent(variables, coords, sizes or {}, chunk)
-    return Header.describe(variables, coords, known, layout, job, provenance or {})
+    records = {name: coordinate_record(c) for name, c in coords.items()}
+    return Header.describe(variables, records, known, layout, job, provenance or {})

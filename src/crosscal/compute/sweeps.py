@@ -118,6 +118,8 @@ def sweep(
             raise KeyboardInterrupt(
                 f"interrupted: {left} of {len(mine)} chunks are left; the same job resumes {store.path}"
             ) from None
+    if store.complete:
+        store.tidy()
     return SweepReport(
         len(mine), finished, len(mine) - len(todo), time.monotonic() - start, dict(sorted(counts.items()))
     )
