@@ -14,7 +14,14 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, get_args
 
 import numpy as np
 import tomli_w
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
 from crosscal.core.errors import ConfigError, CrossCalError, InputError, closest
 from crosscal.core.files import existing_file, write_text

@@ -1,0 +1,256 @@
+"""The tables of X-ray job files, and the objects they stand for.
+
+Everything that is a string in a job file becomes an object here; below, nothing knows about TOML.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import ConfigDict, Field, TypeAdapter, model_validator
+
+from crosscal.config import AxisSpec, Band, JobModel, StrictModel
+from crosscal.core.errors import UnknownNameError
+from crosscal.datasets import resolve
+
+
+class OpenModel(StrictModel):
+    """A table whose remaining keys are names that the table itself knows (parameters, axes)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+
+    @property
+    def rest(self) -> dict[str, Any]:
+        """The remaining keys."""
+        return dict(self.model_extra or {})
+
+
+class Telescope(StrictModel):
+    """One telescope: its files and the band in which its spectra are used."""
+
+    arf: Path = Field(description="an OGIP ARF")
+    rmf: Path | None = Field(None, description="an OGIP RMF")
+    name: str = ""
+    band: Band = (0.7, 7.0)
+
+    def response(self) -> Any:
+        """Read the response."""
+        from crosscal.xray import read_response
+
+        response = read_response(resolve(self.arf), None if self.rmf is None else resolve(self.rmf))
+        return response.renamed(self.name) if self.name else response
+
+
+class Source(OpenModel):
+    """A spectral model: expression, options, and values of its parameters under their XSPEC names."""
+
+    expression: str = "TBabs*apec"
+    abundances: str = "angr"
+    absorption_abundances: str = "wilm"
+    interp: Literal["spline", "xspec"] = "spline"
+    plasma: str = Field(
+        "built-in", description="'built-in', a table of `crosscal data build-plasma`, or an AtomDB directory"
+    )
+    free: tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _known(self) -> Source:
+        self.model(check_only=True)
+        return self
+
+    def model(self, *, check_only: bool = False) -> Any:
+        """Build the model; ``check_only`` does not look for the plasma table."""
+        from crosscal.xray import Model
+
+        values = TypeAdapter(dict[str, float]).validate_python(self.rest)
+        table = None if check_only or self.plasma == "built-in" else resolve(self.plasma)
+        return Model(
+            self.expression,
+            abundances=self.abundances,
+            absorption_abundances=self.absorption_abundances,
+            interp=self.interp,
+            table=table,
+            free=self.free,
+            **values,
+        )
+
+
+class ModifierChoice(OpenModel):
+    """A family of modifiers by name with its options: ``{ name = "gaussian", convention = "xcalforge" }``."""
+
+    name: str = "gaussian"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_name(cls, raw: Any) -> Any:
+        return {"name": raw} if isinstance(raw, str) else raw
+
+    @model_validator(mode="after")
+    def _known(self) -> ModifierChoice:
+        self.modifier()
+        return self
+
+    def modifier(self) -> Any:
+        """Build the modifier."""
+        from inspect import signature
+
+        from crosscal.xray import MODIFIERS
+
+        family = MODIFIERS.get(self.name)
+        known = signature(family).parameters
+        for option in self.rest:
+            if option not in known:
+                raise UnknownNameError("option", option, known, where=f"modifier {self.name!r}")
+        return family(**{k: tuple(v) if isinstance(v, list) else v for k, v in self.rest.items()})
+
+
+class Library(OpenModel):
+    """The library: which changes of the calibration, which temperatures, how many counts.
+
+    The remaining keys are the axes of the modifier's parameters.
+    """
+
+    modifier: ModifierChoice = ModifierChoice()
+    design: Literal["grid", "sobol", "latin-hypercube"] = "grid"
+    points: int = Field(1024, gt=0, description="points of a quasi-random design")
+    kT: AxisSpec
+    counts: float = Field(5e4, gt=0)
+    noise: Literal["asimov", "poisson"] = "asimov"
+    realisations: int = Field(1, gt=0)
+    free: tuple[str, ...] = ("kT", "norm")
+
+    @model_validator(mode="after")
+    def _axes_known(self) -> Library:
+        self.theta_design()
+        return self
+
+    def theta_design(self, seed: int = 0) -> Any:
+        """Return the design over the modifier's parameters."""
+        modifier = self.modifier.modifier()
+        specs = {}
+        for name, raw in self.rest.items():
+            modifier.parameter(name)
+            specs[name] = TypeAdapter(AxisSpec).validate_python(raw)
+        if self.design == "grid":
+            return modifier.grid(**{name: spec.axis(name) for name, spec in specs.items()})
+        limits = {}
+        for name, spec in specs.items():
+            values = spec.axis(name).values
+            limits[name] = (float(values[0]), float(values[-1]))
+        return modifier.scatter(self.points, method=self.design, seed=seed, **limits)
+
+    def temperatures(self) -> Any:
+        """Return the axis of true temperatures."""
+        return self.kT.axis("kT", "keV")
+
+
+class Emulation(StrictModel):
+    """Which emulator; "auto" keeps the better of the suitable kinds on points it has not seen."""
+
+    kind: str = "auto"
+    validation: int = Field(200, ge=0, description="off-grid points simulated afresh")
+
+
+class Planted(OpenModel):
+    """An effective-area error put into simulated data; the remaining keys are the modifier's parameters."""
+
+    modifier: ModifierChoice = ModifierChoice()
+
+    def theta(self) -> dict[str, float]:
+        """Return the planted parameters by name."""
+        return TypeAdapter(dict[str, float]).validate_python(self.rest)
+
+    @model_validator(mode="after")
+    def _known(self) -> Planted:
+        self.modifier.modifier().check(self.theta())
+        return self
+
+
+class Simulation(StrictModel):
+    """Simulated clusters seen by a trusted and by the other telescope, whose area is not what is believed."""
+
+    sources: int = Field(40, ge=2)
+    kT: tuple[float, float] = (2.0, 12.0)
+    counts: float = Field(5e4, gt=0)
+    trusted_counts: float | None = Field(None, gt=0)
+    planted: Planted
+
+    def temperatures(self, rng: np.random.Generator) -> Any:
+        """Draw source temperatures, evenly in logarithm."""
+        low, high = self.kT
+        return np.exp(rng.uniform(np.log(low), np.log(high), self.sources))
+
+
+class Inference(StrictModel):
+    """From pairs to the posterior of the modifier's parameters."""
+
+    pairs: Path | None = Field(None, description="a table of paired sources (ECSV, CSV or FITS)")
+    quantities: tuple[str, ...] | None = None
+    sampler: str = "nuts"
+    draws: int = Field(1000, gt=0)
+    warmup: int = Field(500, gt=0)
+    chains: int = Field(4, gt=0)
+    scatter: bool = True
+    grey: bool = False
+
+
+class SpectraInference(StrictModel):
+    """From spectra to the posterior of a shared phi(E)."""
+
+    modifier: ModifierChoice = ModifierChoice(name="spline")
+    prior_sd: float = Field(0.1, gt=0)
+    draws: int = Field(1000, gt=0)
+    warmup: int = Field(500, gt=0)
+    chains: int = Field(4, gt=0)
+    free: tuple[str, ...] = ("kT", "norm", "Abundanc")
+
+
+class Compute(OpenModel):
+    """Where the library is computed; the remaining keys are the executor's options."""
+
+    executor: str = "local"
+
+    @model_validator(mode="after")
+    def _known(self) -> Compute:
+        from inspect import signature
+
+        from crosscal.compute import EXECUTORS
+
+        known = signature(EXECUTORS.get(self.executor)).parameters
+        for option in self.rest:
+            if option not in known:
+                raise UnknownNameError("option", option, known, where=f"executor {self.executor!r}")
+        return self
+
+
+class XrayJob(JobModel):
+    """Learn the correction of a telescope's effective area from paired temperatures."""
+
+    job: Literal["xray"] = "xray"
+    telescope: Telescope
+    trusted: Telescope | None = None
+    model: Source = Source()
+    library: Library
+    emulator: Emulation = Emulation()
+    simulation: Simulation | None = None
+    inference: Inference = Inference()
+    compute: Compute = Compute()
+    ensemble: int = Field(100, ge=0, description="number of corrected ARFs drawn from the posterior")
+
+    inputs: ClassVar[tuple[str, ...]] = (
+        "telescope.arf",
+        "telescope.rmf",
+        "trusted.arf",
+        "trusted.rmf",
+        "inference.pairs",
+    )
+
+    @model_validator(mode="after")
+    def _one_source_of_pairs(self) -> XrayJob:
+        if (self.inference.pairs is None) == (self.simulation is None):
+            raise ValueError("give either inference.pairs or a [simulation] table")
+        if self.simulation is not None and self.trusted is None:
+            raise ValueError("a [simulation] needs a [trusted] telescope")
+        return self
