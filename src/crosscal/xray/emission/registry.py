@@ -14,6 +14,7 @@ MODELS = Registry(
         "phabs": f"{_HERE}.absorption:Phabs",
         "constant": f"{_HERE}.simple:Constant",
         "powerlaw": f"{_HERE}.simple:PowerLaw",
+        "bremss": f"{_HERE}.bremss:Bremss",
         "gaussian": f"{_HERE}.simple:Gaussian",
     },
 )
