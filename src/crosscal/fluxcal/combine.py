@@ -1,0 +1,521 @@
+"""Combination of per-star vectors into one curve with a low-rank covariance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscal.core.errors import InputError, UnknownNameError
+from crosscal.core.robust import huber_weights, mad_sd
+from crosscal.fluxcal.options import METHODS
+from crosscal.fluxcal.position import PlateTerm, fit_plate
+from crosscal.fluxcal.smoothing import smooth_throughput
+from crosscal.fluxcal.types import CalibrationVector
+
+MAG = 0.4 * np.log(10)
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """The combined calibration curve.
+
+    Attributes
+    ----------
+    wavelength : array (n_pix,), Angstrom
+    value : array (n_pix,)
+        C in 1e-17 erg/s/cm2/A per count/s; positive everywhere inside ``covered``.
+    variance : array (n_pix,)
+        Independent part of Var(C).
+    modes : array (k, n_pix)
+        Correlated errors: Cov(ln C) = diag(variance / C^2) + modes^T modes.
+    covered : array of bool (n_pix,)
+        Where the curve is supported by stars (bridged gaps included).
+    bridged : array of bool (n_pix,)
+        Telluric and other gaps that smoothing bridged.
+    n_stars : array of int (n_pix,)
+        Stars per pixel.
+    scatter : array (n_pix,)
+        RMS of the stars' ratio to the curve after removing each star's grey and slope (FCALRMS against wavelength).
+    names : tuple of str; coefficients : array (n_star, order + 1)
+        Grey, slope (per 1000 A), curvature of each star in mag, relative to the curve: positive = more throughput.
+    coefficient_errors : array (n_star, order + 1), mag
+    rejected : tuple of int
+        Numbers of stars left out as outliers, with ``rejected_why`` "grey" or "slope".
+    rms : float
+        Robust RMS fractional scatter over all pixels and stars.
+    plate : PlateTerm or None
+    """
+
+    wavelength: NDArray[np.float64]
+    value: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    modes: NDArray[np.float64]
+    covered: NDArray[np.bool_]
+    bridged: NDArray[np.bool_]
+    n_stars: NDArray[np.int64]
+    scatter: NDArray[np.float64]
+    names: tuple[str, ...]
+    coefficients: NDArray[np.float64]
+    coefficient_errors: NDArray[np.float64]
+    rejected: tuple[int, ...] = ()
+    rejected_why: tuple[str, ...] = ()
+    rms: float = float("nan")
+    plate: PlateTerm | None = None
+    warnings: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def total_variance(self) -> NDArray[np.float64]:
+        """Var(C) of single pixels: independent part and modes."""
+        return self.variance + self.value**2 * np.sum(self.modes**2, axis=0)
+
+
+def polynomials(wavelength: NDArray[np.float64], order: int) -> NDArray[np.float64]:
+    """1, x, x^2, ... with x in 1000 A from the middle of the grid, shape (order + 1, n); x^2 has its mean removed."""
+    x = (wavelength - 0.5 * (wavelength[0] + wavelength[-1])) / 1000.0
+    rows = [np.ones_like(x), x]
+    for k in range(2, order + 1):
+        power = x**k
+        basis = np.stack(rows)
+        rows.append(power - basis.T @ np.linalg.lstsq(basis.T, power, rcond=None)[0])
+    return np.stack(rows[: order + 1])
+
+
+def combine(
+    vectors: Sequence[CalibrationVector],
+    *,
+    method: str = "throughput",
+    order: int = 2,
+    smooth: str = "spline",
+    smooth_scale: float = 120.0,
+    n_sigma: float = 4.0,
+    common_grey: float = 0.01,
+    common_slope: float = 0.005,
+    grey_sigma: float = 5.0,
+    slope_sigma: float = 5.0,
+    plate_sd: float | None = None,
+) -> Curve:
+    """Combine vectors of several stars.
+
+    ``method="throughput"``: the counts/s of star s are y_s = m_s T exp(sum_k c_sk P_k) + noise, with the model flux m_s,
+    the throughput T = 1/C and smooth differences c_s between stars (fibre losses, atmospheric dispersion). T is the
+    weighted least-squares solution at each pixel, sum(w f m y) / sum(w f^2 m^2), linear in the counts and so
+    unbiased at any signal-to-noise ratio. The gauge is that the robust mean of c_s over stars is zero: a bright star
+    does not decide the colour of the curve alone.
+
+    ``method="ivar-mean"``: the inverse-variance mean of C_s with clipping at ``n_sigma``, as older pipelines do; biased low
+    where the counts are noisy, because a low count makes both C and its variance large.
+
+    Raises
+    ------
+    InputError
+        If there is no vector, or none has a good pixel.
+    UnknownNameError
+        If the method is unknown.
+    """
+    if method not in METHODS:
+        raise UnknownNameError("combination", method, METHODS)
+    if not vectors:
+        raise InputError("no calibration vector", where="combination", expected="at least one star")
+    if not any(v.good.any() for v in vectors):
+        raise InputError("no star has a good pixel", where="combination", expected="at least one good pixel")
+    stack = Stack.of(vectors)
+    if method == "ivar-mean":
+        return _ivar_mean(stack, smooth, smooth_scale, min(n_sigma, 3.0))
+    order = order if len(vectors) > 1 else 0
+    basis = polynomials(stack.wavelength, max(order, 1))[: order + 1]
+    keep, why = np.ones(len(vectors), dtype=bool), [""] * len(vectors)
+    for _ in range(4):
+        state = _solve(stack, keep, basis, n_sigma, smooth, smooth_scale)
+        outlier, reason = _outliers(state.c, state.c_error, keep, grey_sigma, slope_sigma)
+        if outlier < 0:
+            break
+        keep[outlier], why[outlier] = False, reason
+    plate = None
+    if plate_sd is not None and keep.sum() >= 4 and order >= 1:
+        plate = fit_plate(stack.x[keep], stack.y[keep], state.c[keep, 1], state.slope_error(keep), plate_sd)
+        if plate is not None:
+            state = _solve(stack, keep, basis, n_sigma, smooth, smooth_scale, plate)
+    return _curve(stack, state, keep, why, basis, common_grey, common_slope, smooth, smooth_scale, plate)
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Vectors as arrays (n_star, n_pix)."""
+
+    wavelength: NDArray[np.float64]
+    rate: NDArray[np.float64]
+    rate_variance: NDArray[np.float64]
+    model: NDArray[np.float64]
+    model_variance: NDArray[np.float64]
+    modes: NDArray[np.float64]
+    good: NDArray[np.bool_]
+    value: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, vectors: Sequence[CalibrationVector]) -> Stack:
+        """Stack vectors that share a grid; the variances of counts are smoothed over 31 pixels.
+
+        A variance made from the counts themselves is low where they are low; used as a weight pixel by pixel it would
+        bias the mean.
+        """
+        from scipy.ndimage import uniform_filter1d
+
+        good = np.stack([v.good for v in vectors])
+
+        def clean(key: str, fill: float) -> NDArray[np.float64]:
+            return np.where(good, np.stack([getattr(v, key) for v in vectors]), fill)
+
+        variance = clean("rate_variance", 0.0)
+        share = uniform_filter1d(good.astype(float), 31, axis=1, mode="nearest")
+        smooth = uniform_filter1d(variance, 31, axis=1, mode="nearest") / np.maximum(share, 1 / 62)
+        smooth = np.maximum(smooth, 0.3 * variance)
+        return cls(
+            vectors[0].wavelength,
+            clean("rate", 0.0),
+            np.where(good, smooth, 1.0),
+            clean("model", 1.0),
+            clean("model_variance", 0.0),
+            np.stack([v.modes for v in vectors]),
+            good,
+            clean("value", 1.0),
+            clean("variance", 1.0),
+            np.array([v.x for v in vectors]),
+            np.array([v.y for v in vectors]),
+            tuple(v.star for v in vectors),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A solution: pixel throughput with variance, star coefficients (ln) with covariances, pixel weights."""
+
+    throughput: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    smooth: NDArray[np.float64]
+    c: NDArray[np.float64]
+    c_covariance: NDArray[np.float64]
+    use: NDArray[np.bool_]
+    share: NDArray[np.float64]
+
+    @property
+    def c_error(self) -> NDArray[np.float64]:
+        """Errors (n_star, order + 1) of the coefficients."""
+        return np.sqrt(np.clip(np.einsum("skk->sk", self.c_covariance), 0, None))
+
+    def slope_error(self, keep: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Errors of the slopes of some stars."""
+        return self.c_error[keep, 1]
+
+
+def _solve(
+    stack: Stack,
+    keep: NDArray[np.bool_],
+    basis: NDArray[np.float64],
+    n_sigma: float,
+    smooth: str,
+    scale: float,
+    plate: PlateTerm | None = None,
+) -> State:
+    """Alternate between the throughput and the stars' coefficients; clip pixels as it settles."""
+    n_star = len(stack.names)
+    use = stack.good & keep[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(use, stack.rate / stack.model, np.nan)
+        level = np.array([np.nanmedian(r) if np.isfinite(r).any() else np.nan for r in ratio])
+    centre = np.nanmedian(np.where(level > 0, level, np.nan))
+    c = np.zeros((n_star, len(basis)))
+    c[:, 0] = np.log(np.clip(np.nan_to_num(level / centre, nan=1.0), 1e-3, 1e3))
+    covariance = np.zeros((n_star, len(basis), len(basis)))
+    offset = np.zeros((n_star, len(basis)))
+    if plate is not None and len(basis) > 1:
+        offset[:, 1] = plate.at(stack.x, stack.y)
+    share = np.full(n_star, 1.0)
+    for iteration in range(12):
+        factor = np.exp(c @ basis)
+        throughput, variance = _throughput(stack, factor, use, centre)
+        curve = smooth_throughput(stack.wavelength, throughput, variance, "spline" if smooth == "none" else smooth, scale).value
+        new, covariance = _coefficients(stack, curve, c, basis, use | (stack.good & ~keep[:, None]), use)
+        mean, share = _gauge(new - offset, covariance, keep)
+        moved = np.max(np.abs(new - mean - c)[keep], initial=0.0)
+        c = new - mean
+        if iteration in (3, 6):
+            use = _clip(stack, curve * np.exp(mean @ basis), c, basis, keep, n_sigma)
+        if iteration > 7 and moved < 1e-5:
+            break
+    throughput, variance = _throughput(stack, np.exp(c @ basis), use, centre)
+    curve = smooth_throughput(stack.wavelength, throughput, variance, "spline" if smooth == "none" else smooth, scale).value
+    return State(throughput, variance, curve, c, covariance, use, share)
+
+
+def _throughput(
+    stack: Stack, factor: NDArray[np.float64], use: NDArray[np.bool_], centre: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Pixel-by-pixel least squares of T and its variance; NaN where no star is good."""
+    predicted = stack.model * factor
+    noise = stack.rate_variance + (centre * factor) ** 2 * stack.model_variance
+    weight = np.where(use, 1 / noise, 0.0)
+    # A floor of 1 % per star and pixel: beyond it, template errors dominate and bright stars must not rule.
+    weight = weight / (1 + weight * (0.01 * centre * predicted) ** 2)
+    total = np.sum(weight * predicted**2, axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        throughput = np.where(total > 0, np.sum(weight * predicted * stack.rate, axis=0) / total, np.nan)
+        return throughput, np.where(total > 0, 1 / total, np.nan)
+
+
+def _coefficients(
+    stack: Stack,
+    curve: NDArray[np.float64],
+    c: NDArray[np.float64],
+    basis: NDArray[np.float64],
+    good: NDArray[np.bool_],
+    use: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Gauss-Newton step for every star's coefficients of ln(throughput), with their covariances.
+
+    Residuals stay linear in the counts; a weak prior (3 in ln) keeps stars without signal finite.
+    """
+    n, k = c.shape
+    result, covariance = np.empty_like(c), np.empty((n, k, k))
+    prior = np.eye(k) / 9.0
+    for s in range(n):
+        predicted = curve * stack.model[s] * np.exp(c[s] @ basis)
+        pixels = (use[s] if use[s].any() else good[s]) & np.isfinite(predicted)
+        noise = stack.rate_variance[s] + (0.01 * predicted) ** 2
+        weight = np.where(pixels, 1 / noise, 0.0)
+        residual = np.where(pixels, stack.rate[s] - predicted, 0.0)
+        scaled = residual * np.sqrt(weight)
+        weight = weight * huber_weights(scaled, 3.0)
+        design = np.where(pixels, predicted, 0.0) * basis
+        normal = (design * weight) @ design.T + prior
+        step = np.linalg.solve(normal, design @ (weight * residual) - prior @ c[s] * 0)
+        result[s] = c[s] + np.clip(step, -0.5, 0.5)
+        # Correlated errors of the model (scale, template colours) enter through their projection on the basis.
+        projected = np.linalg.solve(normal, (design * weight * predicted) @ stack.modes[s].T)
+        covariance[s] = np.linalg.inv(normal) + projected @ projected.T
+    return result, covariance
+
+
+def _gauge(
+    c: NDArray[np.float64], covariance: NDArray[np.float64], keep: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Robust mean of the coefficients over kept stars, and each star's share (n_star,) of it.
+
+    Weights are 1 / (tau_k^2 + sigma_sk^2) with the spread tau_k between stars; fibre losses dominate grey, so its mean is
+    close to the plain one.
+    """
+    index = np.flatnonzero(keep)
+    values = c[index]
+    mean = np.median(values, axis=0)
+    share = np.zeros((len(keep), c.shape[1]))
+    if index.size < 3:
+        share[index] = 1 / index.size
+        return values.mean(axis=0), share
+    noise = np.einsum("skk->sk", covariance[index])
+    for k in range(c.shape[1]):
+        for _ in range(20):
+            spread = max(float(mad_sd(values[:, k])) ** 2 - float(np.median(noise[:, k])), 1e-8)
+            sd = np.sqrt(spread + noise[:, k])
+            weight = huber_weights((values[:, k] - mean[k]) / sd, 2.0) / sd**2
+            new = np.sum(weight * values[:, k]) / np.sum(weight)
+            if abs(new - mean[k]) < 1e-9:
+                break
+            mean[k] = new
+        share[index, k] = weight / weight.sum()
+    return mean, share
+
+
+def _clip(
+    stack: Stack,
+    curve: NDArray[np.float64],
+    c: NDArray[np.float64],
+    basis: NDArray[np.float64],
+    keep: NDArray[np.bool_],
+    n_sigma: float,
+) -> NDArray[np.bool_]:
+    """Pixels kept after clipping residuals; where fewer than three stars would remain, nothing is clipped."""
+    predicted = curve * stack.model * np.exp(c @ basis)
+    good = stack.good & keep[:, None] & np.isfinite(predicted)
+    noise = np.sqrt(stack.rate_variance + (0.02 * np.nan_to_num(predicted)) ** 2)
+    residual = np.where(good, (stack.rate - predicted) / noise, np.nan)
+    scale = np.ones(len(keep))
+    for s in np.flatnonzero(good.any(axis=1)):
+        scale[s] = max(float(mad_sd(residual[s])), 1.0)
+    kept = good & (np.abs(np.nan_to_num(residual)) <= n_sigma * scale[:, None])
+    enough = kept.sum(axis=0) >= np.minimum(3, good.sum(axis=0))
+    return np.where(enough[None, :], kept, good)
+
+
+def _outliers(
+    c: NDArray[np.float64],
+    error: NDArray[np.float64],
+    keep: NDArray[np.bool_],
+    grey_sigma: float,
+    slope_sigma: float,
+) -> tuple[int, str]:
+    """The worst star beyond the limits, or -1; at least three stars and 60 % of them are always kept."""
+    index = np.flatnonzero(keep)
+    if index.size < 4 or index.size - 1 < 0.6 * keep.size:
+        return -1, ""
+    worst, star, reason = 1.0, -1, ""
+    # Least believable spreads: 0.05 mag in grey (fibre losses), 0.02 mag per 1000 A in slope.
+    for k, (limit, floor, name) in enumerate(((grey_sigma, 0.05, "grey"), (slope_sigma, 0.02, "slope"))):
+        if k >= c.shape[1]:
+            break
+        values = c[index, k]
+        spread = np.sqrt(max(float(mad_sd(values)), floor * MAG) ** 2 + error[index, k] ** 2)
+        score = np.abs(values - np.median(values)) / spread / limit
+        if score.max() > worst:
+            worst, star, reason = float(score.max()), int(index[np.argmax(score)]), name
+    return star, reason
+
+
+def _curve(
+    stack: Stack,
+    state: State,
+    keep: NDArray[np.bool_],
+    why: list[str],
+    basis: NDArray[np.float64],
+    common_grey: float,
+    common_slope: float,
+    smooth: str,
+    scale: float,
+    plate: PlateTerm | None,
+) -> Curve:
+    """Turn a solution into a curve with its covariance."""
+    done = smooth_throughput(stack.wavelength, state.throughput, state.variance, smooth, scale)
+    modes = [done.modes, mean_modes(state, keep, plate, stack) @ basis]
+    linear = polynomials(stack.wavelength, 1)
+    modes.append(np.array([[common_grey * MAG], [common_slope * MAG]]) * linear)
+    all_modes = compress(np.concatenate(modes))
+    n_stars = np.sum(state.use, axis=0)
+    scatter, rms = _scatter(stack, state, basis)
+    value = 1 / done.value
+    warnings = []
+    if keep.sum() == 1:
+        warnings.append("one star only: its vector was passed through; fibre losses of that star enter the scale")
+    elif keep.sum() < 3:
+        warnings.append(f"{keep.sum()} stars only: outliers cannot be recognised")
+    rejected = tuple(int(k) for k in np.flatnonzero(~keep))
+    return Curve(
+        stack.wavelength,
+        value,
+        value**2 * done.variance,
+        all_modes,
+        np.isfinite(value),
+        np.isfinite(value) & (n_stars == 0),
+        n_stars,
+        scatter,
+        stack.names,
+        state.c / MAG,
+        state.c_error / MAG,
+        rejected,
+        tuple(why[k] for k in rejected),
+        rms,
+        plate,
+        tuple(warnings),
+    )
+
+
+def mean_modes(
+    state: State, keep: NDArray[np.bool_], plate: PlateTerm | None, stack: Stack
+) -> NDArray[np.float64]:
+    """Square root (k, order + 1) of the covariance of the mean coefficients.
+
+    From the spread between stars with each star's share of the mean; the factor of Student's t at n - 1 degrees of freedom
+    makes 68 % intervals right for few stars. One or two stars: the stars' own errors and a spread of 0.25 mag in
+    grey, 0.1 mag per 1000 A in slope, which single fibres have.
+    """
+    from scipy.stats import t as student
+
+    index = np.flatnonzero(keep)
+    order = state.c.shape[1]
+    usual = np.diag(np.array([0.25, 0.1, 0.1, 0.1])[:order] * MAG) ** 2
+    if index.size < 3:
+        total = np.mean(state.c_covariance[index], axis=0) / index.size + usual / index.size
+    else:
+        deviation = state.c[index].copy()
+        if plate is not None and order > 1:
+            deviation[:, 1] -= plate.at(stack.x[index], stack.y[index])
+        share = state.share[index]
+        weighted = share * deviation
+        correction = 1 / np.clip(1 - np.sum(share**2, axis=0), 0.2, 1)
+        total = (weighted.T @ weighted) * np.sqrt(np.outer(correction, correction))
+        total *= float(student.ppf(0.8413, index.size - 1)) ** 2
+    values, vectors = np.linalg.eigh(total)
+    return np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
+
+
+def compress(modes: NDArray[np.float64], keep: float = 0.9999) -> NDArray[np.float64]:
+    """The fewest orthogonal modes with the same covariance, up to a part ``1 - keep`` of its trace."""
+    if modes.size == 0:
+        return modes
+    values, vectors = np.linalg.eigh(modes @ modes.T)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    total = np.cumsum(np.clip(values, 0, None))
+    if total[-1] <= 0:
+        return modes[:0]
+    n = int(np.searchsorted(total, keep * total[-1])) + 1
+    return vectors[:, :n].T @ modes
+
+
+def _scatter(stack: Stack, state: State, basis: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """RMS fractional scatter of the stars about the curve per pixel, and its robust value over everything."""
+    predicted = state.smooth * stack.model * np.exp(state.c @ basis)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(state.use, stack.rate / predicted - 1, np.nan)
+    n = np.sum(np.isfinite(ratio), axis=0)
+    scatter = np.full(n.size, np.nan)
+    some = n >= 2
+    scatter[some] = np.sqrt(np.nansum(ratio[:, some] ** 2, axis=0) / (n[some] - 1))
+    return scatter, float(mad_sd(ratio)) if np.isfinite(ratio).any() else float("nan")
+
+
+def _ivar_mean(stack: Stack, smooth: str, scale: float, n_sigma: float) -> Curve:
+    """Inverse-variance mean of C with clipping; kept for comparison and for old results."""
+    with np.errstate(invalid="ignore"):
+        use = stack.good & (stack.value > 0)
+    value = np.where(use, stack.value, np.nan)
+    weight = np.where(use, 1 / stack.variance, 0.0)
+    for _ in range(5):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = np.nansum(weight * value, axis=0) / np.sum(weight, axis=0)
+        sd = np.nanstd(np.where(weight > 0, value, np.nan), axis=0) if len(value) > 1 else np.full(mean.size, np.inf)
+        new = np.where(np.abs(value - mean) <= n_sigma * sd, np.where(use, 1 / stack.variance, 0.0), 0.0)
+        if np.array_equal(new > 0, weight > 0):
+            break
+        weight = np.where(np.sum(new > 0, axis=0) > 0, new, weight)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        throughput, variance = 1 / mean, 1 / np.sum(weight, axis=0) / mean**4
+    done = smooth_throughput(stack.wavelength, throughput, variance, smooth, scale)
+    relative = value * done.value - 1
+    n = np.sum(weight > 0, axis=0)
+    scatter = np.where(n >= 2, np.sqrt(np.nansum(relative**2, axis=0) / np.maximum(n - 1, 1)), np.nan)
+    curve = 1 / done.value
+    grey = np.array([[np.nanmedian(-2.5 * np.log10(np.clip(r + 1, 1e-3, None)))] for r in relative])
+    return Curve(
+        stack.wavelength,
+        curve,
+        curve**2 * done.variance,
+        done.modes,
+        np.isfinite(curve),
+        np.isfinite(curve) & (n == 0),
+        n,
+        scatter,
+        stack.names,
+        grey,
+        np.zeros_like(grey),
+        rms=float(mad_sd(relative)),
+        warnings=("the inverse-variance mean is biased low at low signal-to-noise ratio",),
+    )
+
+
+def scaled(curve: Curve, factor: float) -> Curve:
+    """Return the curve multiplied by a number."""
+    return replace(curve, value=curve.value * factor, variance=curve.variance * factor**2)
