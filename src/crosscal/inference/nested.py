@@ -44,7 +44,6 @@ def nested(
     InputError
         Above 15 dimensions, or if a prior has no inverse cumulative distribution.
     """
-    import jax
     from dynesty import NestedSampler
 
     require_x64()
@@ -56,30 +55,11 @@ def nested(
             expected=f"at most {MAX_DIMENSIONS}: marginalise first, or use nuts with a Laplace evidence",
         )
     problem.from_unit(np.full(dimensions, 0.5))
-    shapes = [(n, problem.shapes[n]) for n in problem.names]
-
-    def flatten(params: Any) -> Any:
-        return jax.numpy.concatenate([jax.numpy.ravel(params[n]) for n, _ in shapes])
-
-    def unflatten(vector: Any) -> dict[str, Any]:
-        params, start = {}, 0
-        for name, shape in shapes:
-            size = int(np.prod(shape, dtype=int))
-            params[name] = vector[..., start : start + size].reshape(*vector.shape[:-1], *shape)
-            start += size
-        return params
-
-    transform = jax.jit(lambda u: flatten(problem.from_unit(u)))
-    likelihood = jax.jit(lambda v: problem.log_likelihood(unflatten(v)))
+    transform, log_likelihood, unflatten = _flat_views(problem)
     rng = generator(seed, "nested")
-
-    def log_likelihood(vector: NDArray[np.float64]) -> float:
-        value = float(likelihood(vector))
-        return value if np.isfinite(value) else -1e300
-
     sampler = NestedSampler(
         log_likelihood,
-        lambda u: np.asarray(transform(u)),
+        transform,
         dimensions,
         nlive=live_points or max(400, 50 * dimensions),
         sample=method,
@@ -97,8 +77,7 @@ def nested(
     picks = rng.choice(len(weights), size=n, p=weights / weights.sum())
     arrays = unflatten(results.samples[picks][None])
     if problem.derived is not None:
-        further = jax.vmap(problem.derived)({k: v[0] for k, v in arrays.items()})
-        arrays |= {k: np.asarray(v)[None] for k, v in further.items()}
+        arrays |= _derived(problem, arrays)
     return Posterior.from_draws(
         arrays,
         method="nested",
@@ -111,3 +90,36 @@ def nested(
         converged=effective >= 400,
         messages=() if effective >= 400 else (f"Only {effective:.0f} effective draws: use more live points.",),
     )
+
+
+def _flat_views(problem: Problem) -> tuple[Any, Any, Any]:
+    """Return the prior transform, the log likelihood and the unflattening, over plain vectors as dynesty has them."""
+    import jax
+
+    sizes = [(name, problem.shapes[name], int(np.prod(problem.shapes[name], dtype=int))) for name in problem.names]
+
+    def unflatten(vector: Any) -> dict[str, Any]:
+        params, start = {}, 0
+        for name, shape, size in sizes:
+            params[name] = vector[..., start : start + size].reshape(*vector.shape[:-1], *shape)
+            start += size
+        return params
+
+    def flatten(params: Any) -> Any:
+        return jax.numpy.concatenate([jax.numpy.ravel(params[name]) for name, _, _ in sizes])
+
+    transform = jax.jit(lambda u: flatten(problem.from_unit(u)))
+    likelihood = jax.jit(lambda v: problem.log_likelihood(unflatten(v)))
+
+    def log_likelihood(vector: NDArray[np.float64]) -> float:
+        value = float(likelihood(vector))
+        return value if np.isfinite(value) else -1e300  # dynesty refuses infinities
+
+    return lambda u: np.asarray(transform(u)), log_likelihood, unflatten
+
+
+def _derived(problem: Problem, arrays: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+    import jax
+
+    further = jax.vmap(problem.derived)({name: values[0] for name, values in arrays.items()})
+    return {name: np.asarray(values)[None] for name, values in further.items()}

@@ -1,0 +1,94 @@
+"""Which libraries each floor may use, read from the source: numerics need no FITS, plots, stores or terminals."""
+
+import ast
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "crosscal"
+
+#: Library to the modules (as paths below src/crosscal) that may import it, at the top or inside a function.
+ALLOWED = {
+    "matplotlib": ["plot/*", "*/figures*.py"],
+    "zarr": ["compute/*"],
+    "dask": ["compute/*"],
+    "distributed": ["compute/*"],
+    "dask_jobqueue": ["compute/*"],
+    "click": ["cli/*"],
+    "rich": ["cli/*", "compute/progress.py"],
+    "jinja2": ["report/*"],
+    "tomli_w": ["config.py"],
+    "pydantic": ["config.py", "*/settings.py", "*/job.py", "*/config.py", "cli/*"],
+    "astropy.io": [
+        "datasets/*",
+        "report/record.py",
+        "*/*_io.py",
+        "xray/instrument/ogip*.py",
+        "xray/instrument/ensemble.py",
+        "xray/emission/atomdb.py",
+        "lightcurves/formats/*",
+        "concordance/tables.py",
+        "fluxcal/frames.py",
+        "fluxcal/catalogue.py",
+        "fluxcal/template_files.py",
+    ],
+    "h5py": ["emulator/storage.py", "xray/library/xcalforge.py"],
+    "xspectrampoline": ["xray/emission/*"],
+    "sherpa": [],
+    # Between a run and its own worker processes only; no file is unpickled.
+    "pickle": ["compute/job.py", "compute/local.py", "compute/worker.py", "compute/dask_worker.py"],
+    "yaml": [],
+    "requests": [],
+}
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """Return the dotted names of everything a file imports, wherever in the file."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("library", ALLOWED)
+def test_libraries_stay_on_their_floor(library):
+    offenders = []
+    for path in FILES:
+        place = path.relative_to(SOURCE).as_posix()
+        uses = any(name == library or name.startswith(library + ".") for name in imported(path))
+        if uses and not any(fnmatch(place, pattern) for pattern in ALLOWED[library]):
+            offenders.append(place)
+    assert not offenders, f"{library} is imported by {offenders}"
+
+
+def test_the_check_sees_imports():
+    assert any("matplotlib" in name for path in FILES for name in imported(path))
+
+
+def test_nothing_is_evaluated_or_unpickled():
+    offenders = []
+    for path in FILES:
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        offenders += [f"{path.name}:{c.lineno}" for c in calls if getattr(c.func, "id", "") in {"eval", "exec"}]
+        pickled = [k for c in calls for k in c.keywords if k.arg == "allow_pickle"]
+        offenders += [f"{path.name}:{k.lineno}" for k in pickled if getattr(k.value, "value", True) is not False]
+    assert not offenders
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(SOURCE).as_posix())
+def test_files_and_functions_stay_readable(path):
+    text = path.read_text()
+    assert text.count("\n") <= 450, "split the file"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            # Compiled kernels pay for every call that crosses a function, so they may be longer.
+            compiled = any("njit" in ast.dump(d) or "JIT" in ast.dump(d) for d in node.decorator_list)
+            assert node.end_lineno - node.lineno <= (120 if compiled else 75), f"split {node.name}"
+            body = [b for b in node.body if not (isinstance(b, ast.Expr) and isinstance(b.value, ast.Constant))]
+            assert not any(isinstance(b, ast.Raise) and "NotImplementedError" in ast.dump(b) for b in body), node.name
