@@ -215,10 +215,10 @@ def optimal_width(counts_per_element: ArrayLike, n_elements: float) -> Floats:
     ----------
     Kaastra & Bleeker 2016, Eqs. 36 and 37.
     """
-    with np.errstate(divide="ignore"):
-        x = np.log(np.asarray(counts_per_element, dtype=float) * (1 + 0.20 * np.log(max(n_elements, 1.0))))
-    x = np.maximum(x, 2.119)
-    return np.minimum(1.0, (0.08 + 7.0 / x + 1.8 / x**2) / (1 + 5.9 / x))
+    events = np.asarray(counts_per_element, dtype=float) * (1 + 0.20 * np.log(max(n_elements, 1.0)))
+    x = np.log(np.maximum(events, 1.0))
+    safe = np.maximum(x, 2.119)
+    return np.where(x <= 2.119, 1.0, (0.08 + 7.0 / safe + 1.8 / safe**2) / (1 + 5.9 / safe))
 
 
 def optimal(

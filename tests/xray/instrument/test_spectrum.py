@@ -1,0 +1,151 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from crosscal.core.errors import InputError
+from crosscal.xray.instrument.ogip_spectrum import linked_file, read_observation, read_spectra, read_spectrum
+from crosscal.xray.instrument.types import Spectrum
+
+
+def test_reads_type_one(make):
+    spectrum = read_spectrum(make("pha"))
+    assert_array_equal(spectrum.counts, [3, 10, 7, 2])
+    assert (spectrum.exposure, spectrum.backscale, spectrum.areascale) == (1000.0, 0.5, 1.0)
+    assert_array_equal(spectrum.good, [True, True, True, False])
+    assert_array_equal(spectrum.grouping, [1, -1, 1, 1])
+    assert spectrum.links == {"rmf": "test.rmf", "arf": "test.arf"}
+    assert spectrum.background is None
+    assert spectrum.stat_error is None
+    assert read_spectrum(make("pha"), name="a2029").name == "a2029"
+
+
+def test_reads_rates(make):
+    def change(spec):
+        columns = spec["SPECTRUM"]["columns"]
+        columns.pop("COUNTS")
+        columns["RATE"] = ["D", "count/s", np.array([0.003, 0.01, 0.007, 0.002])]
+        columns["STAT_ERR"] = ["D", "count/s", np.full(4, 0.001)]
+        spec["SPECTRUM"]["cards"]["POISSERR"] = False
+
+    spectrum = read_spectrum(make("pha", change))
+    assert_allclose(spectrum.counts, [3, 10, 7, 2])
+    assert_allclose(spectrum.stat_error, 1.0)
+
+
+def test_columns_in_place_of_keywords(make):
+    def change(spec):
+        spec["SPECTRUM"]["columns"]["BACKSCAL"] = ["D", None, np.array([1.0, 2.0, 3.0, 4.0])]
+        spec["SPECTRUM"]["columns"]["SYS_ERR"] = ["D", None, np.full(4, 0.02)]
+        spec["SPECTRUM"]["columns"].pop("QUALITY")
+        spec["SPECTRUM"]["cards"]["QUALITY"] = 0
+        spec["SPECTRUM"]["cards"].pop("AREASCAL")
+
+    spectrum = read_spectrum(make("pha", change))
+    assert_array_equal(spectrum.backscale, [1, 2, 3, 4])
+    assert_array_equal(spectrum.sys_error, np.full(4, 0.02))
+    assert spectrum.good.all()
+    assert spectrum.areascale == 1.0
+    assert "no AREASCAL; 1 is assumed" in spectrum.notes[0]
+
+
+def test_reads_type_two(make):
+    spectra = read_spectra(make("pha2"))
+    assert [s.exposure for s in spectra] == [10.0, 20.0, 30.0]
+    assert [s.backscale for s in spectra] == [1.0, 2.0, 3.0]
+    assert_array_equal(spectra[1].counts, [4, 5, 6, 7])
+    assert_array_equal(spectra[2].areascale, np.full(4, 0.5))
+    assert spectra[1].links == {"background": "bkg2.pha"}
+    assert spectra[1].name == "test#2"
+    assert_array_equal(read_spectrum(make("pha2"), row=3).counts, [8, 9, 10, 11])
+
+
+def test_type_two_without_channels_counts_from_one(make):
+    spectrum = read_spectra(make("pha2", lambda spec: spec["SPECTRUM"]["columns"].pop("CHANNEL")))[0]
+    assert spectrum.first_channel == 1
+    assert "counted from 1" in spectrum.notes[0]
+
+
+def test_background_from_header_or_given(make):
+    link = lambda spec: spec["SPECTRUM"]["cards"].update(BACKFILE="bkg.pha")  # noqa: E731
+    missing = read_spectrum(make("pha", link))
+    assert missing.background is None
+    assert "bkg.pha is not beside it" in missing.notes[-1]
+    background = make("pha", None, "bkg.pha")
+    assert read_spectrum(make("pha", link)).background.exposure == 1000.0
+    assert read_spectrum(make("pha", link), "header").files["background"] == str(background)
+    assert read_spectrum(make("pha", link), None).background is None
+    assert read_spectrum(make("pha"), background).background is not None
+
+
+def test_background_rows_follow_a_type_two_source(make):
+    spectra = read_spectra(make("pha2"), make("pha2", None, "bkg.pha2"))
+    assert [s.background.exposure for s in spectra] == [10.0, 20.0, 30.0]
+
+
+def test_observation_follows_the_links(make):
+    pha, arf, rmf = make("pha"), make("arf"), make("rmf")
+    spectrum, response = read_observation(pha)
+    assert response.files == {"arf": str(arf), "rmf": str(rmf)}
+    assert linked_file(spectrum, "background") is None
+    rmf.rename(rmf.with_name("other.rmf"))
+    _, response = read_observation(pha, rmf=rmf.with_name("other.rmf"))
+    assert response.files["rmf"].endswith("other.rmf")
+
+
+def test_observation_of_a_file_with_area(make):
+    def full(spec):
+        rows = spec["MATRIX"]["columns"]["MATRIX"][2]
+        for k, row in enumerate(rows):
+            rows[k] = row * 100.0
+
+    rsp = make("rmf", full, "test.rsp")
+    bare = make("pha", lambda spec: spec["SPECTRUM"]["cards"].update(ANCRFILE="none"))
+    _, response = read_observation(bare, rmf=rsp)
+    assert response.area.max() > 50
+
+
+def test_ratio_of_backgrounds(spectrum):
+    # 1000 s x 0.5 against 2000 s x 1.0.
+    assert_allclose(spectrum.background_ratio, 0.25)
+    assert spectrum.background_ratio.shape == (4,)
+    with pytest.raises(InputError, match="no background"):
+        _ = spectrum.background.background_ratio
+
+
+def test_band_leaves_out_bad_channels(spectrum, small):
+    assert_array_equal(spectrum.band(small, 2.0, 6.0), [False, True, True, False])
+    with pytest.raises(InputError, match="no good channel in 4 to 5 keV"):
+        spectrum.band(small, 4.0, 5.0)
+
+
+def test_a_bad_background_channel_is_bad():
+    background = Spectrum(np.ones(3), 1.0, quality=np.array([0, 5, 0]))
+    assert_array_equal(Spectrum(np.ones(3), 1.0, background=background).good, [True, False, True])
+
+
+def test_response_must_fit(small):
+    with pytest.raises(
+        InputError, match="4 channels from 0 do not fit the response 'small'; expected 4 channels from 1"
+    ):
+        Spectrum(np.ones(4), 1.0, first_channel=0).check_response(small)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"counts": [1.0, -1.0]}, "negative counts at index 1"),
+        ({"counts": [1.0, np.inf]}, "counts is not finite"),
+        ({"exposure": 0.0}, "exposure 0 s"),
+        ({"backscale": 0.0}, "backscale 0"),
+        ({"areascale": [1.0, -1.0]}, "areascale is not positive at index 1"),
+        ({"quality": [0, 0, 0]}, "2 integers"),
+        ({"grouping": [0.5, 1.0]}, "2 integers"),
+        ({"stat_error": [1.0, -1.0]}, "negative stat_error"),
+        ({"background": Spectrum(np.ones(3), 1.0)}, "the background has 3 channels"),
+    ],
+)
+def test_construction_is_checked(change, words):
+    with pytest.raises(InputError) as caught:
+        Spectrum(**({"counts": [1.0, 2.0], "exposure": 10.0, "name": "src"} | change))
+    assert words in str(caught.value)
+    assert "spectrum 'src'" in str(caught.value)

@@ -1,0 +1,205 @@
+import errno
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from numpy.testing import assert_allclose, assert_array_equal
+
+from crosscal.core.correction import Correction
+from crosscal.core.errors import DataFileError, InputError
+from crosscal.xray.instrument.ensemble import area_draws, read_arf_ensemble, write_arf_ensemble
+from crosscal.xray.instrument.examples import example_telescope
+from crosscal.xray.instrument.ogip import read_arf, read_response, read_rmf
+from crosscal.xray.instrument.ogip_spectrum import read_spectrum
+from crosscal.xray.instrument.ogip_write import history_lines, write_arf, write_rmf, write_spectrum
+
+
+@pytest.fixture
+def correction() -> Correction:
+    """A correction with posterior draws."""
+    rng = np.random.default_rng(7)
+    draws = np.exp(rng.normal([0.0, 0.05, 0.1], 0.02, (50, 3)))
+    return Correction.from_draws(
+        [0.5, 2.0, 6.0], draws, axis="energy", unit="keV", target="effective area of small", provenance={"seed": 1}
+    )
+
+
+def history_of(path, hdu=1):
+    return "\n".join(str(card) for card in fits.getheader(path, hdu)["HISTORY"])
+
+
+def test_response_round_trip_is_exact(small, tmp_path):
+    arf = write_arf(tmp_path / "new.arf", small)
+    rmf = write_rmf(tmp_path / "new.rmf", small)
+    again = read_response(arf, rmf)
+    assert_array_equal(again.area, small.area)
+    assert_array_equal(again.energy_edges, small.energy_edges)
+    assert_array_equal(again.redistribution.toarray(), small.redistribution.toarray())
+    assert_array_equal(again.channel_lo, small.channel_lo)
+    assert_array_equal(again.channel_hi, small.channel_hi)
+    assert again.first_channel == small.first_channel
+    assert again.mission == small.mission | {"FILTER": "none"}
+    assert again.notes == ()
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_rsp_round_trip(small, tmp_path, suffix):
+    path = write_rmf(tmp_path / f"new.rsp{suffix}", small, with_area=True)
+    photons = np.arange(1.0, 6.0)
+    # The matrix is multiplied by the area and divided by its sum again: rounding only.
+    assert_allclose(read_response(path).fold(photons), small.fold(photons), rtol=1e-14)
+
+
+def test_single_precision_halves_the_matrix(tmp_path):
+    response = example_telescope("a")
+    long, short = write_rmf(tmp_path / "d.rmf", response), write_rmf(tmp_path / "e.rmf", response, single=True)
+    assert short.stat().st_size < 0.6 * long.stat().st_size
+    # The built-in files hold float32 already.
+    assert_array_equal(read_rmf(short).matrix.toarray(), response.redistribution.toarray())
+
+
+def test_spectrum_round_trip(spectrum, tmp_path):
+    again = read_spectrum(write_spectrum(tmp_path / "new.pha", spectrum))
+    for name in ("counts", "exposure", "backscale", "areascale", "quality", "grouping", "first_channel"):
+        assert_array_equal(getattr(again, name), getattr(spectrum, name))
+
+
+def test_spectrum_with_errors_and_scale_columns(make, tmp_path):
+    from dataclasses import replace
+
+    spectrum = replace(
+        read_spectrum(make("pha")), counts=np.array([1.5, 2.0, 3.0, 4.0]), stat_error=np.ones(4),
+        sys_error=np.full(4, 0.1), areascale=np.array([1.0, 0.9, 0.8, 0.7]),
+        quality=np.zeros(4, dtype=int), grouping=np.zeros(4, dtype=int),
+    )  # fmt: skip
+    again = read_spectrum(write_spectrum(tmp_path / "new.pha", spectrum))
+    for name in ("counts", "stat_error", "sys_error", "areascale", "quality", "grouping"):
+        assert_array_equal(getattr(again, name), getattr(spectrum, name))
+    assert again.links == spectrum.links
+
+
+def test_history_of_a_correction(small, correction, tmp_path):
+    path = write_arf(tmp_path / "new.arf", small.corrected(correction), history=correction)
+    text = history_of(path)
+    assert "Written by crosscal" in text
+    assert "Correction of effective area of small against energy [keV]" in text
+    assert "  2: 1.0" in text
+    assert "seed: 1" in text
+
+
+def test_history_of_other_things(small, correction, tmp_path):
+    class Result:
+        pass
+
+    result = Result()
+    result.correction = correction
+    assert history_lines(result) == history_lines(correction)
+
+    class Teller:
+        def history(self):
+            return ["first", "second"]
+
+    assert history_lines(Teller()) == ["first", "second"]
+    assert history_lines(None) == []
+    path = write_arf(tmp_path / "new.arf", small, history=("long " * 40).strip() + "\nzweite Zeile: Ångström")
+    text = history_of(path)
+    assert "zweite Zeile: ?ngstr?m" in text
+    assert all(len(str(card)) <= 72 for card in fits.getheader(path, 1)["HISTORY"])
+    with pytest.raises(InputError, match="a history of type int; expected text"):
+        write_arf(tmp_path / "bad.arf", small, history=3)
+    assert not (tmp_path / "bad.arf").exists()
+
+
+def test_same_content_same_bytes(small, tmp_path):
+    first = write_rmf(tmp_path / "a.rmf.gz", small).read_bytes()
+    assert write_rmf(tmp_path / "b.rmf.gz", small).read_bytes() == first
+
+
+def test_inputs_are_not_overwritten(make):
+    response = read_response(make("arf"), make("rmf"))
+    for writer in (write_arf, write_rmf):
+        with pytest.raises(InputError, match="would overwrite an input"):
+            writer(response.files["arf"], response)
+    spectrum = read_spectrum(make("pha"))
+    with pytest.raises(InputError, match="would overwrite an input"):
+        write_spectrum(spectrum.files["pha"], spectrum)
+    with pytest.raises(InputError, match="would overwrite an input"):
+        write_arf_ensemble(response.files["arf"], response, response.area[None, :])
+
+
+def test_existing_outputs_are_kept_on_request(small, tmp_path):
+    path = write_arf(tmp_path / "new.arf", small)
+    with pytest.raises(DataFileError, match="exists already"):
+        write_arf(path, small, overwrite=False)
+
+
+def test_a_full_disk_leaves_nothing_behind(small, tmp_path, monkeypatch):
+    def full(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(DataFileError, match=r"new\.rmf: writing failed \(No space left on device\)"):
+        write_rmf(tmp_path / "new.rmf", small)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ensemble_in_one_file(small, correction, tmp_path):
+    draws = area_draws(small, correction, 20)
+    path = write_arf_ensemble(tmp_path / "ensemble.fits", small.corrected(correction), draws, history=correction)
+    ensemble = read_arf_ensemble(path)
+    # draw = area + (draw - area) in float64.
+    assert_allclose(ensemble.draws, draws, rtol=1e-12)
+    assert_array_equal(ensemble.arf.area, small.corrected(correction).area)
+    # The first table of the file is a plain ARF.
+    assert_array_equal(read_arf(path).area, ensemble.arf.area)
+
+
+def test_ensemble_in_a_directory(small, correction, tmp_path):
+    draws = area_draws(small, correction, 3)
+    path = write_arf_ensemble(tmp_path / "draws", small, draws)
+    assert sorted(p.name for p in path.iterdir()) == ["draw_0001.arf", "draw_0002.arf", "draw_0003.arf", "mean.arf"]
+    assert_array_equal(read_arf_ensemble(path).draws, draws)
+    assert_array_equal(read_arf_ensemble(path).arf.area, small.area)
+    (path / "mean.arf").unlink()
+    assert_allclose(read_arf_ensemble(path).arf.area, draws.mean(axis=0))
+
+
+def test_draws_of_area(small, correction):
+    draws = area_draws(small, correction)
+    assert draws.shape == (50, 5)
+    assert_allclose(draws[3], small.area * np.exp(np.interp(small.energy, [0.5, 2, 6], np.log(correction.draws[3]))))
+    with pytest.raises(InputError, match="51 draws are asked for; expected 1 to 50"):
+        area_draws(small, correction, 51)
+    normal = Correction(correction.coordinate, correction.factor, correction.covariance, "energy", "keV")
+    assert area_draws(small, normal).shape == (100, 5)
+    with pytest.raises(InputError, match="0 draws are asked for; expected at least 1"):
+        area_draws(small, normal, 0)
+    many = np.log(area_draws(small, normal, 20000, seed=2) / small.area)
+    expected = normal.at(small.energy)
+    # 20000 draws: the mean of ln factor is known to sd/141, its sd to 0.5 %; five times that.
+    assert_allclose(many.mean(axis=0), np.log(expected.factor), atol=5 * expected.sd.max() / 141)
+    assert_allclose(many.std(axis=0), expected.sd, rtol=0.025)
+    assert_array_equal(area_draws(small, normal, 5, seed=3), area_draws(small, normal, 5, seed=3))
+
+
+def test_bad_draws(small, tmp_path):
+    with pytest.raises(InputError, match=r"draws of shape \(2, 4\); expected \(n_draws, 5\)"):
+        write_arf_ensemble(tmp_path / "x.fits", small, np.ones((2, 4)))
+    with pytest.raises(InputError, match="a drawn area is negative or not finite"):
+        write_arf_ensemble(tmp_path / "x.fits", small, -np.ones((2, 5)))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(shutil.which("fitsverify") is None, reason="Debian's fitsverify is not installed")
+def test_fitsverify_accepts_all_outputs(small, spectrum, correction, tmp_path):
+    write_arf(tmp_path / "a.arf", small, history=correction)
+    write_rmf(tmp_path / "a.rmf", small)
+    write_rmf(tmp_path / "a.rsp", small, with_area=True)
+    write_rmf(tmp_path / "b.rmf", example_telescope("b"), single=True)
+    write_spectrum(tmp_path / "a.pha", spectrum)
+    write_arf_ensemble(tmp_path / "a.fits", small, area_draws(small, correction))
+    for path in tmp_path.iterdir():
+        done = subprocess.run(["fitsverify", "-q", str(path)], capture_output=True, text=True, check=False)
+        assert "verification OK" in done.stdout, done.stdout
