@@ -23,44 +23,85 @@ WELL_MATCHED = 0.4
 BATCH = 256
 
 
+#: Probabilities at which an adapted proposal matches the marginal quantiles.
+QUANTILES = np.array([0.02, 0.08, 0.2, 0.4, 0.6, 0.8, 0.92, 0.98])
+
+
 @dataclass(frozen=True)
 class Proposal:
-    """Multivariate Student t: centre (d,), lower root (d, d) of the scale matrix, degrees of freedom."""
+    """Multivariate Student t, bent coordinate by coordinate by a monotone piecewise-linear map.
+
+    Attributes
+    ----------
+    centre : array (d,)
+    root : array (d, d)
+        Lower root of the scale matrix.
+    degrees : float
+    bends : tuple of two arrays (d, n_knots), optional
+        Knots of the map from t coordinates to vectors; beyond the ends the last slopes continue.
+    """
 
     centre: NDArray[np.float64]
     root: NDArray[np.float64]
     degrees: float
+    bends: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
     def draw(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
         """Draw (n, d) vectors."""
         chi = rng.chisquare(self.degrees, n) / self.degrees
-        return self.centre + rng.standard_normal((n, len(self.centre))) @ self.root.T / np.sqrt(chi)[:, None]
+        z = self.centre + rng.standard_normal((n, len(self.centre))) @ self.root.T / np.sqrt(chi)[:, None]
+        return z if self.bends is None else _bend(z, *self.bends)[0]
 
     def log_density(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log density of (n, d) vectors."""
         from scipy.linalg import solve_triangular
         from scipy.special import gammaln
 
+        z, slopes = (vectors, None) if self.bends is None else _bend(vectors, *self.bends[::-1])
         d, nu = len(self.centre), self.degrees
-        distance = np.sum(solve_triangular(self.root, (vectors - self.centre).T, lower=True) ** 2, axis=0)
+        distance = np.sum(solve_triangular(self.root, (z - self.centre).T, lower=True) ** 2, axis=0)
         constant = gammaln(0.5 * (nu + d)) - gammaln(0.5 * nu) - 0.5 * d * np.log(nu * np.pi)
-        return constant - np.log(np.diag(self.root)).sum() - 0.5 * (nu + d) * np.log1p(distance / nu)
+        density = constant - np.log(np.diag(self.root)).sum() - 0.5 * (nu + d) * np.log1p(distance / nu)
+        return density if slopes is None else density + np.log(slopes).sum(axis=1)
 
     def adapted(self, vectors: NDArray[np.float64], log_weights: NDArray[np.float64]) -> Proposal:
-        """Match mean and covariance of the weighted vectors; weights are tempered until enough of them count."""
-        from scipy.special import softmax
+        """Match marginal quantiles and the correlation of normal scores of the weighted vectors.
 
-        d = len(self.centre)
-        power = 1.0
-        weights = softmax(log_weights)
-        while 1.0 / np.sum(weights**2) < min(10 * d, 0.5 * len(vectors)) and power > 0.02:
+        The weights are tempered until enough of them count.
+        """
+        from scipy.special import softmax
+        from scipy.stats import norm
+
+        n, d = vectors.shape
+        power, weights = 1.0, softmax(log_weights)
+        while 1.0 / np.sum(weights**2) < min(20 * d, 0.5 * n) and power > 0.02:
             power *= 0.8
             weights = softmax(power * log_weights)
-        centre = weights @ vectors
-        steps = vectors - centre
+        knots = np.empty((d, len(QUANTILES)))
+        for k, column in enumerate(vectors.T):
+            order = np.argsort(column)
+            ranks = np.cumsum(weights[order]) - 0.5 * weights[order]
+            knots[k] = np.interp(QUANTILES, ranks, column[order])
+        # Few heavy draws can share a quantile; the map must stay strictly increasing.
+        least = 1e-3 * (knots[:, -1] - knots[:, 0])[:, None] + 1e-12
+        knots = knots[:, :1] + np.concatenate([np.zeros((d, 1)), np.cumsum(np.maximum(np.diff(knots), least), 1)], 1)
+        scores = np.tile(norm.ppf(QUANTILES), (d, 1))
+        z = _bend(vectors, knots, scores)[0]
+        centre = weights @ z
+        steps = z - centre
         covariance = (steps * weights[:, None]).T @ steps
-        covariance += 1e-9 * np.diag(np.diag(covariance))
-        return Proposal(centre, np.linalg.cholesky(covariance), self.degrees)
+        return Proposal(centre, np.linalg.cholesky(covariance + 1e-6 * np.eye(d)), self.degrees, (scores, knots))
+
+
+def _bend(x: NDArray[np.float64], before: NDArray, after: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Map (n, d) through the piecewise-linear functions with the given knots; return values and slopes."""
+    values, slopes = np.empty_like(x), np.empty_like(x)
+    for k in range(x.shape[1]):
+        slope = np.diff(after[k]) / np.diff(before[k])
+        piece = np.clip(np.searchsorted(before[k], x[:, k]) - 1, 0, len(slope) - 1)
+        values[:, k] = after[k][piece] + slope[piece] * (x[:, k] - before[k][piece])
+        slopes[:, k] = slope[piece]
+    return values, slopes
 
 
 def _weigh(density: Any, proposal: Proposal, vectors: NDArray[np.float64], advance: Advance) -> NDArray[np.float64]:
@@ -90,7 +131,7 @@ def importance(
     degrees: float = 6.0,
     starts: int = 4,
     start: Mapping[str, ArrayLike] | None = None,
-    adaptations: int = 4,
+    adaptations: int = 6,
     progress: Progress = SILENT,
 ) -> Posterior:
     """Sample a Student-t proposal at the mode, smooth the weights (PSIS), and resample to equal weights.
@@ -107,8 +148,8 @@ def importance(
     degrees : float
         Degrees of freedom of the proposal; its tails must be heavier than the posterior's.
     adaptations : int
-        Rounds (of a tenth of the proposals) that move the proposal to the weighted mean and covariance where the
-        Laplace approximation fits badly (Cappe et al. 2004, J. Comp. Graph. Stat. 13, 907); their draws are dropped.
+        Most rounds (each a tenth of the proposals, dropped afterwards) in which the proposal is fitted to the weighted
+        draws where the Laplace approximation fits badly (Cappe et al. 2004, J. Comp. Graph. Stat. 13, 907).
     """
     import jax
     from scipy.special import logsumexp

@@ -345,9 +345,7 @@ class Workspace:
     def backward(self, h: tuple[float, ...], A: NDArray, P0: NDArray, weights: NDArray) -> None:
         """Run the reverse pass after a ``forward(..., keep=True)``."""
         self.P0_bar[:] = 0.0
-        backward(
-            h, A, P0, weights, self.S, self.V, self.Pp, self.Mp, self.y_bar, self.R_bar, self.A_bar, self.P0_bar
-        )
+        backward(h, A, P0, weights, self.S, self.V, self.Pp, self.Mp, self.y_bar, self.R_bar, self.A_bar, self.P0_bar)
 
     def smooth(self, h: tuple[float, ...], A: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return smoothed means (N, r) and variances (N) after a ``forward(..., keep=True)``."""

@@ -187,7 +187,9 @@ class Model:
             raise InputError("a shift to marginalise is held", where="model", expected="codes with a free shift")
         self.marginal = chosen
         #: Places of the elements that a sampler varies.
-        self.sampled = np.flatnonzero(self.layout.free & ~np.isin(np.arange(self.layout.size), self.layout.shift[chosen]))
+        self.sampled = np.flatnonzero(
+            self.layout.free & ~np.isin(np.arange(self.layout.size), self.layout.shift[chosen])
+        )
         kernel = self.settings.process
         none = np.zeros(0, dtype=np.int64)
         self.files = [

@@ -162,7 +162,12 @@ class LightCurves:
 
     @classmethod
     def from_arrays(
-        cls, curves: Mapping[str, tuple[ArrayLike, ...]], *, name: str = "continuum", unit: str = "", time_unit: str = "d"
+        cls,
+        curves: Mapping[str, tuple[ArrayLike, ...]],
+        *,
+        name: str = "continuum",
+        unit: str = "",
+        time_unit: str = "d",
     ) -> LightCurves:
         """Build from a mapping of code to (time, flux, error) or (time, flux, error, flag); the first is the reference."""
         return cls(curve_from_arrays(curves, name=name, unit=unit), time_unit=time_unit)

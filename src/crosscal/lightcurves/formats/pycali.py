@@ -53,7 +53,9 @@ def read_block_file(path: str | os.PathLike[str], *, unit: str = "") -> LightCur
     while position < len(text) and text[position].strip():
         label, n = _header(text[position], str(path), position + 1)
         if label in codes:
-            raise DataFileError(f"the code {label!r} repeats", where=f"{path}, line {position + 1}", expected="new code")
+            raise DataFileError(
+                f"the code {label!r} repeats", where=f"{path}, line {position + 1}", expected="new code"
+            )
         codes.append(label)
         for k in range(n):
             number = position + 2 + k
