@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -61,6 +61,14 @@ class Emulator(ABC):
     @abstractmethod
     def from_arrays(cls, arrays: Mapping[str, Floats], settings: Mapping[str, Any], **facts: Any) -> Emulator:
         """Rebuild from `arrays` and `settings`; ``facts`` are the attributes that all kinds share."""
+
+    @abstractmethod
+    def select(self, columns: Sequence[int]) -> Emulator:
+        """Return the emulator of some outputs, by their numbers."""
+
+    def _selected(self, columns: Sequence[int], **arrays: Any) -> Emulator:
+        outputs = tuple(self.outputs[c] for c in columns)
+        return replace(self, outputs=outputs, residual_sd=self.residual_sd[list(columns)], **arrays)
 
     def settings(self) -> dict[str, Any]:
         """Return what beside `arrays` describes the map, JSON-like."""
@@ -123,6 +131,16 @@ class Emulator(ABC):
         array = self.stack(points, jnp)
         flat = self._unit(array.reshape(-1, len(self.names)), jnp)
         return self._evaluate(jnp.clip(flat, -1.0, 1.0), jnp).reshape(*array.shape[:-1], len(self.outputs))
+
+    def at(self, first: Any, last: Any) -> Any:
+        """Evaluate with JAX at many values of the last input, the others fixed: (d - 1,), (n,) -> (n, k).
+
+        Kinds that can contract the fixed inputs once override this.
+        """
+        import jax.numpy as jnp
+
+        fixed = jnp.broadcast_to(jnp.asarray(first), (*jnp.shape(last), len(self.names) - 1))
+        return self(jnp.concatenate([fixed, jnp.asarray(last)[..., None]], axis=-1))
 
     def predict(self, points: ArrayLike | Mapping[str, ArrayLike], *, outside: str = "refuse") -> Floats:
         """Evaluate points (..., d) in physical units, returning (..., k).

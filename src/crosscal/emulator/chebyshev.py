@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -40,6 +40,10 @@ class Chebyshev(Emulator):
     def arrays(self) -> dict[str, Floats]:
         """Return the multi-indices and coefficients."""
         return {"index": self.index, "coefficients": self.coefficients}
+
+    def select(self, columns: Sequence[int]) -> Emulator:
+        """Return the emulator of some outputs, by their numbers."""
+        return self._selected(columns, coefficients=self.coefficients[:, list(columns)])
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Floats], settings: Mapping[str, Any], **facts: Any) -> Chebyshev:

@@ -71,6 +71,12 @@ class MLP(Emulator):
         """Return the activation."""
         return {"activation": self.activation}
 
+    def select(self, columns: Sequence[int]) -> Emulator:
+        """Return the emulator of some outputs, by their numbers."""
+        weights = (*self.weights[:-1], self.weights[-1][:, list(columns)])
+        biases = (*self.biases[:-1], self.biases[-1][:, list(columns)])
+        return self._selected(columns, weights=weights, biases=biases)
+
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Floats], settings: Mapping[str, Any], **facts: Any) -> MLP:
         """Rebuild from `arrays` and `settings`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -40,29 +40,46 @@ class Spline(Emulator):
 
     kind = "spline"
 
+    def _local(self, j: int, x: Any, xp: Any) -> tuple[Any, Any]:
+        """Return the first coefficient's number and the weights (n, order) of input j at x (n,)."""
+        breaks, pieces = xp.asarray(self.breaks[j]), xp.asarray(self.pieces[j])
+        i = xp.clip(xp.searchsorted(breaks[1:-1], x, side="right"), 0, len(pieces) - 1)
+        u, local = (x - breaks[i])[:, None], pieces[i]
+        value = local[..., -1]
+        for p in range(local.shape[-1] - 2, -1, -1):
+            value = local[..., p] + u * value
+        return i, value
+
     def _evaluate(self, unit: Any, xp: Any) -> Any:
         shape = self.coefficients.shape[:-1]
-        first, weights = [], []
-        for j, (breaks, pieces) in enumerate(zip(self.breaks, self.pieces, strict=True)):
-            x = unit[:, j]
-            i = xp.clip(xp.searchsorted(xp.asarray(breaks[1:-1]), x, side="right"), 0, len(pieces) - 1)
-            u = (x - xp.asarray(breaks)[i])[:, None]
-            local = xp.asarray(pieces)[i]
-            value = local[..., -1]
-            for p in range(local.shape[-1] - 2, -1, -1):
-                value = local[..., p] + u * value
-            weights.append(value)
-            first.append(i)
+        first, weights = zip(*(self._local(j, unit[:, j], xp) for j in range(len(shape))), strict=True)
         table = xp.asarray(self.coefficients.reshape(-1, self.coefficients.shape[-1]))
         strides = np.array([np.prod(shape[j + 1 :], dtype=int) for j in range(len(shape))])
         base = sum(int(s) * i for s, i in zip(strides, first, strict=True))
-        order = [weights[j].shape[-1] for j in range(len(shape))]
-        steps = np.array([np.dot(strides, r) for r in product(*(range(o) for o in order))])
+        steps = np.array([np.dot(strides, r) for r in product(*(range(w.shape[-1]) for w in weights))])
         combined = weights[0]
         for w in weights[1:]:
             combined = (combined[:, :, None] * w[:, None, :]).reshape(len(unit), -1)
-        gathered = table[base[:, None] + steps]
-        return xp.einsum("nm,nmk->nk", combined, gathered)
+        return xp.einsum("nm,nmk->nk", combined, table[base[:, None] + steps])
+
+    def at(self, first: Any, last: Any) -> Any:
+        """Contract the fixed inputs once, then evaluate a one-dimensional spline."""
+        import jax
+        import jax.numpy as jnp
+
+        last = jnp.asarray(last)
+        points = jnp.concatenate([jnp.asarray(first), last.reshape(-1)[:1]])
+        unit = jnp.clip(self._unit(points[None], jnp), -1.0, 1.0)
+        table = jnp.asarray(self.coefficients)
+        for j in range(len(self.inputs) - 1):
+            i, weight = self._local(j, unit[:, j], jnp)
+            part = jax.lax.dynamic_slice_in_dim(table, i[0], weight.shape[1], axis=0)
+            table = jnp.tensordot(weight[0], part, axes=1)
+        item = self.inputs[-1]
+        x = jnp.clip(item.to_unit(last.reshape(-1), jnp), -1.0, 1.0)
+        i, weight = self._local(len(self.inputs) - 1, x, jnp)
+        values = jnp.einsum("nm,nmk->nk", weight, table[i[:, None] + np.arange(weight.shape[1])])
+        return values.reshape(*last.shape, len(self.outputs))
 
     def _in_blocks(self, flat: Floats) -> Floats:
         if len(flat) <= COMPILE_ABOVE:
@@ -91,6 +108,10 @@ class Spline(Emulator):
         for j, (b, p) in enumerate(zip(self.breaks, self.pieces, strict=True)):
             found |= {f"breaks_{j}": b, f"pieces_{j}": p}
         return found
+
+    def select(self, columns: Sequence[int]) -> Emulator:
+        """Return the emulator of some outputs, by their numbers."""
+        return self._selected(columns, coefficients=np.ascontiguousarray(self.coefficients[..., list(columns)]))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Floats], settings: Mapping[str, Any], **facts: Any) -> Spline:

@@ -1,0 +1,253 @@
+"""What the data say about phi(E) and what only the prior says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crosscal.core.errors import InputError
+
+Floats = NDArray[np.float64]
+
+#: A direction counts as constrained where its prior sd is more than twice its measurement error.
+CONSTRAINED = 2.0
+#: Delta chi2 up to which another solution fits as well (95 % for 3 parameters).
+ALIAS_DELTA = 7.8
+#: A parameter whose posterior sd exceeds this fraction of its prior sd was not measured.
+PRIOR_DOMINATED = 0.8
+
+
+@dataclass(frozen=True, eq=False)
+class Modes:
+    """Independent directions of ln phi(E), best measured first.
+
+    Attributes
+    ----------
+    signal_to_noise : array (k,)
+        Prior sd over measurement error of each direction.
+    shapes : array (k, n)
+        Change of ln phi(E) of one prior standard deviation along each direction.
+    """
+
+    signal_to_noise: Floats
+    shapes: Floats
+
+    @property
+    def n_constrained(self) -> int:
+        """Number of directions with S/N above 2."""
+        return int(np.sum(self.signal_to_noise > CONSTRAINED))
+
+
+def modes_of_fisher(fisher: ArrayLike, prior_covariance: ArrayLike) -> Modes:
+    """Solve for the directions in which data with information F beat a prior of covariance C.
+
+    With C = L L', the eigenvectors v of L' F L have S/N = sqrt(eigenvalue) and shape L v. F and C are on the same
+    energy grid, for ln phi.
+
+    Raises
+    ------
+    InputError
+        If the shapes disagree.
+    """
+    f, c = np.asarray(fisher, dtype=float), np.asarray(prior_covariance, dtype=float)
+    if f.ndim != 2 or f.shape != c.shape or f.shape[0] != f.shape[1]:
+        raise InputError(f"shapes {f.shape}, {c.shape}", where="identifiability", expected="two (n, n) matrices")
+    values, vectors = np.linalg.eigh(c)
+    keep = values > 1e-12 * values[-1]
+    root = vectors[:, keep] * np.sqrt(values[keep])
+    eigen, directions = np.linalg.eigh(root.T @ f @ root)
+    order = np.argsort(eigen)[::-1]
+    return Modes(np.sqrt(np.clip(eigen[order], 0, None)), _signed((root @ directions[:, order]).T))
+
+
+def modes_of_draws(prior_draws: ArrayLike, posterior_draws: ArrayLike) -> Modes:
+    """Compare prior and posterior draws of ln phi(E), (m, n) each: S/N = sqrt(prior variance / posterior variance - 1).
+
+    Directions are those of the prior draws' principal components (99.9 % of the variance), so that a family with d
+    parameters gives at most about d of them.
+    """
+    prior, posterior = np.asarray(prior_draws, dtype=float), np.asarray(posterior_draws, dtype=float)
+    if prior.ndim != 2 or posterior.ndim != 2 or prior.shape[1] != posterior.shape[1]:
+        raise InputError(f"shapes {prior.shape}, {posterior.shape}", where="identifiability", expected="(m, n) each")
+    centred = prior - prior.mean(axis=0)
+    values, vectors = np.linalg.eigh(centred.T @ centred / (len(prior) - 1))
+    values, vectors = values[::-1], vectors[:, ::-1]
+    k = int(np.searchsorted(np.cumsum(values) / values.sum(), 0.999)) + 1
+    root = vectors[:, :k] * np.sqrt(values[:k])
+    white = (posterior - posterior.mean(axis=0)) @ (vectors[:, :k] / np.sqrt(values[:k]))
+    spread, directions = np.linalg.eigh(white.T @ white / (len(white) - 1))
+    ratio = np.sqrt(np.clip(1.0 / np.maximum(spread, 1e-300) - 1.0, 0.0, None))
+    return Modes(ratio, _signed((root @ directions).T))
+
+
+def _signed(shapes: Floats) -> Floats:
+    """Let the largest excursion of each shape be positive, so that results repeat."""
+    top = np.take_along_axis(shapes, np.argmax(np.abs(shapes), axis=1)[:, None], axis=1)
+    return shapes * np.where(top < 0, -1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Alias:
+    """Another solution that fits the pairs as well but is a different phi(E).
+
+    theta : mapping; delta_chi2 : float, relative to the best fit; difference : float, rms of ln phi against the best.
+    """
+
+    theta: Mapping[str, float]
+    delta_chi2: float
+    difference: float
+
+    def __str__(self) -> str:
+        values = ", ".join(f"{k} = {v:+.3g}" for k, v in self.theta.items())
+        return f"{values}: delta chi2 {self.delta_chi2:.1f}, rms difference of phi {100 * self.difference:.1f} %"
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnostics:
+    """What to trust and what not; print it.
+
+    Attributes
+    ----------
+    modes : Modes
+    best : mapping
+        theta of the best fit by likelihood alone.
+    aliases : tuple of Alias
+    prior_dominated : mapping of name to posterior sd / prior sd
+    converged : bool
+        Of the sampler.
+    messages : tuple of str
+        Of the sampler.
+    p_value : float
+        Posterior predictive p-value of the pairs (or spectra) after correction.
+    chi2, n_data : float, int
+        Mean discrepancy over the posterior, and the number it should be near.
+    figures : mapping of str to float
+        Further named numbers.
+    """
+
+    modes: Modes
+    best: Mapping[str, float] = field(default_factory=dict)
+    aliases: tuple[Alias, ...] = ()
+    prior_dominated: Mapping[str, float] = field(default_factory=dict)
+    converged: bool = True
+    messages: tuple[str, ...] = ()
+    p_value: float = float("nan")
+    chi2: float = float("nan")
+    n_data: int = 0
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def identified(self) -> bool:
+        """Whether the parameters, not only phi where it is constrained, can be believed."""
+        return not self.aliases and not self.prior_dominated and self.modes.n_constrained > 0
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences about what should not be trusted."""
+        found = []
+        if self.modes.n_constrained == 0:
+            found.append("The data constrain no direction of phi(E): the result is the prior.")
+        if self.aliases:
+            found.append(
+                f"theta is not identified: {len(self.aliases)} other solution(s) fit as well (delta chi2 < "
+                f"{ALIAS_DELTA}); use the posterior band of phi(E), not the parameters."
+            )
+        if self.prior_dominated:
+            names = ", ".join(f"{n} ({r:.2f})" for n, r in self.prior_dominated.items())
+            found.append(f"Known from the prior only (posterior sd / prior sd): {names}.")
+        if self.p_value < 0.01:
+            found.append(
+                f"The sources do not agree after the correction (p = {self.p_value:.2g}): the family of phi may be "
+                "wrong, or errors too small."
+            )
+        return (*found, *self.messages)
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{s:.1f}" for s in self.modes.signal_to_noise[:8])
+        more = ", ..." if len(self.modes.signal_to_noise) > 8 else ""
+        lines = [
+            f"constrained modes of phi(E): {self.modes.n_constrained} (S/N {shown}{more}; counted above "
+            f"{CONSTRAINED:g})"
+        ]
+        if self.best:
+            lines.append("best fit by likelihood: " + ", ".join(f"{k} = {v:.4g}" for k, v in self.best.items()))
+        lines += [f"alias: {alias}" for alias in self.aliases]
+        if np.isfinite(self.p_value):
+            lines.append(
+                f"predictive check: chi2 {self.chi2:.1f} for {self.n_data} numbers, p = {self.p_value:.3f}"
+            )
+        lines += [f"{name}: {value:.4g}" for name, value in self.figures.items()]
+        lines.append(f"sampler: {'converged' if self.converged else 'NOT converged'}")
+        lines += [f"warning: {text}" for text in self.warnings]
+        return "\n".join(lines)
+
+
+def prior_dominated(prior_sd: Mapping[str, float], posterior_sd: Mapping[str, float]) -> dict[str, float]:
+    """Return posterior sd / prior sd of the parameters that the data hardly changed."""
+    ratios = {name: float(posterior_sd[name] / prior_sd[name]) for name in prior_sd}
+    return {name: ratio for name, ratio in ratios.items() if ratio > PRIOR_DOMINATED}
+
+
+def find_aliases(
+    chi2: Any,
+    bounds: Mapping[str, tuple[float, float]],
+    log_factor: Any,
+    *,
+    starts: int = 48,
+    least_difference: float = 0.01,
+    seed: int = 0,
+) -> tuple[dict[str, float], float, tuple[Alias, ...]]:
+    """Search the whole domain for minima of chi2 that are different corrections.
+
+    Parameters
+    ----------
+    chi2 : callable
+        theta (d,) -> -2 ln likelihood, differentiable with JAX, without the prior of theta.
+    log_factor : callable
+        theta (d,) -> ln phi on a grid of energies (NumPy).
+    least_difference : float
+        Root mean square of the difference of ln phi, after the best common grey factor is allowed for, from which two
+        solutions count as different.
+
+    Returns
+    -------
+    best : theta by name; its chi2; aliases with delta chi2 below 7.8, best first
+    """
+    import jax
+    import jax.numpy as jnp
+    from scipy.optimize import minimize
+
+    from crosscal.xray.correction.point import _spread
+
+    names = list(bounds)
+    low, high = np.array([bounds[n] for n in names]).T
+    objective = jax.jit(jax.value_and_grad(lambda u: chi2(low + jnp.asarray(u) * (high - low))))
+
+    def both(unit: Floats) -> tuple[float, Floats]:
+        value, gradient = objective(unit)
+        return (float(value), np.nan_to_num(np.asarray(gradient))) if np.isfinite(value) else (1e300, np.zeros(len(low)))
+
+    found = []
+    for point in _spread(len(names), starts, seed):
+        result = minimize(both, point, jac=True, method="L-BFGS-B", bounds=[(0.0, 1.0)] * len(names))
+        if result.fun < 1e299:
+            found.append((float(result.fun), low + result.x * (high - low)))
+    if not found:
+        raise InputError("the likelihood is nowhere finite", where="search for aliases", expected="possible data")
+    found.sort(key=lambda f: f[0])
+    best_value, best = found[0]
+    kept = [np.asarray(log_factor(best))]
+    aliases = []
+    for value, theta in found[1:]:
+        if value - best_value > ALIAS_DELTA:
+            break
+        shape = np.asarray(log_factor(theta))
+        if all(np.std(shape - other) > least_difference for other in kept):
+            kept.append(shape)
+            difference = float(np.sqrt(np.mean((shape - kept[0]) ** 2)))
+            aliases.append(Alias(dict(zip(names, theta.tolist(), strict=True)), value - best_value, difference))
+    return dict(zip(names, best.tolist(), strict=True)), best_value, tuple(aliases)

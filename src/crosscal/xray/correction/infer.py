@@ -1,0 +1,257 @@
+"""``infer(pairs, emulator)``: the posterior of the correction from paired temperatures (norms, abundances)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crosscal.core.progress import SILENT, Progress
+from crosscal.core.provenance import record
+from crosscal.core.random import generator, integer_seed
+from crosscal.inference.jaxconfig import require_x64
+from crosscal.inference.posterior import Posterior
+from crosscal.inference.registry import sample
+from crosscal.xray.correction.bias import emulated_bias
+from crosscal.xray.correction.emulate import CalibrationEmulator
+from crosscal.xray.correction.hierarchical import HierarchicalModel
+from crosscal.xray.correction.identifiability import Diagnostics, find_aliases, modes_of_draws, prior_dominated
+from crosscal.xray.correction.pairs import PairedSources
+from crosscal.xray.correction.priors import CROSS_NORM_SD, SCATTER_SCALE
+from crosscal.xray.correction.result import CalibrationResult
+
+#: Draws of the prior that its spread is judged by.
+PRIOR_DRAWS = 2000
+
+
+def infer(
+    pairs: PairedSources,
+    emulator: CalibrationEmulator,
+    *,
+    sampler: str = "auto",
+    latent: str = "marginal",
+    scatter: float | None = SCATTER_SCALE,
+    cross_norm: float | None = CROSS_NORM_SD,
+    tau: str | float | None = None,
+    priors: Mapping[str, Any] | None = None,
+    energy: ArrayLike | None = None,
+    seed: int = 0,
+    progress: Progress = SILENT,
+    **options: Any,
+) -> CalibrationResult:
+    """Infer which change of telescope 1's effective area makes the sources agree.
+
+    Parameters
+    ----------
+    pairs : PairedSources
+    emulator : CalibrationEmulator
+        Of telescope 1 (the second of ``pairs.telescopes``).
+    sampler : str
+        A sampler of `crosscal.inference` ("nuts", "nested", "importance", ...), or "auto": "nuts" where the
+        likelihood has one maximum, "nested" where the search for aliases found several.
+    latent, scatter, cross_norm, tau, priors
+        See `HierarchicalModel`.
+    energy : array, keV, optional
+        Grid of the correction; 0.3 to 10 keV by default.
+    **options
+        For the sampler.
+
+    Raises
+    ------
+    InputError
+        If the pairs hold a quantity that the emulator lacks, or temperatures far outside its domain.
+    """
+    require_x64()
+    model = HierarchicalModel(
+        pairs, emulator, latent=latent, scatter=scatter, cross_norm=cross_norm, tau=tau, priors=priors
+    )
+    return infer_model(model, sampler=sampler, energy=energy, seed=seed, progress=progress, **options)
+
+
+def infer_model(
+    model: HierarchicalModel,
+    *,
+    sampler: str = "auto",
+    energy: ArrayLike | None = None,
+    seed: int = 0,
+    progress: Progress = SILENT,
+    **options: Any,
+) -> CalibrationResult:
+    """Infer with a model built by hand; see `infer`."""
+    _check_domain(model)
+    grid = np.geomspace(0.3, 10.0, 160) if energy is None else np.asarray(energy, dtype=float)
+    problem = model.problem()
+    best, aliases, messages = _search(model, grid, seed, progress)
+    if sampler == "auto":
+        sampler = "nested" if aliases and len(problem.labels()) <= 10 else "nuts"
+    if sampler in ("nuts", "laplace", "importance") and best and "start" not in options:
+        options["start"] = _start(model, best)
+    posterior = sample(problem, sampler, seed=seed, progress=progress, **options)
+    prior = problem.draw_prior(integer_seed(seed, "prior"), PRIOR_DRAWS)
+    prior_factor = np.asarray(
+        model.emulator.factor(grid, np.stack([prior[n] for n in model.theta_names], axis=1))
+    )
+    result = CalibrationResult(
+        posterior,
+        model.theta_names,
+        model.emulator.factor,
+        grid,
+        model.pairs.telescopes,
+        _diagnostics(model, posterior, prior, prior_factor, grid, best, aliases, messages, seed),
+        model,
+        lambda theta, kT: emulated_bias(model.emulator, theta, kT),
+        _temperatures(model.emulator),
+        prior_factor,
+        record(
+            config={
+                "sampler": sampler,
+                "latent": model.latent,
+                "scatter": model.scatter,
+                "cross_norm": model.cross_norm,
+                "amplitude_sd": model.amplitude_sd,
+                "quantities": list(model.pairs.quantities),
+                "sources": len(model.pairs),
+                "pairs": dict(model.pairs.provenance),
+                "emulator": {k: v for k, v in model.emulator.emulator.provenance.items() if k != "calibration"},
+                "options": {k: str(v) for k, v in options.items() if k != "start"},
+            },
+            seed=seed,
+        ),
+    )
+    return result
+
+
+def _temperatures(emulator: CalibrationEmulator) -> NDArray[np.float64]:
+    return np.geomspace(*emulator.domain["T_true"], 24)
+
+
+def _check_domain(model: HierarchicalModel) -> None:
+    from crosscal.core.errors import InputError
+
+    low, high = model.emulator.domain["T_true"]
+    kT, sd = model.pairs.values[0, :, 0], model.pairs.sd[0, :, 0]
+    outside = (kT + 3 * sd < low) | (kT - 3 * sd > high)
+    if outside.any():
+        i = int(np.argmax(outside))
+        raise InputError(
+            f"kT = {kT[i]:.3g} keV is outside the emulator's domain ({int(outside.sum())} sources)",
+            where=f"source {model.pairs.names[i]!r}",
+            expected=f"{low:g} to {high:g} keV",
+        )
+
+
+def _start(model: HierarchicalModel, best: Mapping[str, float]) -> dict[str, Any]:
+    start: dict[str, Any] = {n: np.asarray(best[n]) for n in model.theta_names}
+    for name in model.all_priors:
+        if name == "scatter":
+            start[name] = np.asarray(0.3 * (model.scatter or 0.03))
+        elif name == "ln_cross_norm":
+            start[name] = np.asarray(best.get("ln_cross_norm", 0.0))
+        elif name == "u":
+            start[name] = np.zeros((len(model.pairs), len(model.pairs.quantities)))
+    for name in model.theta_names:
+        low, high = model.emulator.domain[name]
+        start[name] = np.clip(start[name], low + 1e-3 * (high - low), high - 1e-3 * (high - low))
+    return start
+
+
+def _search(
+    model: HierarchicalModel, grid: NDArray[np.float64], seed: int, progress: Progress
+) -> tuple[dict[str, float], tuple[Any, ...], tuple[str, ...]]:
+    """Find the best fit and its aliases by likelihood alone; families that are linear sums have flat directions
+    instead of aliases, which the modes show."""
+    from dataclasses import replace
+
+    modifier = model.emulator.modifier
+    if modifier is None or modifier.linear or hasattr(modifier, "functions"):
+        return {}, (), ()
+    marginal = replace(model, latent="marginal")
+    names = list(model.theta_names)
+    bounds = {n: model.emulator.domain[n] for n in names}
+    fixed: dict[str, float] = {}
+    if model.scatter is not None:
+        fixed["scatter"] = 0.3 * model.scatter
+    cross = "ln_cross_norm" in model.all_priors
+    if cross:
+        bounds["ln_cross_norm"] = (-3 * model.cross_norm, 3 * model.cross_norm)
+
+    def chi2(vector: Any) -> Any:
+        params = {**dict(zip(bounds, vector, strict=True)), **fixed}
+        penalty = (params["ln_cross_norm"] / model.cross_norm) ** 2 if cross else 0.0
+        return -2 * marginal.pointwise(params).sum() + penalty
+
+    def log_factor(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.log(np.maximum(model.emulator.factor(grid, vector[: len(names)]), 1e-3))
+
+    with progress.stage("Searching for other solutions", total=1) as advance:
+        best, _, aliases = find_aliases(chi2, bounds, log_factor, seed=seed)
+        advance(1)
+    return best, aliases, ()
+
+
+def _diagnostics(
+    model: HierarchicalModel,
+    posterior: Posterior,
+    prior: Mapping[str, Any],
+    prior_factor: NDArray[np.float64],
+    grid: NDArray[np.float64],
+    best: Mapping[str, float],
+    aliases: tuple[Any, ...],
+    messages: tuple[str, ...],
+    seed: int,
+) -> Diagnostics:
+    theta = np.stack([posterior.draws(n) for n in model.theta_names], axis=1)
+    keep = np.linspace(0, len(theta) - 1, min(2000, len(theta))).round().astype(int)
+    factor = np.asarray(model.emulator.factor(grid, theta[keep]))
+    chi2, p_value = predictive_check(model, posterior, seed=seed)
+    ratios = prior_dominated(
+        {n: float(np.std(prior[n])) for n in model.theta_names},
+        {n: float(posterior.sd(n)) for n in model.theta_names},
+    )
+    return Diagnostics(
+        modes_of_draws(np.log(np.maximum(prior_factor, 1e-3)), np.log(np.maximum(factor, 1e-3))),
+        {k: v for k, v in best.items() if k in model.theta_names},
+        aliases,
+        ratios,
+        posterior.converged,
+        (*posterior.messages, *messages),
+        p_value,
+        chi2,
+        model.pairs.values[1].size,
+    )
+
+
+def predictive_check(model: HierarchicalModel, posterior: Posterior, *, seed: int = 0, n: int = 200) -> tuple[float, float]:
+    """Return the mean chi2 of the pairs about the corrected relation and its posterior predictive p-value.
+
+    chi2 = sum_i r_i' (C_1i' + J_i C_0i J_i')^-1 r_i with r = x_1 - F(theta, x_0); replicated data of the same draw
+    have a chi2 distribution with N q degrees of freedom.
+    """
+    squares = standardised_residuals(model, posterior, n=n)
+    observed = (squares**2).sum(axis=(1, 2))
+    replicated = generator(seed, "predictive").chisquare(squares[0].size, len(squares))
+    return float(observed.mean()), float(np.mean(replicated >= observed))
+
+
+def standardised_residuals(model: HierarchicalModel, posterior: Posterior, *, n: int = 200) -> NDArray[np.float64]:
+    """Return whitened residuals of telescope 1 after the correction, one set a draw: (n, N, q)."""
+    import jax
+    import jax.numpy as jnp
+
+    names = [k for k in model.all_priors if k != "u"]
+    picks = np.linspace(0, posterior.n_draws - 1, min(n, posterior.n_draws)).round().astype(int)
+    draws = {k: jnp.asarray(posterior.draws(k)[picks]) for k in names}
+    trusted = jnp.asarray(model.pairs.values[0])
+
+    @jax.jit
+    def one(params: Any) -> Any:
+        expected = model.expected(params, trusted)
+        slope = model._jacobian(params, trusted)
+        total = model.noise(params, expected) + slope @ model.pairs.covariance[0] @ jnp.swapaxes(slope, 1, 2)
+        root = jnp.linalg.cholesky(total)
+        residual = (model.pairs.values[1] - expected)[..., None]
+        return jax.lax.linalg.triangular_solve(root, residual, left_side=True, lower=True)[..., 0]
+
+    return np.asarray(jax.lax.map(one, draws))

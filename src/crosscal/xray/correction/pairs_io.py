@@ -1,0 +1,211 @@
+"""Tables of paired sources: ECSV, CSV and FITS through astropy.
+
+Columns, for telescopes called ``chandra`` and ``xmm``: ``source``; ``kT_chandra``, ``kT_err_chandra`` and the same for
+``xmm``; optionally ``norm_*``, ``norm_err_*``, ``Abundanc_*``, ``Abundanc_err_*`` and the correlations
+``kT_norm_corr_*``, ``kT_Abundanc_corr_*``, ``norm_Abundanc_corr_*``. Errors are 1 sigma; columns with a unit are
+converted. A column ``kT_samples_*`` (one array a row, with the same for the other quantities) replaces value and error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crosscal.core.errors import DataFileError, InputError, closest
+from crosscal.core.files import atomic_path, existing_file, sha256
+from crosscal.xray.correction.pairs import QUANTITIES, Floats, PairedSources
+
+FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits", ".fit": "fits"}
+
+
+def read_pairs(path: str | os.PathLike[str], *, telescopes: tuple[str, str] | None = None) -> PairedSources:
+    """Read a table of sources seen by two telescopes; see the module for its columns.
+
+    Parameters
+    ----------
+    telescopes : (trusted, other), optional
+        By default the table's metadata ``telescopes``, else the order in which the ``kT_`` columns appear.
+
+    Raises
+    ------
+    DataFileError
+        Naming the file, the column and the row.
+    """
+    from astropy.table import Table
+
+    source = existing_file(path, what="table of pairs")
+    where = str(path)
+    suffix = source.suffix.lower()
+    if suffix not in FORMATS:
+        raise DataFileError(f"a table with suffix {suffix!r}", where=where, expected=" or ".join(FORMATS))
+    try:
+        table = Table.read(source, format=FORMATS[suffix])
+    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataFileError(f"cannot be read as a table ({reason})", where=where, expected=suffix[1:]) from error
+    if len(table) == 0:
+        raise DataFileError("the table has no rows", where=where, expected="one row a source")
+    if "source" not in table.colnames:
+        raise DataFileError("no column 'source'", where=where, expected=closest("source", table.colnames))
+    chosen = telescopes or _telescopes(table, where)
+    quantities = tuple(q for q in QUANTITIES if _has(table, q, chosen[0]) and _has(table, q, chosen[1]))
+    for telescope in chosen:
+        if not _has(table, "kT", telescope):
+            raise DataFileError(
+                f"no column 'kT_{telescope}'", where=where, expected=closest(f"kT_{telescope}", table.colnames)
+            )
+    names = [str(name) for name in table["source"]]
+    provenance = {"file": where, "sha256": sha256(source)}
+    try:
+        if all(f"kT_samples_{t}" in table.colnames for t in chosen):
+            samples = np.stack([_samples(table, quantities, t, where) for t in chosen])
+            pairs = PairedSources.from_samples(names, chosen, quantities, samples)
+        else:
+            parts = [_moments(table, quantities, t, where) for t in chosen]
+            values, covariance = (np.stack(p) for p in zip(*parts, strict=True))
+            pairs = PairedSources(tuple(names), chosen, quantities, values, covariance)
+    except DataFileError:
+        raise
+    except InputError as error:
+        raise DataFileError(error.what, where=f"{where}, {error.where}", expected=error.expected) from error
+    return _with_provenance(pairs, provenance)
+
+
+def _with_provenance(pairs: PairedSources, provenance: dict[str, Any]) -> PairedSources:
+    from dataclasses import replace
+
+    return replace(pairs, provenance=provenance)
+
+
+def _has(table: Any, quantity: str, telescope: str) -> bool:
+    return f"{quantity}_{telescope}" in table.colnames or f"{quantity}_samples_{telescope}" in table.colnames
+
+
+def _telescopes(table: Any, where: str) -> tuple[str, str]:
+    known = table.meta.get("telescopes", table.meta.get("TELESCOP"))
+    if isinstance(known, str):
+        known = json.loads(known) if known.startswith("[") else known.split(",")
+    if known is None:
+        starts = ("kT_err_", "kT_samples_")
+        known = [c[len(s) :] for c in table.colnames for s in starts if c.startswith(s)]
+    known = tuple(str(k).strip() for k in known)
+    if len(known) != 2:
+        raise DataFileError(
+            f"{len(known)} telescopes with a temperature",
+            where=where,
+            expected="columns kT_A, kT_err_A, kT_B, kT_err_B for two telescopes A and B, or telescopes=(A, B)",
+        )
+    return known[0], known[1]
+
+
+def _column(table: Any, name: str, unit: str, where: str) -> Floats:
+    """Return a column as numbers in ``unit``; say which row is not one."""
+    from astropy.units import UnitConversionError, UnitTypeError
+
+    if name not in table.colnames:
+        raise DataFileError(f"no column {name!r}", where=where, expected=closest(name, table.colnames))
+    column = table[name]
+    mask = np.atleast_1d(np.any(np.ma.getmaskarray(np.ma.asarray(column)).reshape(len(table), -1), axis=1))
+    if mask.any():
+        row = int(np.argmax(mask))
+        raise DataFileError("no value", where=f"{where}, column {name}, row {row + 1}", expected="a number")
+    given = getattr(column, "unit", None)
+    try:
+        if given is not None and unit:
+            return np.asarray(column.quantity.to_value(unit) if hasattr(column, "quantity") else column.to_value(unit))
+        return np.asarray(column, dtype=float)
+    except (UnitConversionError, UnitTypeError) as error:
+        raise DataFileError(f"unit {given}", where=f"{where}, column {name}", expected=unit) from error
+    except (ValueError, TypeError) as error:
+        for row, value in enumerate(column):
+            try:
+                float(value)
+            except (ValueError, TypeError):
+                place = f"{where}, column {name}, row {row + 1}"
+                raise DataFileError(f"{str(value)!r} is not a number", where=place, expected="a number") from error
+        raise DataFileError("not a column of numbers", where=f"{where}, column {name}") from error
+
+
+def _moments(table: Any, quantities: tuple[str, ...], telescope: str, where: str) -> tuple[Floats, Floats]:
+    values, sds = [], []
+    for quantity in quantities:
+        unit = QUANTITIES[quantity]
+        values.append(_column(table, f"{quantity}_{telescope}", unit, where))
+        sd = _column(table, f"{quantity}_err_{telescope}", unit, where)
+        if np.any(~(sd > 0)):
+            row = int(np.argmax(~(sd > 0)))
+            place = f"{where}, column {quantity}_err_{telescope}, row {row + 1}"
+            raise DataFileError(f"error {sd[row]:g}", where=place, expected="a positive 1-sigma error")
+        sds.append(sd)
+    q = len(quantities)
+    correlation = np.tile(np.eye(q), (len(table), 1, 1))
+    for a, b in combinations(range(q), 2):
+        name = f"{quantities[a]}_{quantities[b]}_corr_{telescope}"
+        if name in table.colnames:
+            column = _column(table, name, "", where)
+            if np.any(~(np.abs(column) < 1)):
+                row = int(np.argmax(~(np.abs(column) < 1)))
+                place = f"{where}, column {name}, row {row + 1}"
+                raise DataFileError(f"correlation {column[row]:g}", where=place, expected="between -1 and 1")
+            correlation[:, a, b] = correlation[:, b, a] = column
+    sd = np.stack(sds, axis=1)
+    return np.stack(values, axis=1), correlation * sd[:, :, None] * sd[:, None, :]
+
+
+def _samples(table: Any, quantities: tuple[str, ...], telescope: str, where: str) -> Floats:
+    columns = []
+    for quantity in quantities:
+        column = _column(table, f"{quantity}_samples_{telescope}", QUANTITIES[quantity], where)
+        if column.ndim != 2:
+            place = f"{where}, column {quantity}_samples_{telescope}"
+            raise DataFileError("not one array a row", where=place, expected="arrays of one length")
+        columns.append(column)
+    if len({c.shape for c in columns}) > 1:
+        raise DataFileError("the quantities have different numbers of samples", where=where, expected="one number")
+    return np.stack(columns, axis=-1)
+
+
+def write_pairs(pairs: PairedSources, path: str | os.PathLike[str]) -> Path:
+    """Write a table that `read_pairs` reads back; the format follows the suffix (.ecsv, .csv, .fits).
+
+    Samples are written where there are any, except to CSV, which holds numbers only.
+
+    Raises
+    ------
+    DataFileError
+        For another suffix, or if the file cannot be written.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS:
+        raise DataFileError(f"a table with suffix {suffix!r}", where=str(path), expected=" or ".join(FORMATS))
+    table = as_table(pairs, samples=suffix != ".csv")
+    with atomic_path(path) as temporary:
+        table.write(temporary, format=FORMATS[suffix], overwrite=True)
+    return Path(path)
+
+
+def as_table(pairs: PairedSources, *, samples: bool = False) -> Any:
+    """Return the pairs as an astropy Table with units."""
+    from astropy.table import Table
+
+    table = Table({"source": list(pairs.names)})
+    for t, telescope in enumerate(pairs.telescopes):
+        for k, quantity in enumerate(pairs.quantities):
+            unit = QUANTITIES[quantity] or None
+            table[f"{quantity}_{telescope}"] = pairs.values[t, :, k]
+            table[f"{quantity}_err_{telescope}"] = pairs.sd[t, :, k]
+            for name in (f"{quantity}_{telescope}", f"{quantity}_err_{telescope}"):
+                table[name].unit = unit
+            if samples and pairs.samples is not None:
+                table[f"{quantity}_samples_{telescope}"] = pairs.samples[t, ..., k]
+                table[f"{quantity}_samples_{telescope}"].unit = unit
+        for a, b in combinations(range(len(pairs.quantities)), 2):
+            name = f"{pairs.quantities[a]}_{pairs.quantities[b]}_corr_{telescope}"
+            table[name] = pairs.covariance[t, :, a, b] / (pairs.sd[t, :, a] * pairs.sd[t, :, b])
+    table.meta["telescopes"] = json.dumps(list(pairs.telescopes))
+    return table

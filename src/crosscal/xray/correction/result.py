@@ -1,0 +1,158 @@
+"""The answer of an inference: posterior, correction, diagnostics, figures, files."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crosscal.core.correction import Correction
+from crosscal.core.errors import InputError
+from crosscal.core.files import write_text
+from crosscal.inference.posterior import Posterior
+from crosscal.xray.correction.bias import TemperatureBias
+from crosscal.xray.correction.identifiability import Diagnostics
+
+Floats = NDArray[np.float64]
+
+#: Draws kept in a `Correction`: quantiles to 95 % are then good to a few per cent of the band.
+MAX_DRAWS = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationResult:
+    """What was learnt about telescope 1's effective area.
+
+    Attributes
+    ----------
+    posterior_draws : Posterior
+        With its method, evidence and messages; ``posterior`` is its DataTree.
+    theta_names : tuple of str
+        Parameters of phi.
+    factor : callable
+        (energy (n,) keV, theta (m, d)) -> phi (m, n).
+    energy : array (n,), keV
+        Grid of the correction.
+    telescopes : (trusted, corrected)
+    diagnostics : Diagnostics
+    model : object
+        What was fitted: HierarchicalModel or SpectraModel.
+    biases : callable or None
+        (theta (m, d), kT (n,)) -> TemperatureBias.
+    kT : array
+        Temperatures at which biases are tabulated, keV.
+    prior_factor : array (m, n)
+        phi drawn from the prior on the grid.
+    provenance : mapping
+    """
+
+    posterior_draws: Posterior
+    theta_names: tuple[str, ...]
+    factor: Any
+    energy: Floats
+    telescopes: tuple[str, str]
+    diagnostics: Diagnostics
+    model: Any
+    biases: Any = None
+    kT: Floats = field(default_factory=lambda: np.geomspace(1.0, 12.0, 23))
+    prior_factor: Floats | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def posterior(self) -> Any:
+        """The draws as an xarray DataTree (arviz)."""
+        return self.posterior_draws.tree
+
+    @cached_property
+    def theta(self) -> Floats:
+        """Posterior draws of theta, thinned evenly to at most 2000: (m, d)."""
+        draws = np.stack([self.posterior_draws.draws(n) for n in self.theta_names], axis=1)
+        keep = np.linspace(0, len(draws) - 1, min(MAX_DRAWS, len(draws))).round().astype(int)
+        return draws[keep]
+
+    def phi(self, energy: ArrayLike | None = None) -> Floats:
+        """Return posterior draws of phi(E): (m, n)."""
+        grid = self.energy if energy is None else np.asarray(energy, dtype=float)
+        return np.asarray(self.factor(grid, self.theta))
+
+    @cached_property
+    def correction(self) -> Correction:
+        """phi(E) with its draws: multiply telescope 1's nominal effective area by it."""
+        return Correction.from_draws(
+            self.energy,
+            np.maximum(self.phi(), 1e-6),
+            axis="energy",
+            unit="keV",
+            target=f"effective area of {self.telescopes[1]}",
+            provenance=dict(self.provenance),
+        )
+
+    def summary(self) -> Any:
+        """Return an astropy QTable of the parameters: mean, sd, quantiles, R-hat, effective sample sizes."""
+        small = [n for n in self.posterior_draws.names if self.posterior_draws.draws(n).ndim == 1]
+        table = self.posterior_draws.summary(small)
+        table.meta["constrained_modes"] = self.diagnostics.modes.n_constrained
+        table.meta["warnings"] = list(self.diagnostics.warnings)
+        return table
+
+    def temperature_bias(self, kT: ArrayLike | None = None) -> TemperatureBias:
+        """Return draws of T_nominal / T_true at ``kT`` keV.
+
+        Raises
+        ------
+        InputError
+            If the result cannot say (no way from phi to temperatures was given).
+        """
+        if self.biases is None:
+            raise InputError("no map from phi to temperatures", where="result", expected="a result of infer")
+        return self.biases(self.theta, self.kT if kT is None else np.atleast_1d(np.asarray(kT, dtype=float)))
+
+    def answer(self) -> str:
+        """Return the answer in one sentence."""
+        low, high = self.correction.interval(0.68)
+        inside = self.energy >= 0.5
+        k = int(np.argmax(np.where(inside, np.abs(np.log(self.correction.factor)) / np.maximum(self.correction.sd, 1e-9), -1)))
+        text = (
+            f"The effective area of {self.telescopes[1]} should be multiplied by "
+            f"{self.correction.factor[k]:.3f} (68 %: {low[k]:.3f} to {high[k]:.3f}) at {self.energy[k]:.1f} keV"
+        )
+        if self.biases is not None:
+            kT = float(self.kT[np.argmin(np.abs(self.kT - 8.0))])
+            ratio = self.temperature_bias([kT]).ratio[:, 0] - 1
+            text += f"; its nominal temperatures are off by {100 * ratio.mean():+.1f} +- {100 * ratio.std():.1f} % at {kT:.0f} keV"
+        return text + "."
+
+    def figures(self) -> dict[str, Any]:
+        """Return the figures of this result: name -> matplotlib Figure."""
+        from crosscal.xray.figures import result_figures
+
+        return result_figures(self)
+
+    def write(self, directory: str | os.PathLike[str], *, response: Any = None, draws: int = 100) -> Path:
+        """Write posterior.nc, summary.ecsv, correction.ecsv, bias.ecsv, diagnostics.txt, provenance.json.
+
+        Parameters
+        ----------
+        response : Response, optional
+            Of telescope 1: then also its corrected ARF and an ensemble of ``draws`` ARFs.
+
+        Raises
+        ------
+        DataFileError
+            If something cannot be written.
+        """
+        from crosscal.xray.correction.result_io import write_result
+
+        target = Path(directory)
+        write_result(self, target, response, draws)
+        self.posterior_draws.write(target / "posterior.nc")
+        write_text(target / "diagnostics.txt", f"{self.answer()}\n{self.diagnostics}\n")
+        write_text(target / "provenance.json", json.dumps(dict(self.provenance), indent=1, default=str) + "\n")
+        return target
