@@ -30,7 +30,7 @@ def _redshift() -> Parameter:
 class PlasmaComponent(Additive):
     """What the three plasma components share: abundances to weights, nodes to temperatures."""
 
-    linear = ("norm", "Abundanc")
+    linear: ClassVar[tuple[str, ...]] = ("norm", "Abundanc")
     shares: ClassVar[dict[str, tuple[str, ...]]]  # parameter -> elements whose abundance it is
 
     def __init__(self, settings: Settings) -> None:

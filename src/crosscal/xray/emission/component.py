@@ -34,12 +34,15 @@ class Settings:
         Interpolation between the plasma table's temperatures.
     load_table : callable
         Returns the plasma table; called when the first plasma component needs it.
+    atomdb_root : str
+        Beginning of the paths of AtomDB's files, for models of the XSPEC library ("/data/apec_v3.0.8").
     """
 
     abundances: str = "angr"
     absorption_abundances: str = "wilm"
     interp: str = "spline"
     load_table: Callable[[], PlasmaTable] = field(default=None)  # type: ignore[assignment]
+    atomdb_root: str = ""
 
 
 class Component(ABC):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -15,13 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.parameter import Parameter
 from crosscal.xray.emission import syntax
-from crosscal.xray.emission.component import Component, Settings
+from crosscal.xray.emission.component import Additive, Component, Convolution, Multiplicative, Settings
 from crosscal.xray.emission.elements import abundance_ratio
 from crosscal.xray.emission.interpolate import check_kind
 from crosscal.xray.emission.plasma import PlasmaTable
-from crosscal.xray.emission.registry import MODELS
 from crosscal.xray.emission.syntax import parse
 from crosscal.xray.emission.tablefile import plasma_table
+from crosscal.xray.emission.xspec import component_class
 
 __all__ = ["Model", "parse"]
 
@@ -92,12 +93,12 @@ class Model:
         }
         self.expression = str(expression).strip()
         self._tree = parse(expression)
-        settings = Settings(abundances, absorption_abundances, interp, _TableLoader(table))
+        settings = Settings(abundances, absorption_abundances, interp, _TableLoader(table), _atomdb_root(table))
         parts: dict[int, _Part] = {}
         parameters: list[Parameter] = []
         for leaf in syntax.leaves(self._tree):
             where = f"model {self.expression!r}, position {leaf.position}"
-            component = MODELS.get(leaf.name, where=where)(settings)
+            component = component_class(leaf.name, where=where)(settings)
             named = _unique(component.parameters, [p.name for p in parameters])
             parts[leaf.position] = _Part(component, tuple(p.name for p in named))
             parameters += named
@@ -221,14 +222,18 @@ class Model:
                 return np.full(edges.size - 1, node.value)
             case syntax.Leaf():
                 part = self._parts[node.position]
+                assert isinstance(part.component, Additive | Multiplicative)  # _kind has seen to it
                 return part.component.evaluate(edges, part.values(values))
             case syntax.Sum(terms=terms):
-                return sum(self._evaluate(term, edges, values) for term in terms)
+                return reduce(np.add, [self._evaluate(term, edges, values) for term in terms])
         first, *rest = node.factors
-        if isinstance(first, syntax.Leaf) and self._kind(first) == "convolution":
+        if isinstance(first, syntax.Leaf):
             part = self._parts[first.position]
-            inner = syntax.Product(tuple(rest), node.position)
-            return part.component.evaluate(edges, part.values(values), lambda grid: self._evaluate(inner, grid, values))
+            if isinstance(part.component, Convolution):
+                inner = syntax.Product(tuple(rest), node.position)
+                return part.component.evaluate(
+                    edges, part.values(values), lambda grid: self._evaluate(inner, grid, values)
+                )
         out = self._evaluate(first, edges, values)
         return out * self._evaluate(syntax.Product(tuple(rest), node.position), edges, values) if rest else out
 
@@ -317,7 +322,16 @@ class _TableLoader:
         return self._loaded
 
 
-def _rebuild(expression: str, options: dict, free: tuple[str, ...], values: dict[str, float]) -> Model:
+def _atomdb_root(table: Any) -> str:
+    """Return the common beginning of AtomDB's file names in a directory, as XSPEC's APECROOT wants it, or ""."""
+    if isinstance(table, str | os.PathLike) and Path(table).is_dir():
+        found = sorted(Path(table).glob("apec_v*_line.fits"))
+        if found:
+            return str(found[-1].resolve()).removesuffix("_line.fits")
+    return ""
+
+
+def _rebuild(expression: str, options: dict[str, Any], free: tuple[str, ...], values: dict[str, Any]) -> Model:
     return Model(expression, free=free, **options, **values)
 
 

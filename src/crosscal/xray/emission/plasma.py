@@ -35,14 +35,16 @@ class PlasmaTable(ABC):
         Nodes in keV, increasing.
     version, citation : str
         The atomic database and the papers to cite.
-    energy_range : (float, float)
-        Rest-frame photon energies covered, keV; emission outside is zero.
     """
 
     kT: Array
     version: str
     citation: str
-    energy_range: tuple[float, float]
+
+    @property
+    @abstractmethod
+    def energy_range(self) -> tuple[float, float]:
+        """Rest-frame photon energies covered, keV; emission outside is zero."""
 
     @abstractmethod
     def _node(self, k: int, grid: _ObservedGrid, weights: Array, velocity: float, thermal: bool) -> Array:
@@ -160,7 +162,10 @@ class DetailedPlasma(PlasmaTable):
     nodes: tuple[NodeEmission, ...]
     version: str
     citation: str
-    energy_range: tuple[float, float] = (0.01, 100.0)
+
+    @property
+    def energy_range(self) -> tuple[float, float]:
+        return 0.01, 100.0  # the grid on which AtomDB computes continua (DE_START, DE_END)
 
     def _node(self, k, grid, weights, velocity, thermal):
         node = self.nodes[k]

@@ -37,14 +37,6 @@ def integrate_linear(energy: Array, density: Array, edges: Array) -> Array:
     return tail[:-1] - tail[1:]
 
 
-def count_lines(energy: Array, strength: Array, edges: Array) -> Array:
-    """Sum lines into the bins that hold them: bin i is edges[i] <= E < edges[i+1], as in XSPEC."""
-    n = edges.size - 1
-    index = np.searchsorted(edges, energy, side="right") - 1
-    inside = (index >= 0) & (index < n)
-    return np.bincount(index[inside], weights=strength[inside], minlength=n)
-
-
 def overlap_matrices(source: Array, target: Array) -> tuple[csr_array, csr_array]:
     """Return matrices that rebin piecewise-linear densities from ``source`` bins to ``target`` bins.
 

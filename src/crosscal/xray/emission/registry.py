@@ -16,5 +16,6 @@ MODELS = Registry(
         "powerlaw": f"{_HERE}.simple:PowerLaw",
         "bremss": f"{_HERE}.bremss:Bremss",
         "gaussian": f"{_HERE}.simple:Gaussian",
+        "zashift": f"{_HERE}.simple:Zashift",
     },
 )

@@ -1,14 +1,17 @@
-"""Components with closed forms: powerlaw, gaussian, constant."""
+"""Components with closed forms: powerlaw, gaussian, constant, zashift."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-from scipy.special import erf
+from scipy.special import erf, ndtr
 
 from crosscal.core.parameter import Parameter
 from crosscal.xray.emission.component import (
     Additive,
     Array,
+    Convolution,
     Multiplicative,
     Settings,
     Values,
@@ -58,8 +61,10 @@ class Gaussian(Additive):
         sigma = np.asarray(values["Sigma"], dtype=float)[..., None]
         wide = sigma > 0
         scaled = (edges - energy) / np.where(wide, sigma, 1.0) / np.sqrt(2.0)
-        below = np.where(wide, 0.5 * erf(scaled), 0.5 * np.sign(edges - energy) + 0.25 * (edges == energy))
-        return np.diff(below, axis=-1)
+        below = np.where(wide, 0.5 * erf(scaled), np.where(edges >= energy, 0.5, -0.5))
+        # XSPEC normalises to the part of the line at positive energies.
+        positive = np.where(wide, ndtr(energy / np.where(wide, sigma, 1.0)), 1.0)
+        return np.diff(below, axis=-1) / positive
 
 
 class Constant(Multiplicative):
@@ -75,3 +80,22 @@ class Constant(Multiplicative):
     def evaluate(self, edges: Array, values: Values) -> Array:
         factor = np.asarray(values["factor"], dtype=float)[..., None]
         return np.broadcast_to(factor, (*factor.shape[:-1], edges.size - 1))
+
+
+class Zashift(Convolution):
+    """Redshift of the sources that it encloses: photons of energy E (1 + z) arrive at E, 1 + z times as slowly."""
+
+    name = "zashift"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.parameters = (Parameter("Redshift", 0.0, -0.999, 10.0, "", "redshift"),)
+
+    def evaluate(self, edges: Array, values: Values, inner: Callable[[Array], Array]) -> Array:
+        redshift = np.asarray(values["Redshift"], dtype=float)
+        shifted = [inner(edges * (1.0 + z)) / (1.0 + z) for z in redshift.ravel()]
+        # What is inside may vary over the same batch: take, for each redshift, its own element.
+        shape = np.broadcast_shapes(redshift.shape, shifted[0].shape[:-1])
+        stacked = np.stack([np.broadcast_to(s, (*shape, edges.size - 1)) for s in shifted])
+        member = np.broadcast_to(np.arange(redshift.size).reshape(redshift.shape), shape)
+        return np.take_along_axis(stacked, member[None, ..., None], axis=0)[0]

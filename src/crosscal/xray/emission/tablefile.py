@@ -100,7 +100,8 @@ def write_table(
         "thermal": table.thermal,
         "units": "photon cm3 / s; keV; abundances of Anders & Grevesse (1989)",
     }
-    arrays = {
+    arrays: dict[str, NDArray] = {
+        "about": np.array(json.dumps(about, indent=1)),
         "kT": table.kT,
         "edges": table.edges,
         "content": _planes(content),
@@ -112,7 +113,7 @@ def write_table(
         "trace_share": table.trace_share,
     }
     with atomic_path(path, overwrite=overwrite) as temporary:
-        _write_npz(temporary, {"about": np.array(json.dumps(about, indent=1)), **arrays})
+        _write_npz(temporary, arrays)
     return Path(path)
 
 
