@@ -1,0 +1,222 @@
+"""Should one believe it? Prior-data conflict, leave-one-instrument-out, posterior predictive checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscal.concordance.algebra import AreaPosterior
+from crosscal.concordance.model import Model
+from crosscal.concordance.predictive import PredictiveCheck, predictive_check
+from crosscal.concordance.routes import Draws, run
+from crosscal.core.errors import InputError
+from crosscal.core.progress import SILENT, Progress
+
+Floats = NDArray[np.float64]
+#: Below these p-values a sentence warns.
+CONFLICT_LIMIT, PREDICTIVE_LIMIT, PULL_LIMIT = 0.01, 0.005, 3.0
+#: Largest problem that is refitted without each instrument by default.
+LEAVE_ONE_OUT_CHANNELS, LEAVE_ONE_OUT_CELLS = 30, 20_000
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Test of the prior against the data in one component.
+
+    Attributes
+    ----------
+    channels : tuple of str
+        Members with a finite tau.
+    chi2, dof, p_value : float
+        Contrasts of (data-only estimate - b) against their covariance (data + L).
+    """
+
+    channels: tuple[str, ...]
+    chi2: float
+    dof: int
+    p_value: float
+
+
+@dataclass(frozen=True, eq=False)
+class LeaveOneOut:
+    """What each instrument changes, arrays (N,).
+
+    Attributes
+    ----------
+    pull : array
+        (Area of i from the sources and the other instruments - b_i) / its predictive standard deviation.
+    shift : array
+        Largest move of another instrument's B, in its posterior standard deviations, when i is left out; NaN where
+        nothing is left to compare or no refit was made.
+    moved : int array
+        Which instrument moves most (-1 for none).
+    """
+
+    pull: Floats
+    shift: Floats
+    moved: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Checks:
+    """All checks of a result, with the sentences that follow from them."""
+
+    conflicts: tuple[Conflict, ...]
+    leave_one_out: LeaveOneOut
+    predictive: PredictiveCheck | None
+    warnings: tuple[str, ...]
+
+
+def _gaussian(model: Model, found: Draws, typical: AreaPosterior | None) -> tuple[Floats, Floats]:
+    """Precision and mean of B: exact at typical variances for log-normal noise, else moments of the draws."""
+    n = model.data.n_channels
+    if typical is not None and model.noise == "log-normal":
+        covariance, mean = typical.covariance[:n, :n], typical.mean[:n]
+    else:
+        flat = found.b.reshape(-1, n)
+        covariance, mean = np.cov(flat, rowvar=False).reshape(n, n), flat.mean(axis=0)
+    return np.linalg.inv(covariance), mean
+
+
+def data_information(model: Model, precision: Floats, mean: Floats) -> tuple[Floats, Floats]:
+    """Return what data alone say of B: precision (N, N) and information vector (N,), prior subtracted."""
+    prior = model.prior
+    return precision - prior.precision, precision @ mean - prior.precision @ np.where(prior.flat, 0.0, prior.mean)
+
+
+def conflict_tests(model: Model, information: Floats, vector: Floats) -> tuple[Conflict, ...]:
+    """Test each component's contrasts: (zbar - b) ~ N(0, data covariance + L), chi2 with n - 1 degrees of freedom.
+
+    Data never see the common mode of a component, so that only n - 1 contrasts of its n anchored channels are tested.
+    With unknown variances the data covariance is taken at their posterior mean. Cf. Evans & Moshonov 2006
+    (Bayesian Analysis 1, 893).
+    """
+    from scipy.stats import chi2
+
+    tests = []
+    for part in range(int(model.components.max()) + 1):
+        inside = np.flatnonzero(model.components == part)
+        anchored = inside[~model.prior.flat[inside]]
+        n = len(anchored)
+        if n < 2:
+            continue
+        a, h = _marginal(information, vector, inside, anchored)
+        # Helmert contrasts: orthonormal and orthogonal to the common mode.
+        basis = np.linalg.svd(np.eye(n) - 1.0 / n)[0][:, : n - 1]
+        inner = basis.T @ a @ basis
+        estimate = np.linalg.solve(inner, basis.T @ h)
+        difference = estimate - basis.T @ model.prior.mean[anchored]
+        covariance = np.linalg.inv(inner) + basis.T @ model.prior.covariance[np.ix_(anchored, anchored)] @ basis
+        statistic = float(difference @ np.linalg.solve(covariance, difference))
+        names = tuple(model.data.channel_names[i] for i in anchored)
+        tests.append(Conflict(names, statistic, n - 1, float(chi2.sf(statistic, n - 1))))
+    return tuple(tests)
+
+
+def _marginal(information: Floats, vector: Floats, inside, anchored) -> tuple[Floats, Floats]:
+    """Information on the anchored channels with the component's flat ones integrated out."""
+    flat = np.setdiff1d(inside, anchored)
+    a, h = information[np.ix_(anchored, anchored)], vector[anchored]
+    if len(flat):
+        cross = information[np.ix_(anchored, flat)]
+        gain = np.linalg.solve(information[np.ix_(flat, flat)], np.column_stack([cross.T, vector[flat]]))
+        a, h = a - cross @ gain[:, :-1], h - cross @ gain[:, -1]
+    return a, h
+
+
+def pulls(model: Model, information: Floats, vector: Floats) -> Floats:
+    """Return for each channel how far the sources and the other channels put its area from its own prior, in sd.
+
+    The channel's prior is left out, the others' kept; NaN for a channel that shares no source.
+    """
+    n, prior = model.data.n_channels, model.prior
+    values = np.full(n, np.nan)
+    sizes = np.bincount(model.components)
+    for i in range(n):
+        others = np.flatnonzero(np.arange(n) != i)
+        mates = others[model.components[others] == model.components[i]]
+        if sizes[model.components[i]] < 2 or prior.flat[i] or np.all(prior.flat[mates]):
+            continue
+        rest = prior.drop(i)
+        precision, h = information.copy(), vector.copy()
+        precision[np.ix_(others, others)] += rest.precision
+        h[others] += rest.precision @ np.where(rest.flat, 0.0, rest.mean)
+        solved = np.linalg.solve(precision, np.column_stack([h, np.eye(n)[:, i]]))
+        values[i] = (solved[i, 0] - prior.mean[i]) / np.sqrt(solved[i, 1] + prior.tau[i] ** 2)
+    return values
+
+
+def leave_one_out(model: Model, found: Draws, *, seed: int = 0, progress: Progress = SILENT) -> tuple[Floats, NDArray]:
+    """Refit without each channel; return the largest shift (N,) of the others in sd, and which moved (N,)."""
+    n = model.data.n_channels
+    flat = found.b.reshape(-1, n)
+    mean, sd = flat.mean(axis=0), flat.std(axis=0)
+    shift, moved = np.full(n, np.nan), np.full(n, -1, dtype=np.int64)
+    route = "map" if model.noise == "poisson" else "auto"
+    with progress.stage("Leaving one instrument out", total=n) as advance:
+        for i in range(n):
+            advance(1)
+            if n < 3:
+                continue
+            try:
+                rest = model.without_channel(i)
+            except InputError:
+                continue  # without this instrument nothing anchors the others
+            again = run(rest, route, seed=seed, draws=750, warmup=250, chains=2)
+            others = np.flatnonzero(np.arange(n) != i)
+            moves = np.abs(again.b.reshape(-1, n - 1).mean(axis=0) - mean[others]) / sd[others]
+            shift[i], moved[i] = moves.max(), others[int(np.argmax(moves))]
+    return shift, moved
+
+
+def run_checks(
+    model: Model,
+    found: Draws,
+    typical: AreaPosterior | None,
+    *,
+    seed: int,
+    leave_one_out: bool | None,
+    predictive: int,
+    progress: Progress = SILENT,
+) -> Checks:
+    """Run all checks of a fitted model (see the functions of this module)."""
+    n = model.data.n_channels
+    information, vector = data_information(model, *_gaussian(model, found, typical))
+    conflicts = conflict_tests(model, information, vector)
+    pull = pulls(model, information, vector)
+    shift, moved = np.full(n, np.nan), np.full(n, -1, dtype=np.int64)
+    small = n <= LEAVE_ONE_OUT_CHANNELS and model.data.n_cells <= LEAVE_ONE_OUT_CELLS
+    if leave_one_out or (leave_one_out is None and small and model.noise != "gamma-poisson"):
+        shift, moved = _leave_one_out(model, found, seed=seed, progress=progress)
+    check = predictive_check(model, found, replicates=predictive, seed=seed, progress=progress)
+    warnings = _warnings(model, conflicts, pull, check)
+    return Checks(conflicts, LeaveOneOut(pull, shift, moved), check, warnings)
+
+
+_leave_one_out = leave_one_out  # the argument of run_checks has the same name
+
+
+def _warnings(model: Model, conflicts, pull: Floats, check: PredictiveCheck | None) -> tuple[str, ...]:
+    names, sentences = model.data.channel_names, []
+    for test in conflicts:
+        if test.p_value < CONFLICT_LIMIT:
+            sentences.append(
+                f"The areas disagree more than their priors allow (chi2 = {test.chi2:.1f} for {test.dof} contrasts, "
+                f"p = {test.p_value:.2g}) among {', '.join(test.channels[:5])}{' ...' if len(test.channels) > 5 else ''}: "
+                "raise tau or look for a wrong instrument."
+            )
+    for i in np.flatnonzero(np.abs(pull) > PULL_LIMIT):
+        sentences.append(f"{names[i]} lies {abs(pull[i]):.1f} sd from where the other instruments and its prior put it.")
+    if check is not None:
+        for label, p in (("scatter", check.scatter_p), ("largest residual", check.extreme_p)):
+            tail = np.minimum(p, 1 - p)
+            bad = np.flatnonzero(tail < PREDICTIVE_LIMIT)
+            if len(bad):
+                which = ", ".join(f"{names[i]} ({p[i]:.3f})" for i in bad[:4])
+                sentences.append(
+                    f"The {label} of the residuals is unlike what the model predicts for {which} "
+                    "(posterior predictive p-values): consider log-t noise, excess variance or variable sources."
+                )
+    return tuple(sentences)

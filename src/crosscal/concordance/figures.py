@@ -1,0 +1,226 @@
+"""Figures of a concordance result: functions from a `Result` to a matplotlib Figure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from crosscal.concordance.result import Result
+from crosscal.plot.style import COLOURS, INSTRUMENT_COLOURS, figure, styled
+
+CAPTIONS = {
+    "adjustments": "Adjustment of each effective area: median with 68 and 95 % intervals, and the prior +- tau.",
+    "fluxes": "Log fluxes of some sources relative to their concordance flux, before and after the adjustment.",
+    "agreement": "Scatter of the log fluxes of each source over instruments, before and after the adjustment.",
+    "variances": "Posterior of the noise of each instrument beside its scatter about the concordance fluxes and its prior.",
+    "influence": "Prior influence: the published W and the exact sensitivity D of each area to its own prior.",
+}
+#: Rows of one column of instruments.
+MOST_ROWS = 60
+
+
+def _names(result: Result) -> list[str]:
+    return [name if len(name) <= 26 else name[:25] + "…" for name in result.data.channel_names]
+
+
+def _rows(result: Result, width: float = 6.4) -> tuple[Figure, Any, np.ndarray]:
+    n = min(result.data.n_channels, MOST_ROWS)
+    fig = figure(width, 1.5 + 0.27 * n)
+    axes = fig.subplots()
+    y = np.arange(n)
+    axes.set_yticks(y, _names(result)[:n])
+    axes.set_ylim(n - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
+    return fig, axes, y
+
+
+def _legend_below(fig: Figure, handles: list[Any], columns: int = 3) -> None:
+    fig.legend(handles=handles, loc="outside lower center", ncols=columns)
+
+
+@styled
+def adjustments(result: Result) -> Figure:
+    """Draw exp(B - b) - 1 in percent per instrument with 68 and 95 % intervals, and the prior."""
+    fig, axes, y = _rows(result)
+    n = len(y)
+    percent = 100 * (np.exp(result.log_factor[:, :n]) - 1)
+    q = np.quantile(percent, [0.025, 0.16, 0.5, 0.84, 0.975], axis=0)
+    tau = result.model.prior.tau[:n]
+    reach = 1.15 * max(np.abs(q[[0, -1]]).max(), 1e-3)
+    for i in range(n):
+        if np.isfinite(tau[i]):
+            low, high = 100 * np.expm1(-tau[i]), 100 * np.expm1(tau[i])
+            axes.fill_betweenx([y[i] - 0.34, y[i] + 0.34], low, high, color=COLOURS["prior"], alpha=0.22, lw=0)
+    axes.hlines(y, q[0], q[4], color=COLOURS["after"], lw=1.4)
+    axes.hlines(y, q[1], q[3], color=COLOURS["after"], lw=4)
+    axes.plot(q[2], y, "o", color="white", mec=COLOURS["after"], ms=5)
+    axes.axvline(0, color=COLOURS["data"], lw=0.8)
+    axes.set_xlim(-reach, reach)
+    axes.set_xlabel("adjustment of the effective area (%)")
+    axes.set_title("What the areas should be multiplied by")
+    _legend_below(
+        fig,
+        [
+            Line2D([], [], color=COLOURS["after"], marker="o", mfc="white", lw=4, label="posterior, 68 %"),
+            Line2D([], [], color=COLOURS["after"], lw=1.4, label="95 %"),
+            Line2D([], [], color=COLOURS["prior"], alpha=0.4, lw=8, label="prior $\\pm\\tau$"),
+        ],
+    )
+    return fig
+
+
+@styled
+def fluxes(result: Result, most: int = 12) -> Figure:
+    """Draw log fluxes of up to ``most`` sources by instrument, nominal and adjusted, about the concordance flux."""
+    data = result.data
+    seen = np.diff(data.indptr)
+    candidates = np.flatnonzero(seen == seen.max()) if np.sum(seen > 1) >= 1 else np.arange(data.n_columns)
+    chosen = candidates[np.linspace(0, len(candidates) - 1, min(most, len(candidates))).round().astype(int)]
+    fig = figure(7.6, 4.4)
+    axes = fig.subplots(2, 1, sharex=True, sharey=True)
+    prior_mean = np.where(result.model.prior.flat, 0.0, result.model.prior.mean)
+    shift = result.log_factor.mean(axis=0)
+    scale = _noise(result)
+    for panel, title, offset in ((axes[0], "nominal areas", 0 * shift), (axes[1], "adjusted areas", shift)):
+        for k, j in enumerate(chosen):
+            cells = slice(data.indptr[j], data.indptr[j + 1])
+            row = data.row[cells]
+            value = data.log_rate[cells] + 0.5 * scale[cells] ** 2 - prior_mean[row] - offset[row] - result.flux_mean[j]
+            place = k + (np.arange(len(row)) - (len(row) - 1) / 2) * 0.7 / max(len(row), 1)
+            for x, v, e, i in zip(place, value, scale[cells], row, strict=True):
+                colour = INSTRUMENT_COLOURS[i % len(INSTRUMENT_COLOURS)]
+                panel.errorbar(x, 100 * v, 100 * e, fmt="o", ms=3, lw=1, color=colour)
+            width = 1.96 * 100 * result.flux_sd[j]
+            panel.fill_between([k - 0.42, k + 0.42], -width, width, color=COLOURS["before"], alpha=0.3, lw=0)
+        panel.axhline(0, color=COLOURS["data"], lw=0.8)
+        panel.set_title(title)
+        panel.grid(axis="x", visible=False)
+    labels = [data.columns[j][0] for j in chosen]
+    short = [text if len(text) <= 12 else text[:11] + "…" for text in labels]
+    axes[1].set_xticks(np.arange(len(chosen)), short, rotation=30 if len(chosen) > 5 else 0, ha="right" if len(chosen) > 5 else "center")
+    fig.supylabel("flux relative to concordance (%)", fontsize=10)
+    shown = np.unique(data.row[np.isin(data.column, chosen)])[:12]
+    handles = [
+        Line2D([], [], color=INSTRUMENT_COLOURS[i % len(INSTRUMENT_COLOURS)], marker="o", lw=1, ms=4, label=_names(result)[i])
+        for i in shown
+    ]
+    handles.append(Line2D([], [], color=COLOURS["before"], alpha=0.4, lw=8, label="concordance, 95 %"))
+    _legend_below(fig, handles, columns=min(5, len(handles)))
+    return fig
+
+
+def _noise(result: Result) -> np.ndarray:
+    """Posterior mean of each cell's noise sd in ln."""
+    model, data = result.model, result.data
+    if model.poisson:
+        assert data.counts is not None
+        return 1 / np.sqrt(np.maximum(data.counts, 1))
+    s = np.zeros(data.n_channels)
+    if "sigma" in result.posterior.names:
+        s = (result.posterior.draws("sigma") ** 2).mean(axis=0)
+    scale = model.variance.cells(data, s)
+    if model.noise == "log-t":
+        # Scale of the Student-t error.
+        scale = scale * model.stretch / model.nu
+    return np.sqrt(scale)
+
+
+@styled
+def agreement(result: Result) -> Figure:
+    """Draw the scatter over instruments of each source's log flux before and after, and its distribution."""
+    before, after = result.spreads()
+    good = np.isfinite(before)
+    fig = figure(7.0, 3.6)
+    left, right = fig.subplots(1, 2, width_ratios=(1, 1))
+    if not good.any():
+        left.text(0.5, 0.5, "no source is seen by two instruments", ha="center", transform=left.transAxes)
+        right.set_axis_off()
+        return fig
+    x, y = 100 * before[good], 100 * after[good]
+    top = 1.05 * max(x.max(), y.max(), 1e-6)
+    left.plot([0, top], [0, top], color=COLOURS["data"], lw=0.8)
+    left.plot(x, y, "o", ms=3.5, color=COLOURS["after"], alpha=0.6, mew=0)
+    left.set(xlabel="scatter, nominal areas (%)", ylabel="scatter, adjusted areas (%)", xlim=(0, top), ylim=(0, top))
+    left.set_title("One point per source")
+    for values, colour, label in ((x, COLOURS["before"], "before"), (y, COLOURS["after"], "after")):
+        ordered = np.sort(values)
+        right.step(ordered, np.arange(1, len(ordered) + 1) / len(ordered), where="post", color=colour, label=label)
+    right.set(xlabel="scatter of a source's fluxes (%)", ylabel="fraction of sources below", xlim=(0, top), ylim=(0, 1))
+    right.legend(loc="lower right")
+    right.set_title("All sources")
+    return fig
+
+
+@styled
+def variances(result: Result) -> Figure:
+    """Draw sigma per instrument: posterior, scatter of the residuals, and the prior median."""
+    fig, axes, y = _rows(result)
+    n, data = len(y), result.data
+    residual = data.log_rate - result.posterior.mean("B")[data.row] - result.flux_mean[data.column]
+    if "drift" in result.posterior.names:
+        assert data.time is not None
+        residual = residual - result.posterior.mean("drift")[data.row] * (data.time - data.time.mean())
+    usable = np.isfinite(residual)
+    counts = np.bincount(data.row[usable], minlength=data.n_channels)
+    residual = np.where(usable, residual, 0.0)
+    centre = np.bincount(data.row, residual, data.n_channels) / np.maximum(counts, 1)
+    scatter = np.sqrt(np.bincount(data.row, usable * (residual - centre[data.row]) ** 2, data.n_channels) / np.maximum(counts, 1))
+    handles = [Line2D([], [], color=COLOURS["before"], marker="D", lw=0, ms=5, label="scatter about concordance")]
+    axes.plot(100 * scatter[:n], y, "D", color=COLOURS["before"], ms=5)
+    if "sigma" in result.posterior.names:
+        q = 100 * np.quantile(result.posterior.draws("sigma")[:, :n], [0.025, 0.16, 0.5, 0.84, 0.975], axis=0)
+        axes.hlines(y, q[0], q[4], color=COLOURS["after"], lw=1.4)
+        axes.hlines(y, q[1], q[3], color=COLOURS["after"], lw=4)
+        axes.plot(q[2], y, "o", color="white", mec=COLOURS["after"], ms=5)
+        model = result.model.variance
+        from scipy.stats import invgamma
+
+        median = 100 * np.sqrt(invgamma.median(model.df[:n], scale=model.beta[:n]))
+        axes.plot(median, y, "|", color=COLOURS["prior"], ms=12, mew=2)
+        label = "$\\sigma$ (excess), 68 and 95 %" if model.kind == "quoted+excess" else "$\\sigma$, 68 and 95 %"
+        handles += [
+            Line2D([], [], color=COLOURS["after"], marker="o", mfc="white", lw=4, label=label),
+            Line2D([], [], color=COLOURS["prior"], marker="|", lw=0, ms=12, mew=2, label="prior median"),
+        ]
+    if data.variance is not None and not result.model.poisson:
+        quoted = np.array([np.median(data.variance[data.row == i]) for i in range(n)])
+        axes.plot(100 * np.sqrt(quoted), y, "x", color=COLOURS["data"], ms=6)
+        handles.append(Line2D([], [], color=COLOURS["data"], marker="x", lw=0, ms=6, label="median quoted error"))
+    axes.set_xlim(left=0)
+    axes.set_xlabel("noise of one log flux (%)")
+    axes.set_title("How noisy each instrument is")
+    _legend_below(fig, handles, columns=2)
+    return fig
+
+
+@styled
+def influence(result: Result) -> Figure:
+    """Draw the published prior weight W and the exact own sensitivity D_ii per instrument."""
+    fig, axes, y = _rows(result)
+    n = len(y)
+    axes.hlines(y, result.prior_weight[:n], np.diag(result.influence)[:n], color=COLOURS["before"], lw=1)
+    axes.plot(result.prior_weight[:n], y, "s", color=COLOURS["before"], ms=6, label="W (published, fluxes as known)")
+    axes.plot(np.diag(result.influence)[:n], y, "o", color=COLOURS["after"], ms=6, label="D (exact)")
+    axes.set_xlim(-0.02, 1.02)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.set_xlabel("share of the prior in the posterior mean of B")
+    axes.set_title("How much comes from the prior")
+    _legend_below(fig, axes.get_legend_handles_labels()[0], columns=2)
+    return fig
+
+
+def all_figures(result: Result) -> dict[str, Figure]:
+    """All figures by name, in the order they should be seen."""
+    drawn = {
+        "adjustments": adjustments(result),
+        "fluxes": fluxes(result),
+        "agreement": agreement(result),
+        "influence": influence(result),
+    }
+    if not result.model.poisson:
+        drawn["variances"] = variances(result)
+    return drawn

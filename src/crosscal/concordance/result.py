@@ -1,0 +1,274 @@
+"""What a concordance fit hands out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscal.concordance.checks import Checks
+from crosscal.concordance.model import Model
+from crosscal.concordance.types import Comparison
+from crosscal.core.correction import Correction
+from crosscal.core.errors import UnknownNameError
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Adjusted areas, concordance fluxes, and what to trust.
+
+    Attributes
+    ----------
+    model : Model
+        What was fitted; ``model.data`` has the column order of ``flux_mean``.
+    posterior : Posterior
+        Draws of B, sigma (root of the unknown or excess variance), drift and variability where the model has them.
+    flux_mean, flux_sd : arrays (M,)
+        Posterior of the log fluxes G.
+    prior_weight : array (N,)
+        Published prior influence W.
+    influence : array (N, N)
+        Exact prior influence D = S_B^-1 T (mean over draws); rows sum to 1.
+    checks : Checks
+    notes : tuple of str
+    band_energies : mapping of band name to (lo, hi) in keV
+        For corrections against energy.
+    """
+
+    model: Model
+    posterior: Any
+    flux_mean: Floats
+    flux_sd: Floats
+    prior_weight: Floats
+    influence: Floats
+    checks: Checks
+    notes: tuple[str, ...]
+    band_energies: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def data(self) -> Comparison:
+        """The comparison that was fitted."""
+        return self.model.data
+
+    @cached_property
+    def log_factor(self) -> Floats:
+        """Draws of B - b, (n_draws, N)."""
+        return self.posterior.draws("B") - np.where(self.model.prior.flat, 0.0, self.model.prior.mean)
+
+    @cached_property
+    def correction(self) -> Correction:
+        """exp(B - b) per channel: multiply the nominal effective areas by it."""
+        return Correction.from_draws(
+            np.array(self.data.channel_names),
+            np.exp(self.log_factor),
+            axis="instrument",
+            target="effective area",
+            provenance=dict(self.provenance),
+        )
+
+    def correction_for(self, instrument: str, energies: Mapping[str, tuple[float, float]] | None = None) -> Correction:
+        """Return one instrument's correction against energy, for its ARF.
+
+        With several bands the factor is given at the centres of the bands (and is interpolated in ln between them,
+        constant beyond); with one band it is one factor for all energies.
+
+        Parameters
+        ----------
+        energies : mapping of band to (lo, hi) in keV, optional
+            By default ``band_energies``.
+
+        Raises
+        ------
+        UnknownNameError
+            If the instrument is unknown, or a band has no energies.
+        """
+        if instrument not in self.data.instruments:
+            raise UnknownNameError("instrument", instrument, self.data.instruments)
+        index = [i for i, (name, _) in enumerate(self.data.channels) if name == instrument]
+        known = dict(self.band_energies if energies is None else energies)
+        centres = []
+        for i in index:
+            band = self.data.channels[i][1]
+            if band in known:
+                centres.append(0.5 * (known[band][0] + known[band][1]))
+            elif len(index) == 1:
+                centres.append(1.0)
+            else:
+                raise UnknownNameError("band with energies", band, known, where=f"correction of {instrument!r}")
+        order = np.argsort(centres)
+        return Correction.from_draws(
+            np.array(centres)[order],
+            np.exp(self.log_factor[:, np.array(index)[order]]),
+            axis="energy",
+            unit="keV",
+            target=f"effective area of {instrument}",
+            provenance=dict(self.provenance),
+        )
+
+    def summary(self) -> Any:
+        """Return a QTable with one row per instrument and band.
+
+        Columns: factor (median of exp(B - b)) with its 68 and 95 % interval, mean and sd of B - b, prior tau, W, D_ii,
+        sigma with sd where unknown, drift, number of sources, pull and p-values of the checks.
+        """
+        from astropy.table import QTable
+
+        data, prior, checks = self.data, self.model.prior, self.checks
+        quantiles = np.quantile(np.exp(self.log_factor), [0.5, 0.16, 0.84, 0.025, 0.975], axis=0)
+        table = QTable({"instrument": [name for name, _ in data.channels]})
+        if data.bands != ("",):
+            table["band"] = [band for _, band in data.channels]
+        for key, row in zip(("factor", "q16", "q84", "q2.5", "q97.5"), quantiles, strict=True):
+            table[key] = row
+        table["log_factor"] = self.log_factor.mean(axis=0)
+        table["log_factor_sd"] = self.log_factor.std(axis=0, ddof=1)
+        table["tau"], table["W"], table["D"] = prior.tau, self.prior_weight, np.diag(self.influence)
+        for name in ("sigma", "drift"):
+            if name in self.posterior.names:
+                table[name], table[f"{name}_sd"] = self.posterior.mean(name), self.posterior.sd(name)
+        table["n_sources"] = data.per_channel
+        table["component"] = self.model.components
+        table["pull"] = checks.leave_one_out.pull
+        if checks.predictive is not None:
+            table["scatter_p"], table["extreme_p"] = checks.predictive.scatter_p, checks.predictive.extreme_p
+        table.meta = {
+            "noise": self.model.noise,
+            "variance": self.model.variance.kind,
+            "route": self.posterior.method,
+            "converged": bool(self.posterior.converged),
+        }
+        return table
+
+    def fluxes(self) -> Any:
+        """Return a QTable of the concordance fluxes: log flux with sd, flux with 95 % interval, scatter before, after.
+
+        "spread_before" and "spread_after" are the standard deviations over instruments of y - b and y - B.
+        """
+        from astropy.table import QTable
+
+        data = self.data
+        unit = data.flux_unit or None
+        table = QTable({"source": [name for name, _ in data.columns]})
+        if data.bands != ("",):
+            table["band"] = [band for _, band in data.columns]
+        table["log_flux"], table["log_flux_sd"] = self.flux_mean, self.flux_sd
+        for key, value in (("flux", 0.0), ("q2.5", -1.96), ("q97.5", 1.96)):
+            table[key] = np.exp(self.flux_mean + value * self.flux_sd)
+            if unit:
+                table[key].unit = unit
+        table["n_instruments"] = np.diff(data.indptr)
+        before, after = self.spreads()
+        table["spread_before"], table["spread_after"] = before, after
+        return table
+
+    def spreads(self) -> tuple[Floats, Floats]:
+        """Standard deviation over instruments of each column's log flux, nominal and adjusted; NaN for single ones."""
+        data = self.data
+        nominal = data.log_rate - np.where(self.model.prior.flat, 0.0, self.model.prior.mean)[data.row]
+        return (_spread(data, nominal), _spread(data, nominal - self.log_factor.mean(axis=0)[data.row]))
+
+    def conflicts(self) -> Any:
+        """Return a table of the prior-data conflict tests, one row per group of connected instruments."""
+        from astropy.table import QTable
+
+        tests = self.checks.conflicts
+        table = QTable()
+        table["instruments"] = [", ".join(t.channels) for t in tests] or np.array([], dtype=str)
+        table["chi2"] = np.array([t.chi2 for t in tests], dtype=float)
+        table["dof"] = np.array([t.dof for t in tests], dtype=int)
+        table["p_value"] = np.array([t.p_value for t in tests], dtype=float)
+        return table
+
+    def leave_one_out(self) -> Any:
+        """Return a table: what each instrument changes (see `LeaveOneOut`)."""
+        from astropy.table import QTable
+
+        found, names = self.checks.leave_one_out, self.data.channel_names
+        table = QTable({"instrument": list(names), "pull": found.pull, "largest_shift": found.shift})
+        table["moves_most"] = [names[k] if k >= 0 else "" for k in found.moved]
+        return table
+
+    def influences(self) -> Any:
+        """Return the exact prior influence D as a table: row i, column k is d E[B_i] / d b_k."""
+        from astropy.table import QTable
+
+        table = QTable({"instrument": list(self.data.channel_names)})
+        for k, name in enumerate(self.data.channel_names):
+            table[name] = self.influence[:, k]
+        return table
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user must know before trusting the result."""
+        return (*self.posterior.messages, *self.notes)
+
+    @property
+    def diagnostics(self) -> str:
+        """What to trust and what not, in words and numbers."""
+        state = "converged" if self.posterior.converged else "NOT converged"
+        lines = [f"Route {self.posterior.method}: {state}, {self.posterior.n_draws} draws."]
+        for test in self.checks.conflicts:
+            lines.append(
+                f"Prior against data: chi2 = {test.chi2:.2f} for {test.dof} contrasts of {len(test.channels)} "
+                f"instruments, p = {test.p_value:.3g}."
+            )
+        return "\n".join([*lines, *self.warnings])
+
+    @property
+    def answer(self) -> str:
+        """The result in one sentence."""
+        mean, sd = self.log_factor.mean(axis=0), self.log_factor.std(axis=0, ddof=1)
+        contrast = mean - mean.mean()
+        high, low = int(np.argmax(contrast)), int(np.argmin(contrast))
+        names = self.data.channel_names
+        before, after = (float(np.sqrt(np.nanmean(np.square(x)))) for x in self.spreads())
+        return (
+            f"Effective areas of {self.data.n_channels} instruments adjusted from {self.data.n_columns} sources: "
+            f"{names[high]} by {100 * np.expm1(mean[high]):+.1f} +- {100 * sd[high]:.1f} %, "
+            f"{names[low]} by {100 * np.expm1(mean[low]):+.1f} +- {100 * sd[low]:.1f} %; "
+            f"fluxes scatter by {100 * before:.1f} % before and {100 * after:.1f} % after."
+        )
+
+    citations = (
+        "Chen et al. 2019, Journal of the American Statistical Association 114, 1018",
+        "Marshall et al. 2021, Astronomical Journal 162, 254",
+    )
+
+    @property
+    def captions(self) -> dict[str, str]:
+        """One sentence per figure."""
+        from crosscal.concordance.figures import CAPTIONS
+
+        return dict(CAPTIONS)
+
+    def figures(self) -> dict[str, Any]:
+        """Figures by name: adjustments, fluxes, agreement, variances, influence."""
+        from crosscal.concordance.figures import all_figures
+
+        return all_figures(self)
+
+    def with_energies(self, energies: Mapping[str, tuple[float, float]]) -> Result:
+        """Return the result with the energies of its bands (keV)."""
+        return replace(self, band_energies=dict(energies))
+
+    def write(self, directory: str | os.PathLike[str]) -> dict[str, Path]:
+        """Write tables (ECSV), the correction and the posterior (netCDF); returns name to path."""
+        from crosscal.concordance.tables import write_result
+
+        return write_result(self, Path(directory))
+
+
+def _spread(data: Comparison, values: Floats) -> Floats:
+    n = np.diff(data.indptr)
+    mean = np.bincount(data.column, values, data.n_columns) / n
+    square = np.bincount(data.column, (values - mean[data.column]) ** 2, data.n_columns)
+    return np.where(n > 1, np.sqrt(square / np.maximum(n - 1, 1)), np.nan)

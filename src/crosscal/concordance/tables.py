@@ -1,0 +1,411 @@
+"""Reading and writing tables: the only module of this part that touches files of data."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscal.concordance.priors import TauTable
+from crosscal.concordance.types import Comparison
+from crosscal.core.errors import ConfigError, DataFileError, InputError, MissingDependencyError, UnknownNameError
+from crosscal.core.files import atomic_path, existing_file
+
+if TYPE_CHECKING:
+    from crosscal.concordance.result import Result
+
+Column = str | Sequence[str]
+SUFFIXES = (".csv", ".ecsv", ".txt", ".dat", ".fits", ".fit", ".fits.gz", ".parquet")
+
+
+def load_columns(path: str | os.PathLike[str]) -> Any:
+    """Read a CSV, ECSV, FITS or Parquet table as an astropy Table.
+
+    Raises
+    ------
+    DataFileError
+        If the file is absent, of another kind, or not readable as what it claims.
+    MissingDependencyError
+        If a Parquet file needs pyarrow.
+    """
+    from astropy.table import Table
+
+    source = existing_file(path, what="table")
+    name = source.name.lower()
+    if not name.endswith(SUFFIXES):
+        raise DataFileError("unknown kind of table", where=str(path), expected=", ".join(SUFFIXES))
+    try:
+        if name.endswith((".fits", ".fit", ".fits.gz")):
+            return Table.read(source, format="fits")
+        if name.endswith(".parquet"):
+            try:
+                import pyarrow.parquet as parquet
+            except ImportError:
+                raise MissingDependencyError("pyarrow", extra="test", purpose="Parquet tables") from None
+            content = parquet.read_table(source)
+            return Table({c: content[c].to_numpy(zero_copy_only=False) for c in content.column_names})
+        if name.endswith(".ecsv"):
+            return Table.read(source, format="ascii.ecsv")
+        kind = "ascii.csv" if name.endswith(".csv") else "ascii"
+        # Names such as "007" or "-1" must stay names, so numbers are only made of columns used as numbers.
+        return Table.read(source, format=kind, converters={"*": [str]})
+    except MissingDependencyError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataFileError(f"the table cannot be read ({error})", where=str(path), expected="a table") from error
+
+
+def read_table(
+    path: str | os.PathLike[str],
+    *,
+    instrument: Column = "instrument",
+    source: Column = "source",
+    flux: str | None = None,
+    counts: str | None = None,
+    log_flux: str | None = None,
+    error: str | None = None,
+    log_error: str | None = None,
+    exposure: str | None = None,
+    band: Column | None = None,
+    time: str | None = None,
+    campaign: Column | None = None,
+    select: Mapping[str, Any] | None = None,
+    rename: Mapping[str, str] | None = None,
+    flux_unit: str = "",
+    time_unit: str = "",
+) -> Comparison:
+    """Read a long table: one row per measurement.
+
+    Parameters
+    ----------
+    instrument, source, band, campaign : str or list of str
+        Columns that name things; several columns are joined by a blank.
+    flux, counts, log_flux : str
+        The measured column, exactly one; by default whichever of these names the table has.
+    error, log_error : str, optional
+        Standard error of flux or counts, or of the natural logarithm.
+    select : mapping, optional
+        Rows to keep: column to a value, a list of values, or {"min": x, "max": y} (inclusive).
+    rename : mapping, optional
+        Instrument names as read to names as wished.
+    flux_unit, time_unit : str, optional
+        As astropy spells them; the table's own units are used where it has some. A flux unit different from the
+        table's is converted to.
+
+    Raises
+    ------
+    InputError
+        Naming file, row and column of what is wrong.
+    """
+    table = load_columns(path)
+    where = str(path)
+    if len(table) == 0:
+        raise DataFileError("the table has no rows", where=where, expected="one row per measurement")
+    rows = np.arange(1, len(table) + 1)
+    keep = _selected(table, select or {}, where)
+    table, rows = table[keep], rows[keep]
+    if len(table) == 0:
+        raise DataFileError("no row is selected", where=where, expected="a selection that keeps rows")
+    if not any((flux, counts, log_flux)):
+        flux, counts, log_flux = (name if name in table.colnames else None for name in ("flux", "counts", "log_flux"))
+    numbers = {
+        "flux": flux, "counts": counts, "log_rate": log_flux, "error": error, "log_error": log_error,
+        "exposure": exposure, "time": time,
+    }  # fmt: skip
+    values, units = {}, {}
+    for key, name in numbers.items():
+        if name is not None:
+            values[key], units[key] = _numeric(table, name, where, rows)
+    scale, unit = _conversion(units.get("flux", ""), flux_unit, where)
+    for key, name in (("flux", flux), ("error", error)):
+        if key in values and flux is not None and name is not None:
+            values[key] = values[key] * scale
+    names = _joined(table, instrument, where)
+    if rename:
+        for old in rename:
+            if old not in set(names):
+                raise UnknownNameError("instrument", old, set(names), where=where)
+        names = np.array([rename.get(n, n) for n in names])
+    try:
+        return Comparison.from_cells(
+            names,
+            _joined(table, source, where),
+            band=None if band is None else _joined(table, band, where),
+            campaign=None if campaign is None else _joined(table, campaign, where),
+            where=where,
+            flux_unit=unit,
+            time_unit=time_unit or units.get("time", ""),
+            **values,
+        )
+    except InputError as problem:
+        raise _at_file_row(problem, rows, numbers) from None
+
+
+def _at_file_row(problem: InputError, rows: NDArray, columns: Mapping[str, str | None]) -> InputError:
+    """Translate row numbers and keys of the selection into those of the file."""
+    import re
+
+    def row(match: re.Match) -> str:
+        return f"{match[1]}{rows[int(match[2]) - 1]}"
+
+    def column(match: re.Match) -> str:
+        return f"column {(columns.get(match[1]) or match[1])!r}"
+
+    where = re.sub(r"(, row )(\d+)", row, problem.where or "")
+    where = re.sub(r"column '(\w+)'", column, where)
+    what = re.sub(r"^(rows )(\d+)", row, problem.what)
+    what = re.sub(r"^(rows \d+ and )(\d+)", row, what)
+    return InputError(what, where=where, expected=problem.expected)
+
+
+def _column(table: Any, name: str, where: str) -> Any:
+    if name not in table.colnames:
+        raise UnknownNameError("column", name, table.colnames, where=where)
+    return table[name]
+
+
+def _joined(table: Any, columns: Column, where: str) -> NDArray[np.str_]:
+    names = [columns] if isinstance(columns, str) else list(columns)
+    if not names:
+        raise ConfigError("no column is named", where=where, expected="at least one column")
+    parts = [np.char.strip(np.asarray(_column(table, n, where)).astype(str)) for n in names]
+    joined = parts[0]
+    for part in parts[1:]:
+        joined = np.char.add(np.char.add(joined, " "), part)
+    return joined
+
+
+def _numeric(table: Any, name: str, where: str, rows: NDArray) -> tuple[NDArray[np.float64], str]:
+    column = _column(table, name, where)
+    unit = str(getattr(column, "unit", None) or "")
+    # Empty fields are missing numbers; text columns come from CSV, where nothing is converted on reading.
+    filled = np.ma.filled(np.ma.asarray(column), "nan" if column.dtype.kind in "US" else np.nan) \
+        if np.ma.is_masked(column) else np.asarray(column)  # fmt: skip
+    if filled.dtype.kind in "US":
+        filled = np.where(np.char.strip(filled.astype(str)) == "", "nan", filled.astype(str))
+    try:
+        return np.asarray(filled, dtype=float), unit
+    except (TypeError, ValueError):
+        for value, row in zip(filled, rows, strict=True):
+            try:
+                float(value)
+            except (TypeError, ValueError):
+                raise DataFileError(
+                    f"{str(value)!r} is not a number", where=f"{where}, row {row}, column {name!r}", expected="a number"
+                ) from None
+        raise
+
+
+def _conversion(found: str, wanted: str, where: str) -> tuple[float, str]:
+    if not wanted or not found or found == wanted:
+        return 1.0, wanted or found
+    from astropy import units
+
+    try:
+        return float(units.Unit(found).to(units.Unit(wanted))), wanted
+    except (ValueError, units.UnitConversionError):
+        raise DataFileError(f"flux unit {found!r}", where=where, expected=f"a unit convertible to {wanted!r}") from None
+
+
+def _selected(table: Any, select: Mapping[str, Any], where: str) -> NDArray[np.bool_]:
+    keep = np.ones(len(table), bool)
+    for name, rule in select.items():
+        column = _column(table, name, where)
+        if isinstance(rule, Mapping):
+            unknown = set(rule) - {"min", "max"}
+            if unknown:
+                raise UnknownNameError("selection key", sorted(unknown)[0], ("min", "max"), where=f"select.{name}")
+            values, _ = _numeric(table, name, where, np.arange(1, len(table) + 1))
+            keep &= (values >= rule.get("min", -np.inf)) & (values <= rule.get("max", np.inf))
+        else:
+            wanted = {str(v) for v in (rule if isinstance(rule, list | tuple) else [rule])}
+            keep &= np.isin(np.asarray(column).astype(str), sorted(wanted))
+    return keep
+
+
+def read_matrix(
+    path: str | os.PathLike[str],
+    *,
+    orientation: str = "sources",
+    names: str | None = None,
+    instruments: Sequence[str] | None = None,
+    logarithmic: bool = True,
+    error: float | None = None,
+) -> Comparison:
+    """Read a matrix of log fluxes (or fluxes, with ``logarithmic=False``); empty fields are missing cells.
+
+    Parameters
+    ----------
+    orientation : "sources" or "instruments"
+        What the rows are. The header names the columns.
+    names : str, optional
+        Column that names the rows.
+    instruments : sequence of str, optional
+        Names of the instruments, where the file does not hold them (rows are instruments and have no names).
+    error : float, optional
+        One fractional error for all cells.
+
+    Raises
+    ------
+    InputError
+        Naming file, row and column of what is wrong.
+    """
+    if orientation not in ("sources", "instruments"):
+        raise UnknownNameError("orientation", orientation, ("sources", "instruments"), where=str(path))
+    table = load_columns(path)
+    where = str(path)
+    labels = None if names is None else [str(v) for v in _column(table, names, where)]
+    columns = [c for c in table.colnames if c != names]
+    values = []
+    for c in columns:
+        values.append(_numeric(table, c, where, np.arange(1, len(table) + 1))[0])
+    y = np.column_stack(values)
+    if not logarithmic:
+        bad = np.argwhere(y <= 0)
+        if len(bad):
+            j, i = bad[0]
+            raise DataFileError(
+                f"flux {y[j, i]:g}", where=f"{where}, row {j + 1}, column {columns[i]!r}", expected="a positive number"
+            )
+        y = np.log(y)
+    rows_are_sources = orientation == "sources"
+    if not rows_are_sources:
+        y = y.T
+    row_names, column_names = labels, columns
+    found_instruments = column_names if rows_are_sources else row_names
+    variance = None if error is None else np.full(y.shape, np.log1p(error**2))
+    return Comparison.from_matrix(
+        y,
+        instruments=instruments if instruments is not None else found_instruments,
+        sources=row_names if rows_are_sources else column_names,
+        variance=variance,
+        label=where,
+    )
+
+
+def read_tau_matrix(path: str | os.PathLike[str], *, keep_ambiguous: bool = False) -> TauTable:
+    """Read a table of fractional uncertainties: rows are instruments, columns are energy ranges "lo-hi" in keV, percent.
+
+    Rows whose last column ("parse_note") is not "ok" are left out unless ``keep_ambiguous``.
+
+    Raises
+    ------
+    DataFileError
+        If no column is an energy range or an entry is not a number.
+    """
+    source = existing_file(path, what="tau table")
+    with open(source, newline="", encoding="utf-8") as stream:
+        rows = list(csv.reader(stream))
+    header = rows[0] if rows else []
+    ranges = {k: tuple(float(x) for x in text.split("-")) for k, text in enumerate(header) if _is_range(text)}
+    if not ranges:
+        raise DataFileError("no column is an energy range", where=str(path), expected="columns such as '0.5-2.0' (keV)")
+    note = header.index("parse_note") if "parse_note" in header else None
+    entries: dict[str, list[tuple[float, float, float]]] = {}
+    for number, row in enumerate(rows[1:], start=2):
+        if note is not None and row[note].strip() != "ok" and not keep_ambiguous:
+            continue
+        found = []
+        for k, (low, high) in ranges.items():
+            if row[k].strip():
+                try:
+                    found.append((low, high, float(row[k]) / 100))
+                except ValueError:
+                    raise DataFileError(
+                        f"{row[k]!r} is not a number",
+                        where=f"{path}, line {number}, column {header[k]!r}",
+                        expected="percent",
+                    ) from None
+        entries[row[0]] = found
+    return TauTable(entries)
+
+
+def _is_range(text: str) -> bool:
+    try:
+        low, high = (float(x) for x in text.split("-"))
+    except ValueError:
+        return False
+    return low < high
+
+
+def iachec_tau(
+    names: Mapping[str, str] | None = None,
+    bands: Mapping[str, tuple[float, float]] | None = None,
+    path: str | os.PathLike[str] | None = None,
+) -> TauTable:
+    """Return the IACHEC default uncertainties by instrument and energy, from the data search path.
+
+    Parameters
+    ----------
+    names : mapping, optional
+        The data's instrument names to the matrix's ("pn" to "XMM pn"); similar names are found without.
+    bands : mapping, optional
+        The data's band names to (lo, hi) in keV.
+
+    Raises
+    ------
+    DataFileError
+        If the matrix is not found; the sentence says where it is looked for.
+    """
+    from crosscal.datasets import find
+
+    table = read_tau_matrix(path if path is not None else find("concordance/iachec_tau_matrix.csv"))
+    return table.with_names(names, bands)
+
+
+def read_area_draws(path: str | os.PathLike[str], instrument: str = "instrument") -> dict[str, NDArray[np.float64]]:
+    """Read Monte Carlo draws of band-averaged areas: one row per draw, a column of instrument names, one per band.
+
+    Raises
+    ------
+    DataFileError
+        If an area is not a number.
+    """
+    table, where = load_columns(path), str(path)
+    names = _joined(table, instrument, where)
+    numbers = np.arange(1, len(table) + 1)
+    bands = [c for c in table.colnames if c != instrument]
+    areas = np.column_stack([_numeric(table, c, where, numbers)[0] for c in bands])
+    # A band that an instrument lacks is empty in all its rows.
+    return {str(n): areas[names == n][:, ~np.isnan(areas[names == n]).all(axis=0)] for n in dict.fromkeys(names)}
+
+
+def write_table(path: str | os.PathLike[str], table: Any) -> Path:
+    """Write an astropy table as ECSV."""
+    with atomic_path(path) as temporary:
+        table.write(temporary, format="ascii.ecsv", overwrite=True)
+    return Path(path)
+
+
+def correction_table(correction: Any) -> Any:
+    """Return a Correction as a table: coordinate, factor, sd of ln factor, intervals; the covariance is in the meta."""
+    from astropy.table import QTable
+
+    low, high = correction.interval(0.95)
+    table = QTable({correction.axis: correction.coordinate})
+    table["factor"], table["log_sd"] = correction.factor, correction.sd
+    table["q2.5"], table["q97.5"] = low, high
+    if correction.unit:
+        table[correction.axis].unit = correction.unit
+    table.meta = {"target": correction.target, "log_covariance": correction.covariance.tolist()}
+    return table
+
+
+def write_result(result: Result, directory: Path) -> dict[str, Path]:
+    """See `Result.write`."""
+    tables: Iterable[tuple[str, Any]] = (
+        ("summary", result.summary()),
+        ("fluxes", result.fluxes()),
+        ("influence", result.influences()),
+        ("conflict", result.conflicts()),
+        ("leave_one_out", result.leave_one_out()),
+        ("correction", correction_table(result.correction)),
+    )
+    paths = {name: write_table(directory / f"{name}.ecsv", table) for name, table in tables}
+    paths["posterior"] = result.posterior.write(directory / "posterior.nc")
+    return paths
