@@ -135,36 +135,3 @@ def test_without_dask_the_extra_is_named(store, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(MissingDependencyError, match=r"crosscal\[cluster\]"):
         sweep(Noise(store.layout), store, "dask")
-
-
-def test_without_dask_jobqueue_the_extra_is_named(store, monkeypatch):
-    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
-    with pytest.raises(MissingDependencyError, match="dask-jobqueue"):
-        sweep(Noise(store.layout), store, "dask", slurm={"cores": 1, "memory": "1GB"})
-
-
-def test_slurm_options(store):
-    pytest.importorskip("dask_jobqueue")
-    with pytest.raises(ConfigError, match="dask-jobqueue refuses these options"):
-        sweep(Noise(store.layout), store, "dask", slurm={"cores": 1, "memory": "1GB", "colour": "red"})
-
-
-def test_slurm_job_script_has_one_thread_a_process(monkeypatch):
-    pytest.importorskip("dask_jobqueue")
-    options = {"scheduler_options": {"dashboard_address": ":0"}, "memory": "8GB", "queue": "short"}
-    executor = DaskExecutor(slurm={"jobs": 2, "cores": 4, **options})
-    import dask_jobqueue
-
-    scripts = []
-    monkeypatch.setattr(
-        dask_jobqueue.SLURMCluster,
-        "scale",
-        lambda self, n=0, **how: scripts.append((self.job_script(), how)) if how else None,
-    )
-    with executor._own_cluster(distributed):
-        pass
-    [(script, how)] = scripts
-    assert how == {"jobs": 2}
-    for line in ("#SBATCH -p short", "#SBATCH --cpus-per-task=4", "export NUMBA_NUM_THREADS=1", "--nworkers 4"):
-        assert line in script
-    assert "--nthreads 1" in script

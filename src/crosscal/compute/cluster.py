@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import CancelledError
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
+from crosscal.compute import slurm
 from crosscal.compute.environment import available_cpus, worker_environment
 from crosscal.compute.job import ChunkJob, Outcome
 from crosscal.core.errors import ConfigError, MissingDependencyError, SweepError
@@ -26,10 +28,10 @@ class DaskExecutor:
         A running scheduler ("tcp://host:8786"). Its workers must see the store's path and have CrossCal
         installed.
     workers : int, optional
-        Worker processes to start on this machine (or in Slurm jobs) where no address is given.
+        Worker processes to start on this machine where nothing else is given; as many as processors by default.
     slurm : mapping, optional
         Options of ``dask_jobqueue.SLURMCluster`` (``queue``, ``account``, ``cores``, ``memory``, ``walltime``, ...)
-        for one Slurm job; ``jobs`` is the number of jobs.
+        for one Slurm job; ``jobs`` is the number of jobs. Jobs that end (at their time limit) are replaced.
     client : distributed.Client, optional
         A connected client to use (it is not closed).
     batch : int, optional
@@ -59,40 +61,51 @@ class DaskExecutor:
         """Do all chunks; closing the iterator cancels what is left."""
         if not chunks:
             return
-        with self._connected() as (client, workers):
+        distributed = _distributed()
+        with self._connected(distributed) as connection:
             from crosscal.compute.dask_worker import JobPlugin
 
             name = f"crosscal-{uuid.uuid4().hex}"
-            client.register_plugin(JobPlugin(job.pickled()), name=name)
+            connection.client.register_plugin(JobPlugin(job.pickled()), name=name)
             try:
-                yield from self._collect(client, name, chunks, workers)
+                yield from self._collect(connection, name, chunks)
             finally:
-                client.unregister_worker_plugin(name)
+                with suppress(OSError):  # the scheduler is gone, and the plugin with it
+                    connection.client.unregister_worker_plugin(name)
 
-    def _collect(self, client: Any, plugin: str, chunks: Sequence[int], workers: int) -> Iterator[Outcome]:
+    def _collect(self, connection: _Connection, plugin: str, chunks: Sequence[int]) -> Iterator[Outcome]:
         from distributed import KilledWorker, as_completed
 
         from crosscal.compute.dask_worker import run_batch
 
-        size = self.batch or max(1, min(_LARGEST_BATCH, len(chunks) // (_BATCHES_PER_WORKER * workers)))
+        client, reasons = connection.client, []
+        size = self.batch or max(1, min(_LARGEST_BATCH, len(chunks) // (_BATCHES_PER_WORKER * connection.workers)))
         batches = [list(chunks[k : k + size]) for k in range(0, len(chunks), size)]
         futures = [client.submit(run_batch, plugin, batch, pure=False) for batch in batches]
-        try:
+
+        def give_up(reason: str) -> None:
+            reasons.append(reason)
+            client.cancel(futures)
+
+        with ExitStack() as stack:
+            stack.callback(client.cancel, futures)
+            if connection.slurm_cluster is not None:
+                stack.enter_context(slurm.Watch(connection.slurm_cluster, give_up))
             for future in as_completed(futures, loop=client.loop):
                 try:
                     outcomes = future.result()
                 except KilledWorker as error:
                     raise SweepError(f"the task kept killing its Dask workers ({error}).") from error
+                except CancelledError as error:
+                    reason = reasons[0] if reasons else "the Dask scheduler was lost or the work was cancelled there"
+                    raise SweepError(f"{reason}; the same job resumes.") from error
                 future.release()
                 yield from outcomes
-        finally:
-            client.cancel(futures)
 
     @contextmanager
-    def _connected(self) -> Iterator[tuple[Any, int]]:
-        """Give a client and the number of workers to expect."""
-        distributed = _distributed()
+    def _connected(self, distributed: Any) -> Iterator[_Connection]:
         with ExitStack() as stack:
+            cluster = None
             if self.client is not None:
                 client = self.client
             elif self.address is not None:
@@ -107,45 +120,30 @@ class DaskExecutor:
             else:
                 cluster = stack.enter_context(self._own_cluster(distributed))
                 client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
-            yield client, self._expected(client)
-
-    def _expected(self, client: Any) -> int:
-        if self.slurm is not None:
-            return int(self.slurm.get("jobs", 1)) * _processes(self.slurm)
-        return max(1, sum(client.nthreads().values()))
+            if self.slurm is None:
+                yield _Connection(client, max(1, sum(client.nthreads().values())))
+            else:
+                workers = int(self.slurm.get("jobs", 1)) * slurm.processes(self.slurm)
+                yield _Connection(client, workers, cluster)
 
     def _own_cluster(self, distributed: Any) -> Any:
-        if self.slurm is None:
-            return distributed.LocalCluster(
-                n_workers=self.workers or available_cpus(),
-                threads_per_worker=1,
-                dashboard_address=":0",
-                env=worker_environment(),
-            )
-        try:
-            from dask_jobqueue import SLURMCluster
-        except ImportError:
-            raise MissingDependencyError("dask-jobqueue", extra="cluster", purpose="Slurm jobs") from None
-        options = dict(self.slurm)
-        jobs = int(options.pop("jobs", 1))
-        options["processes"] = _processes(self.slurm)
-        exports = [f"export {name}={shlex.quote(value)}" for name, value in worker_environment().items()]
-        options["job_script_prologue"] = [*exports, *options.get("job_script_prologue", [])]
-        try:
-            cluster = SLURMCluster(**options)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(
-                f"dask-jobqueue refuses these options ({error})",
-                where="executor 'dask', table slurm",
-                expected="options of SLURMCluster, such as cores = 8 and memory = '16GB'",
-            ) from error
-        cluster.scale(jobs=jobs)
-        return cluster
+        if self.slurm is not None:
+            return slurm.start(self.slurm)
+        return distributed.LocalCluster(
+            n_workers=self.workers or available_cpus(),
+            threads_per_worker=1,
+            dashboard_address=":0",
+            env=worker_environment(),
+        )
 
 
-def _processes(slurm: Mapping[str, Any]) -> int:
-    # One thread a process, as everywhere: as many processes as cores unless said otherwise.
-    return int(slurm.get("processes", slurm.get("cores", 1)))
+@dataclass(frozen=True)
+class _Connection:
+    """A client, how many workers to expect, and the cluster to watch if it is of Slurm jobs."""
+
+    client: Any
+    workers: int
+    slurm_cluster: Any = None
 
 
 def _distributed() -> Any:
