@@ -9,6 +9,7 @@ from crosscal.core.errors import InputError, UnknownNameError
 
 Floats = NDArray[np.float64]
 
+_ROUNDING = 2 * float(np.finfo(np.float32).eps)
 BAND_RULES = ("overlap", "inside", "centre")
 
 
@@ -23,10 +24,12 @@ def band_mask(channel_lo: ArrayLike, channel_hi: ArrayLike, low: float, high: fl
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise InputError(f"band {low:g} to {high:g} keV", expected="finite limits, the lower one first")
     lo, hi = np.asarray(channel_lo, dtype=float), np.asarray(channel_hi, dtype=float)
+    # Files hold float32 edges: a channel that reaches a limit by rounding only does not overlap the band.
+    slack_low, slack_high = _ROUNDING * abs(low), _ROUNDING * abs(high)
     if rule == "overlap":
-        mask = (lo < high) & (hi > low)
+        mask = (lo < high - slack_high) & (hi > low + slack_low)
     elif rule == "inside":
-        mask = (lo >= low) & (hi <= high)
+        mask = (lo >= low - slack_low) & (hi <= high + slack_high)
     else:
         centre = 0.5 * (lo + hi)
         mask = (centre >= low) & (centre <= high)

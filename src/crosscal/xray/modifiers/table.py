@@ -107,6 +107,14 @@ class UserTable(Modifier):
         return 1.0 + theta @ xp.asarray(self.basis(energy))
 
 
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _read_columns(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
     from astropy import units
     from astropy.table import Table
@@ -122,7 +130,8 @@ def _read_columns(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]
         except (ValueError, TypeError, IndexError, KeyError, OSError, UnicodeDecodeError) as error:
             reason = " ".join(str(error).split())[:120]
             continue
-        if len(table.columns) >= 2 and all(c.dtype.kind in "fiu" for c in table.columns.values()):
+        headless = all(_is_number(name) for name in table.colnames)
+        if len(table.columns) >= 2 and not headless and all(c.dtype.kind in "fiu" for c in table.columns.values()):
             break
     if table is None:
         raise DataFileError(
@@ -131,7 +140,8 @@ def _read_columns(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]
     if len(table.columns) < 2:
         raise DataFileError("there is one column", where=str(target), expected="columns energy and factor")
     lowered = {name.lower(): name for name in table.colnames}
-    names = [lowered.get(name, table.colnames[k]) for k, name in enumerate(("energy", "factor"))]
+    named = "energy" in lowered and "factor" in lowered
+    names = [lowered["energy"], lowered["factor"]] if named else table.colnames[:2]
     values = []
     for name in names:
         column = table[name]

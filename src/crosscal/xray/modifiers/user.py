@@ -72,7 +72,7 @@ class UserFunction(Modifier):
     @classmethod
     def example(cls) -> UserFunction:
         """A tilt (E / 2 keV)^tilt."""
-        return cls(_tilt, {"tilt": (0.0, -5.0, 5.0)})
+        return cls(_tilt, (Parameter("tilt", 0.0, -5.0, 5.0, description="slope in ln E"),))
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
