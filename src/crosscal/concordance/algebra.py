@@ -152,9 +152,7 @@ def prior_weight(tau: Floats, n_cells: Floats, mean_variance: Floats) -> Floats:
     return 1.0 / (1.0 + np.asarray(n_cells) * np.square(tau) / np.asarray(mean_variance))
 
 
-def shrinkage_areas(
-    data: Comparison, prior: AreaPrior, variance: Floats, fluxes: Floats
-) -> Floats:
+def shrinkage_areas(data: Comparison, prior: AreaPrior, variance: Floats, fluxes: Floats) -> Floats:
     """Return B_i = W_i b_i + (1 - W_i) mean_j (y_ij + s_i/2 - G_j), the shrinkage form for given fluxes, shape (N,).
 
     ``variance`` has one entry per channel. With the fluxes of `closed_form` this is the exact posterior mean for

@@ -119,7 +119,9 @@ def assemble(
             where=where,
             expected="one measurement per cell",
         )
-    groups = None if campaign is None else _campaigns(_names(campaign, "campaign", where), column, len(column_keys), where)
+    groups = (
+        None if campaign is None else _campaigns(_names(campaign, "campaign", where), column, len(column_keys), where)
+    )
     order = np.lexsort((row, column))
 
     def ordered(array: Floats | None) -> Floats | None:

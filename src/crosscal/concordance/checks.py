@@ -208,15 +208,23 @@ def _warnings(model: Model, conflicts, pull: Floats, check: PredictiveCheck | No
                 "raise tau or look for a wrong instrument."
             )
     for i in np.flatnonzero(np.abs(pull) > PULL_LIMIT):
-        sentences.append(f"{names[i]} lies {abs(pull[i]):.1f} sd from where the other instruments and its prior put it.")
+        sentences.append(
+            f"{names[i]} lies {abs(pull[i]):.1f} sd from where the other instruments and its prior put it."
+        )
     if check is not None:
         for label, p in (("scatter", check.scatter_p), ("largest residual", check.extreme_p)):
-            tail = np.minimum(p, 1 - p)
-            bad = np.flatnonzero(tail < PREDICTIVE_LIMIT)
+            bad = np.flatnonzero(p < PREDICTIVE_LIMIT)
             if len(bad):
                 which = ", ".join(f"{names[i]} ({p[i]:.3f})" for i in bad[:4])
                 sentences.append(
-                    f"The {label} of the residuals is unlike what the model predicts for {which} "
-                    "(posterior predictive p-values): consider log-t noise, excess variance or variable sources."
+                    f"The {label} is larger than the model predicts for {which} (posterior predictive p-values): "
+                    "consider log-t noise, excess variance or variable sources."
                 )
+        wide = np.flatnonzero(check.scatter_p > 1 - PREDICTIVE_LIMIT)
+        if len(wide):
+            which = ", ".join(names[i] for i in wide[:4])
+            sentences.append(
+                f"The residuals of {which} scatter less than the quoted errors: the errors are too large or share a common "
+                "part, and the intervals of these areas are too wide; variance = 'unknown' estimates them."
+            )
     return tuple(sentences)

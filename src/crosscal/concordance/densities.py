@@ -251,6 +251,8 @@ def _count_likelihood(model: Model) -> Any:
         shape = 1.0 / params["s"][data.row]
         rate = jnp.exp(mean + log_exposure)
         log_ratio = jnp.log1p(rate / shape)
-        return gammaln(counts + shape) - gammaln(shape) + counts * (mean - jnp.log(shape) - log_ratio) - shape * log_ratio
+        return (
+            gammaln(counts + shape) - gammaln(shape) + counts * (mean - jnp.log(shape) - log_ratio) - shape * log_ratio
+        )
 
     return poisson if model.noise == "poisson" else gamma_poisson

@@ -101,11 +101,24 @@ def fluxes(result: Result, most: int = 12) -> Figure:
         panel.grid(axis="x", visible=False)
     labels = [data.columns[j][0] for j in chosen]
     short = [text if len(text) <= 12 else text[:11] + "…" for text in labels]
-    axes[1].set_xticks(np.arange(len(chosen)), short, rotation=30 if len(chosen) > 5 else 0, ha="right" if len(chosen) > 5 else "center")
+    axes[1].set_xticks(
+        np.arange(len(chosen)),
+        short,
+        rotation=30 if len(chosen) > 5 else 0,
+        ha="right" if len(chosen) > 5 else "center",
+    )
     fig.supylabel("flux relative to concordance (%)", fontsize=10)
     shown = np.unique(data.row[np.isin(data.column, chosen)])[:12]
     handles = [
-        Line2D([], [], color=INSTRUMENT_COLOURS[i % len(INSTRUMENT_COLOURS)], marker="o", lw=1, ms=4, label=_names(result)[i])
+        Line2D(
+            [],
+            [],
+            color=INSTRUMENT_COLOURS[i % len(INSTRUMENT_COLOURS)],
+            marker="o",
+            lw=1,
+            ms=4,
+            label=_names(result)[i],
+        )
         for i in shown
     ]
     handles.append(Line2D([], [], color=COLOURS["before"], alpha=0.4, lw=8, label="concordance, 95 %"))
@@ -168,7 +181,9 @@ def variances(result: Result) -> Figure:
     counts = np.bincount(data.row[usable], minlength=data.n_channels)
     residual = np.where(usable, residual, 0.0)
     centre = np.bincount(data.row, residual, data.n_channels) / np.maximum(counts, 1)
-    scatter = np.sqrt(np.bincount(data.row, usable * (residual - centre[data.row]) ** 2, data.n_channels) / np.maximum(counts, 1))
+    scatter = np.sqrt(
+        np.bincount(data.row, usable * (residual - centre[data.row]) ** 2, data.n_channels) / np.maximum(counts, 1)
+    )
     handles = [Line2D([], [], color=COLOURS["before"], marker="D", lw=0, ms=5, label="scatter about concordance")]
     axes.plot(100 * scatter[:n], y, "D", color=COLOURS["before"], ms=5)
     if "sigma" in result.posterior.names:

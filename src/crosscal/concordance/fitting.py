@@ -127,7 +127,8 @@ def solve(
         prior_weight=weight,
         influence=influence,
         checks=checks,
-        notes=_notes(model, found, checks, influence),
+        notes=_notes(model, checks),
+        remarks=_remarks(model, influence),
     )
 
 
@@ -216,28 +217,33 @@ def _mean_influence(model: Model, s: Floats, most: int = 1000) -> Floats:
     return total / len(picks)
 
 
-def _notes(model: Model, found: Draws, checks: Checks, influence: Floats) -> tuple[str, ...]:
+def _remarks(model: Model, influence: Floats) -> tuple[str, ...]:
+    """What is true of every comparison of this shape and good to know, one sentence each."""
+    own = np.diag(influence)
+    worst = int(np.argmax(own))
+    return (
+        "The common factor of all areas in a group is known from the prior only; the exact prior influence D is "
+        f"largest for {model.data.channel_names[worst]} ({own[worst]:.2f}).",
+    )
+
+
+def _notes(model: Model, checks: Checks) -> tuple[str, ...]:
     """What a user must know before trusting the areas, one sentence each."""
     data, notes = model.data, list(model.prior.notes)
+    # Bands never share sources; groups beyond one per band mean that instruments are not compared at all.
     parts = int(model.components.max()) + 1
-    if parts > 1:
+    if parts > len(data.bands):
         groups = [[data.channel_names[i] for i in np.flatnonzero(model.components == k)] for k in range(parts)]
         lonely = [g[0] for g in groups if len(g) == 1]
+        listed = "; ".join(", ".join(g[:6]) + (", ..." if len(g) > 6 else "") for g in groups[:4])
         notes.append(
-            f"The instruments form {parts} groups that share no source ("
-            + "; ".join(", ".join(g) for g in groups[:6])
-            + ("; ..." if parts > 6 else "")
-            + "): factors of different groups are tied by the prior only."
+            f"The instruments form {parts} groups that share no source ({listed}{'; ...' if parts > 4 else ''}): "
+            "factors of different groups are tied by the prior only."
         )
         if lonely:
-            notes.append(f"The areas of {', '.join(lonely[:6])} come from the prior alone: no other instrument sees their sources.")
+            shown = ", ".join(lonely[:6])
+            notes.append(f"The prior alone gives the areas of {shown}: no other instrument sees their sources.")
     alone = lonely_columns(data)
     if alone and not model.varying:
         notes.append(f"{alone} of {data.n_columns} sources are seen by one instrument only and carry no information.")
-    own = np.diag(influence)
-    worst = int(np.argmax(own))
-    notes.append(
-        "The common factor of all areas in a group is known from the prior only; the exact prior influence D is "
-        f"largest for {data.channel_names[worst]} ({own[worst]:.2f})."
-    )
     return (*notes, *checks.warnings)

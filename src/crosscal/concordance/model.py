@@ -135,9 +135,7 @@ def make_model(
     if counts:
         _check_counts(data, variance, variability, drift)
         data = _without_empty_columns(data)
-        kind = make_variance_model(
-            data, "unknown", df=df, beta=EXCESS_BETA if beta is None else beta
-        )
+        kind = make_variance_model(data, "unknown", df=df, beta=EXCESS_BETA if beta is None else beta)
     else:
         data.require_logarithms()
         kind = make_variance_model(data, variance, df=df, beta=beta)

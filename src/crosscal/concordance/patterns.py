@@ -128,6 +128,4 @@ def summarise(data: Comparison) -> Patterns:
         scatter[span] = matrix.ravel()
         root[span] = (vectors * np.sqrt(np.where(used, values, 0.0)))[:, ::-1].ravel()
         rank[k] = used.sum()
-    return Patterns(
-        offset, index, count.astype(np.int64), mean, square, scatter, root, rank, member, data.n_channels
-    )
+    return Patterns(offset, index, count.astype(np.int64), mean, square, scatter, root, rank, member, data.n_channels)

@@ -187,7 +187,9 @@ def make_prior(
         If a mapping lacks a channel.
     """
     if isinstance(tau, TauTable):
-        values = [tau.tau(instrument, band if len(data.bands) > 1 or band else "") for instrument, band in data.channels]
+        values = [
+            tau.tau(instrument, band if len(data.bands) > 1 or band else "") for instrument, band in data.channels
+        ]
     else:
         values = _by_channel(data, tau, "tau", None)
     return AreaPrior.build(_by_channel(data, mean, "mean", 0.0), values, covariance, notes=notes)

@@ -38,9 +38,12 @@ class Result:
     influence : array (N, N)
         Exact prior influence D = S_B^-1 T (mean over draws); rows sum to 1.
     checks : Checks
-    notes : tuple of str
+    notes, remarks : tuples of str
+        Warnings, and sentences that are true of every such comparison.
     band_energies : mapping of band name to (lo, hi) in keV
         For corrections against energy.
+    arfs : mapping of instrument to path
+        Nominal ARFs that the job asked to correct.
     """
 
     model: Model
@@ -51,7 +54,9 @@ class Result:
     influence: Floats
     checks: Checks
     notes: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
     band_energies: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    arfs: Mapping[str, Path] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -221,7 +226,7 @@ class Result:
                 f"Prior against data: chi2 = {test.chi2:.2f} for {test.dof} contrasts of {len(test.channels)} "
                 f"instruments, p = {test.p_value:.3g}."
             )
-        return "\n".join([*lines, *self.warnings])
+        return "\n".join([*lines, *self.remarks, *self.warnings])
 
     @property
     def answer(self) -> str:

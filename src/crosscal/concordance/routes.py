@@ -64,7 +64,10 @@ def _run_chains(
                 raise FitError("The precision of the areas lost positive definiteness: rescale or anchor the data.")
             advance(min(BLOCK, total - first))
 
-    with progress.stage(name, total=chains * total) as advance, ThreadPoolExecutor(min(chains, os.cpu_count() or 1)) as pool:
+    with (
+        progress.stage(name, total=chains * total) as advance,
+        ThreadPoolExecutor(min(chains, os.cpu_count() or 1)) as pool,
+    ):
         for job in [pool.submit(chain, k, advance) for k in range(chains)]:
             job.result()
 
@@ -145,7 +148,9 @@ def _cellwise_gibbs(model, seed, draws, chains, warmup, wanted, progress) -> Dra
     t = times_of(data, model.drift_sd is not None)
     precision, information = with_drift(model.prior, model.drift_sd)
     order, start = data.by_channel
-    kind = {"quoted": cellwise.QUOTED, "unknown": cellwise.UNKNOWN, "quoted+excess": cellwise.EXCESS}[model.variance.kind]
+    kind = {"quoted": cellwise.QUOTED, "unknown": cellwise.UNKNOWN, "quoted+excess": cellwise.EXCESS}[
+        model.variance.kind
+    ]
     v = np.zeros(data.n_cells) if data.variance is None else data.variance
     s = _starts(model, chains, seed)
     nu = model.nu if model.noise == "log-t" else 0.0

@@ -90,7 +90,9 @@ def make_variance_model(
     try:
         a, b = (np.broadcast_to(np.asarray(x, dtype=float), (n,)).copy() for x in (df, beta))
     except ValueError:
-        raise InputError("df and beta do not fit", where="prior of the variances", expected=f"1 or {n} values") from None
+        raise InputError(
+            "df and beta do not fit", where="prior of the variances", expected=f"1 or {n} values"
+        ) from None
     if np.any(~(a > 0)) or np.any(~(b > 0)):
         raise InputError("df or beta is not positive", where="prior of the variances", expected="positive numbers")
     return VarianceModel(chosen, a, b)  # type: ignore[arg-type]
