@@ -13,6 +13,7 @@ PARTS = Registry(
     "part",
     {
         "xray": "crosscal.xray.job:PART",
+        "concordance": "crosscal.concordance.job:PART",
     },
 )
 
