@@ -157,3 +157,12 @@ def test_use_is_checked(small):
     deaf = Response(small.energy_lo, small.energy_hi, small.area, np.zeros((4, 5)), small.channel_lo, small.channel_hi)
     with pytest.raises(InputError, match="no photon reaches these channels"):
         deaf.restricted(np.ones(4, dtype=bool))
+
+
+def test_quantities_are_accepted(small):
+    from astropy import units as u
+
+    assert_array_equal(small.band(1500 * u.eV, 2.5 * u.keV), small.band(1.5, 2.5))
+    assert_allclose(small.with_area(small.area * 1e-4 * u.m**2).area, small.area)
+    with pytest.raises(InputError, match="band: a quantity in cm; expected one in keV"):
+        small.band(1 * u.cm, 2 * u.cm)

@@ -310,3 +310,19 @@ def test_scatter_fills_a_box():
         Gaussian.scatter(4)
     with pytest.raises(InputError, match="out of range"):
         Gaussian.scatter(4, A=(-5, 1))
+
+
+def test_quantities_are_accepted():
+    from astropy import units as u
+
+    plain = Gaussian().factor(E, {"A": 0.1, "mu": 1.8, "sigma": 0.5})
+    given = Gaussian().factor(E * 1000 * u.eV, {"A": 10 * u.percent, "mu": 1800 * u.eV, "sigma": 0.5 * u.keV})
+    assert_allclose(given, plain)
+    grid = Gaussian.grid(mu=(700 * u.eV, 7 * u.keV, 3), sigma=[300, 600] * u.eV)
+    assert_allclose(grid.axis("mu").values, [0.7, 3.85, 7.0])
+    assert_allclose(grid.axis("sigma").values, [0.3, 0.6])
+    assert Gaussian.scatter(4, mu=(700 * u.eV, 7 * u.keV)).bounds()["mu"] == pytest.approx((0.7, 7.0))
+    with pytest.raises(InputError, match="axis 'mu': a quantity in s; expected one in keV"):
+        Gaussian.grid(mu=(1 * u.s, 2 * u.s, 3))
+    with pytest.raises(InputError, match="a quantity in s"):
+        Gaussian().factor(E, {"mu": 3 * u.s})

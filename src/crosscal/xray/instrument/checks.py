@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError, UnknownNameError
+from crosscal.core.units import plain
 
 Floats = NDArray[np.float64]
 
@@ -14,11 +15,12 @@ BAND_RULES = ("overlap", "inside", "centre")
 
 
 def band_mask(channel_lo: ArrayLike, channel_hi: ArrayLike, low: float, high: float, rule: str) -> NDArray[np.bool_]:
-    """Return which channels belong to the band ``low`` to ``high`` keV.
+    """Return which channels belong to the band ``low`` to ``high`` (keV or Quantities).
 
     ``rule`` is "overlap" (any part of the channel lies in the band: Sherpa's and XSPEC's ``notice``),
     "inside" (the whole channel does) or "centre" (its mid-point does).
     """
+    low, high = (float(plain(limit, "keV", where="band")) for limit in (low, high))
     if rule not in BAND_RULES:
         raise UnknownNameError("band rule", rule, BAND_RULES)
     if not (np.isfinite(low) and np.isfinite(high) and low < high):

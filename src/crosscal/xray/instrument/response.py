@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse
 
 from crosscal.core.errors import InputError
+from crosscal.core.units import plain
 from crosscal.xray.instrument.checks import Floats, band_mask, frozen_vector
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class Response:
 
     def with_area(self, area: ArrayLike) -> Response:
         """Return the same response with another effective area, shape (n_energy,), cm2."""
-        return replace(self, area=np.asarray(area, dtype=float))
+        return replace(self, area=np.asarray(plain(area, "cm2", where="area"), dtype=float))
 
     def modified(self, modifier: Modifier, theta: ArrayLike | Mapping[str, float] | None = None) -> Response:
         """Return the response that ``modifier`` makes with the parameters ``theta`` (defaults where None)."""

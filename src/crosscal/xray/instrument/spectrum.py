@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError
+from crosscal.core.units import plain
 from crosscal.xray.instrument.checks import Floats, frozen_vector
 from crosscal.xray.instrument.response import Response
 
@@ -72,7 +73,7 @@ class Spectrum:
         counts = frozen_vector(self.counts, "counts", where)
         if np.any(counts < 0):
             raise InputError(f"negative counts at index {int(np.argmin(counts))}", where=where, expected="values >= 0")
-        exposure = float(self.exposure)
+        exposure = float(plain(self.exposure, "s", where=where))
         if not (np.isfinite(exposure) and exposure > 0):
             raise InputError(f"exposure {exposure:g} s", where=where, expected="a positive number")
         values: dict[str, Any] = {

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.parameter import Parameter
+from crosscal.core.units import plain
 from crosscal.xray.modifiers import design
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ class Modifier(ABC):
             for name in theta:
                 if name not in self.names:
                     raise UnknownNameError("parameter", str(name), self.names, where=where)
-            values = [xp.asarray(theta.get(p.name, p.default), dtype=float) for p in self.parameters]
+            given = [plain(theta.get(p.name, p.default), p.unit, where=where) for p in self.parameters]
+            values = [xp.asarray(value, dtype=float) for value in given]
             if not values:
                 return xp.zeros(0)
             return xp.stack(xp.broadcast_arrays(*values), axis=-1)
@@ -129,7 +131,7 @@ class Modifier(ABC):
 
         Parameters
         ----------
-        energy : array, shape (n,), keV
+        energy : array, shape (n,), keV or a Quantity
         theta : array of shape (..., d), mapping of names, or None for the defaults
         xp : numpy or jax.numpy
 
@@ -137,7 +139,7 @@ class Modifier(ABC):
         -------
         array, shape (..., n)
         """
-        energy = np.asarray(energy, dtype=float)
+        energy = np.asarray(plain(energy, "keV", where=f"modifier {self.name!r}"), dtype=float)
         if energy.ndim != 1:
             raise InputError(
                 f"energies of shape {energy.shape}", where=f"modifier {self.name!r}", expected="one dimension"

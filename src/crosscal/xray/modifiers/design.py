@@ -9,6 +9,7 @@ import numpy as np
 
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.grid import Axis, Grid, Scatter, quasi_random
+from crosscal.core.units import plain
 
 if TYPE_CHECKING:
     from crosscal.core.parameter import Parameter
@@ -34,11 +35,13 @@ def _axis(parameter: Parameter, value: Any) -> Axis:
     if isinstance(value, Axis):
         axis = Axis(parameter.name, value.values, value.unit or parameter.unit, value.scale)
     elif isinstance(value, tuple):
-        if len(value) != 3 or int(value[2]) != value[2]:
+        if len(value) != 3 or hasattr(value[2], "unit") or int(value[2]) != value[2]:
             raise InputError(f"the range {value!r}", where=where, expected="(low, high, number of values)")
-        low, high, n = value
+        low, high = (float(plain(end, parameter.unit, where=where)) for end in value[:2])
+        n = value[2]
         axis = Axis.from_range(parameter.name, low, high, int(n), unit=parameter.unit, scale=parameter.scale)
     else:
+        value = plain(value, parameter.unit, where=where)
         scale = parameter.scale if np.size(value) > 1 else "linear"
         axis = Axis(parameter.name, np.atleast_1d(np.asarray(value, dtype=float)), parameter.unit, scale)
     for end in (axis.values[0], axis.values[-1]):
@@ -71,13 +74,15 @@ def scatter(
     _known(modifier, box)
     if not box:
         raise InputError("an empty box", where=f"modifier {modifier.name!r}", expected="name=(low, high)")
-    for name, limits in box.items():
-        for end in limits:
-            modifier.parameter(name).check(end, where=f"axis {name!r}")
-    log = [name for name in box if modifier.parameter(name).scale == "log"]
-    inner = quasi_random(box, n, method=method, seed=seed, log=log)
+    plain_box: dict[str, tuple[float, float]] = {}
+    for name, (low, high) in box.items():
+        parameter, where = modifier.parameter(name), f"axis {name!r}"
+        ends = [parameter.check(plain(end, parameter.unit, where=where), where=where) for end in (low, high)]
+        plain_box[name] = (ends[0], ends[1])
+    log = [name for name in plain_box if modifier.parameter(name).scale == "log"]
+    inner = quasi_random(plain_box, n, method=method, seed=seed, log=log)
     points = np.tile(np.asarray(modifier.defaults), (n, 1))
-    points[:, [modifier.names.index(name) for name in box]] = inner.points
+    points[:, [modifier.names.index(name) for name in plain_box]] = inner.points
     limits = {p.name: (p.default, p.default) for p in modifier.parameters} | dict(inner.box)
     return ModifierScatter(modifier.names, points, limits, modifier=modifier)
 
