@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from crosscal.concordance.elimination import column_variances, eliminate, factor_columns, solve_columns
 from crosscal.concordance.priors import AreaPrior
@@ -143,7 +143,7 @@ def _fluxes(data, t, p, z, d, l, mean, covariance) -> tuple[Floats, Floats]:
     return g.copy(), np.sqrt(own)
 
 
-def prior_weight(tau: Floats, n_cells: Floats, mean_variance: Floats) -> Floats:
+def prior_weight(tau: ArrayLike, n_cells: ArrayLike, mean_variance: ArrayLike) -> Floats:
     """Return the published prior influence W_i = tau_i^-2 / (tau_i^-2 + n_i / s_i), shape (N,).
 
     It takes the fluxes as known and so understates the prior; see `AreaPosterior.influence` for the exact one.

@@ -4,6 +4,8 @@ One sweep draws the areas (and drifts) with all G integrated out, then G, then t
 the variability given the residuals. Cost O(cells x channels per column); nothing of size M x draws is stored.
 """
 
+# ruff: noqa: NPY002 - inside compiled code np.random is numba's own generator, seeded in each entry point
+
 from __future__ import annotations
 
 import numpy as np

@@ -77,7 +77,7 @@ def _gaussian(model: Model, found: Draws, typical: AreaPosterior | None) -> tupl
     else:
         flat = found.b.reshape(-1, n)
         covariance, mean = np.cov(flat, rowvar=False).reshape(n, n), flat.mean(axis=0)
-    return np.linalg.inv(covariance), mean
+    return np.asarray(np.linalg.inv(covariance)), np.asarray(mean)
 
 
 def data_information(model: Model, precision: Floats, mean: Floats) -> tuple[Floats, Floats]:
@@ -198,19 +198,22 @@ def run_checks(
 _leave_one_out = leave_one_out  # the argument of run_checks has the same name
 
 
+def _few(names: tuple[str, ...], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (" ..." if len(names) > most else "")
+
+
 def _warnings(model: Model, conflicts, pull: Floats, check: PredictiveCheck | None) -> tuple[str, ...]:
-    names, sentences = model.data.channel_names, []
-    for test in conflicts:
-        if test.p_value < CONFLICT_LIMIT:
-            sentences.append(
-                f"The areas disagree more than their priors allow (chi2 = {test.chi2:.1f} for {test.dof} contrasts, "
-                f"p = {test.p_value:.2g}) among {', '.join(test.channels[:5])}{' ...' if len(test.channels) > 5 else ''}: "
-                "raise tau or look for a wrong instrument."
-            )
-    for i in np.flatnonzero(np.abs(pull) > PULL_LIMIT):
-        sentences.append(
-            f"{names[i]} lies {abs(pull[i]):.1f} sd from where the other instruments and its prior put it."
-        )
+    names = model.data.channel_names
+    sentences = [
+        f"The areas disagree more than their priors allow (chi2 = {test.chi2:.1f} for {test.dof} contrasts, "
+        f"p = {test.p_value:.2g}) among {_few(test.channels)}: raise tau or look for a wrong instrument."
+        for test in conflicts
+        if test.p_value < CONFLICT_LIMIT
+    ]
+    sentences += [
+        f"{names[i]} lies {abs(pull[i]):.1f} sd from where the other instruments and its prior put it."
+        for i in np.flatnonzero(np.abs(pull) > PULL_LIMIT)
+    ]
     if check is not None:
         for label, p in (("scatter", check.scatter_p), ("largest residual", check.extreme_p)):
             bad = np.flatnonzero(p < PREDICTIVE_LIMIT)
@@ -224,7 +227,7 @@ def _warnings(model: Model, conflicts, pull: Floats, check: PredictiveCheck | No
         if len(wide):
             which = ", ".join(names[i] for i in wide[:4])
             sentences.append(
-                f"The residuals of {which} scatter less than the quoted errors: the errors are too large or share a common "
-                "part, and the intervals of these areas are too wide; variance = 'unknown' estimates them."
+                f"The residuals of {which} scatter less than the quoted errors: the errors are too large or share a "
+                "common part, and the intervals of these areas are too wide; variance = 'unknown' estimates them."
             )
     return tuple(sentences)

@@ -5,6 +5,8 @@ would give, then the variances; G itself is never drawn. With e_j = G_j - E[G_j 
 columns of e_j, e_j^2 and e_j y_ij are jointly the image of n + 2 independent variates.
 """
 
+# ruff: noqa: NPY002 - inside compiled code np.random is numba's own generator, seeded in each entry point
+
 from __future__ import annotations
 
 import numpy as np
@@ -165,7 +167,8 @@ def slice_chain(offset, index, count, mean, square, scatter, cells, precision, i
                 x = low + np.random.random() * (high - low)
                 s[i] = np.exp(x)
                 now = collapsed_log_density(
-                    offset, index, count, mean, square, scatter, cells, precision, information, df, beta, s)  # fmt: skip
+                    offset, index, count, mean, square, scatter, cells, precision, information, df, beta, s
+                )  # fmt: skip
                 if now > level:
                     break
                 if x < centre:

@@ -42,8 +42,8 @@ class Data(StrictModel):
     exposure: str | None = None
     time: str | None = None
     campaign: Names | None = None
-    select: dict[str, Range | list[str | float] | str | float] = {}
-    rename: dict[str, str] = {}
+    select: dict[str, Range | list[str | float] | str | float] = Field(default_factory=dict)
+    rename: dict[str, str] = Field(default_factory=dict)
     flux_unit: str = ""
     time_unit: str = ""
     # matrix
@@ -88,10 +88,10 @@ class PriorTable(StrictModel):
     tau: float | dict[str, float] | Literal["iachec"] = 0.05
     tau_matrix: Path | None = None
     mean: float | dict[str, float] = 0.0
-    names: dict[str, str] = {}
+    names: dict[str, str] = Field(default_factory=dict)
     area_draws: Path | None = None
     shrink: bool = True
-    floor: float = Field(0.0, ge=0)
+    floor: float = Field(default=0.0, ge=0)
 
     def taus(self, bands: dict[str, tuple[float, float]]) -> Tau:
         """Return tau as the fit takes it."""
@@ -113,32 +113,32 @@ class Noise(StrictModel):
 
     kind: Literal["log-normal", "log-t", "poisson", "gamma-poisson"] = "log-normal"
     variance: Literal["quoted", "unknown", "quoted+excess"] | None = None
-    df: float = Field(1.5, gt=0)
-    beta: float | None = Field(None, gt=0)
-    nu: float = Field(4.0, gt=0)
+    df: float = Field(default=1.5, gt=0)
+    beta: float | None = Field(default=None, gt=0)
+    nu: float = Field(default=4.0, gt=0)
 
 
 class Sources(StrictModel):
     """How sources and instruments change with time."""
 
     variability: bool = False
-    drift: float | None = Field(None, gt=0)
+    drift: float | None = Field(default=None, gt=0)
 
 
 class Sampling(StrictModel):
     """How the posterior is explored."""
 
     route: Literal["auto", "closed-form", "map", "gibbs", "slice", "nuts", "full-nuts"] = "auto"
-    draws: int = Field(2000, ge=10)
-    warmup: int = Field(500, ge=0)
-    chains: int = Field(4, ge=1)
+    draws: int = Field(default=2000, ge=10)
+    warmup: int = Field(default=500, ge=0)
+    chains: int = Field(default=4, ge=1)
 
 
 class CheckTable(StrictModel):
     """Which checks are made."""
 
     leave_one_out: bool | None = None
-    predictive: int = Field(200, ge=0)
+    predictive: int = Field(default=200, ge=0)
 
 
 class Arfs(StrictModel):
@@ -164,7 +164,7 @@ class ConcordanceJob(JobModel):
     sources: Sources = Sources()
     sampling: Sampling = Sampling()
     checks: CheckTable = CheckTable()
-    bands: dict[str, Band] = {}
+    bands: dict[str, Band] = Field(default_factory=dict)
     arf: Arfs = Arfs()
 
     inputs: ClassVar[tuple[str, ...]] = ("data.path", "prior.tau_matrix", "prior.area_draws", "arf.files")

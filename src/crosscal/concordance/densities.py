@@ -145,7 +145,8 @@ def multinomial_problem(model: Model) -> Problem:
     from jax.ops import segment_sum
 
     data = model.data
-    assert data.counts is not None and data.exposure is not None
+    assert data.counts is not None
+    assert data.exposure is not None
     total = np.bincount(data.column, data.counts, data.n_columns)
     row, column, counts, exposure = data.row, data.column, data.counts, data.exposure
 
@@ -210,7 +211,8 @@ def full_problem(model: Model, *, shifted: bool = True) -> Problem:
 def _starting_fluxes(model: Model) -> Any:
     data = model.data
     if model.poisson:
-        assert data.counts is not None and data.exposure is not None
+        assert data.counts is not None
+        assert data.exposure is not None
         return np.log(
             np.bincount(data.column, data.counts, data.n_columns)
             / np.bincount(data.column, data.exposure, data.n_columns)
@@ -222,13 +224,14 @@ def _log_likelihood(model: Model) -> Any:
     import jax.numpy as jnp
 
     data, kind, stretch = model.data, model.variance.kind, model.stretch
+    quoted = np.zeros(data.n_cells) if data.variance is None else data.variance
 
     def cells(mean: Any, params: Any) -> Any:
         if kind == "quoted":
-            variance = data.variance * stretch
+            variance = quoted * stretch
         else:
             own = params["s"][data.row]
-            variance = own if kind == "unknown" else (data.variance + own) * stretch
+            variance = own if kind == "unknown" else (quoted + own) * stretch
         if model.noise == "log-t":
             variance = variance / params["xi"]
         return -0.5 * (jnp.log(variance) + (data.log_rate + 0.5 * variance - mean) ** 2 / variance)
@@ -241,6 +244,7 @@ def _count_likelihood(model: Model) -> Any:
     from jax.scipy.special import gammaln
 
     data = model.data
+    assert data.exposure is not None
     counts, log_exposure = data.counts, np.log(data.exposure)
 
     def poisson(mean: Any, params: Any) -> Any:

@@ -1,9 +1,11 @@
 """Compiled Gaussian algebra: log fluxes are eliminated column by column, areas remain.
 
-Per cell c with channel i and column j: z = y + s/2 = B_i + D_i t + G_j + N(0, s), p = 1/s. The (N + M)^2 matrix is never
-formed. Columns of a campaign may be linked by a random walk: then the precision of G is tridiagonal, factored as
+Per cell c with channel i and column j: z = y + s/2 = B_i + D_i t + G_j + N(0, s), p = 1/s. The (N + M)^2 matrix is
+never formed. Columns of a campaign may be linked by a random walk: then the precision of G is tridiagonal, factored as
 L diag(d) L' with unit lower L whose subdiagonal is l; without links d_j = sum p and l = 0.
 """
+
+# ruff: noqa: NPY002 - inside compiled code np.random is numba's own generator, seeded in each entry point
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ CAPTIONS = {
     "adjustments": "Adjustment of each effective area: median with 68 and 95 % intervals, and the prior +- tau.",
     "fluxes": "Log fluxes of some sources relative to their concordance flux, before and after the adjustment.",
     "agreement": "Scatter of the log fluxes of each source over instruments, before and after the adjustment.",
-    "variances": "Posterior of the noise of each instrument beside its scatter about the concordance fluxes and its prior.",
+    "variances": "Noise of each instrument: posterior, scatter about the concordance fluxes, and prior.",
     "influence": "Prior influence: the published W and the exact sensitivity D of each area to its own prior.",
 }
 #: Rows of one column of instruments.

@@ -221,10 +221,11 @@ def _remarks(model: Model, influence: Floats) -> tuple[str, ...]:
     """What is true of every comparison of this shape and good to know, one sentence each."""
     own = np.diag(influence)
     worst = int(np.argmax(own))
-    return (
+    sentence = (
         "The common factor of all areas in a group is known from the prior only; the exact prior influence D is "
-        f"largest for {model.data.channel_names[worst]} ({own[worst]:.2f}).",
+        f"largest for {model.data.channel_names[worst]} ({own[worst]:.2f})."
     )
+    return (sentence,)
 
 
 def _notes(model: Model, checks: Checks) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ The density is proportional to x^(p - 1) exp(-(chi / x + psi x) / 2). Three reje
 with bounded rejection rate: Hoermann & Leydold 2014 (Statistics and Computing 24, 547).
 """
 
+# ruff: noqa: NPY002 - inside compiled code np.random is numba's own generator, seeded in each entry point
+
 from __future__ import annotations
 
 import numpy as np
@@ -58,7 +60,7 @@ def _plain_ratio(p: float, omega: float) -> float:
 
 @njit(cache=True, nogil=True)
 def _three_pieces(p: float, omega: float) -> float:
-    """Rejection from constant, power and exponential pieces, for 0 <= p < 1 and small omega (section 3, algorithm 1)."""
+    """Rejection from constant, power and exponential pieces, for 0 <= p < 1 and small omega (algorithm 1)."""
     mode = _mode(p, omega)
     x0 = omega / (1.0 - p)
     xs = max(x0, 2.0 / omega)

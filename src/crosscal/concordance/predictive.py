@@ -109,9 +109,10 @@ def _residuals(model: Model, mean: Floats, s: Floats | None, rng) -> tuple[Float
     """Standardised residuals of the data and of a simulated data set."""
     data = model.data
     if model.poisson:
-        assert data.counts is not None and data.exposure is not None
+        assert data.counts is not None
+        assert data.exposure is not None
         rate = data.exposure * np.exp(mean)
-        excess = np.zeros(data.n_cells) if model.noise == "poisson" else s[data.row]
+        excess = np.zeros(data.n_cells) if s is None else s[data.row]
         gamma = np.ones(data.n_cells)
         if model.noise == "gamma-poisson":
             gamma = rng.gamma(1 / excess) * excess

@@ -221,11 +221,11 @@ class Result:
         """What to trust and what not, in words and numbers."""
         state = "converged" if self.posterior.converged else "NOT converged"
         lines = [f"Route {self.posterior.method}: {state}, {self.posterior.n_draws} draws."]
-        for test in self.checks.conflicts:
-            lines.append(
-                f"Prior against data: chi2 = {test.chi2:.2f} for {test.dof} contrasts of {len(test.channels)} "
-                f"instruments, p = {test.p_value:.3g}."
-            )
+        lines += [
+            f"Prior against data: chi2 = {test.chi2:.2f} for {test.dof} contrasts of {len(test.channels)} "
+            f"instruments, p = {test.p_value:.3g}."
+            for test in self.checks.conflicts
+        ]
         return "\n".join([*lines, *self.remarks, *self.warnings])
 
     @property

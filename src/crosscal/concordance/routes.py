@@ -136,8 +136,8 @@ def _on_patterns(model, seed, draws, chains, warmup, progress, kind) -> Draws:
         keep = b[chain, first : first + count], s[chain, first : first + count]
         shared = (cells, precision, information, model.variance.df, model.variance.beta)
         if kind == "gibbs":
-            return compressed.gibbs_chain(*pattern.arrays, *shared, True, start[chain], count, key, *keep)
-        return compressed.slice_chain(*pattern.arrays[:6], *shared, width, start[chain], count, key, *keep)
+            return compressed.gibbs_chain(*pattern.arrays, *shared, True, start[chain], count, key, *keep)  # type: ignore[call-arg]
+        return compressed.slice_chain(*pattern.arrays[:6], *shared, width, start[chain], count, key, *keep)  # type: ignore[call-arg]
 
     _run_chains(chains, total, block, progress, "Block Gibbs" if kind == "gibbs" else "Slice sampling")
     return Draws(b[:, warmup:], s[:, warmup:], method=kind)

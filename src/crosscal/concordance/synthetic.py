@@ -40,8 +40,8 @@ class Published:
     reach: float
 
 
-#: Chen et al. 2019, section 6 and tables 1, 2: the supernova remnant 1E 0102 (two lines of one element each), sources of
-#: the 2XMM catalogue and bright AGN of the XMM cross-calibration sample (XCAL).
+#: Chen et al. 2019, section 6 and tables 1, 2: the supernova remnant 1E 0102 (two lines of one element each), sources
+#: of the 2XMM catalogue and bright AGN of the XMM cross-calibration sample (XCAL).
 PUBLISHED = {
     "E0102_O": Published(_E0102, 2, 0.014, 0.3),
     "E0102_Ne": Published(_E0102, 2, 0.009, 0.3),
@@ -129,7 +129,7 @@ def simulate(
         raise InputError(f"filled = {filled:g}", where="simulation", expected="a fraction above 0, at most 1")
     rng = generator(seed, "concordance-simulation")
     n, m = n_instruments, n_sources
-    areas = rng.normal(0.0, tau, n) if b is None else np.asarray(b, dtype=float)
+    areas = rng.normal(0.0, np.asarray(tau, dtype=float), n) if b is None else np.asarray(b, dtype=float)
     s = beta / rng.gamma(df, size=n) if sigma is None else np.broadcast_to(np.square(sigma), n).astype(float)
     g = rng.standard_normal(m) if log_flux is None else np.asarray(log_flux, dtype=float)
     names = list(instruments) if instruments is not None else [f"instrument {i + 1}" for i in range(n)]

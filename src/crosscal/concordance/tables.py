@@ -117,7 +117,8 @@ def read_table(
         "flux": flux, "counts": counts, "log_rate": log_flux, "error": error, "log_error": log_error,
         "exposure": exposure, "time": time,
     }  # fmt: skip
-    values, units = {}, {}
+    values: dict[str, Any] = {}
+    units: dict[str, str] = {}
     for key, name in numbers.items():
         if name is not None:
             values[key], units[key] = _numeric(table, name, where, rows)
@@ -261,10 +262,7 @@ def read_matrix(
     where = str(path)
     labels = None if names is None else [str(v) for v in _column(table, names, where)]
     columns = [c for c in table.colnames if c != names]
-    values = []
-    for c in columns:
-        values.append(_numeric(table, c, where, np.arange(1, len(table) + 1))[0])
-    y = np.column_stack(values)
+    y = np.column_stack([_numeric(table, c, where, np.arange(1, len(table) + 1))[0] for c in columns])
     if not logarithmic:
         bad = np.argwhere(y <= 0)
         if len(bad):
@@ -289,7 +287,7 @@ def read_matrix(
 
 
 def read_tau_matrix(path: str | os.PathLike[str], *, keep_ambiguous: bool = False) -> TauTable:
-    """Read a table of fractional uncertainties: rows are instruments, columns are energy ranges "lo-hi" in keV, percent.
+    """Read fractional uncertainties in percent: rows are instruments, columns are energy ranges "lo-hi" in keV.
 
     Rows whose last column ("parse_note") is not "ok" are left out unless ``keep_ambiguous``.
 

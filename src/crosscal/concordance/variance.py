@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -106,7 +107,7 @@ def default_beta(data: Comparison) -> float:
     level = np.bincount(data.column, np.nan_to_num(y), data.n_columns) / np.diff(data.indptr)
     r = y - level[data.column]
     order, start = data.by_channel
-    centres = np.array([np.nanmedian(r[order[a:b]]) for a, b in zip(start[:-1], start[1:], strict=True)])
+    centres = np.array([np.nanmedian(r[order[a:b]]) for a, b in pairwise(start)])
     r -= centres[data.row]
     seen = np.diff(data.indptr)[data.column]
     r = r[seen > 1] * np.sqrt(seen[seen > 1] / (seen[seen > 1] - 1.0))
