@@ -139,7 +139,8 @@ def compress(
         line_energy=energy[order],
         line_element=element[order],
         line_emissivity=emissivity[:, order],
-        trace_share=trace / trace.sum(),
+        # Without any trace element all shares are equal: they multiply nothing.
+        trace_share=trace / trace.sum() if trace.any() else np.full(trace.size, 1.0 / trace.size),
         version=plasma.version,
         citation=plasma.citation,
         velocity=float(velocity),
