@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -193,4 +193,32 @@ def importance(
         log_evidence_error=float(np.sqrt(max(1.0 / effective - 1.0 / n, 0.0))),
         converged=not messages,
         messages=tuple(messages),
+    )
+
+
+def evidence_from_draws(problem: Problem, posterior: Posterior, *, seed: int = 0, n: int = 8000) -> Posterior:
+    """Give a posterior of another sampler its log evidence, by weighing a proposal fitted to its draws.
+
+    A message is added where the Pareto k-hat of the weights says that the evidence is unreliable.
+    """
+    import jax
+    from scipy.special import logsumexp
+
+    params = {name: posterior.draws(name) for name in problem.names}
+    vectors = np.asarray(jax.jit(jax.vmap(problem.unconstrain))(params))
+    start = Proposal(vectors.mean(axis=0), np.eye(problem.size), 6.0)
+    proposal = start.adapted(vectors, np.zeros(len(vectors)))
+    density = jax.jit(lambda v: jax.lax.map(problem.log_density, v, batch_size=BATCH))
+    drawn = proposal.draw(generator(seed, "evidence"), n)
+    log_weights = _weigh(density, proposal, drawn, lambda _: None)
+    weights, khat = _smooth(log_weights)
+    effective = 1.0 / np.sum(weights**2)
+    messages = posterior.messages
+    if not khat <= KHAT_LIMIT:
+        messages += (f"The log evidence is unreliable: Pareto k-hat is {khat:.2f} (above {KHAT_LIMIT}).",)
+    return replace(
+        posterior,
+        log_evidence=float(logsumexp(log_weights) - np.log(n)),
+        log_evidence_error=float(np.sqrt(max(1.0 / effective - 1.0 / n, 0.0))),
+        messages=messages,
     )

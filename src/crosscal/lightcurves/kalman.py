@@ -80,7 +80,7 @@ def forward(h, A, P0, R, W, gram, keep, S_all, V_all, Pp_all, Mp_all):
                 for c in range(r):
                     Mp_all[j, i, c] = Mp[i, c]
             S_all[j] = S
-        if S == np.inf:
+        if np.isinf(S):
             P[:, :] = Pp
             M[:, :] = Mp
             if keep:
@@ -183,7 +183,7 @@ def backward(h, A, P0, G, S_all, V_all, Pp_all, Mp_all, y_bar, R_bar, A_bar, P0_
                         for m in range(d):
                             total += A[j + 1, m, i] * Mp_b[m, c]
                         M_b[i, c] = total
-        if S == np.inf:
+        if np.isinf(S):
             R_bar[j] = 0.0
             y_bar[j] = 0.0
             Pp_b[:, :] = P_b

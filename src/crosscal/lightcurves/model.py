@@ -109,7 +109,8 @@ class FileModel:
         white = float(np.real(self.kernel.white(theta)))
         shift = G if self.with_shift else np.zeros_like(G)
         _observe(
-            self.flux, self.error2, self.code, self.group, phi, shift, eps**2, b**2, white, self.inflation, self.W, self.R
+            self.flux, self.error2, self.code, self.group, phi, shift, eps**2, b**2, white, self.inflation,
+            self.W, self.R,
         )  # fmt: skip
         return self.kernel.transition(theta, self.dt), self.kernel.stationary(theta)
 

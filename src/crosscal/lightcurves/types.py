@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -137,7 +137,8 @@ def _check(
 class LightCurves:
     """The continuum and any number of lines, observed by the same telescopes.
 
-    The scale factor of a telescope is common to all of them; each has its own variability and mean.
+    The scale factor of a telescope is common to all of them; each has its own variability and mean. ``time_format``
+    ("jd", "mjd") says what ``time + time_zero`` is, where it is known.
 
     Raises
     ------
@@ -148,7 +149,8 @@ class LightCurves:
     continuum: LightCurve
     lines: tuple[LightCurve, ...] = ()
     time_unit: str = "d"
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    time_format: str = ""
+    time_zero: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lines", tuple(self.lines))
@@ -169,7 +171,7 @@ class LightCurves:
         unit: str = "",
         time_unit: str = "d",
     ) -> LightCurves:
-        """Build from a mapping of code to (time, flux, error) or (time, flux, error, flag); the first is the reference."""
+        """Build from a mapping of code to (time, flux, error[, flag]); the first code is the reference."""
         return cls(curve_from_arrays(curves, name=name, unit=unit), time_unit=time_unit)
 
     @property

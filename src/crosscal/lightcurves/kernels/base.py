@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from crosscal.core.parameter import Parameter
 
-#: Relative size of the imaginary step; derivatives by it are exact to rounding (Squire & Trapp 1998, SIAM Rev. 40, 110).
+#: Imaginary step; derivatives by it are exact to rounding (Squire & Trapp 1998, SIAM Rev. 40, 110).
 _STEP = 1e-30
 
 

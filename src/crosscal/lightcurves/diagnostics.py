@@ -1,0 +1,124 @@
+"""What to trust in an intercalibration, in numbers and sentences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscal.lightcurves.identifiability import Overlap, at_limits, overlap, prior_dominated
+from crosscal.lightcurves.sampling import Draws
+
+#: Overlap is counted within this share of the time scale: there a damped random walk keeps 90 % of its correlation.
+WINDOW = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnostics:
+    """Quality of the sampling and of the constraints.
+
+    Attributes
+    ----------
+    route : str
+        Sampler that gave the draws.
+    effective_size : float
+        Smallest bulk ESS.
+    khat, rhat : float or None
+        Pareto's k-hat (importance sampling) or the largest R-hat (NUTS).
+    log_evidence, log_evidence_error : float or None
+    inside : float
+        Share of draws whose integrated shifts were inside the prior box.
+    overlap : Overlap
+    limits : dict of str to str
+        Parameters that pile up at a prior limit: "lower", "upper" or "both".
+    unconstrained : tuple of str
+        Parameters as wide as their prior.
+    outliers : dict of str to int array
+        Per file, the points whose leave-one-out residual exceeds 5 sigma.
+    warnings : tuple of str
+    """
+
+    route: str
+    effective_size: float
+    khat: float | None
+    rhat: float | None
+    log_evidence: float | None
+    log_evidence_error: float | None
+    inside: float
+    overlap: Overlap
+    limits: dict[str, str]
+    unconstrained: tuple[str, ...]
+    outliers: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        head = f"sampled by {self.route}, smallest ESS {self.effective_size:.0f}"
+        if self.khat is not None:
+            head += f", k-hat {self.khat:.2f}"
+        if self.rhat is not None:
+            head += f", R-hat {self.rhat:.3f}"
+        if self.log_evidence is not None:
+            head += f", log evidence {self.log_evidence:.2f} +- {self.log_evidence_error or 0:.2f}"
+        if self.inside < 0.999:
+            head += f", {100 * self.inside:.0f} % of the shift draws inside their limits"
+        return "\n".join([head + ".", *self.warnings])
+
+
+def diagnose(draws: Draws, outliers: dict[str, NDArray[np.int64]]) -> Diagnostics:
+    """Collect diagnostics of finished draws."""
+    from crosscal.inference.diagnostics import effective_sizes
+
+    model, posterior = draws.model, draws.posterior
+    lay = model.layout
+    stats = posterior.tree["sample_stats"] if "sample_stats" in posterior.tree.children else {}
+    khat = float(stats["khat"].values.flat[0]) if "khat" in stats else None
+    rhat = None
+    if posterior.method in ("nuts", "gibbs"):
+        values = effective_sizes(posterior)["rhat"]
+        rhat = float(np.nanmax(values)) if np.isfinite(values).any() else None
+    tau = np.exp(np.median(draws.vectors[:, lay.kernel[0, 1]]))
+    graph = overlap(model.curves, WINDOW * tau)
+    limits = {lay.labels[p]: side for p, side in at_limits(lay, draws.vectors).items()}
+    wide = tuple(lay.labels[p] for p in prior_dominated(lay, draws.vectors))
+    return Diagnostics(
+        posterior.method,
+        draws.effective_size,
+        khat,
+        rhat,
+        posterior.log_evidence,
+        posterior.log_evidence_error,
+        draws.inside,
+        graph,
+        limits,
+        wide,
+        outliers,
+        _sentences(draws, graph, limits, wide, outliers),
+    )
+
+
+def _sentences(
+    draws: Draws, graph: Overlap, limits: dict[str, str], wide: tuple[str, ...], outliers: dict[str, NDArray[np.int64]]
+) -> tuple[str, ...]:
+    said = list(draws.posterior.messages)
+    lay = draws.model.layout
+    for code in graph.isolated():
+        i = graph.codes.index(code)
+        if lay.free[lay.scale[i]] or lay.free[lay.shift[i]]:
+            said.append(
+                f"{code} does not overlap in time (within {graph.window:.3g}) with the telescopes tied to the reference "
+                f"{graph.codes[0]}: its factors rest on the stationarity of the source alone."
+            )
+    for label, side in limits.items():
+        which = "both prior limits" if side == "both" else f"the {side} prior limit"
+        if label.startswith("log_tau"):
+            said.append(f"{label} reaches {which}: the light curve is too short or too sparse for its time scale.")
+        else:
+            said.append(f"{label} reaches {which}: widen its range, or fix it.")
+    told = [label for label in wide if label not in limits and not label.startswith("log_tau")]
+    if told:
+        said.append(f"The data hardly constrain {', '.join(told)}: the posterior is as wide as the prior.")
+    for name, points in outliers.items():
+        if len(points):
+            said.append(f"{len(points)} points of {name} are more than 5 sigma from what all others predict.")
+    return tuple(said)

@@ -1,0 +1,107 @@
+"""The verb of the part: light curves in, factors out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from crosscal.core.progress import SILENT, Progress
+from crosscal.lightcurves.kernels.base import Kernel
+from crosscal.lightcurves.model import Model
+from crosscal.lightcurves.normalise import Normalisation
+from crosscal.lightcurves.physical import Factors
+from crosscal.lightcurves.result import Result
+from crosscal.lightcurves.sampling import draw
+from crosscal.lightcurves.settings import Settings
+from crosscal.lightcurves.types import LightCurves
+
+
+def intercalibrate(
+    curves: LightCurves,
+    *,
+    settings: Settings | None = None,
+    reference: str | None = None,
+    normalisation: Normalisation | None = None,
+    sampler: str = "auto",
+    draws: int = 4000,
+    seed: int = 0,
+    progress: Progress = SILENT,
+    sampler_options: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Result:
+    """Bring light curves of one source to the flux scale of one telescope.
+
+    Calibrated flux = phi f - G (continuum) and phi f (lines), with phi and G per telescope, a common process per
+    file, and optional systematic errors and error scales (`Settings`).
+
+    Parameters
+    ----------
+    settings : Settings, optional
+    reference : str, optional
+        The telescope whose scale is kept; the first code by default.
+    sampler : "auto", "importance", "laplace", "nuts" or "nested"
+        Student-t errors are always sampled by Gibbs steps.
+    draws : int
+        Posterior draws asked for.
+    sampler_options : dict, optional
+        Passed on to the sampler.
+    **changes
+        Fields of `Settings`, such as ``kernel="matern32"`` or ``systematic_error=True``.
+
+    Raises
+    ------
+    InputError, UnknownNameError, FitError
+
+    Examples
+    --------
+    >>> result = intercalibrate(curves, kernel="drw", systematic_error=True)    # doctest: +SKIP
+    >>> result.summary()                                                       # doctest: +SKIP
+    """
+    chosen = replace(settings or Settings(), **changes)
+    ordered = curves.reordered(reference) if reference is not None else curves
+    model = Model(ordered, chosen, normalisation=normalisation)
+    options = dict(sampler_options or {})
+    if chosen.errors == "student-t":
+        from crosscal.lightcurves.student import draw_student
+
+        found = draw_student(model, draws=draws, seed=seed, progress=progress, **options)
+    else:
+        found = draw(model, route=sampler, draws=draws, seed=seed, progress=progress, **options)
+    factors = Factors.of(found.model, found.vectors, found.means)
+    return Result(ordered, found, factors, seed)
+
+
+def compare_kernels(
+    curves: LightCurves,
+    kernels: Sequence[str | Kernel] = ("drw", "drw+jitter", "matern32", "matern52", "sho"),
+    *,
+    settings: Settings | None = None,
+    reference: str | None = None,
+    draws: int = 2000,
+    seed: int = 0,
+    progress: Progress = SILENT,
+    **changes: Any,
+) -> Any:
+    """Return an astropy QTable of log evidences per kernel, best first.
+
+    Columns: kernel, log_evidence, error, difference (to the best), sampler, converged. Evidences depend on the prior
+    ranges; differences below about 3 decide nothing.
+    """
+    from astropy.table import QTable
+
+    rows = []
+    for name in kernels:
+        result = intercalibrate(
+            curves, settings=settings, reference=reference, draws=draws, seed=seed, progress=progress,
+            **{**changes, "kernel": name},
+        )  # fmt: skip
+        posterior = result.draws.posterior
+        label = name if isinstance(name, str) else type(name).__name__
+        rows.append(
+            (label, posterior.log_evidence, posterior.log_evidence_error, posterior.method, posterior.converged)
+        )
+    rows.sort(key=lambda row: -row[1])
+    table = QTable(rows=rows, names=("kernel", "log_evidence", "error", "sampler", "converged"))
+    table.add_column(table["log_evidence"] - table["log_evidence"][0], name="difference", index=3)
+    return table

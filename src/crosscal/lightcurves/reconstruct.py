@@ -1,0 +1,122 @@
+"""The light curve of the source itself: conditional mean, spread and sample paths of the process, in O(N)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscal.core.errors import InputError
+from crosscal.lightcurves.kalman import Workspace, simulate
+from crosscal.lightcurves.model import FileModel, Model
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """Posterior of the true light curve of one file, in physical units and the gauge of the reference.
+
+    Attributes
+    ----------
+    name : str
+    time, mean, sd : array (n,)
+        ``sd`` includes the uncertainty of the mean level and of all parameters.
+    """
+
+    name: str
+    time: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    sd: NDArray[np.float64]
+
+
+def default_times(model: Model, i: int) -> NDArray[np.float64]:
+    """max(2 N, 100) uniform times reaching 5 % of the span beyond both ends."""
+    curve = model.curves.files[i]
+    margin = 0.05 * curve.span
+    return np.linspace(curve.time[0] - margin, curve.time[-1] + margin, max(2 * len(curve), 100))
+
+
+def predict(
+    one: FileModel, parts: tuple[NDArray[np.float64], ...], times: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and variance of q + process at ``times`` (sorted), given (theta, phi, G, eps, b) with G known.
+
+    The mean q has a flat prior and is integrated over: E = s_y + (1 - s_1) q^, Var = s^2 + (1 - s_1)^2 / F, with s_y,
+    s_1 the smoothed values of the flux column and of the column of ones (Rasmussen & Williams 2006, eq. 2.41).
+    """
+    theta, phi, G, eps, b = parts
+    one.set_up(theta, phi, G, eps, b)
+    n = len(one.dt)
+    joined = np.concatenate([one.curve.time, times])
+    order = np.argsort(joined, kind="stable")
+    asked = np.empty(len(times), dtype=np.int64)
+    place = np.argsort(order, kind="stable")
+    asked[:] = place[n:]
+    W, R = np.zeros((len(joined), 2)), np.full(len(joined), np.inf)
+    W[:n], R[:n] = one.W[:, :2], one.R
+    W, R = W[order], R[order]
+    sorted_times = joined[order]
+    A = one.kernel.transition(theta, np.diff(sorted_times, prepend=sorted_times[0]))
+    work = Workspace(len(joined), one.kernel.dimension, 2)
+    h = one.kernel.observation
+    work.forward(h, A, one.kernel.stationary(theta), R, W, True)
+    smoothed, variance = work.smooth(h, A)
+    level = work.gram[0, 1] / work.gram[1, 1]
+    rest = 1.0 - smoothed[asked, 1]
+    mean = smoothed[asked, 0] + rest * level
+    return mean, variance[asked] + rest**2 / work.gram[1, 1]
+
+
+def reconstruct(
+    model: Model, vectors: NDArray[np.float64], i: int = 0, times: NDArray[np.float64] | None = None
+) -> Reconstruction:
+    """Average the conditional mean and variance over posterior draws (total variance), in physical units.
+
+    Parameters
+    ----------
+    model : Model
+        Any model of the data; its marginalised shifts are taken from the draws.
+    vectors : array (n_draws, n)
+        Normalised full vectors, shifts included; some 50 draws are enough.
+    times : array, optional
+        Sorted internally; `default_times` if not given.
+
+    Raises
+    ------
+    InputError
+        If a time is not finite.
+    """
+    explicit = Model(model.curves, model.settings, normalisation=model.norm, marginal=np.zeros(0, dtype=np.int64))
+    wanted = default_times(model, i) if times is None else np.sort(np.atleast_1d(np.asarray(times, dtype=float)))
+    if not np.all(np.isfinite(wanted)):
+        raise InputError("a time is not finite", where="reconstruction", expected="finite times")
+    first, second, spread = (np.zeros(len(wanted)) for _ in range(3))
+    for x in vectors:
+        mean, variance = predict(explicit.files[i], explicit.parts(x, i), wanted)
+        first += mean
+        second += mean**2
+        spread += variance
+    n = len(vectors)
+    mean = first / n
+    total = spread / n + np.maximum(second / n - mean**2, 0.0)
+    level = model.norm.factors[i, 0]
+    return Reconstruction(model.curves.files[i].name, wanted, mean * level, np.sqrt(total) * level)
+
+
+def sample_path(
+    one: FileModel, parts: tuple[NDArray[np.float64], ...], level: float, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Draw the process at the observed times given all parameters and the mean ``level`` (normalised units).
+
+    A path and data are simulated and the smoothed difference to the observed data is added
+    (Durbin & Koopman 2002, Biometrika 89, 603).
+    """
+    theta, phi, G, eps, b = parts
+    A, P0 = one.set_up(theta, phi, G, eps, b)
+    n, h = len(one.dt), one.kernel.observation
+    path = np.empty(n)
+    simulate(h, A, P0, rng.standard_normal((n, len(h))), path)
+    noisy = path + np.sqrt(one.R) * rng.standard_normal(n)
+    work = Workspace(n, len(h), 1)
+    work.forward(h, A, P0, one.R, np.ascontiguousarray(one.W[:, :1] - level - noisy[:, None]), True)
+    return path + work.smooth(h, A)[0][:, 0]

@@ -1,0 +1,254 @@
+"""The result of an intercalibration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crosscal.core.correction import Correction
+from crosscal.core.errors import InputError, UnknownNameError
+from crosscal.core.random import generator
+from crosscal.inference.posterior import Posterior
+from crosscal.lightcurves.calibrated import Calibrated, calibrate, calibrated_draws
+from crosscal.lightcurves.diagnostics import Diagnostics, diagnose
+from crosscal.lightcurves.model import Model
+from crosscal.lightcurves.outliers import LeaveOneOut, leave_one_out
+from crosscal.lightcurves.physical import Factors
+from crosscal.lightcurves.reconstruct import Reconstruction, reconstruct
+from crosscal.lightcurves.sampling import Draws
+from crosscal.lightcurves.types import LightCurves
+
+#: Posterior draws over which reconstructions and leave-one-out residuals are averaged.
+FEW_DRAWS = 50
+#: Leave-one-out residuals beyond this are called outliers.
+OUTLIER = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Scale, shift and error model of each telescope, and the merged light curves.
+
+    Attributes
+    ----------
+    curves : LightCurves
+        The data, reference telescope first.
+    draws : Draws
+        Posterior draws in normalised units.
+    factors : Factors
+        The same in physical units, in the gauge of ``reference``.
+    seed : int
+    provenance : mapping
+    """
+
+    curves: LightCurves
+    draws: Draws
+    factors: Factors
+    seed: int = 0
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def model(self) -> Model:
+        """The model that was sampled."""
+        return self.draws.model
+
+    @property
+    def reference(self) -> str:
+        """The telescope whose flux scale is kept."""
+        return self.factors.reference
+
+    @cached_property
+    def _few(self) -> NDArray[np.float64]:
+        vectors = self.draws.vectors
+        return vectors[np.linspace(0, len(vectors) - 1, min(FEW_DRAWS, len(vectors))).round().astype(int)]
+
+    @cached_property
+    def diagnostics(self) -> Diagnostics:
+        """What to trust and what not."""
+        outliers = {
+            curve.name: np.flatnonzero(np.abs(self.leave_one_out(i).z) > OUTLIER)
+            for i, curve in enumerate(self.curves.files)
+        }
+        return diagnose(self.draws, outliers)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user must know before trusting the result."""
+        return self.diagnostics.warnings
+
+    @cached_property
+    def posterior(self) -> Posterior:
+        """Draws in physical units: kernel parameters, mean, scale, shift, systematic error, error scale.
+
+        ``vector`` holds the normalised full vector of each draw.
+        """
+        f = self.factors
+        arrays: dict[str, NDArray[np.float64]] = {
+            name.replace("log_", "ln_"): f.kernel[:, :, k] for k, name in enumerate(f.kernel_names)
+        }
+        dims = {name: ["file"] for name in arrays}
+        arrays |= {"mean": f.mean, "scale": f.scale, "shift": f.shift, "syserr": f.syserr, "errscale": f.errscale}
+        arrays["vector"] = self.draws.vectors
+        dims |= {"mean": ["file"], "scale": ["telescope"], "shift": ["telescope"], "vector": ["element"]}
+        dims |= {name: ["file", "telescope", "flag"] for name in ("syserr", "errscale")}
+        unit = self.curves.continuum.unit
+        sampled = self.draws.posterior
+        return Posterior.from_draws(
+            {name: values[None] for name, values in arrays.items()},
+            method=sampled.method,
+            dims=dims,
+            coords={
+                "file": list(f.files),
+                "telescope": list(f.codes),
+                "flag": list(range(self.curves.n_flags)),
+                "element": list(self.model.layout.labels),
+            },
+            units={"mean": unit, "shift": unit, "syserr": unit},
+            log_evidence=sampled.log_evidence,
+            log_evidence_error=sampled.log_evidence_error,
+            converged=sampled.converged,
+            messages=sampled.messages,
+            provenance=self.provenance,
+        )
+
+    @cached_property
+    def correction(self) -> Correction:
+        """Scale factor of each telescope relative to the reference, with covariance of the logarithms."""
+        return Correction.from_draws(
+            np.array(self.factors.codes),
+            self.factors.scale,
+            axis="telescope",
+            target=f"fluxes, to the scale of {self.reference}",
+            provenance=self.provenance,
+        )
+
+    def summary(self) -> Any:
+        """Return an astropy QTable with one row per telescope, in physical units.
+
+        Columns: telescope, points, scale and shift with standard deviations and their covariance, systematic error
+        and error scale of the continuum (first flag), and the smallest distance to a prior limit as a note.
+        """
+        from astropy.table import QTable
+
+        f = self.factors
+        counts = np.sum([curve.counts for curve in self.curves.files], axis=0)
+        table = QTable({"telescope": list(f.codes), "points": counts})
+        table["scale"], table["scale_sd"] = f.scale.mean(0), f.scale.std(0, ddof=1)
+        table["shift"], table["shift_sd"] = f.shift.mean(0), f.shift.std(0, ddof=1)
+        centred = (f.scale - f.scale.mean(0)) * (f.shift - f.shift.mean(0))
+        table["covariance"] = centred.sum(0) / (len(f.scale) - 1)
+        for i, name in enumerate(f.files):
+            for k in range(self.curves.n_flags):
+                suffix = f"_{i}" * (len(f.files) > 1) + f"_flag{k}" * (self.curves.n_flags > 1)
+                table[f"syserr{suffix}"] = f.syserr[:, i, :, k].mean(0)
+                table[f"errscale{suffix}"] = f.errscale[:, i, :, k].mean(0)
+            table.meta[f"file_{i}"] = name
+        limits = self.diagnostics.limits
+        table["at_limit"] = [
+            ", ".join(f"{label.split('[')[0]}: {side}" for label, side in limits.items() if f"[{code}]" in label)
+            for code in f.codes
+        ]
+        table.meta["reference"] = self.reference
+        table.meta["log_evidence"] = self.draws.posterior.log_evidence
+        table.meta["sampler"] = self.draws.posterior.method
+        return table
+
+    @property
+    def answer(self) -> str:
+        """The result in one sentence."""
+        f = self.factors
+        others = [i for i, code in enumerate(f.codes) if code != self.reference and self._present(i)]
+        if not others:
+            return f"Only {self.reference} has points: there is nothing to intercalibrate."
+        shown = ", ".join(f"{f.codes[i]} {f.scale[:, i].mean():.4g} +- {f.scale[:, i].std():.2g}" for i in others[:6])
+        more = f" and {len(others) - 6} more" if len(others) > 6 else ""
+        return f"{len(self.curves)} points of {len(others) + 1} telescopes on the scale of {self.reference}: {shown}{more}."
+
+    def _present(self, i: int) -> bool:
+        return any(curve.counts[i] > 0 for curve in self.curves.files)
+
+    def file(self, which: int | str = 0) -> int:
+        """Return the number of a file by number or name."""
+        names = self.factors.files
+        if isinstance(which, str):
+            if which not in names:
+                raise UnknownNameError("light curve", which, names)
+            return names.index(which)
+        if not 0 <= which < len(names):
+            raise InputError(f"file {which}", where="light curves", expected=f"0 to {len(names) - 1}")
+        return which
+
+    def curve(self, which: int | str = 0) -> Calibrated:
+        """Return a calibrated light curve with its independent and common errors."""
+        i = self.file(which)
+        return calibrate(self.curves.files[i], self.factors, i)
+
+    def calibrated(self, *, draws: int | None = None, file: int | str = 0, noise: bool = True) -> Any:
+        """Return a merged light curve.
+
+        Parameters
+        ----------
+        draws : int, optional
+            If given, an array (draws, N) of joint draws of the true fluxes at the observed times; every draw shifts
+            all points of a telescope together, as the calibration error does. Else a table with independent errors
+            (an astropy TimeSeries where the time system is known).
+        file : int or str
+            0 is the continuum.
+        noise : bool
+            Whether draws contain the measurement error of each point.
+        """
+        i = self.file(file)
+        curve = self.curves.files[i]
+        if draws is None:
+            from crosscal.lightcurves.formats.tables import calibrated_table
+
+            return calibrated_table(self, i)
+        return calibrated_draws(curve, self.factors.thin(draws), i, generator(self.seed, "calibrated", i), noise)
+
+    def reconstruct(self, *, file: int | str = 0, times: ArrayLike | None = None) -> Reconstruction:
+        """Return the posterior mean and standard deviation of the source's light curve at ``times``.
+
+        Computed in the gauge of the reference chosen at the start, O(N) per draw.
+        """
+        i = self.file(file)
+        wanted = None if times is None else np.asarray(times, dtype=float)
+        found = reconstruct(self.model, self._few, i, wanted)
+        if self.reference != self.curves.codes[0]:
+            r = self.factors.codes.index(self.reference)
+            first = Factors.of(self.model, self.draws.vectors, self.draws.means)
+            phi, shift = first.scale[:, r].mean(), first.shift[:, r].mean() if i == 0 else 0.0
+            # The gauge is that of posterior-mean factors: the curve itself is one and the same function of time.
+            found = replace(found, mean=(found.mean + shift) / phi, sd=found.sd / phi)
+        return found
+
+    def leave_one_out(self, file: int | str = 0) -> LeaveOneOut:
+        """Return exact leave-one-out residuals of a file."""
+        i = self.file(file)
+        return leave_one_out(self.model, self._few, i)
+
+    def regauge(self, code: str) -> Result:
+        """Return the same posterior with another telescope as the reference; nothing is sampled again.
+
+        The priors stay those of the original reference.
+        """
+        for name in ("posterior", "correction"):
+            self.__dict__.pop(name, None)
+        return replace(self, factors=self.factors.regauge(code))
+
+    def figures(self) -> dict[str, Any]:
+        """Return the figures by name."""
+        from crosscal.lightcurves.figures import figures
+
+        return figures(self)
+
+    def write(self, directory: str | os.PathLike[str]) -> list[Path]:
+        """Write tables, posterior and PyCALI's text files into a directory and return the paths."""
+        from crosscal.lightcurves.formats.tables import write_result
+
+        return write_result(self, Path(directory))

@@ -1,0 +1,182 @@
+"""From a model to draws of everything: the route is chosen by diagnostics, the linear parameters are drawn exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscal.core.errors import FitError, UnknownNameError
+from crosscal.core.progress import SILENT, Progress
+from crosscal.core.random import generator
+from crosscal.inference.posterior import Posterior
+from crosscal.inference.problem import Problem
+from crosscal.lightcurves.model import Model
+from crosscal.lightcurves.problem import blocks, full_vectors, make_problem
+
+ROUTES = ("auto", "importance", "laplace", "nuts", "nested")
+
+#: Where fewer draws have their shifts inside the prior box, the shifts that leave it are sampled, not integrated out.
+LEAST_INSIDE = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Posterior draws of the full vector (normalised units) and of the mean of each file.
+
+    Attributes
+    ----------
+    model : Model
+        The model that was sampled.
+    vectors : array (n_draws, n)
+        Shifts included.
+    means : array (n_draws, 1 + m)
+        The mean q of each file, normalised units.
+    posterior : Posterior
+        What the sampler returned (parameters without the marginalised shifts), with messages.
+    inside : float
+        Share of the draws whose shifts fell into the prior box; the others were dropped.
+    """
+
+    model: Model
+    vectors: NDArray[np.float64]
+    means: NDArray[np.float64]
+    posterior: Posterior
+    inside: float
+
+    @property
+    def effective_size(self) -> float:
+        """Smallest bulk effective sample size over the sampled parameters."""
+        from crosscal.inference.diagnostics import effective_sizes
+
+        sizes = effective_sizes(self.posterior)["ess_bulk"]
+        finite = sizes[np.isfinite(sizes)]
+        return float(finite.min() * self.inside) if len(finite) else float(len(self.vectors))
+
+
+def draw(
+    model: Model,
+    *,
+    route: str = "auto",
+    draws: int = 4000,
+    seed: int = 0,
+    progress: Progress = SILENT,
+    **options: Any,
+) -> Draws:
+    """Sample the posterior of a model.
+
+    "auto" adapts an importance sampler from the Laplace approximation and falls back on NUTS where Pareto's k-hat
+    is above 0.7 or fewer than 400 draws count. Shifts that are integrated out are drawn from their Gaussian
+    conditional; draws outside the prior box are dropped, and the log evidence is corrected by the share inside.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such route.
+    FitError
+        If no draw falls inside the prior limits of the shifts.
+    """
+    if route not in ROUTES:
+        raise UnknownNameError("sampling route", route, ROUTES)
+    posterior = _sample(make_problem(model), model, route, draws, seed, progress, options)
+    vectors, means, inside = with_linear(model, full_vectors(model, posterior), seed)
+    share = float(inside.mean())
+    if share < LEAST_INSIDE and len(model.marginal):
+        # The likelihood pushes some shifts out of their box: sample those inside it instead.
+        x, lay = vectors[:, model.layout.shift], model.layout
+        out = (x < lay.low[lay.shift]) | (x > lay.high[lay.shift])
+        often = out.mean(axis=0)
+        worst = np.flatnonzero(often >= min(0.05, often.max()))
+        keep = np.array([c for c in model.marginal if c not in worst], dtype=np.int64)
+        progress.message(
+            f"Shifts of {', '.join(model.curves.codes[c] for c in worst)} are pressed against their limits"
+        )
+        smaller = Model(model.curves, model.settings, normalisation=model.norm, marginal=keep)
+        return draw(smaller, route=route, draws=draws, seed=seed, progress=progress, **options)
+    if not inside.any():
+        raise FitError("No posterior draw has its shifts inside their prior limits.")
+    if share < 1 and posterior.log_evidence is not None:
+        error = np.hypot(posterior.log_evidence_error or 0.0, np.sqrt((1 - share) / (share * len(inside))))
+        posterior = replace(
+            posterior, log_evidence=posterior.log_evidence + float(np.log(share)), log_evidence_error=float(error)
+        )
+    return Draws(model, vectors[inside], means[inside], posterior, share)
+
+
+def _sample(
+    problem: Problem, model: Model, route: str, draws: int, seed: int, progress: Progress, options: dict[str, Any]
+) -> Posterior:
+    from crosscal.inference.importance import evidence_from_draws
+    from crosscal.inference.registry import sample
+
+    start = starting_point(model)
+    if route == "laplace":
+        return sample(problem, "laplace", seed=seed, draws=draws, start=start, progress=progress, **options)
+    if route in ("auto", "importance"):
+        posterior = sample(problem, "importance", seed=seed, draws=draws, start=start, progress=progress, **options)
+        if posterior.converged or route == "importance":
+            return posterior
+        progress.message(posterior.messages[0])
+        options = {}
+    if route == "nested":
+        return sample(problem, "nested", seed=seed, progress=progress, **options)
+    options.setdefault("chains", 4)
+    options.setdefault("warmup", 500)
+    per_chain = -(-draws // options["chains"])
+    posterior = sample(problem, "nuts", seed=seed, draws=per_chain, start=start, progress=progress, **options)
+    return evidence_from_draws(problem, posterior, seed=seed)
+
+
+def starting_point(model: Model) -> dict[str, NDArray[np.float64]]:
+    """A point well inside the prior from which the mode search starts: unit scales, small systematic errors."""
+    lay = model.layout
+    x = 0.5 * (lay.low + lay.high)
+    width = lay.high - lay.low
+    near = {"log_scale": 0.0, "shift": 0.0, "log_errscale": 0.0}
+    start = {}
+    for name, places in blocks(model).items():
+        values = x[places]
+        if name in near:
+            values = np.full(len(places), near[name])
+        elif name.startswith("syserr"):
+            values = lay.low[places] + 0.1 * width[places]
+        margin = 0.02 * width[places]
+        start[name] = np.clip(values, lay.low[places] + margin, lay.high[places] - margin)
+    kernel = lay.kernel.ravel()
+    for i, one in enumerate(model.files):
+        # The stationary variance sigma^2 tau starts at the scatter of the fluxes.
+        sigma, tau = lay.kernel[i, :2]
+        guess = 0.5 * (np.log(np.var(one.flux) + 1e-12) - x[tau])
+        low, high = lay.low[sigma], lay.high[sigma]
+        start["kernel"][np.flatnonzero(kernel == sigma)] = np.clip(guess, low + 0.02, high - 0.02)
+    return start
+
+
+def with_linear(
+    model: Model, vectors: NDArray[np.float64], seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Draw the mean of each file and the marginalised shifts for every vector.
+
+    Returns
+    -------
+    vectors : array (n_draws, n)
+        With the shifts filled in.
+    means : array (n_draws, 1 + m)
+    inside : bool array (n_draws,)
+        Whether all marginalised shifts are inside their prior limits.
+    """
+    rng, lay = generator(seed, "linear"), model.layout
+    filled = vectors.copy()
+    means = np.empty((len(vectors), len(model.files)))
+    places = lay.shift[model.marginal]
+    for s, x in enumerate(vectors):
+        for i, linear in enumerate(model.linear(x)):
+            noise = rng.standard_normal(len(linear.mean))
+            value = linear.mean + np.linalg.cholesky(linear.covariance) @ noise
+            means[s, i] = value[0]
+            if i == 0:
+                filled[s, places] = value[1:]
+    inside = np.all((filled[:, places] >= lay.low[places]) & (filled[:, places] <= lay.high[places]), axis=1)
+    return filled, means, inside
