@@ -48,6 +48,9 @@ _EXPORTS: dict[str, str] = {
     "Sum": "crosscal.xray.modifiers.combine",
     "example_telescope": "crosscal.xray.instrument.examples",
     "MODIFIERS": "crosscal.xray.modifiers.registry",
+    # fitting and libraries
+    "build_library": "crosscal.xray.library.generate",
+    "Library": "crosscal.xray.library.library",
     # emission
     "Model": "crosscal.xray.emission.expression",
     "MODELS": "crosscal.xray.emission.registry",

@@ -9,7 +9,7 @@ parameters (nH, redshift, a photon index) get axes of their own with a tensor-pr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -314,7 +314,17 @@ def node_spectra(
 class FoldedTemplates:
     """Node spectra folded through one response, in the channels of a band.
 
-    Use :meth:`build`. ``table`` holds counts per second, or counts where an ``exposure`` is given.
+    Use :meth:`build`.
+
+    Attributes
+    ----------
+    nodes : photon spectra of the model
+    matrix : redistribution into the channels of the band
+    area : (n_energy,) cm2
+    exposure : s; expected counts are of this time (1 s: count rates)
+    mask : (n_channel of the response,) the band
+    fixed : the model's other parameters
+    energy : (n_energy,) mid-points of the energy bins, keV
     """
 
     nodes: NodeSpectra
@@ -322,8 +332,8 @@ class FoldedTemplates:
     area: Array
     exposure: float
     mask: NDArray[np.bool_]
-    fixed: Mapping[str, float] = field(default_factory=dict)
-    response: Any = None
+    fixed: Mapping[str, float]
+    energy: Array
 
     @classmethod
     def build(
@@ -336,6 +346,7 @@ class FoldedTemplates:
         free: Sequence[str] | None = None,
         axes: Mapping[str, Range] | None = None,
         exposure: float = 1.0,
+        trim: bool = True,
     ) -> FoldedTemplates:
         """Fold the model's nodes.
 
@@ -352,14 +363,17 @@ class FoldedTemplates:
         axes : mapping
             Nodes of free parameters that the model does not tabulate; see :func:`node_spectra`.
         exposure : float, s
+        trim : bool
+            Leave out energies that cannot reach the band; False where the redistribution will change.
         """
         if mask is None:
             mask = np.ones(response.n_channel, bool) if band is None else response.band(*band)
         mask = np.asarray(mask)
-        part = response.restricted(mask)
+        part = response.restricted(mask) if trim else response
+        matrix = part.redistribution if trim else response.redistribution[np.flatnonzero(mask)]
         nodes = node_spectra(model, part.energy_edges, free=free, axes=axes)
         fixed = {p.name: p.default for p in model.parameters if p.name not in nodes.names}
-        return cls(nodes, PackedMatrix.pack(part.redistribution), part.area, float(exposure), mask, fixed, part)
+        return cls(nodes, PackedMatrix.pack(matrix), part.area, float(exposure), mask, fixed, part.energy)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -370,11 +384,6 @@ class FoldedTemplates:
     def n_channel(self) -> int:
         """Number of channels in the band."""
         return self.matrix.n_channel
-
-    @property
-    def energy(self) -> Array:
-        """Mid-points of the energy bins that the templates use, keV."""
-        return self.response.energy
 
     @cached_property
     def table(self) -> FoldedTable:
@@ -415,17 +424,28 @@ class FoldedTemplates:
                 )
         x = self.nodes.to_engine(values)
         flat = np.ascontiguousarray(x.reshape(-1, x.shape[-1]))
-        counts = np.empty((flat.shape[0], self.n_channel))
-        jacobian = np.empty((flat.shape[0], flat.shape[1], self.n_channel))
-        _evaluate_many(self.table if table is None else table, flat, counts, jacobian)
+        counts, jacobian = evaluate_many(self.table if table is None else table, flat, self.n_channel)
         for p, axis in enumerate(self.nodes.axes):
             jacobian[:, p] /= axis.derivative(axis.from_coordinate(flat[:, p]))[:, None]
         return counts.reshape(*x.shape[:-1], -1), jacobian.reshape(*x.shape, -1)
+
+    def limits(self, model: Model) -> tuple[Array, Array]:
+        """Return the limits of the free parameters in engine coordinates, (n_free,) each."""
+        low = [a.coordinate[0] for a in self.nodes.axes] + [model.parameter(n).low for n in self.nodes.linear]
+        high = [a.coordinate[-1] for a in self.nodes.axes] + [model.parameter(n).high for n in self.nodes.linear]
+        return np.array(low, dtype=float), np.array(high, dtype=float)
 
     def work(self) -> Work:
         """Scratch space for fits with these templates."""
         n_part = self.nodes.monomials.shape[0]
         return make_work(self.n_channel, len(self.names), n_part, max(len(self.nodes.axes), 1))
+
+
+def evaluate_many(table: FoldedTable, x: Array, n_channel: int) -> tuple[Array, Array]:
+    """Return counts (n, n_channel) and derivatives by x (n, n_free, n_channel) at engine coordinates x (n, n_free)."""
+    counts, jacobian = np.empty((x.shape[0], n_channel)), np.empty((*x.shape, n_channel))
+    _evaluate_many(table, np.ascontiguousarray(x), counts, jacobian)
+    return counts, jacobian
 
 
 @njit(cache=True, nogil=True)

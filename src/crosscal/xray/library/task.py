@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +16,21 @@ from crosscal.xray.fitting.engine import MAX_ITERATIONS, TOLERANCE, Status
 from crosscal.xray.fitting.folding import PackedMatrix
 from crosscal.xray.fitting.poisson import tables
 from crosscal.xray.fitting.table import FoldedTable
-from crosscal.xray.fitting.templates import NodeSpectra
+from crosscal.xray.fitting.templates import NodeSpectra, evaluate_many
 from crosscal.xray.library.kernel import library_points
+from crosscal.xray.library.library import CALIBRATIONS
 
 Array = NDArray[np.float64]
-CALIBRATIONS = ("nominal", "modified")
+
+
+def scaled_truth(
+    nodes: NodeSpectra, nominal: FoldedTable, n_channel: int, truth: Mapping[str, Array], counts: float | None
+) -> dict[str, Array]:
+    """Scale the norms of ``truth`` (arrays (n,)) so that the nominal response expects ``counts`` in the band."""
+    if counts is None:
+        return dict(truth)
+    expected = evaluate_many(nominal, nodes.to_engine(truth), n_channel)[0].sum(axis=-1)
+    return {n: v * (counts / expected) if n.split("_")[0] == "norm" else v for n, v in truth.items()}
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,7 @@ class LibraryTask:
     exposure: float
     mask: NDArray[np.bool_]
     response: Any = None
+    counts: float | None = None
 
     def __call__(self, chunk: int) -> dict[str, NDArray[Any]]:
         """Compute a chunk."""
@@ -84,6 +96,30 @@ class LibraryTask:
                 x[i], covariance[i], statistic[i], status[i], profile[i],
             )  # fmt: skip
         return self.variables(x, covariance, statistic, status, profile)
+
+    def at(self, theta: Array, kT: Array) -> dict[str, NDArray[Any]]:
+        """Noiseless fits at scattered points: theta (n, d), kT (n,) -> arrays (n,) of all variables and truths."""
+        others = self.nodes.from_engine(self.x_true[:1])[0]
+        truth = {n: np.full(kT.size, others[p]) for p, n in enumerate(self.nodes.names)}
+        truth["kT"] = kT
+        nominal = self.nodes.folded(self.nodes.table(self.matrix, self.weight))
+        truth = scaled_truth(self.nodes, nominal, self.matrix.n_channel, truth, self.counts)
+        x_true = self.nodes.to_engine(truth)
+        n_free = x_true.shape[1]
+        shape = (kT.size, 1, 1, 2)
+        x, covariance = np.full((*shape, n_free), np.nan), np.full((*shape, n_free, n_free), np.nan)
+        statistic, profile = np.full(shape, np.nan), np.empty((*shape, 0))
+        status = np.full(shape, Status.BAD_DATA.value, dtype=np.int8)
+        for i in range(kT.size):
+            modified = self.modified_table(theta[i])
+            if modified is not None:
+                library_points(
+                    nominal, modified, self.matrix.n_channel, x_true[i : i + 1], self.low, self.high,
+                    np.zeros((1, 1), np.uint64), False, tables(), np.zeros(0), self.profiled, MAX_ITERATIONS,
+                    TOLERANCE, x[i], covariance[i], statistic[i], status[i], profile[i],
+                )  # fmt: skip
+        out = self.variables(x, covariance, statistic, status, profile)
+        return {n: v[:, 0, 0] for n, v in out.items()} | {f"{n}_true": v for n, v in truth.items()}
 
     def modified_table(self, theta: Array) -> FoldedTable | None:
         """Fold the nodes through the calibration of one theta; None where its area is negative or not finite."""

@@ -1,0 +1,277 @@
+"""A finished library: what fits find when the calibration is changed. Reading one needs neither XSPEC nor JAX."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crosscal.core.errors import InputError, StoreError, UnknownNameError
+
+if TYPE_CHECKING:
+    import xarray
+    from astropy.table import QTable
+
+    from crosscal.compute.store import Store
+    from crosscal.xray.library.task import LibraryTask
+
+Array = NDArray[np.float64]
+
+CALIBRATIONS = ("nominal", "modified")
+DIMS = ("theta", "T_true", "realisation")
+KIND = "crosscal.xray.library"
+# Statuses as they are stored; the engine's names, without importing the engine (and numba) to read a file.
+STATUS = ("OK", "AT_BOUND", "NO_CONVERGENCE", "SINGULAR", "BAD_DATA", "NOT_DONE")
+USABLE = (0,)
+
+
+@dataclass(frozen=True, eq=False)
+class Library:
+    """Best fits over theta x T_true x realisation, with the nominal and with the modified calibration.
+
+    Attributes
+    ----------
+    dataset : xarray.Dataset
+        ``<parameter>_<calibration>`` best fits, ``covariance_<calibration>`` (..., parameter, parameter_),
+        ``statistic_``, ``status_``, and ``profile_<calibration>`` (..., offset) where asked for. Coordinates: the
+        modifier's parameters along theta, T_true [keV], ``norm_true`` along T_true. Lazy for stored libraries.
+    job : mapping
+        What was computed (model, band, counts, noise, seed, modifier, checksums).
+    store : Store or None
+    task : LibraryTask or None
+        What computes more points; only in the session that built the library.
+    """
+
+    dataset: xarray.Dataset
+    job: Mapping[str, Any]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    store: Store | None = None
+    task: LibraryTask | None = None
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Library:
+        """Open a stored library; values are read when used.
+
+        Raises
+        ------
+        StoreError
+            If nothing is there, it is damaged or foreign, or it is not finished.
+        """
+        from crosscal.compute.store import Store
+
+        store = Store.open(path)
+        job = store.header.job
+        if not isinstance(job, Mapping) or job.get("kind") != KIND:
+            raise StoreError("the store is no X-ray library", where=str(path), expected=f"kind {KIND!r}")
+        missing = int(np.count_nonzero(~store.done()))
+        if missing:
+            raise StoreError(
+                f"{missing} of {len(store.layout)} chunks are not computed",
+                where=str(path),
+                expected="a finished run (build_library with the same arguments resumes)",
+            )
+        return cls(store.dataset(), job, store.header.provenance, store)
+
+    # ---- what it is about -----------------------------------------------------------------------
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Fitted parameters, in the order of the covariance."""
+        return tuple(self.job["parameters"])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Parameters theta of the modifier, in order."""
+        return tuple(self.job["theta"])
+
+    @cached_property
+    def theta(self) -> Array:
+        """Points theta, shape (n_theta, d)."""
+        return np.stack([np.asarray(self.dataset[name]) for name in self.names], axis=-1)
+
+    @cached_property
+    def T_true(self) -> Array:
+        """True temperatures, shape (n_T,), keV."""
+        return np.asarray(self.dataset["T_true"], dtype=float)
+
+    @property
+    def band(self) -> tuple[float, float]:
+        """Energy band of the fits, keV."""
+        low, high = self.job["band"]
+        return float(low), float(high)
+
+    @property
+    def dof(self) -> int:
+        """Degrees of freedom: channels in the band less free parameters."""
+        return int(self.job["dof"])
+
+    @cached_property
+    def modifier(self) -> Any:
+        """The modifier, rebuilt from its description; None where it was a user's own function."""
+        from crosscal.xray.correction.describe import build_modifier
+
+        if self.task is not None:
+            return self.task.modifier
+        return build_modifier(self.job.get("modifier"))
+
+    @property
+    def is_asimov(self) -> bool:
+        """Whether the spectra were noiseless."""
+        return self.job["noise"] == "asimov"
+
+    def truth(self, name: str) -> Array:
+        """Return the true value of a fitted parameter, shape (n_T,)."""
+        if name == "kT":
+            return self.T_true
+        self._check(name)
+        return np.asarray(self.dataset[f"{name}_true"], dtype=float)
+
+    # ---- values ---------------------------------------------------------------------------------
+
+    def values(self, name: str, calibration: str = "nominal") -> Array:
+        """Return best fits of a parameter, shape (n_theta, n_T, n_realisation); NaN where the fit failed."""
+        self._check(name, calibration)
+        return np.asarray(self.dataset[f"{name}_{calibration}"])
+
+    def errors(self, name: str, calibration: str = "nominal") -> Array:
+        """Return 1-sigma errors from the Fisher matrix, same shape as ``values``."""
+        self._check(name, calibration)
+        k = self.parameters.index(name)
+        variance = np.asarray(self.dataset[f"covariance_{calibration}"][..., k, k])
+        return np.sqrt(variance)
+
+    def status(self, calibration: str = "nominal") -> NDArray[np.int8]:
+        """Return how each fit ended (see ``STATUS``)."""
+        self._check(self.parameters[0], calibration)
+        return np.asarray(self.dataset[f"status_{calibration}"])
+
+    def good(self, calibration: str = "nominal") -> NDArray[np.bool_]:
+        """Return which fits converged inside the limits."""
+        return np.isin(self.status(calibration), USABLE)
+
+    def bias(self, name: str = "kT") -> Array:
+        """Return fitted minus true value with the nominal calibration, shape (n_theta, n_T, n_realisation)."""
+        return self.values(name) - self.truth(name)[None, :, None]
+
+    def profile(self, calibration: str = "nominal") -> tuple[Array, Array]:
+        """Return the stored profile of the statistic: kT and C - C_min, each (n_theta, n_T, n_realisation, n_offset).
+
+        The curve is taken at ``kT exp(offset sd/kT)``.
+
+        Raises
+        ------
+        InputError
+            If the library was built without profiles.
+        """
+        if f"profile_{calibration}" not in self.dataset:
+            raise InputError("no stored profiles", where="library", expected="build_library(..., profile=(-3, 3, 13))")
+        offsets = np.asarray(self.dataset["offset"], dtype=float)
+        best, sd = self.values("kT", calibration), self.errors("kT", calibration)
+        kT = best[..., None] * np.exp(offsets * (sd / best)[..., None])
+        return kT, np.asarray(self.dataset[f"profile_{calibration}"])
+
+    def to_grid(self) -> xarray.Dataset:
+        """Return the data set with theta unfolded into one dimension a modifier parameter.
+
+        Raises
+        ------
+        InputError
+            If the design is not a product grid.
+        """
+        import xarray
+
+        axes = self.job.get("axes")
+        if not axes:
+            raise InputError("the design is not a product grid", where="library", expected="a Grid")
+        shape = [len(v) for v in axes.values()]
+        out = self.dataset.drop_vars(list(self.names)).load()
+        variables = {}
+        for name, v in out.data_vars.items():
+            if "theta" in v.dims:
+                variables[name] = ((*axes, *v.dims[1:]), v.values.reshape(*shape, *v.shape[1:]), v.attrs)
+            else:
+                variables[name] = v
+        coords = {n: c for n, c in out.coords.items() if "theta" not in c.dims}
+        grid = {n: np.asarray(v, dtype=float) for n, v in axes.items()}
+        return xarray.Dataset(variables, coords={**coords, **grid}, attrs=out.attrs)
+
+    def simulate(self, theta: ArrayLike, kT: ArrayLike) -> dict[str, Array]:
+        """Compute noiseless best fits at new points, for validating an emulator.
+
+        Parameters
+        ----------
+        theta : (n, d)
+        kT : (n,) keV
+
+        Returns
+        -------
+        mapping of ``<parameter>_<calibration>``, ``<parameter>_true`` and ``status_<calibration>`` to arrays (n,)
+
+        Raises
+        ------
+        InputError
+            If the library was opened from a file.
+        """
+        if self.task is None:
+            raise InputError(
+                "an opened library cannot simulate", where="library", expected="the one build_library returned"
+            )
+        return self.task.at(np.atleast_2d(np.asarray(theta, float)), np.atleast_1d(np.asarray(kT, float)))
+
+    # ---- reports --------------------------------------------------------------------------------
+
+    def failures(self) -> dict[str, dict[str, int]]:
+        """Return how often each status occurs, by calibration."""
+        out = {}
+        for calibration in CALIBRATIONS:
+            found, number = np.unique(self.status(calibration), return_counts=True)
+            out[calibration] = {STATUS[int(k)]: int(n) for k, n in zip(found, number, strict=True)}
+        return out
+
+    def summary(self) -> QTable:
+        """Return one row per calibration: fits, how many failed and why, bias and pull of kT over converged fits.
+
+        ``bias_kT`` is the mean of kT/T_true - 1; ``pull_mean`` and ``pull_sd`` are of (kT - T_true)/sd. Only the
+        modified calibration should have no bias; noiseless libraries have no pull (NaN).
+        """
+        from astropy.table import QTable
+
+        rows = []
+        counts = self.failures()
+        for calibration in CALIBRATIONS:
+            total = sum(counts[calibration].values())
+            ok = counts[calibration].get("OK", 0)
+            reasons = ", ".join(f"{n} {k}" for k, n in counts[calibration].items() if k != "OK") or "none"
+            kT, sd, T = self.values("kT", calibration), self.errors("kT", calibration), self.T_true[None, :, None]
+            good = self.good(calibration)
+            pull = ((kT - T) / sd)[good]
+            bias = (kT / T)[good].mean() - 1.0 if good.any() else np.nan
+            noisy = good.any() and not self.is_asimov
+            rows.append(
+                {
+                    "calibration": calibration,
+                    "fits": total,
+                    "failed": total - ok,
+                    "failures": reasons,
+                    "bias_kT": float(bias),
+                    "pull_mean": float(pull.mean()) if noisy else np.nan,
+                    "pull_sd": float(pull.std()) if noisy else np.nan,
+                }
+            )
+        return QTable(rows=rows)
+
+    def _check(self, name: str, calibration: str = "nominal") -> None:
+        if name not in self.parameters:
+            raise UnknownNameError("fitted parameter", name, self.parameters, where="library")
+        if calibration not in CALIBRATIONS:
+            raise UnknownNameError("calibration", calibration, CALIBRATIONS, where="library")
+
+    def __repr__(self) -> str:
+        n, t, r = (self.dataset.sizes[d] for d in DIMS)
+        theta, fitted = ", ".join(self.names), ", ".join(self.parameters)
+        return f"<Library: {n} theta ({theta}) x {t} T_true x {r} realisations, {fitted}>"
