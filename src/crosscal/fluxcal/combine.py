@@ -237,20 +237,21 @@ def _solve(
     if plate is not None and len(basis) > 1:
         offset[:, 1] = plate.at(stack.x, stack.y)
     share = np.full(n_star, 1.0)
+    spline = "spline" if smooth == "none" else smooth
     for iteration in range(12):
         factor = np.exp(c @ basis)
         throughput, variance = _throughput(stack, factor, use, centre)
-        curve = smooth_throughput(stack.wavelength, throughput, variance, "spline" if smooth == "none" else smooth, scale).value
+        curve = smooth_throughput(stack.wavelength, throughput, variance, spline, scale).value
         new, covariance = _coefficients(stack, curve, c, basis, use | (stack.good & ~keep[:, None]), use)
         mean, share = _gauge(new - offset, covariance, keep)
         moved = np.max(np.abs(new - mean - c)[keep], initial=0.0)
         c = new - mean
-        if iteration in (3, 6):
+        if iteration in (1, 3):
             use = _clip(stack, curve * np.exp(mean @ basis), c, basis, keep, n_sigma)
-        if iteration > 7 and moved < 1e-5:
+        if iteration > 3 and moved < 1e-4:
             break
     throughput, variance = _throughput(stack, np.exp(c @ basis), use, centre)
-    curve = smooth_throughput(stack.wavelength, throughput, variance, "spline" if smooth == "none" else smooth, scale).value
+    curve = smooth_throughput(stack.wavelength, throughput, variance, spline, scale).value
     return State(throughput, variance, curve, c, covariance, use, share)
 
 
@@ -287,14 +288,15 @@ def _coefficients(
     for s in range(n):
         predicted = curve * stack.model[s] * np.exp(c[s] @ basis)
         pixels = (use[s] if use[s].any() else good[s]) & np.isfinite(predicted)
+        predicted = np.where(pixels, predicted, 0.0)
         noise = stack.rate_variance[s] + (0.01 * predicted) ** 2
         weight = np.where(pixels, 1 / noise, 0.0)
         residual = np.where(pixels, stack.rate[s] - predicted, 0.0)
         scaled = residual * np.sqrt(weight)
         weight = weight * huber_weights(scaled, 3.0)
-        design = np.where(pixels, predicted, 0.0) * basis
+        design = predicted * basis
         normal = (design * weight) @ design.T + prior
-        step = np.linalg.solve(normal, design @ (weight * residual) - prior @ c[s] * 0)
+        step = np.linalg.solve(normal, design @ (weight * residual))
         result[s] = c[s] + np.clip(step, -0.5, 0.5)
         # Correlated errors of the model (scale, template colours) enter through their projection on the basis.
         projected = np.linalg.solve(normal, (design * weight * predicted) @ stack.modes[s].T)
@@ -432,7 +434,7 @@ def mean_modes(
     makes 68 % intervals right for few stars. One or two stars: the stars' own errors and a spread of 0.25 mag in
     grey, 0.1 mag per 1000 A in slope, which single fibres have.
     """
-    from scipy.stats import t as student
+    from scipy.special import stdtrit
 
     index = np.flatnonzero(keep)
     order = state.c.shape[1]
@@ -447,7 +449,7 @@ def mean_modes(
         weighted = share * deviation
         correction = 1 / np.clip(1 - np.sum(share**2, axis=0), 0.2, 1)
         total = (weighted.T @ weighted) * np.sqrt(np.outer(correction, correction))
-        total *= float(student.ppf(0.8413, index.size - 1)) ** 2
+        total *= float(stdtrit(index.size - 1, 0.8413)) ** 2
     values, vectors = np.linalg.eigh(total)
     return np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
 

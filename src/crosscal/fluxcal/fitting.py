@@ -19,8 +19,8 @@ from crosscal.fluxcal.score import fit_continuum, robust_weight, score_templates
 from crosscal.fluxcal.templates import TemplateLibrary
 from crosscal.fluxcal.types import FLUX_SCALE, Catalogue, Frame, StarFit, StarStatus
 
-#: Members with less than this share of the posterior weight do not enter a star's mean model.
-LEAST_SHARE = 1e-4
+#: So many members of largest posterior weight enter a star's mean model.
+MOST_MEMBERS = 40
 #: Velocities are searched with this many templates per star.
 RV_TEMPLATES = 8
 
@@ -251,10 +251,8 @@ def _describe(
     reduced = max(float(np.nanmin(chi2)) / max(dof, 1), 1.0)
     total = np.nan_to_num(chi2 / reduced, nan=np.inf) + options.photometric_weight * colour
     share = np.exp(-0.5 * (total - total.min()))
-    share[share < LEAST_SHARE] = 0.0
-    share /= share.sum()
-    members = np.flatnonzero(share)
-    p = share[members]
+    members = np.argpartition(-share, min(MOST_MEMBERS, share.size - 1))[:MOST_MEMBERS]
+    p = share[members] / share[members].sum()
     best = int(np.argmax(share))
     teff, logg, feh = p @ prepared.native.parameters[members]
     colour_rms = float(np.sqrt(np.mean((p @ residual[members]) ** 2))) if residual.shape[1] > 1 else 0.0

@@ -57,7 +57,7 @@ def cross_correlate(
     limit: float = 600.0,
     continuum: float = 4000.0,
     centre: ArrayLike = 0.0,
-    significance: float = 5.0,
+    significance: float = 3.0,
 ) -> Velocities:
     """Velocities of stars against templates on the same logarithmic grid.
 
@@ -73,7 +73,8 @@ def cross_correlate(
     continuum : float, km/s
         Width of the running continuum.
     significance : float
-        Least height of the peak in units of the noise of the correlation function elsewhere.
+        Least r = peak / (sqrt(2) sigma_a) of Tonry & Davis 1979 (AJ 84, 1511, eq. 23), with sigma_a the RMS of the
+        antisymmetric part of the correlation about its peak.
 
     Notes
     -----
@@ -100,7 +101,8 @@ def cross_correlate(
     product = rfft(star, size)[:, None, :] * np.conj(rfft(template, size))[None, :, :]
     correlation = irfft(product, size, axis=-1)
     correlation /= np.maximum(norm_star[:, None, None] * norm_template[None, :, None], 1e-300)
-    reach = int(np.ceil(np.log1p((limit + np.max(np.abs(centre))) / C_KMS) / step)) + 2
+    # Three times the search: the noise is judged beyond the peak too.
+    reach = min(int(np.ceil(3 * np.log1p((limit + np.max(np.abs(centre))) / C_KMS) / step)) + 2, n // 2)
     lags = np.arange(-reach, reach + 1)
     near = correlation[:, :, lags]
     return _peaks(near, lags, step, centre, limit, np.sum(weights > 0, axis=1), significance)
@@ -132,9 +134,16 @@ def _peaks(
         peak = top - 0.25 * (left - right) * shift
         information = -n_used * (curvature / peak) * peak**2 / np.clip(1 - peak**2, 1e-6, None)
         error = C_KMS * step / np.sqrt(information)
-    noise = 1.4826 * np.median(np.abs(near[np.arange(n_star), best]), axis=1)
     edge = ~allowed[np.arange(n_star), k - 1] | ~allowed[np.arange(n_star), k + 1]
-    ok = (curvature < 0) & (peak > 0) & (peak > significance * noise / 2) & ~edge & np.isfinite(error)
-    ok &= peak > significance / np.sqrt(np.maximum(n_used, 1))
+    ratio = np.array([_tonry_davis(near[i, best[i]], int(k[i])) for i in range(n_star)])
+    ok = (curvature < 0) & (peak > 0) & (ratio > significance) & ~edge & np.isfinite(error)
     rv = C_KMS * np.expm1((lags[k] + shift) * step)
     return Velocities(rv, error, peak, best, ok)
+
+
+def _tonry_davis(correlation: NDArray[np.float64], k: int) -> float:
+    """Height of a peak over the noise that its antisymmetric part shows."""
+    half = min(k, correlation.size - 1 - k)
+    right, left = correlation[k : k + half + 1], correlation[k - half : k + 1][::-1]
+    noise = np.sqrt(np.mean((right - left) ** 2)) / np.sqrt(2) if half > 0 else np.inf
+    return float(correlation[k] / (np.sqrt(2) * noise)) if noise > 0 else np.inf

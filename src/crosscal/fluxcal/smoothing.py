@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,12 +80,7 @@ def _spline(
     scale: float,
 ) -> Smooth:
     """Cubic B-spline of ln T by Gauss-Newton; a small second-difference penalty bridges gaps without knots' noise."""
-    from scipy.interpolate import BSpline
-
-    n_knots = max(int(np.ceil((wave[-1] - wave[0]) / scale)), 1)
-    inner = np.linspace(wave[0], wave[-1], n_knots + 1)
-    knots = np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3])
-    design = BSpline.design_matrix(wave, knots, 3).toarray()
+    design = _design(np.ascontiguousarray(wave).tobytes(), scale)
     weight = np.where(good, 1 / np.where(good, variance, 1.0), 0.0)
     level = np.median(throughput[good])
     level = level if level > 0 else float(np.mean(np.abs(throughput[good])))
@@ -97,7 +93,7 @@ def _spline(
     normal = (design.T * log_weight) @ design + penalty
     normal += 1e-12 * np.trace(normal) / len(normal) * np.eye(len(normal))
     beta = np.linalg.solve(normal, design.T @ (log_weight * np.log(start)))
-    for _ in range(20):
+    for _ in range(15):
         model = np.exp(design @ beta)
         jacobian = design * model[:, None]
         normal = (jacobian.T * weight) @ jacobian + penalty
@@ -105,10 +101,22 @@ def _spline(
         residual = np.where(good, throughput - model, 0.0)
         step = np.linalg.solve(normal, jacobian.T @ (weight * residual) - penalty @ beta)
         beta = beta + np.clip(step, -0.5, 0.5)
-        if np.max(np.abs(step)) < 1e-8:
+        if np.max(np.abs(step)) < 1e-6:
             break
     root = np.linalg.cholesky(np.linalg.inv(normal))
     return Smooth(np.exp(design @ beta), np.zeros(wave.size), (design @ root).T)
+
+
+@lru_cache(maxsize=16)
+def _design(wave: bytes, scale: float) -> NDArray[np.float64]:
+    """Dense cubic B-spline basis (n, n_coefficients) with knots every ``scale``; remembered, as a frame asks for it often."""
+    from scipy.interpolate import BSpline
+
+    x = np.frombuffer(wave)
+    n_knots = max(int(np.ceil((x[-1] - x[0]) / scale)), 1)
+    inner = np.linspace(x[0], x[-1], n_knots + 1)
+    knots = np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3])
+    return BSpline.design_matrix(x, knots, 3).toarray()
 
 
 def _savgol_matrix(wave: NDArray[np.float64], good: NDArray[np.bool_], scale: float):

@@ -1,0 +1,167 @@
+"""Leave one star out: calibrate it with the others and compare with its catalogue magnitudes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscal.fluxcal.apply import apply_curve
+from crosscal.fluxcal.combine import Curve, combine
+from crosscal.fluxcal.fitting import synthetic_offset
+from crosscal.fluxcal.options import Options
+from crosscal.fluxcal.photometry import Filter
+from crosscal.fluxcal.types import FLUX_SCALE, CalibrationVector, Catalogue, Frame, StarFit
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Residuals of one star calibrated by the others.
+
+    ``offset`` (n_b,) is synthetic minus catalogue magnitude in each band that the spectrum covers (else NaN); ``grey`` its
+    mean, ``colour`` the offset of the first covered band minus that of the last (NaN with one band); ``slope`` the
+    trend of -2.5 log10(calibrated / model) in mag per 1000 A.
+    """
+
+    fibre: int
+    name: str
+    snr: float
+    offset: NDArray[np.float64]
+    grey: float
+    colour: float
+    slope: float
+
+
+def combine_with(vectors: Sequence[CalibrationVector], options: Options, airmass: float = float("nan")) -> Curve:
+    """Combine vectors under the choices of a calibration."""
+    plate = None
+    if options.position:
+        # Differential refraction grows with tan z; 1.02 is tan z at airmass 1.43, where the prior is stated.
+        tangent = np.sqrt(max(airmass, 1.0) ** 2 - 1) if np.isfinite(airmass) else 0.5
+        plate = options.position_sd * 0.4 * np.log(10) * max(float(tangent), 0.1)
+    return combine(
+        vectors,
+        method=options.method,
+        order=options.slope_order,
+        smooth=options.smooth,
+        smooth_scale=options.smooth_scale,
+        n_sigma=options.n_sigma,
+        common_grey=options.common_grey,
+        common_slope=options.common_slope,
+        grey_sigma=options.grey_sigma,
+        slope_sigma=options.slope_sigma,
+        plate_sd=plate,
+    )
+
+
+def leave_one_out(
+    frame: Frame,
+    stars: Sequence[StarFit],
+    vectors: Sequence[CalibrationVector],
+    catalogue: Catalogue,
+    filters: Sequence[Filter],
+    options: Options,
+) -> list[HeldOut]:
+    """Hold out each star in turn; ``stars`` and ``vectors`` correspond. Needs two stars, else the list is empty."""
+    if len(stars) < 2:
+        return []
+    return [
+        held_out(
+            frame,
+            stars[k],
+            combine_with([v for j, v in enumerate(vectors) if j != k], options, frame.airmass),
+            catalogue,
+            filters,
+            options,
+        )
+        for k in range(len(stars))
+    ]
+
+
+def held_out(
+    frame: Frame, star: StarFit, curve: Curve, catalogue: Catalogue, filters: Sequence[Filter], options: Options
+) -> HeldOut:
+    """Compare one star, calibrated with a curve that it did not enter, with its catalogue magnitudes and model."""
+    assert star.model is not None
+    wave = frame.wavelength[star.fibre]
+    one = single(frame, star.fibre)
+    calibrated = apply_curve(one, curve, options)
+    flux, good = calibrated.flux[0], calibrated.good[0] & np.isfinite(star.model)
+    model = star.model / FLUX_SCALE
+    offset = np.full(len(filters), np.nan)
+    magnitude = catalogue.magnitude[star.catalogue_row]
+    slope = float("nan")
+    if good.sum() > 20:
+        use = good & ~options.masked(wave)
+        ratio = _level(flux, model, calibrated.variance[0], use)
+        # Holes (bad pixels) take the model at the star's own level; they are a few per cent of a band.
+        filled = np.where(good, flux, model * ratio)
+        slope = chromatic_slope(wave, flux, model, calibrated.variance[0], use)
+        for b, band in enumerate(filters):
+            if np.isfinite(magnitude[b]) and band.coverage(wave[0], wave[-1]) >= options.coverage:
+                offset[b] = synthetic_offset(band, wave, filled, float(magnitude[b]))
+    seen = offset[np.isfinite(offset)]
+    return HeldOut(
+        star.fibre,
+        star.name,
+        star.snr,
+        offset,
+        float(seen.mean()) if seen.size else float("nan"),
+        float(seen[0] - seen[-1]) if seen.size > 1 else float("nan"),
+        slope,
+    )
+
+
+def single(frame: Frame, fibre: int) -> Frame:
+    """The frame of one fibre (the grid of the frame is not needed once a curve exists)."""
+    from dataclasses import replace
+
+    from crosscal.fluxcal.types import Fibres
+
+    table = frame.fibres
+    row = slice(fibre, fibre + 1)
+    own = Fibres(*(getattr(table, key)[row] for key in ("name", "ra", "dec", "x", "y", "type")))
+    return replace(
+        frame,
+        flux=frame.flux[row],
+        variance=frame.variance[row],
+        wavelength=frame.wavelength[row],
+        fibres=own,
+        extras={},
+        header=None,
+    )
+
+
+def _level(
+    flux: NDArray[np.float64], model: NDArray[np.float64], variance: NDArray[np.float64], use: NDArray[np.bool_]
+) -> float:
+    weight = np.where(use, 1 / (np.where(use, variance, 1.0) + (0.03 * model) ** 2), 0.0)
+    bottom = float(np.sum(weight * model**2, where=use))
+    return float(np.sum(weight * model * flux, where=use)) / bottom if bottom > 0 else float("nan")
+
+
+def chromatic_slope(
+    wave: NDArray[np.float64],
+    flux: NDArray[np.float64],
+    model: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    use: NDArray[np.bool_],
+) -> float:
+    """Trend b of flux = a model 10^(-0.4 b x), x in 1000 A: Gauss-Newton with residuals linear in the flux."""
+    x = (wave - 0.5 * (wave[0] + wave[-1])) / 1000.0
+    m, f, x = model[use], flux[use], x[use]
+    weight = 1 / (variance[use] + (0.03 * m) ** 2)
+    a, b = _level(flux, model, variance, use), 0.0
+    if not a > 0:
+        return float("nan")
+    for _ in range(10):
+        predicted = a * m * np.exp(b * x)
+        design = np.stack([predicted, predicted * x])
+        normal = (design * weight) @ design.T
+        step = np.linalg.solve(normal, design @ (weight * (f - predicted)))
+        a, b = a * np.exp(np.clip(step[0], -1, 1)), b + np.clip(step[1], -1, 1)
+        if abs(step[1]) < 1e-8:
+            break
+    return float(-b / (0.4 * np.log(10)))
