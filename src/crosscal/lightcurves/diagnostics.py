@@ -106,8 +106,8 @@ def _sentences(
         i = graph.codes.index(code)
         if lay.free[lay.scale[i]] or lay.free[lay.shift[i]]:
             said.append(
-                f"{code} does not overlap in time (within {graph.window:.3g}) with the telescopes tied to the reference "
-                f"{graph.codes[0]}: its factors rest on the stationarity of the source alone."
+                f"{code} does not overlap in time (within {graph.window:.3g}) with the telescopes tied to the "
+                f"reference {graph.codes[0]}: its factors rest on the stationarity of the source alone."
             )
     for label, side in limits.items():
         which = "both prior limits" if side == "both" else f"the {side} prior limit"

@@ -68,7 +68,12 @@ def predict(
 
 
 def reconstruct(
-    model: Model, vectors: NDArray[np.float64], i: int = 0, times: NDArray[np.float64] | None = None
+    model: Model,
+    vectors: NDArray[np.float64],
+    i: int = 0,
+    times: NDArray[np.float64] | None = None,
+    *,
+    gauge: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
 ) -> Reconstruction:
     """Average the conditional mean and variance over posterior draws (total variance), in physical units.
 
@@ -80,6 +85,8 @@ def reconstruct(
         Normalised full vectors, shifts included; some 50 draws are enough.
     times : array, optional
         Sorted internally; `default_times` if not given.
+    gauge : two arrays (n_draws,), optional
+        Scale and shift (physical) of another reference telescope at each draw: F -> (F + G_r) / phi_r.
 
     Raises
     ------
@@ -91,16 +98,18 @@ def reconstruct(
     if not np.all(np.isfinite(wanted)):
         raise InputError("a time is not finite", where="reconstruction", expected="finite times")
     first, second, spread = (np.zeros(len(wanted)) for _ in range(3))
-    for x in vectors:
+    level = model.norm.factors[i, 0]
+    phi, G = (np.ones(len(vectors)), np.zeros(len(vectors))) if gauge is None else gauge
+    for s, x in enumerate(vectors):
         mean, variance = predict(explicit.files[i], explicit.parts(x, i), wanted)
+        mean = (mean * level + G[s]) / phi[s]
         first += mean
         second += mean**2
-        spread += variance
+        spread += variance * (level / phi[s]) ** 2
     n = len(vectors)
     mean = first / n
     total = spread / n + np.maximum(second / n - mean**2, 0.0)
-    level = model.norm.factors[i, 0]
-    return Reconstruction(model.curves.files[i].name, wanted, mean * level, np.sqrt(total) * level)
+    return Reconstruction(model.curves.files[i].name, wanted, mean, np.sqrt(total))
 
 
 def sample_path(

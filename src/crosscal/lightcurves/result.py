@@ -168,7 +168,8 @@ class Result:
             return f"Only {self.reference} has points: there is nothing to intercalibrate."
         shown = ", ".join(f"{f.codes[i]} {f.scale[:, i].mean():.4g} +- {f.scale[:, i].std():.2g}" for i in others[:6])
         more = f" and {len(others) - 6} more" if len(others) > 6 else ""
-        return f"{len(self.curves)} points of {len(others) + 1} telescopes on the scale of {self.reference}: {shown}{more}."
+        points = f"{len(self.curves)} points of {len(others) + 1} telescopes"
+        return f"{points} on the scale of {self.reference}: {shown}{more}."
 
     def _present(self, i: int) -> bool:
         return any(curve.counts[i] > 0 for curve in self.curves.files)
@@ -214,18 +215,17 @@ class Result:
     def reconstruct(self, *, file: int | str = 0, times: ArrayLike | None = None) -> Reconstruction:
         """Return the posterior mean and standard deviation of the source's light curve at ``times``.
 
-        Computed in the gauge of the reference chosen at the start, O(N) per draw.
+        In the gauge of ``reference``, averaged over posterior draws, O(N) per draw.
         """
         i = self.file(file)
         wanted = None if times is None else np.asarray(times, dtype=float)
-        found = reconstruct(self.model, self._few, i, wanted)
+        few = np.linspace(0, self.factors.n_draws - 1, min(FEW_DRAWS, self.factors.n_draws)).round().astype(int)
+        gauge = None
         if self.reference != self.curves.codes[0]:
             r = self.factors.codes.index(self.reference)
-            first = Factors.of(self.model, self.draws.vectors, self.draws.means)
-            phi, shift = first.scale[:, r].mean(), first.shift[:, r].mean() if i == 0 else 0.0
-            # The gauge is that of posterior-mean factors: the curve itself is one and the same function of time.
-            found = replace(found, mean=(found.mean + shift) / phi, sd=found.sd / phi)
-        return found
+            first = Factors.of(self.model, self.draws.vectors[few], self.draws.means[few])
+            gauge = first.scale[:, r], first.shift[:, r] if i == 0 else np.zeros(len(few))
+        return reconstruct(self.model, self.draws.vectors[few], i, wanted, gauge=gauge)
 
     def leave_one_out(self, file: int | str = 0) -> LeaveOneOut:
         """Return exact leave-one-out residuals of a file."""
@@ -237,8 +237,6 @@ class Result:
 
         The priors stay those of the original reference.
         """
-        for name in ("posterior", "correction"):
-            self.__dict__.pop(name, None)
         return replace(self, factors=self.factors.regauge(code))
 
     def figures(self) -> dict[str, Any]:

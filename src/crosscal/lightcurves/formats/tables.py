@@ -1,0 +1,194 @@
+"""Tables of a result: ECSV and netCDF files, astropy time series."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crosscal.core.files import atomic_path, write_text
+from crosscal.lightcurves.compat.options import Options
+from crosscal.lightcurves.types import LightCurves, curve_from_arrays
+
+if TYPE_CHECKING:
+    from crosscal.lightcurves.result import Result
+
+#: Joint draws written beside the independent errors.
+WRITTEN_DRAWS = 200
+#: Elements of joint draws written at most (draws x points).
+_LARGEST = 20_000_000
+
+
+def calibrated_table(result: Result, i: int) -> Any:
+    """Return the merged light curve of file ``i`` as an astropy TimeSeries (QTable where the time system is unknown).
+
+    Columns: time, flux, error (total of each point alone), error_measurement (independent), error_calibration (common
+    to the telescope: it does not average out), telescope, flag, measured flux and error, leave-one-out z.
+    """
+    from astropy.table import QTable
+    from astropy.time import Time
+    from astropy.timeseries import TimeSeries
+
+    curves, curve = result.curves, result.curves.files[i]
+    found = result.curve(i)
+    columns = {
+        "flux": found.flux,
+        "error": found.error,
+        "error_measurement": found.measurement,
+        "error_calibration": found.calibration,
+        "telescope": np.array(curve.codes)[curve.code],
+        "flag": np.array([curve.flag_labels[c][k] for c, k in zip(curve.code, curve.flag, strict=True)]),
+        "measured_flux": curve.flux,
+        "measured_error": curve.error,
+        "leave_one_out_z": result.leave_one_out(i).z,
+    }
+    meta = {
+        "light_curve": curve.name,
+        "reference": result.reference,
+        "flux_unit": curve.unit,
+        "note": "error_calibration is common to all points of a telescope; see calibrated.nc for joint draws",
+    }
+    if curves.time_format:
+        time = Time(curve.time, curves.time_zero, format=curves.time_format, scale="utc")
+        table = TimeSeries(time=time, data=columns)
+    else:
+        table = QTable({"time": curve.time, **columns})
+    table.meta.update(meta)
+    return table
+
+
+def from_timeseries(series: Any, *, code: str = "telescope", flux: str = "flux", error: str = "error") -> LightCurves:
+    """Read an astropy TimeSeries (or Table with a ``time`` column) with a column naming the telescope.
+
+    Parameters
+    ----------
+    series : TimeSeries
+    code, flux, error : str
+        Column names; without a ``code`` column all points are of one telescope.
+
+    Raises
+    ------
+    UnknownNameError
+        If a column is missing.
+    InputError
+        If a flux or error is masked, not finite, or an error is not positive.
+    """
+    from astropy.time import Time
+
+    from crosscal.core.errors import InputError, UnknownNameError
+
+    for name in ("time", flux, error):
+        if name not in series.colnames:
+            raise UnknownNameError("column", name, series.colnames, where="time series")
+    for name in (flux, error):
+        if np.any(getattr(series[name], "mask", False)):
+            raise InputError("masked values", where=f"time series, column {name!r}", expected="no masked values")
+    time = series["time"]
+    is_time = isinstance(time, Time)
+    days = np.asarray(time.mjd if is_time else time, dtype=float)
+    unit = getattr(series[flux], "unit", None)
+    values = [np.asarray(getattr(series[name], "value", series[name]), dtype=float) for name in (flux, error)]
+    labels = np.asarray(series[code]).astype(str) if code in series.colnames else np.full(len(days), "telescope")
+    names = list(dict.fromkeys(labels.tolist()))
+    parts = {str(n): tuple(x[labels == n] for x in (days, *values)) for n in names}
+    curve = curve_from_arrays(parts, name="time series", unit=str(unit) if unit is not None else "")
+    return LightCurves(curve, time_format="mjd" if is_time else "")
+
+
+def write_result(result: Result, directory: Path) -> list[Path]:
+    """Write summary, correction, posterior, calibrated and reconstructed curves, overlap graph and PyCALI's files."""
+    from crosscal.lightcurves.compat.outputs import write_pycali_outputs
+
+    written = [result.posterior.write(directory / "posterior.nc")]
+    written.append(_ecsv(result.summary(), directory / "summary.ecsv"))
+    written.append(_ecsv(correction_table(result), directory / "correction.ecsv"))
+    written.append(_ecsv(overlap_table(result), directory / "overlap.ecsv"))
+    for i, curve in enumerate(result.curves.files):
+        stem = "continuum" if i == 0 else f"line{i}"
+        written.append(_ecsv(calibrated_table(result, i), directory / f"calibrated_{stem}.ecsv"))
+        written.append(_ecsv(_reconstruction_table(result, i), directory / f"reconstruction_{stem}.ecsv"))
+        written.append(_joint(result, i, directory / f"calibrated_{stem}.nc"))
+        assert len(curve)
+    written.append(write_text(directory / "diagnostics.txt", f"{result.answer}\n{result.diagnostics}\n"))
+    written += write_pycali_outputs(result, directory / "pycali", _options(result))
+    return written
+
+
+def _options(result: Result) -> Options | None:
+    given = result.provenance.get("pycali_options") if result.provenance else None
+    return given if isinstance(given, Options) else None
+
+
+def _ecsv(table: Any, path: Path) -> Path:
+    with atomic_path(path) as temporary:
+        table.write(temporary, format="ascii.ecsv", overwrite=True)
+    return path
+
+
+def correction_table(result: Result) -> Any:
+    """Return the scale and shift of each telescope with the covariance of all factors, as an astropy QTable."""
+    from astropy.table import QTable
+
+    f = result.factors
+    correction = result.correction
+    low, high = correction.interval(0.68)
+    table = QTable({"telescope": list(f.codes), "scale": correction.factor, "sd_ln_scale": correction.sd})
+    table["scale_q16"], table["scale_q84"] = low, high
+    table["shift"], table["shift_sd"] = f.shift.mean(0), f.shift.std(0, ddof=1)
+    pair = np.concatenate([f.scale, f.shift], axis=1)
+    table.meta["reference"] = result.reference
+    table.meta["rule"] = "calibrated flux = scale * flux - shift (lines: scale * flux)"
+    table.meta["covariance_of_scales_then_shifts"] = np.cov(pair, rowvar=False).tolist()
+    return table
+
+
+def overlap_table(result: Result) -> Any:
+    """Return which telescopes overlap in time: group, and the number of points with a partner in each other one."""
+    from astropy.table import QTable
+
+    graph = result.diagnostics.overlap
+    table = QTable({"telescope": list(graph.codes), "group": graph.component})
+    for b, code in enumerate(graph.codes):
+        table[f"pairs_with_{code}"] = graph.pairs[:, b]
+    table.meta["window"] = graph.window
+    return table
+
+
+def _reconstruction_table(result: Result, i: int) -> Any:
+    from astropy.table import QTable
+
+    found = result.reconstruct(file=i)
+    table = QTable({"time": found.time, "mean": found.mean, "sd": found.sd})
+    table.meta.update(light_curve=found.name, reference=result.reference)
+    return table
+
+
+def _joint(result: Result, i: int, path: Path) -> Path:
+    """Write joint draws and the low-rank covariance of calibrated fluxes."""
+    import xarray
+
+    curve, found = result.curves.files[i], result.curve(i)
+    n = max(20, min(WRITTEN_DRAWS, _LARGEST // len(curve)))
+    k = list(curve.codes)
+    data = xarray.Dataset(
+        {
+            "time": ("point", curve.time),
+            "telescope": ("point", curve.code),
+            "flux": ("point", found.flux),
+            "error_measurement": ("point", found.measurement),
+            "draws": (("draw", "point"), result.calibrated(draws=n, file=i)),
+            "design": (("point", "factor_kind"), found.design),
+            "factor_covariance": (("factor", "factor_"), found.factor_covariance),
+        },
+        coords={"factor_kind": ["scale", "shift"], "factor": [f"scale {c}" for c in k] + [f"shift {c}" for c in k]},
+        attrs={
+            "covariance": "diag(error_measurement^2) + B factor_covariance B', with B[j, scale or shift of the "
+            "telescope of j] = design[j]",
+            "codes": k,
+            "reference": result.reference,
+        },
+    )
+    with atomic_path(path) as temporary:
+        data.to_netcdf(temporary, engine="h5netcdf")
+    return path
