@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,33 +134,28 @@ def chunk_cost(folder: Path, points: int) -> list[Record]:
     ]
 
 
-def against_dask(folder: Path, chunks: int, rounds: int) -> list[Record]:
-    """Total time of the same chunks on two local processes and on a Dask LocalCluster of two workers."""
+def against_dask(folder: Path, chunks: int, rounds: int, repeat: int) -> list[Record]:
+    """Total cost of the same chunks on two local processes and on a Dask LocalCluster of two workers."""
     if importlib.util.find_spec("distributed") is None:
         return [Record("Dask against local processes", PART, None, "s", "local", note="skipped: distributed is absent")]
-    stores, seconds = {}, {}
-    for executor in ("local", "dask"):
-        store = new_store(folder / executor, 500 * chunks, 500)
-        task = Fill(store.layout, rounds)
-        seconds[executor], _ = wall_seconds(
-            lambda e=executor, s=store, t=task: sweep(t, s, e, workers=WORKERS)  # type: ignore[misc]
-        )
-        stores[executor] = store
+    stores: dict[str, Store] = {}
+    best = dict.fromkeys(("local", "dask"), (np.inf, np.inf))
+    for number in range(repeat):  # in turn, because other work on the machine comes and goes
+        for executor in best:
+            store = stores[executor] = new_store(folder / f"{executor}-{number}", 500 * chunks, 500)
+            run = partial(sweep, Fill(store.layout, rounds), store, executor, workers=WORKERS)
+            elapsed, (used, _) = wall_seconds(partial(cpu_seconds, run))
+            best[executor] = (min(best[executor][0], elapsed), min(best[executor][1], used))
     same = all(stores["local"].read(n).tobytes() == stores["dask"].read(n).tobytes() for n in VARIABLES)
-    ratio = seconds["dask"] / seconds["local"]
+    note = ("same bits" if same else "BITS DIFFER") + f"; start and end included; best of {repeat}"
+    name = f"{chunks} chunks on a Dask LocalCluster of 2 workers (ratio: Dask / local)"
+    peer = "executor local, 2 workers"
+    (wall, cpu), (peer_wall, peer_cpu) = best["dask"], best["local"]
+    goal = "same bits, ratio <= 1.1"
+    passed = same and wall <= 1.1 * peer_wall
     return [
-        Record(
-            f"{chunks} chunks on a Dask LocalCluster of 2 workers, start and end included (ratio: Dask / local)",
-            PART,
-            seconds["dask"],
-            "s",
-            "executor local, 2 workers",
-            seconds["local"],
-            ratio,
-            goal="same bits, ratio <= 1.1 (noise of shared processors)",
-            passed=same and ratio <= 1.1,
-            note="same bits" if same else "BITS DIFFER",
-        )
+        Record(name, PART, wall, "s", peer, peer_wall, wall / peer_wall, goal, passed, note),
+        Record(name, PART, cpu, "CPU s", peer, peer_cpu, cpu / peer_cpu, note=note),
     ]
 
 
@@ -197,5 +193,5 @@ def records(quick: bool) -> list[Record]:
             *memory(folder, 100_000 if quick else 1_000_000),
             *chunk_cost(folder, 100_000 if quick else 500_000),
             *overhead(folder, 100 if quick else 400),
-            *against_dask(folder, 100 if quick else 400, 40 if quick else 100),
+            *against_dask(folder, 100 if quick else 600, 100, 1 if quick else 3),
         ]

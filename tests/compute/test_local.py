@@ -117,8 +117,11 @@ def test_no_chunks_need_no_worker():
     assert list(Local(2).run(None, [])) == []
 
 
-def test_scripts_need_no_main_guard(tmp_path):
+@pytest.mark.parametrize("executor", ["local", "dask"])
+def test_scripts_need_no_main_guard(tmp_path, executor):
     """The classic trap of process pools: a script that is imported again by each of its workers."""
+    if executor == "dask":
+        pytest.importorskip("distributed")
     script = tmp_path / "script.py"
     script.write_text(
         textwrap.dedent(
@@ -129,11 +132,13 @@ def test_scripts_need_no_main_guard(tmp_path):
             from crosscal.compute import sweep
             print("started")
             store = sweep_cases.new_store({str(tmp_path / "a.zarr")!r})
-            sweep(sweep_cases.Noise(store.layout), store, "local", workers=2)
+            sweep(sweep_cases.Noise(store.layout), store, {executor!r}, workers=2)
+            assert __file__.endswith("script.py")
             """
         )
     )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert done.stdout == "started\n"
     assert Store.open(tmp_path / "a.zarr").complete
 

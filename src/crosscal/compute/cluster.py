@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
@@ -118,6 +119,7 @@ class DaskExecutor:
                         expected="the address of a running scheduler",
                     ) from error
             else:
+                stack.enter_context(_main_left_alone())
                 cluster = stack.enter_context(self._own_cluster(distributed))
                 client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
             if self.slurm is None:
@@ -144,6 +146,24 @@ class _Connection:
     client: Any
     workers: int
     slurm_cluster: Any = None
+
+
+@contextmanager
+def _main_left_alone() -> Iterator[None]:
+    """Keep Python from running the main script again in each worker process that Dask spawns.
+
+    A script without ``if __name__ == "__main__"`` would otherwise start its sweep in every worker. Tasks never live
+    in the main script, so workers do not miss it. The whole run is covered because dead workers are replaced.
+    """
+    main = sys.modules["__main__"]
+    hidden = {name: getattr(main, name) for name in ("__file__", "__spec__") if getattr(main, name, None) is not None}
+    for name in hidden:
+        setattr(main, name, None)
+    try:
+        yield
+    finally:
+        for name, value in hidden.items():
+            setattr(main, name, value)
 
 
 def _distributed() -> Any:
