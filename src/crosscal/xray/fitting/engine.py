@@ -5,7 +5,8 @@ step with the expected instead of the observed curvature, never uphill, and exac
 normalisation. See Green 1984, JRSS B 46, 149 (sec. 2) for the algorithm.
 
 The source of the model is either a :class:`~crosscal.xray.fitting.table.FoldedTable` (compiled, no Python inside) or
-any object with a method ``evaluate(x, model, jacobian)``: then the very same function runs uncompiled.
+any object with a method ``evaluate(x, model, jacobian)`` and the attributes ``n_shape``, ``kinds``, ``nodes`` and
+``offset`` of a table: then the very same functions run uncompiled.
 """
 
 from __future__ import annotations
@@ -207,6 +208,30 @@ def fisher_scoring(source, data, x, low, high, work, information, max_iterations
     return Status.NO_CONVERGENCE.value, value, max_iterations
 
 
+def score(
+    source: Any,
+    data: Any,
+    x: Any,
+    low: Any,
+    high: Any,
+    work: Work,
+    information: Any,
+    max_iterations: int,
+    tolerance: float,
+) -> tuple[int, float, int]:
+    """:func:`fisher_scoring` with either kind of source."""
+    return fisher_scoring.py_func(source, data, x, low, high, work, information, max_iterations, tolerance)
+
+
+@overload(score)
+def _score_compiled(source, data, x, low, high, work, information, max_iterations, tolerance):
+    if isinstance(source, types.NamedTuple):
+        return lambda source, data, x, low, high, work, information, max_iterations, tolerance: fisher_scoring(
+            source, data, x, low, high, work, information, max_iterations, tolerance
+        )
+    return None
+
+
 @njit(cache=True, nogil=True)
 def fit_table(source, data, x, low, high, work, information, max_iterations, tolerance):
     """:func:`fisher_scoring` on a table; where the last axis is linear, segment by segment.
@@ -216,7 +241,7 @@ def fit_table(source, data, x, low, high, work, information, max_iterations, tol
     """
     axis = source.n_shape - 1
     if axis < 0 or source.kinds[axis] != LINEAR or low[axis] >= high[axis]:
-        return fisher_scoring(source, data, x, low, high, work, information, max_iterations, tolerance)
+        return score(source, data, x, low, high, work, information, max_iterations, tolerance)
     begin, end = source.offset[axis], source.offset[axis + 1]
     inner_low, inner_high, start = low.copy(), high.copy(), x.copy()
     best_x, best_information = x.copy(), information.copy()
@@ -228,9 +253,7 @@ def fit_table(source, data, x, low, high, work, information, max_iterations, tol
         inner_low[axis] = max(low[axis], source.nodes[k])
         inner_high[axis] = min(high[axis], source.nodes[k + 1])
         x[:] = start
-        status, value, n = fisher_scoring(
-            source, data, x, inner_low, inner_high, work, information, max_iterations, tolerance
-        )
+        status, value, n = score(source, data, x, inner_low, inner_high, work, information, max_iterations, tolerance)
         iterations += n
         if status == Status.AT_BOUND.value:
             on_node = low[axis] < x[axis] < high[axis] and (x[axis] in (inner_low[axis], inner_high[axis]))
@@ -269,8 +292,8 @@ def minimise(
     max_iterations: int,
     tolerance: float,
 ) -> tuple[int, float, int]:
-    """Fit with either kind of source; arguments and results as of :func:`fisher_scoring`."""
-    return fisher_scoring.py_func(source, data, x, low, high, work, information, max_iterations, tolerance)
+    """:func:`fit_table` with either kind of source; arguments and results as of :func:`fisher_scoring`."""
+    return fit_table.py_func(source, data, x, low, high, work, information, max_iterations, tolerance)
 
 
 @overload(minimise)

@@ -18,6 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicSpline
+from scipy.sparse import csr_array
 
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.xray.fitting.folding import PackedMatrix
@@ -166,9 +167,11 @@ class NodeSpectra:
         -------
         array, (n_row, n_part, width), width = n_channel rounded up to 8
         """
-        _, n_part, n_energy = self.photons.shape
-        folded = matrix.fold(self.photons.reshape(-1, n_energy), weight)
-        width = folded.shape[-1]
+        return self.interleaved(matrix.fold(self.photons.reshape(-1, self.photons.shape[-1]), weight))
+
+    def interleaved(self, folded: Array) -> Array:
+        """Turn values at all nodes and parts (n_node n_part, width) into table rows, slopes added."""
+        n_part, width = self.photons.shape[1], folded.shape[-1]
         shape = [a.values.size for a in self.axes]
         values, n_rest = folded, n_part * width
         for p in range(len(self.axes) - 1, -1, -1):
@@ -325,6 +328,7 @@ class FoldedTemplates:
     mask : (n_channel of the response,) the band
     fixed : the model's other parameters
     energy : (n_energy,) mid-points of the energy bins, keV
+    redistribution : sparse (n_channel, n_energy), the same as ``matrix``
     """
 
     nodes: NodeSpectra
@@ -334,6 +338,7 @@ class FoldedTemplates:
     mask: NDArray[np.bool_]
     fixed: Mapping[str, float]
     energy: Array
+    redistribution: Any
 
     @classmethod
     def build(
@@ -373,7 +378,9 @@ class FoldedTemplates:
         matrix = part.redistribution if trim else response.redistribution[np.flatnonzero(mask)]
         nodes = node_spectra(model, part.energy_edges, free=free, axes=axes)
         fixed = {p.name: p.default for p in model.parameters if p.name not in nodes.names}
-        return cls(nodes, PackedMatrix.pack(matrix), part.area, float(exposure), mask, fixed, part.energy)
+        return cls(
+            nodes, PackedMatrix.pack(matrix), part.area, float(exposure), mask, fixed, part.energy, csr_array(matrix)
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -409,6 +416,26 @@ class FoldedTemplates:
         UnknownNameError, InputError
             If a name is not free here, or a value lies outside the nodes.
         """
+        self._check_values(values)
+        x = self.nodes.to_engine(values)
+        flat = np.ascontiguousarray(x.reshape(-1, x.shape[-1]))
+        counts, jacobian = evaluate_many(self.table if table is None else table, flat, self.n_channel)
+        for p, axis in enumerate(self.nodes.axes):
+            jacobian[:, p] /= axis.derivative(axis.from_coordinate(flat[:, p]))[:, None]
+        return counts.reshape(*x.shape[:-1], -1), jacobian.reshape(*x.shape, -1)
+
+    def photons(self, **values: ArrayLike) -> Array:
+        """Return photon spectra (..., n_energy) in photon/cm2/s per bin, interpolated as the counts are."""
+        self._check_values(values)
+        n_node, n_part, n_energy = self.nodes.photons.shape
+        width = (n_energy + 7) // 8 * 8
+        unfolded = np.zeros((n_node * n_part, width))
+        unfolded[:, :n_energy] = self.nodes.photons.reshape(-1, n_energy)
+        x = self.nodes.to_engine(values)
+        table = self.nodes.folded(self.nodes.interleaved(unfolded))
+        return evaluate_many(table, x.reshape(-1, x.shape[-1]), n_energy)[0].reshape(*x.shape[:-1], n_energy)
+
+    def _check_values(self, values: Mapping[str, ArrayLike]) -> None:
         for name in values:
             if name not in self.names:
                 raise UnknownNameError("free parameter", name, self.names, where="templates")
@@ -422,12 +449,6 @@ class FoldedTemplates:
                 raise InputError(
                     f"{axis.name} outside the nodes", where="templates", expected=f"{low:.4g} to {high:.4g}"
                 )
-        x = self.nodes.to_engine(values)
-        flat = np.ascontiguousarray(x.reshape(-1, x.shape[-1]))
-        counts, jacobian = evaluate_many(self.table if table is None else table, flat, self.n_channel)
-        for p, axis in enumerate(self.nodes.axes):
-            jacobian[:, p] /= axis.derivative(axis.from_coordinate(flat[:, p]))[:, None]
-        return counts.reshape(*x.shape[:-1], -1), jacobian.reshape(*x.shape, -1)
 
     def limits(self, model: Model) -> tuple[Array, Array]:
         """Return the limits of the free parameters in engine coordinates, (n_free,) each."""
