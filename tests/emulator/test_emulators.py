@@ -89,7 +89,7 @@ def test_noise_is_averaged_by_polynomials(rng):
     noise = 0.01
     noisy = smooth(g.points) + noise * rng.standard_normal((len(g), 2))
     emulator = train(TrainingTable.from_grid(g, OUTPUTS, noisy, np.full_like(noisy, noise)), "chebyshev")
-    fresh = draw_points(emulator, 200)
+    fresh = draw_points(emulator.inputs, 200)
     error = np.sqrt(np.mean((emulator.predict(fresh) - smooth(fresh)) ** 2, axis=0))
     assert np.all(error < 0.6 * noise)
     # Generalised cross-validation sees the noise itself, which no emulator can predict.
@@ -101,7 +101,7 @@ def test_compiled_and_traced_paths_equal_numpy(trained, kind):
     import jax
 
     emulator = trained[kind]
-    points = np.repeat(draw_points(emulator, 100), COMPILE_ABOVE // 100 + 2, axis=0)
+    points = np.repeat(draw_points(emulator.inputs, 100), COMPILE_ABOVE // 100 + 2, axis=0)
     big = emulator.predict(points)
     small = np.concatenate([emulator.predict(p) for p in np.array_split(points, 4)])
     np.testing.assert_allclose(big, small, atol=1e-12)  # rounding of reordered sums
@@ -157,7 +157,7 @@ def test_file_round_trip(trained, kind, tmp_path):
     emulator = trained[kind]
     path = save(emulator, tmp_path / "emulator.npz")
     again = load(path)
-    points = draw_points(emulator, 20)
+    points = draw_points(emulator.inputs, 20)
     np.testing.assert_array_equal(again.predict(points), emulator.predict(points))
     assert again.inputs == emulator.inputs
     assert again.provenance["library"] == "test"

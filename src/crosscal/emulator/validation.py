@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from crosscal.core.errors import InputError
 from crosscal.core.random import integer_seed
 from crosscal.emulator.base import Emulator
+from crosscal.emulator.table import Input
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +79,7 @@ class Validation:
         return "\n".join(lines)
 
 
-def draw_points(emulator: Emulator, n: int, *, seed: int = 0) -> NDArray[np.float64]:
+def draw_points(inputs: Sequence[Input], n: int, *, seed: int = 0) -> NDArray[np.float64]:
     """Spread ``n`` quasi-random points over the training domain, evenly in each input's scale: (n, d)."""
     import warnings
 
@@ -87,8 +88,8 @@ def draw_points(emulator: Emulator, n: int, *, seed: int = 0) -> NDArray[np.floa
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # Sobol's note on sizes that are no power of two
         rng = np.random.default_rng(integer_seed(seed, "validation"))
-        unit = 2.0 * qmc.Sobol(len(emulator.inputs), rng=rng).random(n) - 1.0
-    return np.stack([i.from_unit(c) for i, c in zip(emulator.inputs, unit.T, strict=True)], axis=1)
+        unit = 2.0 * qmc.Sobol(len(inputs), rng=rng).random(n) - 1.0
+    return np.stack([i.from_unit(c) for i, c in zip(inputs, unit.T, strict=True)], axis=1)
 
 
 def validate(
@@ -118,7 +119,7 @@ def validate(
     unit = np.asarray(sigma, dtype=float)
     if unit.shape != (len(emulator.outputs),) or np.any(~(unit > 0)):
         raise InputError(f"sigma {unit}", where="validation", expected=f"{len(emulator.outputs)} positive numbers")
-    points = draw_points(emulator, n, seed=seed)
+    points = draw_points(emulator.inputs, n, seed=seed)
     truth = np.asarray(simulate(points), dtype=float)
     if truth.shape != (n, len(unit)):
         raise InputError(f"simulated values of shape {truth.shape}", where="validation", expected=f"({n}, {len(unit)})")

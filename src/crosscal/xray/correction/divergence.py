@@ -99,9 +99,7 @@ def sliced_wasserstein(p: Cloud, q: Cloud) -> Any:
     levels = (np.arange(min(p.samples.shape[1], q.samples.shape[1])) + 0.5) / min(
         p.samples.shape[1], q.samples.shape[1]
     )
-    a, b = (
-        jnp.quantile((c.samples / scale) @ directions, levels, axis=1, method="hazen") for c in (p, q)
-    )
+    a, b = (jnp.quantile((c.samples / scale) @ directions, levels, axis=1, method="hazen") for c in (p, q))
     return jnp.mean((a - b) ** 2, axis=(0, 2)) * p.mean.shape[-1]
 
 

@@ -93,6 +93,29 @@ class CalibrationEmulator:
         ]
         return jnp.stack(columns, axis=1)
 
+    def measure_with_slope(self, theta: Any, truth: Any) -> tuple[Any, Any]:
+        """Return `measure` and its derivative with respect to the truth, (n, q) and (n, q, q), with JAX.
+
+        The shifts depend on kT only, so that one tangent gives all: dF_T/dT = (F_T / T)(1 + f_T'), dF_N/dT =
+        F_N f_N' / T, dF_Z/dT = f_Z' / T with f' = df / d ln kT.
+        """
+        import jax
+        import jax.numpy as jnp
+
+        kT = truth[:, 0]
+        shift, slope = jax.jvp(lambda y: self.shift(theta, jnp.exp(y)), (jnp.log(kT),), (jnp.ones_like(kT),))
+        values, derivative = [], jnp.zeros((*truth.shape, truth.shape[1]))
+        for k, name in enumerate(self.quantities[: truth.shape[1]]):
+            if name == "Abundanc":
+                values.append(truth[:, k] + shift[:, k])
+                along, own = slope[:, k] / kT, 1.0
+            else:
+                ratio = jnp.exp(shift[:, k])
+                values.append(truth[:, k] * ratio)
+                along, own = values[-1] * slope[:, k] / kT, ratio
+            derivative = derivative.at[:, k, 0].add(along).at[:, k, k].add(own)
+        return jnp.stack(values, axis=1), derivative
+
     def correct(self, theta: Any, measured: Any, steps: int = 6) -> Any:
         """Invert `measure` with JAX: what the corrected calibration would have found, (n, q) -> (n, q).
 
@@ -104,22 +127,20 @@ class CalibrationEmulator:
         target = jnp.log(measured[:, 0])
         x = target
         for _ in range(steps):
-            value, slope = jax.jvp(
-                lambda y: y + self.shift(theta, jnp.exp(y))[:, 0], (x,), (jnp.ones_like(x),)
-            )
+            value, slope = jax.jvp(lambda y: y + self.shift(theta, jnp.exp(y))[:, 0], (x,), (jnp.ones_like(x),))
             x = x - (value - target) / jnp.clip(slope, 0.2, 5.0)
         shift = self.shift(theta, jnp.exp(x))
         columns = [jnp.exp(x)]
         for k, name in enumerate(self.quantities[1 : measured.shape[1]], start=1):
-            columns.append(measured[:, k] - shift[:, k] if name == "Abundanc" else measured[:, k] * jnp.exp(-shift[:, k]))
+            columns.append(
+                measured[:, k] - shift[:, k] if name == "Abundanc" else measured[:, k] * jnp.exp(-shift[:, k])
+            )
         return jnp.stack(columns, axis=1)
 
     def temperature_bias(self, theta: ArrayLike, kT: ArrayLike) -> Floats:
         """Return T_nominal / T_true for theta (m, d) and kT (n,) keV: (m, n)."""
         theta, kT = np.atleast_2d(np.asarray(theta, dtype=float)), np.atleast_1d(np.asarray(kT, dtype=float))
-        points = np.concatenate(
-            [np.repeat(theta, len(kT), axis=0), np.tile(kT, len(theta))[:, None]], axis=1
-        )
+        points = np.concatenate([np.repeat(theta, len(kT), axis=0), np.tile(kT, len(theta))[:, None]], axis=1)
         return np.exp(self.emulator.predict(points, outside="clip")[:, 0]).reshape(len(theta), len(kT))
 
     def full_theta(self, theta: Any, xp: Any = np) -> Any:
@@ -210,7 +231,9 @@ class CalibrationEmulator:
         emulator = load(path)
         facts = emulator.provenance.get("calibration")
         if not isinstance(facts, dict):
-            raise DataFileError("not an emulator of a calibration", where=str(path), expected="CalibrationEmulator.save")
+            raise DataFileError(
+                "not an emulator of a calibration", where=str(path), expected="CalibrationEmulator.save"
+            )
         return cls(
             emulator,
             modifier or build_modifier(facts["modifier"], where=str(path)),

@@ -171,63 +171,67 @@ class HierarchicalModel:
         """Log likelihood of each source (N,): of x_1 given the sampled x, or of (x_0, x_1) with x integrated out."""
         if self.latent == "sampled":
             truth, log_prior = self._physical(params["u"])
-            residual, log_det, _ = self._whitened(params, truth)
+            residual, log_det, _ = self._whitened(params, self.expected(params, truth))
             return log_prior - 0.5 * (residual**2).sum(axis=1) - 0.5 * log_det
         return self._marginal(params)
 
-    def _whitened(self, params: Mapping[str, Any], truth: Any) -> tuple[Any, Any, Any]:
+    def _whitened(self, params: Mapping[str, Any], expected: Any) -> tuple[Any, Any, Any]:
         """Return L^-1 (x_1 - F) (N, q), ln det(2 pi C) (N,), and the Cholesky factor L."""
-        import jax
         import jax.numpy as jnp
 
-        expected = self.expected(params, truth)
         root = jnp.linalg.cholesky(self.noise(params, expected))
-        residual = jax.lax.linalg.triangular_solve(
-            root, (self.pairs.values[1] - expected)[..., None], left_side=True, lower=True
-        )[..., 0]
+        residual = _solve_lower(root, (self.pairs.values[1] - expected)[..., None])[..., 0]
         q = expected.shape[1]
         log_det = 2 * jnp.log(jnp.diagonal(root, axis1=1, axis2=2)).sum(axis=1) + q * np.log(2 * np.pi)
         return residual, log_det, root
 
-    def _jacobian(self, params: Mapping[str, Any], truth: Any) -> Any:
-        """Return dF/dx (N, q, q): sources are independent, so one tangent per quantity serves all of them."""
-        import jax
+    def expected_with_slope(self, params: Mapping[str, Any], truth: Any) -> tuple[Any, Any]:
+        """Return `expected` (N, q) and dF/dx (N, q, q)."""
         import jax.numpy as jnp
 
-        n, q = truth.shape
-        tangents = [jnp.zeros((n, q)).at[:, k].set(1.0) for k in range(q)]
-        columns = [jax.jvp(lambda x: self.expected(params, x), (truth,), (t,))[1] for t in tangents]
-        return jnp.stack(columns, axis=2)
+        measured, slope = self.emulator.measure_with_slope(self.theta(params), truth)
+        if "norm" in self.pairs.quantities and "ln_cross_norm" in params:
+            k = self.pairs.quantities.index("norm")
+            factor = jnp.exp(params["ln_cross_norm"])
+            measured, slope = measured.at[:, k].multiply(factor), slope.at[:, k].multiply(factor)
+        return measured, slope
+
+    def _towards_mode(self, params: Mapping[str, Any], u: Any) -> tuple[Any, Any]:
+        """Take one Gauss-Newton step; return the new u and the curvature at the old one."""
+        import jax.numpy as jnp
+
+        truth, _ = self._physical(u)
+        expected, slope = self.expected_with_slope(params, truth)
+        residual, _, root = self._whitened(params, expected)
+        slope = _solve_lower(root, slope @ self._roots)
+        normal = jnp.eye(u.shape[1]) + jnp.swapaxes(slope, 1, 2) @ slope
+        right = jnp.einsum("nab,na->nb", slope, residual + jnp.einsum("nab,nb->na", slope, u))
+        return jnp.linalg.solve(normal, right[..., None])[..., 0], normal
 
     def _marginal(self, params: Mapping[str, Any]) -> Any:
+        """ln of the integral over x of N(x_0; x, C_0) N(x_1; F(x), C_1) p(x), with u = L_0^-1 (x - x_0).
+
+        Laplace: (2 pi)^(q/2) |H|^(-1/2) times the integrand at its mode; here dx = |L_0| du and
+        N(x_0; x, C_0) dx = (2 pi)^(-q/2) exp(-u'u / 2) du, so that constants cancel.
+        """
         import jax
         import jax.numpy as jnp
 
-        n, q = self.pairs.values[0].shape
-        u = jnp.zeros((n, q))
-        for _ in range(STEPS):
-            truth, _ = self._physical(u)
-            residual, _, root = self._whitened(params, truth)
-            slope = jax.lax.linalg.triangular_solve(
-                root, self._jacobian(params, truth) @ self._roots, left_side=True, lower=True
-            )
-            normal = jnp.eye(q) + jnp.swapaxes(slope, 1, 2) @ slope
-            right = jnp.einsum("nab,na->nb", slope, residual + jnp.einsum("nab,nb->na", slope, u))
-            u = jnp.linalg.solve(normal, right[..., None])[..., 0]
+        u = jnp.zeros(self.pairs.values[0].shape)
+        for _ in range(STEPS - 1):
+            u, _ = self._towards_mode(params, u)
+        # Near the mode one step carries the whole derivative of the mode (implicit function theorem).
+        u, normal = self._towards_mode(params, jax.lax.stop_gradient(u))
         truth, log_prior = self._physical(u)
-        residual, log_det, _ = self._whitened(params, truth)
-        log_curvature = jnp.linalg.slogdet(normal)[1]
-        log_det0 = 2 * np.log(np.diagonal(self._roots, axis1=1, axis2=2)).sum(axis=1)
-        constant = -0.5 * log_det0 - 0.5 * q * np.log(2 * np.pi)
-        # N(x_0; x, C_0) = |2 pi C_0|^-1/2 exp(-u'u/2); the integral over x brings |C_0|^1/2 (2 pi)^q/2 |H|^-1/2.
-        volume = 0.5 * log_det0 + 0.5 * q * np.log(2 * np.pi)
+        residual, log_det, _ = self._whitened(params, self.expected(params, truth))
         fit = -0.5 * (u**2).sum(axis=1) - 0.5 * (residual**2).sum(axis=1) - 0.5 * log_det
-        return constant + volume + log_prior + fit - 0.5 * log_curvature
+        return log_prior + fit - 0.5 * jnp.linalg.slogdet(normal)[1]
 
     def simulate(self, generator: np.random.Generator, params: Mapping[str, Any], truth: Any) -> PairedSources:
         """Draw pairs: x_0 and x_1 about ``truth`` (N, q) with this model's covariances."""
-        import jax.numpy as jnp
         from dataclasses import replace
+
+        import jax.numpy as jnp
 
         expected = np.asarray(self.expected(params, jnp.asarray(truth)))
         roots = np.linalg.cholesky(np.asarray(self.noise(params, jnp.asarray(expected))))
@@ -235,3 +239,9 @@ class HierarchicalModel:
         first = np.asarray(truth) + np.einsum("nab,nb->na", self._roots, generator.standard_normal(shape))
         second = expected + np.einsum("nab,nb->na", roots, generator.standard_normal(shape))
         return replace(self.pairs, values=np.stack([first, second]), samples=None)
+
+
+def _solve_lower(root: Any, right: Any) -> Any:
+    import jax
+
+    return jax.lax.linalg.triangular_solve(root, right, left_side=True, lower=True)

@@ -177,9 +177,7 @@ class Diagnostics:
             lines.append("best fit by likelihood: " + ", ".join(f"{k} = {v:.4g}" for k, v in self.best.items()))
         lines += [f"alias: {alias}" for alias in self.aliases]
         if np.isfinite(self.p_value):
-            lines.append(
-                f"predictive check: chi2 {self.chi2:.1f} for {self.n_data} numbers, p = {self.p_value:.3f}"
-            )
+            lines.append(f"predictive check: chi2 {self.chi2:.1f} for {self.n_data} numbers, p = {self.p_value:.3f}")
         lines += [f"{name}: {value:.4g}" for name, value in self.figures.items()]
         lines.append(f"sampler: {'converged' if self.converged else 'NOT converged'}")
         lines += [f"warning: {text}" for text in self.warnings]
@@ -229,7 +227,9 @@ def find_aliases(
 
     def both(unit: Floats) -> tuple[float, Floats]:
         value, gradient = objective(unit)
-        return (float(value), np.nan_to_num(np.asarray(gradient))) if np.isfinite(value) else (1e300, np.zeros(len(low)))
+        return (
+            (float(value), np.nan_to_num(np.asarray(gradient))) if np.isfinite(value) else (1e300, np.zeros(len(low)))
+        )
 
     found = []
     for point in _spread(len(names), starts, seed):

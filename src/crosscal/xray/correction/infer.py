@@ -90,9 +90,7 @@ def infer_model(
         options["start"] = _start(model, best)
     posterior = sample(problem, sampler, seed=seed, progress=progress, **options)
     prior = problem.draw_prior(integer_seed(seed, "prior"), PRIOR_DRAWS)
-    prior_factor = np.asarray(
-        model.emulator.factor(grid, np.stack([prior[n] for n in model.theta_names], axis=1))
-    )
+    prior_factor = np.asarray(model.emulator.factor(grid, np.stack([prior[n] for n in model.theta_names], axis=1)))
     result = CalibrationResult(
         posterior,
         model.theta_names,
@@ -223,7 +221,9 @@ def _diagnostics(
     )
 
 
-def predictive_check(model: HierarchicalModel, posterior: Posterior, *, seed: int = 0, n: int = 200) -> tuple[float, float]:
+def predictive_check(
+    model: HierarchicalModel, posterior: Posterior, *, seed: int = 0, n: int = 200
+) -> tuple[float, float]:
     """Return the mean chi2 of the pairs about the corrected relation and its posterior predictive p-value.
 
     chi2 = sum_i r_i' (C_1i' + J_i C_0i J_i')^-1 r_i with r = x_1 - F(theta, x_0); replicated data of the same draw
@@ -247,8 +247,7 @@ def standardised_residuals(model: HierarchicalModel, posterior: Posterior, *, n:
 
     @jax.jit
     def one(params: Any) -> Any:
-        expected = model.expected(params, trusted)
-        slope = model._jacobian(params, trusted)
+        expected, slope = model.expected_with_slope(params, trusted)
         total = model.noise(params, expected) + slope @ model.pairs.covariance[0] @ jnp.swapaxes(slope, 1, 2)
         root = jnp.linalg.cholesky(total)
         residual = (model.pairs.values[1] - expected)[..., None]

@@ -70,7 +70,12 @@ class PairedSources:
             raise InputError(f"the source {twice!r} appears twice", where="paired sources", expected="each once")
         if len(self.telescopes) != 2 or self.telescopes[0] == self.telescopes[1]:
             raise InputError(f"telescopes {self.telescopes}", where="paired sources", expected="two different names")
-        for key, value in {"names": names, "quantities": quantities, "values": values, "covariance": covariance}.items():
+        for key, value in {
+            "names": names,
+            "quantities": quantities,
+            "values": values,
+            "covariance": covariance,
+        }.items():
             object.__setattr__(self, key, value)
         object.__setattr__(self, "telescopes", tuple(self.telescopes))
         self._check_numbers()

@@ -121,9 +121,7 @@ def minimise_divergence(
     def terms(theta: Any) -> Any:
         return term(trusted, corrected_cloud(emulator, pairs, theta))
 
-    objective = jax.jit(
-        jax.value_and_grad(lambda unit, weight: jnp.sum(weight * terms(low + unit * (high - low))))
-    )
+    objective = jax.jit(jax.value_and_grad(lambda unit, weight: jnp.sum(weight * terms(low + unit * (high - low)))))
 
     def search(unit: NDArray[np.float64], weight: NDArray[np.float64]) -> Any:
         def both(u: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -151,13 +149,15 @@ def minimise_divergence(
     others = []
     for f in found[1:]:
         if all(np.max(np.abs(f.x - g)) > 0.02 for g in [found[0].x, *(o[2] for o in others)]):
-            others.append((dict(zip(emulator.names, (low + f.x * (high - low)).tolist(), strict=True)), float(f.fun), f.x))
-    nothing = _null(emulator, low, high)
+            others.append(
+                (dict(zip(emulator.names, (low + f.x * (high - low)).tolist(), strict=True)), float(f.fun), f.x)
+            )
+    nothing, per_source = _null(emulator, low, high), jax.jit(terms)
     return PointEstimate(
         dict(zip(emulator.names, best.tolist(), strict=True)),
         float(found[0].fun),
-        float(np.sum(terms(jnp.asarray(nothing)))),
-        np.asarray(terms(jnp.asarray(best))),
+        float(np.sum(per_source(nothing))),
+        np.asarray(per_source(best)),
         divergence,
         dict(zip(emulator.names, np.std(resampled, axis=0, ddof=1).tolist(), strict=True)) if bootstrap > 1 else {},
         tuple((theta, value) for theta, value, _ in others),

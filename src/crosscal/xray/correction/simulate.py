@@ -62,7 +62,7 @@ def simulate_pairs(
     quantities = emulator.quantities
     columns: dict[str, Any] = {"kT": kT, "norm": np.ones_like(kT) if norm is None else norm, "Abundanc": 0.3}
     truth = np.stack([np.broadcast_to(columns[q], kT.shape) for q in quantities], axis=1).astype(float)
-    expected = np.asarray(emulator.measure(jnp.asarray(planted), jnp.asarray(truth)))
+    expected = np.array(emulator.measure(jnp.asarray(planted), jnp.asarray(truth)))
     if "norm" in quantities:
         expected[:, quantities.index("norm")] *= cross_norm
     size = np.ones((2, len(kT), len(quantities)))
