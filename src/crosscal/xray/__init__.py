@@ -49,6 +49,11 @@ _EXPORTS: dict[str, str] = {
     "example_telescope": "crosscal.xray.instrument.examples",
     "MODIFIERS": "crosscal.xray.modifiers.registry",
     # fitting and libraries
+    "fit": "crosscal.xray.fitting.fit",
+    "FitResult": "crosscal.xray.fitting.fit",
+    "fakeit": "crosscal.xray.fitting.simulate",
+    "FoldedTemplates": "crosscal.xray.fitting.templates",
+    "linear_kernel": "crosscal.xray.correction.kernel",
     "build_library": "crosscal.xray.library.generate",
     "Library": "crosscal.xray.library.library",
     # emission

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from math import inf, nan, sqrt
+from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 
 from crosscal.xray.fitting.engine import Status, minimise
 
@@ -13,7 +15,7 @@ _MAX_STEPS = 25
 
 
 @njit(cache=True, nogil=True)
-def constrained(source, data, x, j, value, covariance, low, high, work, information, limit, tolerance, out):
+def _constrained(source, data, x, j, value, covariance, low, high, work, information, limit, tolerance, out):
     """Minimise over all parameters but ``x[j] = value``; return the statistic (NaN where that fails).
 
     The start moves the others along the covariance, which is where the minimum is to second order.
@@ -28,6 +30,25 @@ def constrained(source, data, x, j, value, covariance, low, high, work, informat
     status, statistic, _ = minimise(source, data, out, inner_low, inner_high, work, information, limit, tolerance)
     usable = status == Status.OK.value or status == Status.AT_BOUND.value
     return statistic if usable else nan
+
+
+def constrained(
+    source: Any, data: Any, x: Any, j: int, value: float, covariance: Any, low: Any, high: Any, work: Any,
+    information: Any, limit: int, tolerance: float, out: Any,
+) -> float:  # fmt: skip
+    """Minimise with ``x[j] = value`` held, for either kind of source; see :func:`_constrained`."""
+    return _constrained.py_func(
+        source, data, x, j, value, covariance, low, high, work, information, limit, tolerance, out
+    )
+
+
+@overload(constrained)
+def _constrained_compiled(source, data, x, j, value, covariance, low, high, work, information, limit, tolerance, out):
+    if isinstance(source, types.NamedTuple):
+        return lambda source, data, x, j, value, covariance, low, high, work, information, limit, tolerance, out: (
+            _constrained(source, data, x, j, value, covariance, low, high, work, information, limit, tolerance, out)
+        )
+    return None
 
 
 @njit(cache=True, nogil=True)

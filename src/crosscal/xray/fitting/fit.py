@@ -1,0 +1,359 @@
+"""Fit one spectrum with any model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from crosscal.core.errors import FitError, InputError, UnknownNameError
+from crosscal.xray.fitting import statistics
+from crosscal.xray.fitting.engine import MAX_ITERATIONS, TOLERANCE, Status, covariance_of, minimise
+from crosscal.xray.fitting.poisson import poisson_counts
+from crosscal.xray.fitting.profile import constrained, profile_limit
+from crosscal.xray.fitting.source import ModelSource
+from crosscal.xray.fitting.statistics import Data, Kind
+from crosscal.xray.fitting.table import make_work
+from crosscal.xray.instrument.grouping import Groups
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
+
+    from crosscal.xray.emission.expression import Model
+    from crosscal.xray.instrument.response import Response
+    from crosscal.xray.instrument.spectrum import Spectrum
+
+Array = NDArray[np.float64]
+
+# Temperatures tried as starts besides the model's own, keV: a fit from 1 keV to a hot plasma may end in a corner.
+_STARTS = (0.3, 0.7, 1.5, 3.0, 6.0, 12.0)
+_SIMULATIONS = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """Best fit of one spectrum.
+
+    Attributes
+    ----------
+    names : free parameters
+    values, errors : mapping of name to value and 1-sigma error (Fisher)
+    covariance : (n, n)
+    statistic, statistic_name, dof
+    status : Status
+        Only ``Status.OK`` means that value and error can be used as they are.
+    pvalue : float
+        Probability of a larger statistic if the model is right: from the expected mean and variance of cstat
+        (Kaastra 2017), by simulation of source and background for wstat and pgstat, from chi2 otherwise.
+    model : Model with the best values
+    energy_lo, energy_hi : (n_group,) keV
+    counts, background, expected : (n_group,)
+        Counts in each group, the background expected in it, and the model's source counts.
+    """
+
+    names: tuple[str, ...]
+    values: Mapping[str, float]
+    errors: Mapping[str, float]
+    covariance: Array
+    statistic: float
+    statistic_name: str
+    dof: int
+    status: Status
+    pvalue: float
+    model: Model
+    energy_lo: Array
+    energy_hi: Array
+    counts: Array
+    background: Array
+    expected: Array
+    exposure: float
+    _problem: _Problem = field(repr=False)
+
+    @property
+    def residuals(self) -> Array:
+        """(counts - model - background) over the expected sd of each group."""
+        mean = self.expected + self.background
+        return (self.counts - mean) / np.sqrt(np.maximum(mean, 1e-25))
+
+    def interval(self, name: str, delta: float = 1.0) -> tuple[float, float]:
+        """Return the profile-likelihood interval: where the statistic, minimised over the others, rises by ``delta``.
+
+        1.0 gives 68 %, 2.706 gives 90 % for one parameter. An end that the parameter's limit cuts off is that limit.
+
+        Raises
+        ------
+        UnknownNameError
+        FitError
+            If a fit on the way fails.
+        """
+        j = self._index(name)
+        ends = []
+        for direction in (-1, 1):
+            x = profile_limit.py_func(
+                *self._problem.profile_arguments(), j, direction, float(delta), *self._problem.rest()
+            )
+            if not np.isfinite(x):
+                raise FitError(f"the profile of {name} failed on the way to delta = {delta:g}.")
+            point = self._problem.x.copy()
+            point[j] = x
+            ends.append(float(self._problem.source.from_engine(point)[j]))
+        return ends[0], ends[1]
+
+    def profile(self, name: str, at: ArrayLike) -> Array:
+        """Return the rise of the statistic, minimised over the others, at values of one parameter; NaN if a fit failed."""
+        j = self._index(name)
+        p = self._problem
+        out = []
+        for value in np.atleast_1d(np.asarray(at, dtype=float)):
+            x = p.source.to_engine({**self.values, name: float(value)})[j]
+            trial = np.empty(p.x.size)
+            statistic = constrained(
+                p.source, p.data, p.x, j, x, p.covariance, p.low, p.high, p.work, np.zeros_like(p.covariance),
+                MAX_ITERATIONS, TOLERANCE, trial,
+            )  # fmt: skip
+            out.append(statistic - self.statistic)
+        return np.array(out)
+
+    def summary(self) -> QTable:
+        """Return one row per parameter: name, value, 1-sigma error, unit, whether it was free."""
+        from astropy.table import QTable
+
+        rows = [
+            {
+                "parameter": p.name,
+                "value": p.default,
+                "error": self.errors.get(p.name, np.nan),
+                "unit": p.unit,
+                "free": p.name in self.names,
+            }
+            for p in self.model.parameters
+        ]
+        table = QTable(rows=rows)
+        table.meta.update(
+            statistic=self.statistic, statistic_name=self.statistic_name, dof=self.dof, status=self.status.name,
+            pvalue=self.pvalue,
+        )  # fmt: skip
+        return table
+
+    def _index(self, name: str) -> int:
+        if name not in self.names:
+            raise UnknownNameError("free parameter", name, self.names, where="fit")
+        return self.names.index(name)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{n} = {self.values[n]:.4g} +- {self.errors[n]:.2g}" for n in self.names)
+        return f"<FitResult {shown}; {self.statistic_name} {self.statistic:.1f} / {self.dof}, {self.status.name}>"
+
+
+@dataclass(eq=False)
+class _Problem:
+    """What a fit works on; kept so that a result can answer for profiles."""
+
+    source: ModelSource
+    data: Data
+    x: Array
+    low: Array
+    high: Array
+    work: Any
+    covariance: Array
+    statistic: float
+
+    def profile_arguments(self) -> tuple[Any, ...]:
+        return self.source, self.data, self.x, self.statistic
+
+    def rest(self) -> tuple[Any, ...]:
+        return self.covariance, self.low, self.high, self.work, MAX_ITERATIONS, TOLERANCE
+
+
+def fit(
+    spectrum: Spectrum,
+    response: Response,
+    model: Model,
+    *,
+    statistic: str | None = None,
+    band: tuple[float, float] | None = None,
+    free: Sequence[str] | None = None,
+    groups: Groups | None = None,
+    background_sd: ArrayLike | None = None,
+    scan: bool = True,
+) -> FitResult:
+    """Fit a spectrum by maximum likelihood.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        With a background spectrum, that is part of the likelihood (wstat, pgstat) or subtracted (chi2).
+    response : Response
+    model : Model
+        Its values are the start.
+    statistic : str, optional
+        "cstat", "wstat", "pgstat", "chi2", "chi2-gehrels", "chi2-model"; by default wstat with a background and cstat
+        without.
+    band : (low, high), keV
+    free : sequence of str
+        Free parameters, by default the model's.
+    groups : Groups, optional
+        From ``instrument.grouping`` (``group``, ``min_counts``, ``optimal``, ``from_flags``); by default the good
+        channels of the band, one by one.
+    background_sd : array, (n_channel,)
+        Errors of the background counts, for pgstat; by default sqrt(counts).
+    scan : bool
+        Also try other temperatures as starts and scale the norms to the counts.
+
+    Raises
+    ------
+    InputError, UnknownNameError
+        If spectrum, response, groups and statistic do not fit together.
+    """
+    spectrum.check_response(response)
+    groups = _groups(spectrum, response, band, groups)
+    name = ("wstat" if spectrum.background is not None else "cstat") if statistic is None else statistic
+    kind = statistics.kind_of(name)
+    data, background = _data(spectrum, groups, kind, name, background_sd)
+    names = tuple(model.free if free is None else free)
+    for n in names:
+        model.parameter(n)
+    source = _source(spectrum, response, model, groups, names)
+    n_free, n_group = len(names), groups.n_group
+    work = make_work(n_group, n_free, 1, 1)
+    information, covariance = np.zeros((n_free, n_free)), np.full((n_free, n_free), np.nan)
+    status, value, x = Status.BAD_DATA, np.nan, source.to_engine({n: model.parameter(n).default for n in names})
+    if data.counts.sum() > 0:
+        start = _best_start(source, data, x, background, model) if scan else x
+        x = start.copy()
+        code, value, _ = minimise(
+            source, data, x, source.low, source.high, work, information, MAX_ITERATIONS, TOLERANCE
+        )
+        status = Status(code)
+        if not covariance_of(information, source.low, source.high, work, covariance) and status == Status.OK:
+            status = Status.SINGULAR
+    scale = source.scale(x)
+    natural = covariance * np.outer(scale, scale)
+    best = dict(zip(source.names, source.from_engine(x).tolist(), strict=True))
+    errors = dict(zip(source.names, np.sqrt(np.diag(natural)).tolist(), strict=True))
+    expected = source.counts(x)
+    low, high = groups.energies(response)
+    dof = n_group - n_free
+    return FitResult(
+        source.names, best, errors, natural, float(value), name, dof, status,
+        _pvalue(kind, data, expected, background, value, dof, n_free),
+        model.replace(free=names, **best), low, high, data.counts if kind < Kind.CHI2 else data.counts + background,
+        background, expected, spectrum.exposure,
+        _Problem(source, data, x, source.low, source.high, work, covariance, float(value)),
+    )  # fmt: skip
+
+
+def _groups(spectrum: Spectrum, response: Response, band: Any, groups: Groups | None) -> Groups:
+    if groups is None:
+        mask = np.ones(spectrum.n_channel, bool) if band is None else response.band(*band)
+        return Groups.from_mask(mask & spectrum.good)
+    if band is not None:
+        raise InputError("a band and groups", where="fit", expected="one of them: the groups say which channels count")
+    if groups.n_channel != spectrum.n_channel:
+        raise InputError(f"groups of {groups.n_channel} channels", where="fit", expected=f"{spectrum.n_channel}")
+    return groups
+
+
+def _data(
+    spectrum: Spectrum, groups: Groups, kind: Kind, name: str, background_sd: ArrayLike | None
+) -> tuple[Data, Array]:
+    """Return the data of the statistic and the background expected in the source spectrum, per group."""
+    counts, empty = groups.sum(spectrum.counts), np.zeros(groups.n_group)
+    if spectrum.background is None:
+        if kind in (Kind.WSTAT, Kind.PGSTAT):
+            raise InputError(
+                f"{name} without a background", where=f"spectrum {spectrum.name!r}", expected="cstat or chi2"
+            )
+        off, ratio, expected = empty, np.ones(groups.n_group), empty
+    else:
+        if kind == Kind.CSTAT:
+            raise InputError(
+                "cstat with a background spectrum",
+                where=f"spectrum {spectrum.name!r}",
+                expected="wstat, or no background",
+            )
+        off = groups.sum(spectrum.background.counts)
+        expected = groups.sum(spectrum.background.counts * spectrum.background_ratio)
+        # One ratio a group: that of its background counts, or the mean where there are none.
+        mean = groups.sum(spectrum.background_ratio) / groups.sum(np.ones(groups.n_channel))
+        ratio = 1.0 / np.where(off > 0, expected / np.maximum(off, 1e-300), mean)
+    if kind == Kind.PGSTAT:
+        sd2 = off if background_sd is None else groups.sum(np.asarray(background_sd, dtype=float) ** 2)
+        return Data(int(kind), counts, off, ratio, sd2), expected
+    if kind in (Kind.CHI2, Kind.CHI2_MODEL):
+        rule = {"chi2": "data", "chi2-gehrels": "gehrels", "chi2-model": "model"}[name.lower().replace("_", "-")]
+        variance = statistics.chi2_variance(counts, off, ratio, rule)
+        return Data(int(kind), counts - expected, off, ratio, variance), expected
+    return Data(int(kind), counts, off, ratio, empty), expected
+
+
+def _source(spectrum: Spectrum, response: Response, model: Model, groups: Groups, names: Sequence[str]) -> ModelSource:
+    part = response.restricted(groups.mask)
+    exposure = np.broadcast_to(spectrum.exposure * np.asarray(spectrum.areascale), groups.mask.shape)[groups.mask]
+    summed = groups.matrix[:, np.flatnonzero(groups.mask)].multiply(exposure[None, :]).tocsr()
+    matrix = (summed @ part.redistribution).multiply(part.area[None, :]).tocsr()
+    return ModelSource(model, part.energy_edges, matrix, names)
+
+
+def _best_start(source: ModelSource, data: Data, x: Array, background: Array, model: Model) -> Array:
+    """Return the better of the model's own values and other temperatures, norms scaled to the net counts."""
+    norms = [j for j, n in enumerate(source.names) if n.split("_")[0] == "norm"]
+    hot = [j for j, n in enumerate(source.names) if n.split("_")[0] == "kT" and model.nodes(n) is not None]
+    net = max(
+        float((data.counts - (background if data.kind < Kind.CHI2 else 0.0)).sum()), 0.1 * float(data.counts.sum())
+    )
+    starts = [x]
+    for kT in _STARTS if hot else ():
+        start = x.copy()
+        # Several temperatures keep their ratios, so that components do not coincide.
+        shift = np.log(kT) - (x[hot[0]] if source.log[hot[0]] else np.log(x[hot[0]]))
+        for j in hot:
+            start[j] = x[j] + shift if source.log[j] else x[j] * np.exp(shift)
+        starts.append(np.clip(start, source.low, source.high))
+    best, least = x, np.inf
+    for start in starts:
+        expected = source.counts(start)
+        if norms and expected.sum() > 0:
+            start = start.copy()
+            start[norms] *= net / expected.sum()
+            start = np.clip(start, source.low, source.high)
+            expected = source.counts(start)
+        value = statistics.total(data, np.maximum(expected, 1e-25)[None, :])
+        if np.isfinite(value) and value < least:
+            best, least = start, value
+    return best
+
+
+def _pvalue(kind: Kind, data: Data, expected: Array, background: Array, value: float, dof: int, n_free: int) -> float:
+    if not np.isfinite(value) or dof <= 0:
+        return float("nan")
+    if kind in (Kind.CHI2, Kind.CHI2_MODEL):
+        return float(stats.chi2.sf(value, dof))
+    if kind == Kind.CSTAT:
+        mean, variance = statistics.expected_cstat(expected)
+        # Each fitted parameter takes away one unit, as it does from chi2.
+        return float(stats.norm.sf((value - (mean.sum() - n_free)) / np.sqrt(variance.sum())))
+    return _simulated_pvalue(kind, data, expected, value, n_free)
+
+
+def _simulated_pvalue(kind: Kind, data: Data, expected: Array, value: float, n_free: int) -> float:
+    """Share of spectra simulated from the best fit (background profiled) whose statistic is larger."""
+    profiled = np.array(
+        [
+            statistics.profiled_background(*row)
+            for row in zip(data.counts, data.background, data.ratio, expected, strict=True)
+        ]
+    )
+    seeds = np.arange(_SIMULATIONS, dtype=np.uint64)[None, :]
+    on = poisson_counts((expected + profiled)[None, :], seeds)[0]
+    off = poisson_counts((data.ratio * profiled)[None, :], seeds + np.uint64(_SIMULATIONS))[0]
+    channels = np.maximum(expected, 1e-25)[None, :]
+    above = 0
+    for s, b in zip(on, off, strict=True):
+        variance = b if kind == Kind.PGSTAT else data.variance
+        above += statistics.total(Data(int(kind), s, b, data.ratio, variance), channels) - n_free >= value
+    return above / _SIMULATIONS

@@ -1,0 +1,91 @@
+"""Simulated spectra, as ``fakeit`` of XSPEC and Sherpa makes them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from crosscal.core.errors import InputError
+from crosscal.core.random import point_seeds
+from crosscal.xray.fitting.poisson import poisson_counts
+from crosscal.xray.instrument.spectrum import Spectrum
+
+if TYPE_CHECKING:
+    from crosscal.xray.emission.expression import Model
+    from crosscal.xray.instrument.response import Response
+
+
+def fakeit(
+    response: Response,
+    model: Model,
+    exposure: float | None = None,
+    *,
+    counts: float | None = None,
+    band: tuple[float, float] | None = None,
+    background: Spectrum | None = None,
+    noise: str = "poisson",
+    seed: int = 0,
+    name: str = "",
+    **values: float,
+) -> Spectrum:
+    """Simulate the spectrum that ``response`` records of ``model``.
+
+    Parameters
+    ----------
+    response : Response
+    model : Model
+    exposure : float, s
+    counts : float
+        Instead of an exposure: as long as it takes to expect this many source counts in ``band``.
+    band : (low, high), keV
+        For ``counts``; all channels by default.
+    background : Spectrum, optional
+        A background spectrum, taken as the expected one: background counts are added to the source by the ratio
+        of exposures and scales, and a new background spectrum is drawn.
+    noise : "poisson" or "asimov"
+        "asimov" gives expected, not integer counts.
+    seed : int
+    **values : float
+        Model parameters that differ from the model's own.
+
+    Returns
+    -------
+    Spectrum
+
+    Raises
+    ------
+    InputError, UnknownNameError
+    """
+    if (exposure is None) == (counts is None):
+        raise InputError("exposure and counts", where="fakeit", expected="exactly one of them")
+    if noise not in ("poisson", "asimov"):
+        raise InputError(f"noise {noise!r}", where="fakeit", expected="'poisson' or 'asimov'")
+    rate = response.fold(model.spectrum(response.energy_edges, **values))
+    if counts is not None:
+        inside = rate[slice(None) if band is None else response.band(*band)].sum()
+        if not (inside > 0 and np.isfinite(counts) and counts > 0):
+            raise InputError(
+                f"{counts:g} counts of a rate of {inside:g}/s", where="fakeit", expected="positive numbers"
+            )
+        exposure = float(counts) / float(inside)
+    spectrum = Spectrum(
+        np.zeros(response.n_channel),
+        float(exposure),  # type: ignore[arg-type]
+        first_channel=response.first_channel,
+        name=name,
+        mission=response.mission,
+    )
+    mean = rate * spectrum.exposure
+    seeds = point_seeds(seed, np.arange(2))[:, None]
+    if background is not None:
+        background.check_response(response)
+        spectrum = replace(
+            spectrum, backscale=background.backscale, areascale=background.areascale, background=background
+        )
+        mean = mean + background.counts * spectrum.background_ratio
+        if noise == "poisson":
+            drawn = poisson_counts(background.counts[None], seeds[1:])[0, 0]
+            spectrum = replace(spectrum, background=replace(background, counts=drawn))
+    return replace(spectrum, counts=poisson_counts(mean[None], seeds[:1])[0, 0] if noise == "poisson" else mean)
