@@ -135,3 +135,17 @@ def test_without_dask_the_extra_is_named(store, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(MissingDependencyError, match=r"crosscal\[cluster\]"):
         sweep(Noise(store.layout), store, "dask")
+
+
+def test_work_that_is_cancelled_on_the_cluster_ends_with_an_error(client, store):
+    def cancel():
+        while not client.futures:
+            time.sleep(0.01)
+        client.cancel([distributed.Future(key, client) for key in list(client.futures)])
+
+    canceller = threading.Thread(target=cancel)
+    canceller.start()
+    with pytest.raises(SweepError, match="the work was cancelled there; the same job resumes"):
+        sweep(Noise(store.layout, pause=0.3), store, "dask", client=client, batch=1)
+    canceller.join()
+    assert store.verify() == []

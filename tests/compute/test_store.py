@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -288,3 +289,18 @@ def test_remains_of_killed_writers_are_removed(store):
     assert store.tidy() == 0  # too young: someone may be writing
     assert store.tidy(age=-1) == 2
     assert not any(p.exists() for p in left)
+
+
+def test_an_open_store_travels_to_another_process(store):
+    filled(store)
+    again = pickle.loads(pickle.dumps(store))
+    np.testing.assert_array_equal(again.read("kT"), store.read("kT"))
+
+
+def test_the_package_offers_its_names_lazily():
+    import crosscal.compute
+
+    assert "Store" in dir(crosscal.compute)
+    assert all(getattr(crosscal.compute, name) is not None for name in crosscal.compute.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Stor'"):
+        _ = crosscal.compute.Stor
