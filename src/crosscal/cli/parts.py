@@ -14,6 +14,7 @@ PARTS = Registry(
     {
         "xray": "crosscal.xray.job:PART",
         "concordance": "crosscal.concordance.job:PART",
+        "lightcurves": "crosscal.lightcurves.job:PART",
     },
 )
 

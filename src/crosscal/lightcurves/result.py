@@ -239,6 +239,27 @@ class Result:
         """
         return replace(self, factors=self.factors.regauge(code))
 
+    @property
+    def captions(self) -> dict[str, str]:
+        """Captions of the figures by name."""
+        from crosscal.lightcurves.figures import captions
+
+        several = len(self.curves.files) > 1
+        tags = ["_continuum", *(f"_line{i}" for i in range(1, len(self.curves.files)))] if several else [""]
+        names = [f"{kind}{tag}" for tag in tags for kind in ("calibrated", "residuals")]
+        names += ["factors", "overlap", *(f"corner_{k}" for k in range(1, 50)), "corner", "process"]
+        names += [f"process_{i}" for i in range(len(tags))]
+        names += [f"errors_{i}_{k}" for i in range(len(tags)) for k in range(1, 50)]
+        return captions(names)
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """What to cite."""
+        return (
+            "Li, Y.-R. et al. 2014, ApJL 786, L6 (intercalibration with a damped random walk, PyCALI)",
+            "Kelly, B. C., Bechtold, J. & Siemiginowska, A. 2009, ApJ 698, 895 (damped random walk)",
+        )
+
     def figures(self) -> dict[str, Any]:
         """Return the figures by name."""
         from crosscal.lightcurves.figures import figures

@@ -28,6 +28,9 @@ ZEROPOINTS = {
 WAVELENGTHS = {"V": 5500.0, "g": 5200.0, "zg": 4783.0, "zr": 6417.0, "zi": 7867.0, "o": 6790.0, "c": 5330.0}
 
 
+_MAGNITUDE = 2.5 / np.log(10)
+
+
 @dataclass(frozen=True)
 class Selection:
     """Cuts and units common to all readers.
@@ -45,7 +48,7 @@ class Selection:
     rebin : float or None
         Width of time bins; None, False or 0 keeps the points.
     errlimit : float or None
-        Largest relative error of the flux.
+        Largest error in magnitudes; for fluxes 2.5 / ln(10) times the relative error.
     keylabel : str
         Put before every code.
     """
@@ -102,7 +105,8 @@ class Selection:
             if self.time_range is not None:
                 good &= (time >= self.time_range[0]) & (time <= self.time_range[1])
             if self.errlimit is not None:
-                good &= error <= self.errlimit * np.abs(flux)
+                # Inclusive, whatever the rounding of the way from magnitudes to fluxes and back.
+                good &= _MAGNITUDE * error <= self.errlimit * np.abs(flux) * (1 + 1e-9)
             t, f, e = time[good] - self.time_start, flux[good] / self.unit, error[good] / self.unit
             order = np.argsort(t, kind="stable")
             t, f, e = t[order], f[order], e[order]

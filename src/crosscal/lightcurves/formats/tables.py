@@ -101,13 +101,13 @@ def write_result(result: Result, directory: Path) -> list[Path]:
     from crosscal.lightcurves.compat.outputs import write_pycali_outputs
 
     written = [result.posterior.write(directory / "posterior.nc")]
-    written.append(_ecsv(result.summary(), directory / "summary.ecsv"))
-    written.append(_ecsv(correction_table(result), directory / "correction.ecsv"))
-    written.append(_ecsv(overlap_table(result), directory / "overlap.ecsv"))
+    written.append(write_table(directory / "summary.ecsv", result.summary())
+    written.append(write_table(directory / "correction.ecsv", correction_table(result))
+    written.append(write_table(directory / "overlap.ecsv", overlap_table(result))
     for i, curve in enumerate(result.curves.files):
         stem = "continuum" if i == 0 else f"line{i}"
-        written.append(_ecsv(calibrated_table(result, i), directory / f"calibrated_{stem}.ecsv"))
-        written.append(_ecsv(_reconstruction_table(result, i), directory / f"reconstruction_{stem}.ecsv"))
+        written.append(write_table(directory / f"calibrated_{stem}.ecsv", calibrated_table(result, i))
+        written.append(write_table(directory / f"reconstruction_{stem}.ecsv", _reconstruction_table(result, i))
         written.append(_joint(result, i, directory / f"calibrated_{stem}.nc"))
         assert len(curve)
     written.append(write_text(directory / "diagnostics.txt", f"{result.answer}\n{result.diagnostics}\n"))
@@ -120,7 +120,8 @@ def _options(result: Result) -> Options | None:
     return given if isinstance(given, Options) else None
 
 
-def _ecsv(table: Any, path: Path) -> Path:
+def write_table(path: Path, table: Any) -> Path:
+    """Write a table as ECSV, atomically."""
     with atomic_path(path) as temporary:
         table.write(temporary, format="ascii.ecsv", overwrite=True)
     return path
