@@ -200,7 +200,10 @@ def corners(result: Result) -> dict[str, Figure]:
             place = lay.shift[c]
             C0 = norm.shift_to_physical
             add(f"shift {f.codes[c]}", f.shift[:, c], (lay.low[place] * C0, lay.high[place] * C0))
-        flush("corner" if len(free) <= _PER_CORNER else f"corner_{first // _PER_CORNER + 1}", f"relative to {result.reference}")
+        flush(
+            "corner" if len(free) <= _PER_CORNER else f"corner_{first // _PER_CORNER + 1}",
+            f"relative to {result.reference}",
+        )
     for i, name in enumerate(f.files):
         for k, parameter in enumerate(f.kernel_names):
             place = lay.kernel[i, k]

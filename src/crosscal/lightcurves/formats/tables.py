@@ -101,15 +101,14 @@ def write_result(result: Result, directory: Path) -> list[Path]:
     from crosscal.lightcurves.compat.outputs import write_pycali_outputs
 
     written = [result.posterior.write(directory / "posterior.nc")]
-    written.append(write_table(directory / "summary.ecsv", result.summary())
-    written.append(write_table(directory / "correction.ecsv", correction_table(result))
-    written.append(write_table(directory / "overlap.ecsv", overlap_table(result))
-    for i, curve in enumerate(result.curves.files):
+    written.append(write_table(directory / "summary.ecsv", result.summary()))
+    written.append(write_table(directory / "correction.ecsv", correction_table(result)))
+    written.append(write_table(directory / "overlap.ecsv", overlap_table(result)))
+    for i in range(len(result.curves.files)):
         stem = "continuum" if i == 0 else f"line{i}"
-        written.append(write_table(directory / f"calibrated_{stem}.ecsv", calibrated_table(result, i))
-        written.append(write_table(directory / f"reconstruction_{stem}.ecsv", _reconstruction_table(result, i))
+        written.append(write_table(directory / f"calibrated_{stem}.ecsv", calibrated_table(result, i)))
+        written.append(write_table(directory / f"reconstruction_{stem}.ecsv", _reconstruction_table(result, i)))
         written.append(_joint(result, i, directory / f"calibrated_{stem}.nc"))
-        assert len(curve)
     written.append(write_text(directory / "diagnostics.txt", f"{result.answer}\n{result.diagnostics}\n"))
     written += write_pycali_outputs(result, directory / "pycali", _options(result))
     return written
