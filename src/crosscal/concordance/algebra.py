@@ -117,8 +117,10 @@ def closed_form(
     d, l = factor_columns(data.indptr, p, links)
     s, h, quadratic = eliminate(data.indptr, data.row, t, p, z, d, l, precision, information)
     s = np.tril(s) + np.tril(s, -1).T
-    sign, log_determinant = np.linalg.slogdet(s)
-    if not sign > 0:
+    log_determinant = np.linalg.slogdet(s)[1]
+    # Without an anchor the common mode has no precision but rounding's, about 1e-16 after scaling.
+    scale = 1 / np.sqrt(np.maximum(np.diag(s), 1e-300))
+    if not np.linalg.eigvalsh(s * np.outer(scale, scale))[0] > 1e-14:
         raise InputError("the areas are not identified", where=data.label, expected="an anchor in each component")
     covariance = np.linalg.inv(s)
     covariance = 0.5 * (covariance + covariance.T)

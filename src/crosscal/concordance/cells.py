@@ -112,10 +112,10 @@ def assemble(
     same = np.flatnonzero(np.diff(key[order]) == 0)
     if len(same):
         first, second = sorted((int(order[same[0]]), int(order[same[0] + 1])))
-        suffix = f" in band {bands[first]!r}" if band is not None else ""
+        suffix = f" in band {str(bands[first])!r}" if band is not None else ""
         raise InputError(
-            f"rows {first + 1} and {second + 1} both give source {sources[first]!r} in instrument "
-            f"{instruments[first]!r}{suffix}",
+            f"rows {first + 1} and {second + 1} both give source {str(sources[first])!r} in instrument "
+            f"{str(instruments[first])!r}{suffix}",
             where=where,
             expected="one measurement per cell",
         )
@@ -161,7 +161,7 @@ def _campaigns(names: NDArray, column: NDArray, n_columns: int, where: str) -> N
     if np.any(clash):
         k = int(np.argmax(clash))
         raise InputError(
-            f"one source belongs to campaigns {groups[column][k]!r} and {names[k]!r}",
+            f"one source belongs to campaigns {str(groups[column][k])!r} and {str(names[k])!r}",
             where=f"{where}, row {k + 1}, column 'campaign'",
             expected="one campaign per source",
         )

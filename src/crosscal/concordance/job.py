@@ -38,7 +38,7 @@ error = "flux_err"               # of flux or counts; or log_error, of the natur
 # rename = { "EPN" = "pn" }
 # flux_unit = "erg / (s cm2)"
 # time_unit = "d"
-# for kind = "matrix":
+# for a matrix:
 # rows = "sources"               # or "instruments"
 # names = "source"               # column with the names of the rows
 # instruments = ["pn", "MOS1"]   # where the file does not name them

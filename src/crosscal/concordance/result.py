@@ -273,7 +273,10 @@ class Result:
 
 
 def _spread(data: Comparison, values: Floats) -> Floats:
-    n = np.diff(data.indptr)
-    mean = np.bincount(data.column, values, data.n_columns) / n
-    square = np.bincount(data.column, (values - mean[data.column]) ** 2, data.n_columns)
+    """Standard deviation within each column; cells without a logarithm (zero counts) do not take part."""
+    usable = np.isfinite(values)
+    x, column = values[usable], data.column[usable]
+    n = np.bincount(column, minlength=data.n_columns)
+    mean = np.bincount(column, x, data.n_columns) / np.maximum(n, 1)
+    square = np.bincount(column, (x - mean[column]) ** 2, data.n_columns)
     return np.where(n > 1, np.sqrt(square / np.maximum(n - 1, 1)), np.nan)

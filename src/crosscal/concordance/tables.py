@@ -185,10 +185,12 @@ def _numeric(table: Any, name: str, where: str, rows: NDArray) -> tuple[NDArray[
     column = _column(table, name, where)
     unit = str(getattr(column, "unit", None) or "")
     # Empty fields are missing numbers; text columns come from CSV, where nothing is converted on reading.
-    filled = np.ma.filled(np.ma.asarray(column), "nan" if column.dtype.kind in "US" else np.nan) \
-        if np.ma.is_masked(column) else np.asarray(column)  # fmt: skip
+    filled = np.asarray(
+        column.filled("" if column.dtype.kind in "US" else np.nan) if hasattr(column, "filled") else column
+    )
     if filled.dtype.kind in "US":
-        filled = np.where(np.char.strip(filled.astype(str)) == "", "nan", filled.astype(str))
+        text = np.char.strip(filled.astype(str)).astype(object)
+        filled = np.where(text == "", "nan", text)
     try:
         return np.asarray(filled, dtype=float), unit
     except (TypeError, ValueError):

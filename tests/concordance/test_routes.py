@@ -1,0 +1,176 @@
+"""All routes are held together: fast kernels against slow ones, samplers against each other."""
+
+import numpy as np
+import pytest
+
+from crosscal.concordance import compressed
+from crosscal.concordance.algebra import closed_form, with_drift
+from crosscal.concordance.densities import _dense_likelihood, _pattern_likelihood, collapsed_problem, full_problem
+from crosscal.concordance.model import make_model
+from crosscal.concordance.routes import choose, run
+from crosscal.concordance.synthetic import simulate
+from crosscal.concordance.types import Comparison
+from crosscal.core.errors import FitError, InputError, UnknownNameError
+
+
+@pytest.fixture(scope="module")
+def ragged():
+    return simulate(4, 40, tau=0.05, sigma=[0.02, 0.03, 0.04, 0.05], filled=0.7, seed=5)
+
+
+def model_of(case, **options):
+    return make_model(case.data, tau=0.05, **{"beta": 1e-3, **options})
+
+
+def test_collapsed_density_is_the_closed_forms_evidence(ragged, rng):
+    model = model_of(ragged)
+    p, cells = model.patterns, model.patterns.per_channel().astype(float)
+    precision, information = with_drift(model.prior, None)
+    jax_density = _pattern_likelihood(model)
+    slow, fast, traced = [], [], []
+    for _ in range(5):
+        s = np.exp(rng.normal(-7, 1, 4))
+        prior = -np.sum(model.variance.df * np.log(s) + model.variance.beta / s)
+        slow.append(closed_form(model.data, model.prior, s[model.data.row]).log_evidence + prior)
+        arrays = p.arrays[:6]
+        fast.append(
+            compressed.collapsed_log_density(
+                *arrays, cells, precision, information, model.variance.df, model.variance.beta, s
+            )
+        )
+        traced.append(float(jax_density(s)) + prior)
+    # Differences only: constants are dropped. Rounding of sums of some hundred terms of size 1e3.
+    assert np.allclose(np.diff(fast), np.diff(slow), atol=1e-7)
+    assert np.allclose(np.diff(traced), np.diff(slow), atol=1e-7)
+
+
+def test_dense_density_is_the_closed_forms_evidence(rng):
+    case = simulate(3, 20, sigma=0.02, quoted=0.03, filled=0.8, seed=2)
+    model = model_of(case, variance="quoted+excess")
+    density = _dense_likelihood(model)
+    values = []
+    for _ in range(4):
+        s = np.exp(rng.normal(-8, 1, 3))
+        exact = closed_form(model.data, model.prior, model.data.variance + s[model.data.row]).log_evidence
+        values.append((exact, float(density(s))))
+    exact, found = np.array(values).T
+    assert np.allclose(np.diff(exact), np.diff(found), atol=1e-8)
+
+
+def moments(draws):
+    b = draws.b.reshape(-1, draws.b.shape[-1])
+    parts = [b - b.mean(axis=1, keepdims=True), b]
+    if draws.s is not None:
+        parts.append(np.log(draws.s).reshape(b.shape))
+    x = np.concatenate(parts, axis=1)
+    return x.mean(axis=0), x.std(axis=0)
+
+
+@pytest.mark.parametrize(("variance", "quoted"), [("unknown", None), ("quoted+excess", 0.02), ("quoted", 0.03)])
+def test_routes_give_one_answer(variance, quoted):
+    case = simulate(3, 40, tau=0.05, sigma=0.02, quoted=quoted, filled=0.9, seed=7)
+    model = model_of(case, variance=variance)
+    every = np.arange(model.data.n_columns)
+    found = {"cellwise": run(model, "gibbs", draws=4000, wanted=every, seed=1)}
+    if variance == "unknown":
+        found["gibbs"] = run(model, "gibbs", draws=4000, seed=1)
+        found["slice"] = run(model, "slice", draws=4000, seed=1)
+    if variance == "quoted":
+        found["closed-form"] = run(model, "closed-form", draws=4000, seed=1)
+    else:
+        found["nuts"] = run(model, "nuts", draws=1500, seed=1)
+    mean, sd = moments(found.pop("cellwise"))
+    for route, draws in found.items():
+        other_mean, other_sd = moments(draws)
+        # 16000 draws of efficiency above 0.1: Monte Carlo error below 0.03 sd; asked within 4 of them.
+        assert np.all(np.abs(other_mean - mean) < 0.12 * sd), route
+        assert np.all(np.abs(other_sd / sd - 1) < 0.12), route
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", ["log-normal", "log-t"])
+def test_full_nuts_agrees(noise):
+    case = simulate(3, 25, tau=0.05, sigma=0.03, noise=noise, seed=9)
+    model = model_of(case, noise=noise)
+    mean, sd = moments(run(model, "gibbs", draws=8000, seed=2))
+    other_mean, other_sd = moments(run(model, "full-nuts", draws=2000, warmup=1000, seed=2))
+    assert np.all(np.abs(other_mean - mean) < 0.15 * sd)
+    assert np.all(np.abs(other_sd / sd - 1) < 0.15)
+
+
+def test_map_is_near_the_mean_for_many_sources():
+    case = simulate(3, 400, tau=0.05, sigma=0.03, seed=9)
+    model = model_of(case)
+    mean, sd = moments(run(model, "gibbs", draws=4000, seed=2))
+    other_mean, other_sd = moments(run(model, "map", draws=4000, seed=2))
+    # Skewness of ln s at 400 sources is 0.05; the Laplace mean is off by less than that.
+    assert np.all(np.abs(other_mean - mean) < 0.1 * sd)
+    assert np.all(np.abs(other_sd / sd - 1) < 0.1)
+
+
+def test_cellwise_fluxes_are_those_of_the_draws(ragged):
+    model = model_of(ragged)
+    draws = run(model, "gibbs", draws=4000, seed=3, wanted=np.arange(model.data.n_columns))
+    g = draws.g.reshape(-1, model.data.n_columns)
+    assert np.all(np.abs(draws.flux_mean - g.mean(axis=0)) < 0.1 * draws.flux_sd)
+    assert np.allclose(draws.flux_sd, g.std(axis=0), rtol=0.1)
+
+
+def test_draws_do_not_depend_on_threads(ragged, monkeypatch):
+    model = model_of(ragged)
+    first = run(model, "gibbs", draws=300, warmup=150, seed=4)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    second = run(model, "gibbs", draws=300, warmup=150, seed=4)
+    assert np.array_equal(first.b, second.b)
+    assert np.array_equal(first.s, second.s)
+
+
+def test_auto_takes_the_fastest_exact_route(ragged):
+    quoted = simulate(3, 10, sigma=1e-6, quoted=0.02, seed=1)
+    counts = simulate(3, 10, noise="poisson", sigma=0.1, seed=1)
+    assert choose(model_of(ragged)) == "gibbs"
+    assert choose(model_of(quoted, variance="quoted")) == "closed-form"
+    assert choose(model_of(counts, noise="poisson")) == "nuts"
+    assert choose(model_of(counts, noise="gamma-poisson")) == "full-nuts"
+
+
+def test_refusals(ragged):
+    model = model_of(ragged)
+    counts = model_of(simulate(3, 10, noise="poisson", sigma=0.1, seed=1), noise="gamma-poisson")
+    student = model_of(ragged, noise="log-t")
+    with pytest.raises(UnknownNameError, match=r"'gibbs'"):
+        run(model, "gibs")
+    with pytest.raises(InputError, match="positive numbers"):
+        run(model, "gibbs", draws=0)
+    for route, what, this in [
+        ("closed-form", "known variances", model),
+        ("gibbs", "no Gibbs", counts),
+        ("slice", "one unknown variance", student),
+        ("map", "no collapsed mode", counts),
+        ("nuts", "not collapsed", counts),
+        ("nuts", "no collapsed density", student),
+    ]:
+        with pytest.raises(InputError, match=what):
+            run(this, route)
+    timed = simulate(3, 10, sigma=0.02, seed=1).data
+    timed = Comparison(
+        timed.channels, timed.columns, timed.row, timed.column, timed.log_rate, time=timed.column + 0.1 * timed.row
+    )
+    drifting = make_model(timed, drift=0.1)
+    with pytest.raises(InputError, match="no drift"):
+        full_problem(drifting)
+
+
+def test_too_large_densities_point_to_gibbs(ragged, monkeypatch):
+    monkeypatch.setattr("crosscal.concordance.densities.DENSE_LIMIT", 10)
+    with pytest.raises(InputError, match="missing patterns"):
+        collapsed_problem(model_of(ragged))
+    case = simulate(3, 20, sigma=0.02, quoted=0.03, seed=2)
+    with pytest.raises(InputError, match="cells of different variance"):
+        collapsed_problem(model_of(case, variance="quoted+excess"))
+
+
+def test_broken_numerics_are_an_error(ragged, monkeypatch):
+    monkeypatch.setattr("crosscal.concordance.compressed.gibbs_chain", lambda *a: False)
+    with pytest.raises(FitError, match="positive definite"):
+        run(model_of(ragged), "gibbs", draws=10)
