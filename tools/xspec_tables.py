@@ -25,7 +25,7 @@ from crosscal.xray.emission.absorption import grain_shielding
 
 OUTPUT = Path(__file__).parents[1] / "src/crosscal/xray/emission/data/absorption.npz"
 ABUNDANCES = ("wilm", "angr", "aspl")
-RANGE = (0.03, 100.0)  # keV
+RANGE = (0.03, 99.0)  # keV; the library absorbs nothing above 100
 TOLERANCE = 1e-5
 CLOSEST = 1e-13
 

@@ -40,7 +40,9 @@ def make(directory: Path, n_kT: int = 6) -> TinyAtomDB:
                 rows.append((position, 1e-18 * np.exp(-position / kT) * (1 + i % 7), z, 3, i + 2, 1))
         tiny.lines.append(rows)
         shape = 1e-16 * np.exp(-energy / kT) / energy / np.sqrt(kT)
-        tiny.continua.append({z: (energy, np.float32(shape * a).astype(float)) for z, a in ((1, 1.0), (8, 0.1), (26, 0.02))})
+        tiny.continua.append(
+            {z: (energy, np.float32(shape * a).astype(float)) for z, a in ((1, 1.0), (8, 0.1), (26, 0.02))}
+        )
     write(tiny)
     return tiny
 

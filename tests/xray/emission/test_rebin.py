@@ -29,8 +29,10 @@ def test_integral_matches_quadrature(energy, edges, seed):
     found = integrate_linear(energy, density, edges)
     for k in range(edges.size - 1):
         inner = energy[(energy > edges[k]) & (energy < edges[k + 1])]
+
         def curve(x):
             return np.interp(x, energy, density, left=0, right=0)
+
         slow = quad(curve, edges[k], edges[k + 1], points=inner if inner.size else None, limit=100)[0]
         assert found[k] == pytest.approx(slow, abs=1e-9)
 

@@ -69,7 +69,7 @@ class CrossSection:
     def parts(self, energy: Array) -> tuple[Array, Array]:
         """Return the cross-sections of gas and of unshielded grains at energies in keV, 1e-22 cm2.
 
-        Outside the table (0.03 to 100 keV) its first or last power law is continued.
+        Outside the table (0.03 to 99 keV) its first or last power law is continued.
         """
         x = np.log(np.maximum(energy, 1e-6))
         y = np.interp(x, self.log_energy, self.log_sigma)
