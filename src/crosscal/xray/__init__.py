@@ -63,6 +63,19 @@ _EXPORTS: dict[str, str] = {
     "plasma_table": "crosscal.xray.emission.tablefile",
     "read_atomdb": "crosscal.xray.emission.atomdb",
     "build_plasma": "crosscal.xray.emission.build",
+    # correction
+    "CalibrationEmulator": "crosscal.xray.correction.emulate",
+    "CalibrationResult": "crosscal.xray.correction.result",
+    "DIVERGENCES": "crosscal.xray.correction.divergence",
+    "HierarchicalModel": "crosscal.xray.correction.hierarchical",
+    "PairedSources": "crosscal.xray.correction.pairs",
+    "TemperatureBias": "crosscal.xray.correction.bias",
+    "infer": "crosscal.xray.correction.infer",
+    "minimise_divergence": "crosscal.xray.correction.point",
+    "read_pairs": "crosscal.xray.correction.pairs_io",
+    "simulate_pairs": "crosscal.xray.correction.simulate",
+    "train": "crosscal.xray.correction.train",
+    "write_pairs": "crosscal.xray.correction.pairs_io",
 }
 
 __all__ = sorted(_EXPORTS)
