@@ -62,6 +62,9 @@ MEANING = {
 MAX_ITERATIONS = 60
 # In units of the statistic: at 1e-8 the last step is 1e-4 sigma, and it is applied before stopping.
 TOLERANCE = 1e-8
+# A tenth of a standard error.
+ROUGH = 1e-2
+EARLY, EARLY_REACH = 8, 0.9
 
 
 def fill(source: Any, x: NDArray[np.float64], work: Work, n: int) -> None:
@@ -146,10 +149,26 @@ def hold_at_bounds(x, low, high, vectors):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def move(x, fraction, low, high, vectors):
-    """``trial = x + fraction * step`` within the limits."""
+def hold_without_information(information, vectors):
+    """Also hold the parameters that no channel depends on here; return their number."""
+    n = 0
+    for j in range(information.shape[0]):
+        if vectors[HELD, j] == 0.0 and not information[j, j] > 0.0:
+            vectors[HELD, j] = 1.0
+            n += 1
+    return n
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def move(x, fraction, low, high, reach, vectors):
+    """``trial = x + fraction * step`` within the limits, by at most ``reach`` of the way to them."""
     for j in range(x.size):
-        vectors[TRIAL, j] = min(max(x[j] + fraction * vectors[STEP, j], low[j]), high[j])
+        target = x[j] + fraction * vectors[STEP, j]
+        if target < low[j]:
+            target = x[j] - reach * (x[j] - low[j])
+        elif target > high[j]:
+            target = x[j] + reach * (high[j] - x[j])
+        vectors[TRIAL, j] = min(max(target, low[j]), high[j])
 
 
 @njit(cache=True, nogil=True)
@@ -164,7 +183,7 @@ def fisher_scoring(source, data, x, low, high, work, information, max_iterations
     n, n_free = data.counts.size, x.size
     channels, vectors, factor = work.channels, work.vectors, work.factor
     vectors[STEP, :] = 0.0
-    move(x, 0.0, low, high, vectors)
+    move(x, 0.0, low, high, 1.0, vectors)
     x[:] = vectors[TRIAL]
     fill(source, x, work, n)
     apply_floor(channels, n, n_free)
@@ -175,6 +194,7 @@ def fisher_scoring(source, data, x, low, high, work, information, max_iterations
         weights(data, channels)
         normal_equations(channels, n, vectors, information)
         n_held = hold_at_bounds(x, low, high, vectors)
+        n_lost = hold_without_information(information, vectors)
         ridge = 0.0
         decrement = solve(information, vectors, factor, ridge)
         while decrement < 0.0 and ridge < 1.0:
@@ -183,16 +203,19 @@ def fisher_scoring(source, data, x, low, high, work, information, max_iterations
         if decrement < 0.0:
             return Status.SINGULAR.value, value, iteration
         if decrement < tolerance:
-            move(x, 1.0, low, high, vectors)
+            move(x, 1.0, low, high, 1.0, vectors)
             x[:] = vectors[TRIAL]
-            if ridge > 0.0:
-                return Status.SINGULAR.value, value, iteration
             for j in range(n_free):
                 n_held -= low[j] >= high[j]
-            return Status.AT_BOUND.value if n_held > 0 else Status.OK.value, value - decrement, iteration
+            if n_held > 0:
+                return Status.AT_BOUND.value, value - decrement, iteration
+            lost = ridge > 0.0 or n_lost > 0
+            return Status.SINGULAR.value if lost else Status.OK.value, value - decrement, iteration
+        # Early steps stop short of the limits: a component that is set to zero at once has no derivatives left.
+        reach = EARLY_REACH if iteration < EARLY else 1.0
         fraction, better, trial_value = 1.0, False, value
         for _ in range(25):
-            move(x, fraction, low, high, vectors)
+            move(x, fraction, low, high, reach, vectors)
             fill(source, vectors[TRIAL], work, n)
             apply_floor(channels, n, n_free)
             trial_value = total(data, channels)
@@ -201,10 +224,15 @@ def fisher_scoring(source, data, x, low, high, work, information, max_iterations
                 better = True
                 break
             fraction *= 0.4
+        # A model that is not smooth (lines that cross bins with the redshift) cannot do better than its jumps.
+        rough = decrement < ROUGH and value - trial_value < 0.25 * decrement
+        if better:
+            x[:] = vectors[TRIAL]
+            value = trial_value
+        if rough:
+            return Status.OK.value, value, iteration
         if not better:
             return Status.NO_CONVERGENCE.value, value, iteration
-        x[:] = vectors[TRIAL]
-        value = trial_value
     return Status.NO_CONVERGENCE.value, value, max_iterations
 
 
@@ -307,16 +335,25 @@ def _minimise_compiled(source, data, x, low, high, work, information, max_iterat
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def covariance_of(information, low, high, work, covariance):
-    """Invert the Fisher matrix over the parameters with low < high (others get zeros); return whether it worked."""
+    """Invert the Fisher matrix; return whether it worked.
+
+    Fixed parameters (low = high) get zeros. Parameters that no channel depends on get NaN, the others what is true
+    without them.
+    """
     vectors = work.vectors
     n = information.shape[0]
     for column in range(n):
         for j in range(n):
-            vectors[HELD, j] = low[j] >= high[j]
-            vectors[GRADIENT, j] = 1.0 if j == column and low[j] < high[j] else 0.0
+            free = low[j] < high[j] and information[j, j] > 0.0
+            vectors[HELD, j] = not free
+            vectors[GRADIENT, j] = 1.0 if j == column and free else 0.0
         if solve(information, vectors, work.factor, 0.0) < 0.0:
             covariance[:, :] = nan
             return False
         for j in range(n):
             covariance[j, column] = vectors[STEP, j]
+    for j in range(n):
+        if low[j] < high[j] and not information[j, j] > 0.0:
+            covariance[j, :] = nan
+            covariance[:, j] = nan
     return True

@@ -12,7 +12,7 @@ from scipy import stats
 
 from crosscal.core.errors import FitError, InputError, UnknownNameError
 from crosscal.xray.fitting import statistics
-from crosscal.xray.fitting.engine import MAX_ITERATIONS, TOLERANCE, Status, covariance_of, minimise
+from crosscal.xray.fitting.engine import MAX_ITERATIONS, MEANING, Status, covariance_of, minimise
 from crosscal.xray.fitting.poisson import poisson_counts
 from crosscal.xray.fitting.profile import constrained, profile_limit
 from crosscal.xray.fitting.source import ModelSource
@@ -32,6 +32,8 @@ Array = NDArray[np.float64]
 # Temperatures tried as starts besides the model's own, keV: a fit from 1 keV to a hot plasma may end in a corner.
 _STARTS = (0.3, 0.7, 1.5, 3.0, 6.0, 12.0)
 _SIMULATIONS = 1000
+# In units of the statistic; the step that is left is applied, so that 1e-3 sigma remain at most.
+TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +90,7 @@ class FitResult:
         ------
         UnknownNameError
         FitError
-            If a fit on the way fails.
+            If the fit itself or one on the way failed.
         """
         j = self._index(name)
         ends = []
@@ -104,7 +106,7 @@ class FitResult:
         return ends[0], ends[1]
 
     def profile(self, name: str, at: ArrayLike) -> Array:
-        """Return the rise of the statistic, minimised over the others, at values of one parameter; NaN if a fit failed."""
+        """Return the rise of the statistic, minimised over the others, at values of one parameter (NaN: failed)."""
         j = self._index(name)
         p = self._problem
         out = []
@@ -142,6 +144,8 @@ class FitResult:
     def _index(self, name: str) -> int:
         if name not in self.names:
             raise UnknownNameError("free parameter", name, self.names, where="fit")
+        if self.status not in (Status.OK, Status.AT_BOUND):
+            raise FitError(f"the fit has no profile: {MEANING[self.status]}.")
         return self.names.index(name)
 
     def __repr__(self) -> str:

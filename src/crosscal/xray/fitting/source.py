@@ -18,8 +18,9 @@ Array = NDArray[np.float64]
 
 # Step of a central difference, in the coordinate: truncation and rounding both stay below 1e-8.
 _STEP = 1e-4
-# Lines move across bins of energy in steps; the difference must reach over a few bins.
-_REDSHIFT_STEP = 2e-3
+# With the redshift, lines jump from bin to bin of energy (some eV), which makes a likelihood of steps with a local
+# minimum on each. So the model is taken at redshifts this far apart and interpolated between them.
+_REDSHIFT_SPACING = 2e-3
 # A linear parameter of zero is stepped by this.
 _UNIT = 1.0
 
@@ -27,7 +28,8 @@ _UNIT = 1.0
 class ModelSource:
     """Counts of a model in groups of channels, with derivatives by its free parameters.
 
-    Coordinates are the parameters themselves, or the logarithm of shape parameters of logarithmic scale.
+    Coordinates are the parameters themselves, or the logarithm of shape parameters of logarithmic scale that cannot
+    be zero.
 
     Parameters
     ----------
@@ -53,7 +55,7 @@ class ModelSource:
                 n in shapes
                 and model.interpolation(n) != "linear"
                 and model.parameter(n).scale == "log"
-                and model.parameter(n).default > 0
+                and model.parameter(n).low > 0
                 for n in self.names
             ]
         )
@@ -101,20 +103,16 @@ class ModelSource:
     def steps(self, x: Array) -> tuple[Array, Array]:
         """Return the two points of each parameter's difference, (n_free,) each, within the limits."""
         size = np.empty(x.size)
-        for j, name in enumerate(self.names):
+        for j in range(x.size):
             if j >= self.n_shape:
                 size[j] = abs(x[j]) if x[j] != 0.0 else _UNIT
-            elif name.startswith("Redshift"):
-                size[j] = _REDSHIFT_STEP
             else:
                 size[j] = _STEP if self.log[j] else _STEP * max(abs(x[j]), 0.01)
         return np.maximum(x - size, self.low), np.minimum(x + size, self.high)
 
     def counts(self, x: Array) -> Array:
         """Expected counts (n_group,) at ``x``."""
-        values = self.from_engine(x)
-        photons = self.model.spectrum(self.edges, **dict(zip(self.names, values, strict=True)))
-        return self.matrix @ photons
+        return self._at(self.from_engine(x)[None, :])[0]
 
     def evaluate(self, x: Array, model: Array, jacobian: Array) -> None:
         """Fill counts and derivatives; linear parameters are exact, shapes central differences."""
@@ -122,9 +120,38 @@ class ModelSource:
         points = np.tile(x, (1 + 2 * x.size, 1))
         for j in range(x.size):
             points[1 + 2 * j, j], points[2 + 2 * j, j] = below[j], above[j]
-        values = self.from_engine(points)
-        photons = self.model.spectrum(self.edges, **{n: values[:, j] for j, n in enumerate(self.names)})
-        counts = (self.matrix @ photons.T).T
+        counts = self._at(self.from_engine(points))
         model[:] = counts[0]
         for j in range(x.size):
             jacobian[j] = (counts[2 + 2 * j] - counts[1 + 2 * j]) / (above[j] - below[j])
+
+    def _at(self, values: Array) -> Array:
+        """Counts (m, n_group) at parameter values (m, n_free), smooth in redshifts."""
+        weight = np.ones((values.shape[0], 1))
+        for j, name in enumerate(self.names):
+            if j < self.n_shape and name.split("_")[0] == "Redshift":
+                values, weight = _between_nodes(values, weight, j, _REDSHIFT_SPACING)
+        distinct, member = np.unique(values, axis=0, return_inverse=True)
+        photons = self.model.spectrum(self.edges, **{n: distinct[:, j] for j, n in enumerate(self.names)})
+        counts = (self.matrix @ photons.T).T[member.ravel()]
+        return np.einsum("mk,mkc->mc", weight, counts.reshape(*weight.shape, -1))
+
+
+def _between_nodes(values: Array, weight: Array, j: int, spacing: float) -> tuple[Array, Array]:
+    """Replace each point by the four nearest multiples of ``spacing`` in parameter j, with Lagrange's weights."""
+    t = values[:, j] / spacing
+    k = np.floor(t)
+    t = t - k
+    cubic = np.stack(
+        [
+            -t * (t - 1) * (t - 2) / 6,
+            (t + 1) * (t - 1) * (t - 2) / 2,
+            -(t + 1) * t * (t - 2) / 2,
+            (t + 1) * t * (t - 1) / 6,
+        ],
+        axis=1,
+    )
+    nodes = np.repeat(values[:, None, :], 4, axis=1)
+    nodes[:, :, j] = (k[:, None] + np.arange(-1, 3)) * spacing
+    combined = weight[:, :, None] * cubic.reshape(*weight.shape, 4)
+    return nodes.reshape(-1, values.shape[1]), combined.reshape(weight.shape[0], -1)
