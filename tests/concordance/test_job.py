@@ -85,8 +85,11 @@ def test_template_is_a_job(tmp_path):
     content = tomllib.loads(TEMPLATE)
     job = validate(PART.model, content, source=tmp_path / "job.toml")
     assert job.prior.tau == 0.05
-    # Every commented key is a real key: uncommenting each one alone must validate.
-    lines = TEMPLATE.splitlines()
+    # Every commented key is a real key: uncommenting each one alone must validate (the two of [arf] together).
+    pair = '# instruments = ["pn"]\n# files', 'instruments = ["pn"]\nfiles'
+    assert pair[0] in TEMPLATE
+    validate(PART.model, tomllib.loads(TEMPLATE.replace(*pair)), source=tmp_path / "job.toml")
+    lines = TEMPLATE[: TEMPLATE.index(pair[0])].splitlines()
     for k, line in enumerate(lines):
         if line.startswith("# ") and " = " in line and not line.startswith("# Calibration"):
             trial = "\n".join([*lines[:k], line[2:], *lines[k + 1 :]])

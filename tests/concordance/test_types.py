@@ -149,7 +149,7 @@ def test_model_refusals():
     with pytest.raises(InputError, match="needs counts"):
         make_model(data, noise="poisson")
     counted = cells(flux=None, counts=[1.0, 2.5, 3.0, 4.0])
-    with pytest.raises(InputError, match="counts 2.5 in 'MOS1'"):
+    with pytest.raises(InputError, match=r"counts 2\.5 in 'MOS1'"):
         make_model(counted, noise="poisson")
     whole = cells(flux=None, counts=[1, 2, 3, 4])
     with pytest.raises(InputError, match="Poisson noise with drift"):
