@@ -74,6 +74,7 @@ def reconstruct(
     times: NDArray[np.float64] | None = None,
     *,
     gauge: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    inflation: NDArray[np.float64] | None = None,
 ) -> Reconstruction:
     """Average the conditional mean and variance over posterior draws (total variance), in physical units.
 
@@ -87,6 +88,8 @@ def reconstruct(
         Sorted internally; `default_times` if not given.
     gauge : two arrays (n_draws,), optional
         Scale and shift (physical) of another reference telescope at each draw: F -> (F + G_r) / phi_r.
+    inflation : array (N of all files,), optional
+        Factor on each point's variance, as found with Student-t errors.
 
     Raises
     ------
@@ -98,6 +101,9 @@ def reconstruct(
     if not np.all(np.isfinite(wanted)):
         raise InputError("a time is not finite", where="reconstruction", expected="finite times")
     first, second, spread = (np.zeros(len(wanted)) for _ in range(3))
+    if inflation is not None:
+        ends = np.cumsum([len(curve) for curve in model.curves.files])[:-1]
+        explicit.files[i].with_inflation(np.split(inflation, ends)[i])
     level = model.norm.factors[i, 0]
     phi, G = (np.ones(len(vectors)), np.zeros(len(vectors))) if gauge is None else gauge
     for s, x in enumerate(vectors):

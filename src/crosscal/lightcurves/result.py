@@ -225,7 +225,8 @@ class Result:
             r = self.factors.codes.index(self.reference)
             first = Factors.of(self.model, self.draws.vectors[few], self.draws.means[few])
             gauge = first.scale[:, r], first.shift[:, r] if i == 0 else np.zeros(len(few))
-        return reconstruct(self.model, self.draws.vectors[few], i, wanted, gauge=gauge)
+        vectors = self.draws.vectors[few]
+        return reconstruct(self.model, vectors, i, wanted, gauge=gauge, inflation=self.draws.inflation)
 
     def leave_one_out(self, file: int | str = 0) -> LeaveOneOut:
         """Return exact leave-one-out residuals of a file."""

@@ -38,6 +38,8 @@ class Draws:
         What the sampler returned (parameters without the marginalised shifts), with messages.
     inside : float
         Share of the draws whose shifts fell into the prior box; the others were dropped.
+    inflation : array (N of all files,), optional
+        With Student-t errors, the posterior mean of the factor on each point's variance: large for outliers.
     """
 
     model: Model
@@ -45,6 +47,7 @@ class Draws:
     means: NDArray[np.float64]
     posterior: Posterior
     inside: float
+    inflation: NDArray[np.float64] | None = None
 
     @property
     def effective_size(self) -> float:
