@@ -149,3 +149,31 @@ def _photometry(
             quoted = _numbers(table, errors[band], where)
             sd[:, k] = np.where(np.isfinite(quoted) & (quoted > 0), quoted, default)
     return magnitude, sd
+
+
+def guess_bands(path: str | os.PathLike[str], filters: list[str]) -> dict[str, str]:
+    """Find a column for each filter: its own name, or its last part with usual decorations ("g", "mag_g", "gmag").
+
+    Raises
+    ------
+    DataFileError
+        If a filter has no such column.
+    """
+    from astropy.table import Table
+
+    target = existing_file(path, what="catalogue")
+    suffix = target.name.removesuffix(".gz").rsplit(".", 1)[-1].lower()
+    format = {"csv": "ascii.csv", "ecsv": "ascii.ecsv", "txt": "ascii"}.get(suffix)
+    table = Table.read(target, format=format) if format else Table.read(target)
+    lowered = {c.lower(): c for c in table.colnames}
+    found = {}
+    for name in filters:
+        short = name.replace("_", "-").rsplit("-", 1)[-1].lower()
+        options = (name.lower(), short, f"mag_{short}", f"{short}_mag", f"{short}mag", f"psf_{short}", f"{short}psf")
+        column = next((lowered[o] for o in options if o in lowered), None)
+        if column is None:
+            raise DataFileError(
+                f"no column for filter {name!r}", where=str(target), expected=f"a column {name!r} or {short!r}"
+            )
+        found[name] = column
+    return found

@@ -1,0 +1,272 @@
+"""The verb: calibrate a frame from its standard stars."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscal.core.errors import InputError
+from crosscal.fluxcal.combine import Curve
+from crosscal.fluxcal.fitting import Prepared, fit_stars, prepare
+from crosscal.fluxcal.loo import combine_with, leave_one_out
+from crosscal.fluxcal.options import Options
+from crosscal.fluxcal.photometry import Filter
+from crosscal.fluxcal.quality import Limits, judge
+from crosscal.fluxcal.resample import convert_medium, resample
+from crosscal.fluxcal.result import Result
+from crosscal.fluxcal.selection import select_standards
+from crosscal.fluxcal.templates import TemplateLibrary
+from crosscal.fluxcal.types import CalibrationVector, Catalogue, Frame, StarFit, StarStatus
+from crosscal.fluxcal.vectors import calibration_vector
+
+#: Wavelength, flux [erg/s/cm2/A] and medium of a star whose spectrum is known (CALSPEC).
+KnownSpectrum = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+#: Fallback resolution in pixels where neither options nor header know it.
+DEFAULT_FWHM_PIXELS = 3.4
+
+
+class Calibrator:
+    """Everything that frames share: library, filters, catalogue, options; remembers the library on each grid.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+    library : TemplateLibrary
+    filters : sequence of Filter, one per band of the catalogue, in its order
+    options : Options
+    limits : Limits
+    known : mapping of star name to (wavelength [A, vacuum], flux [erg/s/cm2/A]), optional
+        Stars whose spectra are known (CALSPEC): no template is fitted to them.
+
+    Raises
+    ------
+    InputError
+        If filters and bands do not correspond.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        library: TemplateLibrary,
+        filters: Sequence[Filter],
+        options: Options | None = None,
+        limits: Limits | None = None,
+        known: Mapping[str, KnownSpectrum] | None = None,
+    ) -> None:
+        names = tuple(f.name for f in filters)
+        if names != tuple(catalogue.bands):
+            raise InputError(f"filters {names}", where="calibration", expected=f"the catalogue's bands {catalogue.bands}")
+        self.catalogue, self.library, self.filters = catalogue, library, tuple(filters)
+        self.options, self.limits = options or Options(), limits or Limits()
+        self.known = dict(known or {})
+        self._prepared: dict[tuple[Any, ...], Prepared] = {}
+
+    def fwhm(self, frame: Frame) -> float:
+        """Resolution of a frame in Angstrom: options, else SPECFWHM, else 3.4 pixels."""
+        if self.options.fwhm is not None:
+            return self.options.fwhm
+        stated = frame.header.get("SPECFWHM") if frame.header is not None else None
+        if stated is not None:
+            if not float(stated) > 0:
+                raise InputError(f"SPECFWHM = {stated}", where=frame.name, expected="Angstrom > 0")
+            return float(stated)
+        return DEFAULT_FWHM_PIXELS * float(np.median(np.diff(frame.grid)))
+
+    def prepared(self, frame: Frame) -> Prepared:
+        """The library on a frame's grid."""
+        fwhm = self.fwhm(frame)
+        key = (float(frame.wavelength.min()), float(frame.wavelength.max()), frame.medium, fwhm)
+        if key not in self._prepared:
+            if len(self._prepared) >= 4:
+                self._prepared.pop(next(iter(self._prepared)))
+            self._prepared[key] = prepare(self.library, frame, fwhm, reach=self.options.rv_limit + 300)
+        return self._prepared[key]
+
+    def calibrate(self, frame: Frame, *, loo: bool = True) -> Result:
+        """Calibrate one frame.
+
+        A frame that cannot be calibrated (no standards, none usable) gives a result whose quality did not pass and that
+        says why; it never raises for that.
+
+        Raises
+        ------
+        InputError
+            If the frame is calibrated already or the library does not cover it.
+        """
+        if frame.calibrated:
+            raise InputError("the frame is flux calibrated already", where=frame.name or "frame", expected="counts")
+        covered = self.library.coverage(self.filters) >= self.options.coverage
+        stars = select_standards(
+            frame,
+            self.catalogue,
+            snr_floor=self.options.snr_floor,
+            radius=self.options.radius,
+            match=self.options.match,
+            usable=covered,
+        )
+        vectors: list[CalibrationVector] = []
+        curve: Curve | None = None
+        if any(s.status == StarStatus.USED for s in stars):
+            stars, vectors, curve = self._passes(frame, stars)
+        used = [s for s in stars if s.status == StarStatus.USED]
+        residuals = []
+        if loo and curve is not None:
+            residuals = leave_one_out(frame, used, vectors, self.catalogue, self.filters, self.options)
+        quality = judge(stars, curve, residuals, self.limits)
+        return Result(
+            frame=frame,
+            stars=tuple(stars),
+            vectors=tuple(vectors),
+            curve=curve,
+            held_out=tuple(residuals),
+            quality=quality,
+            options=self.options,
+            bands=tuple(self.catalogue.bands),
+            template_library=self.library.name,
+        )
+
+    def _passes(
+        self, frame: Frame, stars: list[StarFit]
+    ) -> tuple[list[StarFit], list[CalibrationVector], Curve | None]:
+        """First pass with free continua, second with the first throughput; then reject outliers."""
+        prepared = self.prepared(frame)
+        fitted = self._fit(frame, stars, prepared, None)
+        fitted, vectors, curve = self._combine(frame, fitted)
+        if self.options.second_terms and curve is not None and sum(v.good.any() for v in vectors) > 1:
+            with np.errstate(divide="ignore"):
+                inside = np.flatnonzero(curve.covered)
+                log = np.interp(frame.wavelength, curve.wavelength[inside], -np.log(curve.value[inside]))
+            throughput = np.exp(log - np.median(log))
+            again = [replace(s, status=StarStatus.USED) if s.status in _RETRY else s for s in fitted]
+            fitted = self._fit(frame, again, prepared, throughput)
+            fitted, vectors, curve = self._combine(frame, fitted)
+        return fitted, vectors, curve
+
+    def _fit(
+        self, frame: Frame, stars: list[StarFit], prepared: Prepared, throughput: NDArray[np.float64] | None
+    ) -> list[StarFit]:
+        plain = [
+            replace(s, status=StarStatus.NO_SIGNAL) if s.name in self.known and s.status == StarStatus.USED else s
+            for s in stars
+        ]
+        fitted = fit_stars(frame, plain, self.catalogue, self.filters, prepared, self.options, throughput)
+        return [
+            known_star(frame, old, *self.known[old.name], self.fwhm(frame))
+            if old.name in self.known and old.status == StarStatus.USED
+            else new
+            for old, new in zip(stars, fitted, strict=True)
+        ]
+
+    def _combine(
+        self, frame: Frame, stars: list[StarFit]
+    ) -> tuple[list[StarFit], list[CalibrationVector], Curve | None]:
+        index = [k for k, s in enumerate(stars) if s.status == StarStatus.USED]
+        vectors = [calibration_vector(frame, stars[k], self.options) for k in index]
+        if not any(v.good.any() for v in vectors):
+            return stars, [], None
+        curve = combine_with(vectors, self.options, frame.airmass)
+        stars = list(stars)
+        for number, why in zip(curve.rejected, curve.rejected_why, strict=True):
+            status = StarStatus.GREY_OUTLIER if why == "grey" else StarStatus.SLOPE_OUTLIER
+            stars[index[number]] = replace(stars[index[number]], status=status)
+        kept = [v for j, v in enumerate(vectors) if j not in curve.rejected]
+        return stars, kept, curve
+
+
+_RETRY = {StarStatus.GREY_OUTLIER, StarStatus.SLOPE_OUTLIER, StarStatus.COLOUR_OUTLIER}
+
+
+def known_star(
+    frame: Frame, star: StarFit, wavelength: NDArray[np.float64], flux: NDArray[np.float64], fwhm: float
+) -> StarFit:
+    """A star whose spectrum is known absolutely: its model is that spectrum at the frame's resolution (vacuum input)."""
+    from crosscal.fluxcal.lsf import convolve_lsf
+    from crosscal.fluxcal.resample import log_grid
+
+    wave = convert_medium(wavelength, "vacuum", frame.medium)
+    low, high = float(frame.wavelength.min()) - 10 * fwhm, float(frame.wavelength.max()) + 10 * fwhm
+    if wave[0] > low or wave[-1] < high:
+        raise InputError(
+            f"the known spectrum covers {wave[0]:.0f}-{wave[-1]:.0f} A",
+            where=f"star {star.name}",
+            expected=f"{low:.0f}-{high:.0f} A",
+        )
+    grid = log_grid(low, high, 0.2 * float(np.median(np.diff(frame.grid))) / high)
+    fine = resample(wave, flux, grid) if np.median(np.diff(wave)) < np.median(np.diff(grid)) else np.interp(grid, wave, flux)
+    model = resample(grid, convolve_lsf(grid, fine, fwhm), frame.wavelength[star.fibre])
+    modes = np.zeros((3, model.size))
+    modes[0] = 0.01  # CALSPEC's systematic uncertainty of 1 per cent
+    return replace(
+        star,
+        template="known spectrum",
+        rv=0.0,
+        scale=1.0,
+        scale_error=0.01,
+        colour_residual=0.0,
+        model=model,
+        model_variance=np.zeros_like(model),
+        model_modes=modes,
+    )
+
+
+def calibrate(
+    frame: Frame | str | os.PathLike[str],
+    catalogue: Catalogue | str | os.PathLike[str],
+    templates: TemplateLibrary | str | os.PathLike[str] = "kurucz-sdss",
+    filters: Sequence[Filter | str] | None = None,
+    *,
+    filter_directory: str | os.PathLike[str] | None = None,
+    options: Options | None = None,
+    limits: Limits | None = None,
+    known: Mapping[str, KnownSpectrum] | None = None,
+    loo: bool = True,
+    **choices: Any,
+) -> Result:
+    """Calibrate a frame; names and paths become objects here.
+
+    Parameters
+    ----------
+    frame : Frame or path
+    catalogue : Catalogue or path
+        A path needs columns called like the filters (``read_catalogue`` for anything else).
+    templates : TemplateLibrary or name or path of a grid
+    filters : filters or names; needed with a catalogue path, else loaded by the catalogue's band names
+    filter_directory : path, optional, with ``<name>.dat`` files
+    options : Options; or its fields as keywords (``fwhm=4.0, metric="huber"``)
+    limits : Limits
+    known : mapping of star name to (wavelength, flux) of spectra known absolutely
+
+    Returns
+    -------
+    Result
+    """
+    from crosscal.fluxcal.catalogue import guess_bands, read_catalogue
+    from crosscal.fluxcal.filters import load_filters
+    from crosscal.fluxcal.frames import read_frame
+    from crosscal.fluxcal.template_files import load_templates
+
+    if choices and options is not None:
+        raise InputError("both options and single choices", where="calibrate", expected="one of them")
+    known_fields = set(Options.__dataclass_fields__)
+    for name in choices:
+        if name not in known_fields:
+            from crosscal.core.errors import UnknownNameError
+
+            raise UnknownNameError("option", name, known_fields, where="calibrate")
+    options = options or Options(**choices)
+    if not isinstance(catalogue, Catalogue):
+        if not filters:
+            raise InputError("a catalogue file without filters", where="calibrate", expected="filters=[...]")
+        loaded = load_filters(filters, directory=filter_directory)
+        catalogue = read_catalogue(catalogue, bands=guess_bands(catalogue, [f.name for f in loaded]))
+    else:
+        loaded = load_filters(filters or catalogue.bands, directory=filter_directory)
+    library = templates if isinstance(templates, TemplateLibrary) else load_templates(templates)
+    target = frame if isinstance(frame, Frame) else read_frame(frame)
+    return Calibrator(catalogue, library, loaded, options, limits, known).calibrate(target, loo=loo)

@@ -1,0 +1,181 @@
+"""Writing calibrated frames and result directories (FITS, ECSV)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+
+from crosscal.core.errors import DataFileError
+from crosscal.core.files import atomic_path, existing_file, refuse_overwriting, write_text
+from crosscal.fluxcal.combine import Curve
+from crosscal.fluxcal.frames import write_frame
+from crosscal.fluxcal.result import CalibratedFrame, Result
+
+
+def write_calibrated(calibrated: CalibratedFrame, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
+    """Write a calibrated frame under the file contract: keywords, HISTORY, HDUs FLUXCAL and FLUXSTAR."""
+    result = calibrated.result
+    curve = result.curve
+    assert curve is not None
+    rms = curve.rms if np.isfinite(curve.rms) else 0.0
+    keywords: dict[str, tuple[Any, str]] = {
+        "FLUXCAL": (True, "flux calibrated?"),
+        "FCALNSTR": (len(result.used), "standard stars used"),
+        "FCALRMS": (round(float(rms), 6), "fractional scatter of stars about the curve"),
+        "FCALMETH": (result.options.method, "combination of stars"),
+        "FCALLIB": (result.template_library[:40], "template library"),
+        "FCALSRC": (result.source[:60], "where the curve comes from"),
+    }
+    write_frame(
+        calibrated.frame,
+        path,
+        keywords=keywords,
+        history=history_lines(result),
+        tables={"FLUXCAL": curve_hdu(result, curve), "FLUXSTAR": star_hdu(result)},
+        overwrite=overwrite,
+    )
+    return Path(path)
+
+
+def history_lines(result: Result) -> tuple[str, ...]:
+    """One line for each standard star that was used."""
+    return tuple(
+        f"fluxcal {s.name}: Teff={s.teff:.0f} logg={s.logg:.2f} [M/H]={s.feh:+.2f} "
+        f"RV={s.rv:+.1f}+-{s.rv_error:.1f} km/s scale={s.scale:.4e}"
+        for s in result.used
+    )
+
+
+def curve_hdu(result: Result, curve: Curve) -> fits.BinTableHDU:
+    """The curve, its independent and total variances, covariance modes and per-star curves, against wavelength.
+
+    Cov(C_i, C_j) = VARIANCE_I delta_ij + C_i C_j sum_k MODES_ik MODES_jk.
+    """
+    n = curve.wavelength.size
+
+    def column(name: str, values: Any, unit: str = "") -> fits.Column:
+        return fits.Column(name, "D", unit=unit, array=values)
+
+    per_count = "1e-17 erg/(s cm2 Angstrom) per (count/s)"
+    columns = [
+        column("WAVELENGTH", curve.wavelength, "Angstrom"),
+        column("C", curve.value, per_count),
+        column("VARIANCE", curve.total_variance),
+        column("VARIANCE_I", curve.variance),
+        column("SCATTER", curve.scatter),
+        fits.Column("N_STARS", "J", array=curve.n_stars),
+        fits.Column("BRIDGED", "L", array=curve.bridged),
+    ]
+    if len(curve.modes):
+        columns.append(fits.Column("MODES", f"{len(curve.modes)}D", array=curve.modes.T.copy()))
+    if result.vectors and result.vectors[0].value.size == n:
+        stars = np.stack([np.where(v.good, v.value, np.nan) for v in result.vectors], axis=1)
+        errors = np.stack([np.where(v.good, v.variance, np.nan) for v in result.vectors], axis=1)
+        columns.append(fits.Column("C_STARS", f"{stars.shape[1]}D", array=stars))
+        columns.append(fits.Column("VARIANCE_STARS", f"{stars.shape[1]}D", array=errors))
+    hdu = fits.BinTableHDU.from_columns(columns, name="FLUXCAL")
+    for k, vector in enumerate(result.vectors):
+        hdu.header[f"STAR{k + 1}"] = vector.star
+    if curve.plate is not None:
+        gradient = curve.plate.gradient / (0.4 * np.log(10))
+        hdu.header["PLATEGX"] = (gradient[0], "mag per 1000 A per 0.2 m in X")
+        hdu.header["PLATEGY"] = (gradient[1], "mag per 1000 A per 0.2 m in Y")
+    hdu.header["COMMENT"] = "Cov(C_i,C_j) = VARIANCE_I d_ij + C_i C_j sum_k MODES_ik MODES_jk"
+    return hdu
+
+
+def star_hdu(result: Result) -> fits.BinTableHDU:
+    """The table of stars as an HDU."""
+    hdu = fits.table_to_hdu(result.summary(), character_as_bytes=False)
+    hdu.name = "FLUXSTAR"
+    return hdu
+
+
+def read_curve(path: str | os.PathLike[str]) -> Curve:
+    """Read the curve back from a calibrated frame (or a file with the HDU FLUXCAL).
+
+    Raises
+    ------
+    DataFileError
+        If the file has no such HDU.
+    """
+    source = existing_file(path, what="calibrated frame")
+    with fits.open(source, memmap=False) as hdus:
+        if "FLUXCAL" not in hdus:
+            raise DataFileError("no HDU FLUXCAL", where=str(source), expected="a frame calibrated by crosscal")
+        table = hdus["FLUXCAL"].data
+        names = set(table.columns.names)
+        value = np.array(table["C"], dtype=float)
+        n = value.size
+        modes = np.array(table["MODES"], dtype=float).reshape(n, -1).T if "MODES" in names else np.zeros((0, n))
+        return Curve(
+            np.array(table["WAVELENGTH"], dtype=float),
+            value,
+            np.array(table["VARIANCE_I"], dtype=float),
+            modes,
+            np.isfinite(value),
+            np.array(table["BRIDGED"], dtype=bool),
+            np.array(table["N_STARS"], dtype=int),
+            np.array(table["SCATTER"], dtype=float),
+            (),
+            np.zeros((0, 1)),
+            np.zeros((0, 1)),
+            rms=float(hdus[0].header.get("FCALRMS", np.nan)),
+        )
+
+
+def write_table(table: Any, path: Path) -> Path:
+    """Write an ECSV table atomically."""
+    with atomic_path(path) as temporary:
+        table.write(temporary, format="ascii.ecsv", overwrite=True)
+    return path
+
+
+def correction_table(result: Result) -> Any:
+    """The curve against wavelength with its total error, as a table."""
+    import astropy.units as u
+    from astropy.table import QTable
+
+    curve = result.curve
+    assert curve is not None
+    unit = 1e-17 * u.erg / u.s / u.cm**2 / u.AA / (u.ct / u.s)
+    table = QTable(
+        {
+            "wavelength": curve.wavelength * u.AA,
+            "factor": curve.value * unit,
+            "error": np.sqrt(curve.total_variance) * unit,
+            "error_independent": np.sqrt(curve.variance) * unit,
+            "n_stars": curve.n_stars,
+            "bridged": curve.bridged,
+        }
+    )
+    table.meta["frame"] = result.frame.name
+    return table
+
+
+def save_png(figures: Mapping[str, Any], directory: Path, prefix: str = "") -> None:
+    """Write figures as PNG."""
+    from crosscal.plot.style import save_figures
+
+    save_figures({f"{prefix}{name}": figure for name, figure in figures.items()}, directory)
+
+
+def write_result(result: Result, directory: Path, *, figures: bool = True, inputs: tuple[Path, ...] = ()) -> Path:
+    """Write ``<frame>`` (if it passed), ``<frame>-stars.ecsv``, ``<frame>-curve.ecsv``, ``<frame>-quality.txt``, figures."""
+    stem = result.frame.name.split(".fits")[0] or "frame"
+    target = directory / f"{stem}_cal.fits"
+    refuse_overwriting([target], inputs)
+    write_table(result.summary(), directory / f"{stem}-stars.ecsv")
+    write_text(directory / f"{stem}-quality.txt", result.diagnostics + "\n" + result.answer + "\n")
+    if result.curve is not None:
+        write_table(correction_table(result), directory / f"{stem}-curve.ecsv")
+    if result.passed:
+        write_calibrated(result.apply(), target)
+    if figures:
+        save_png(result.figures(), directory / "figures", f"{stem}-")
+    return directory

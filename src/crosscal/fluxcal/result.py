@@ -1,0 +1,207 @@
+"""What a calibration hands out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crosscal.core.correction import Correction
+from crosscal.core.errors import FitError
+from crosscal.core.robust import mad_sd
+from crosscal.fluxcal.apply import apply_curve
+from crosscal.fluxcal.combine import Curve
+from crosscal.fluxcal.loo import HeldOut
+from crosscal.fluxcal.options import Options
+from crosscal.fluxcal.quality import Quality
+from crosscal.fluxcal.types import CalibrationVector, Frame, StarFit, StarStatus
+
+#: Most nodes of the correction that is handed out (its covariance is dense).
+CORRECTION_NODES = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The calibration of one frame.
+
+    Attributes
+    ----------
+    frame : Frame
+    stars : tuple of StarFit, all standards with their status
+    vectors : tuple of CalibrationVector, of the used stars
+    curve : Curve or None where nothing could be calibrated
+    held_out : tuple of HeldOut, leave-one-out residuals
+    quality : Quality
+    options : Options
+    bands : tuple of str
+    template_library : str
+    source : "stars", or where the curve came from ("neighbours: ...")
+    """
+
+    frame: Frame
+    stars: tuple[StarFit, ...]
+    vectors: tuple[CalibrationVector, ...]
+    curve: Curve | None
+    held_out: tuple[HeldOut, ...]
+    quality: Quality
+    options: Options
+    bands: tuple[str, ...]
+    template_library: str = ""
+    source: str = "stars"
+
+    @property
+    def used(self) -> tuple[StarFit, ...]:
+        """The stars that made the curve."""
+        return tuple(s for s in self.stars if s.status == StarStatus.USED)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the frame may be calibrated: a curve exists and all gates passed."""
+        return self.curve is not None and self.quality.passed
+
+    @property
+    def answer(self) -> str:
+        """The result in one sentence."""
+        if not self.passed:
+            return f"{self.frame.name}: not calibrated: {self.quality.reason or 'no curve'}."
+        assert self.curve is not None
+        error = float(np.median(np.sqrt(np.sum(self.curve.modes**2, axis=0))[self.curve.covered]))
+        return (
+            f"{self.frame.name}: calibrated with {len(self.used)} of {len(self.stars)} stars, "
+            f"scatter {self.curve.rms:.1%}, scale known to {error:.1%}."
+        )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user must know before trusting it."""
+        notes = list(self.frame.notes) + list(self.quality.warnings)
+        if self.source != "stars":
+            notes.append(f"the curve comes from {self.source}")
+        return tuple(notes)
+
+    @property
+    def diagnostics(self) -> str:
+        """Gates and warnings in words and numbers."""
+        return str(self.quality)
+
+    @cached_property
+    def correction(self) -> Correction:
+        """C(lambda) in 1e-17 erg/s/cm2/A per count/s with the covariance of ln C, at up to 256 wavelengths.
+
+        Raises
+        ------
+        FitError
+            If there is no curve.
+        """
+        curve = self._curve()
+        inside = np.flatnonzero(curve.covered)
+        nodes = inside[np.unique(np.linspace(0, inside.size - 1, CORRECTION_NODES).astype(int))]
+        modes = curve.modes[:, nodes]
+        covariance = modes.T @ modes + np.diag((curve.variance / curve.value**2)[nodes])
+        return Correction(
+            curve.wavelength[nodes],
+            curve.value[nodes],
+            covariance,
+            "wavelength",
+            unit="Angstrom",
+            target=f"counts/s of {self.frame.name}, to 1e-17 erg/s/cm2/Angstrom",
+        )
+
+    def _curve(self) -> Curve:
+        if self.curve is None:
+            raise FitError(f"{self.frame.name}: there is no calibration curve ({self.quality.reason}).")
+        return self.curve
+
+    def apply(self, frame: Frame | None = None, *, variance: str = "total", force: bool = False) -> CalibratedFrame:
+        """Calibrate a frame (default: the one this was made from).
+
+        Raises
+        ------
+        FitError
+            If there is no curve, or gates failed and ``force`` is false.
+        """
+        curve = self._curve()
+        if not self.passed and not force:
+            raise FitError(f"{self.frame.name}: quality gates failed ({self.quality.reason}).")
+        return CalibratedFrame(apply_curve(frame or self.frame, curve, self.options, variance=variance), self)
+
+    def summary(self) -> Any:
+        """One row per standard star with all quality numbers (QTable)."""
+        from crosscal.fluxcal.tables import star_table
+
+        return star_table(self)
+
+    def frame_summary(self) -> dict[str, Any]:
+        """One row about the frame: stars, scatter, leave-one-out statistics, outcome."""
+        greys, slopes, colours = (np.array([getattr(h, k) for h in self.held_out]) for k in ("grey", "slope", "colour"))
+
+        def robust(values: Any) -> float:
+            finite = values[np.isfinite(values)] if values.size else values
+            return float(mad_sd(finite)) if finite.size > 1 else float("nan")
+
+        return {
+            "frame": self.frame.name,
+            "passed": self.passed,
+            "source": self.source,
+            "n_standards": len(self.stars),
+            "n_used": len(self.used),
+            "FCALRMS": float("nan") if self.curve is None else self.curve.rms,
+            "loo_grey": robust(greys),
+            "loo_slope": robust(slopes),
+            "loo_colour": robust(colours),
+            "airmass": self.frame.airmass,
+            "exposure": self.frame.exposure,
+            "reason": self.quality.reason,
+        }
+
+    def figures(self) -> Mapping[str, Any]:
+        """Figures by name."""
+        from crosscal.fluxcal.figures import result_figures
+
+        return result_figures(self)
+
+    def write(self, directory: str | os.PathLike[str], *, figures: bool = True) -> Path:
+        """Write the calibrated frame (if it passed), the tables and figures into a directory."""
+        from crosscal.fluxcal.output import write_result
+
+        return write_result(self, Path(directory), figures=figures)
+
+
+@dataclass(frozen=True, eq=False)
+class CalibratedFrame:
+    """A calibrated frame and the result it comes from."""
+
+    frame: Frame
+    result: Result
+
+    @property
+    def flux(self) -> Any:
+        """Fluxes (n_fib, n_pix), 1e-17 erg/s/cm2/A."""
+        return self.frame.flux
+
+    @property
+    def variance(self) -> Any:
+        """Variances of single pixels (n_fib, n_pix)."""
+        return self.frame.variance
+
+    @property
+    def wavelength(self) -> Any:
+        """Wavelengths (n_fib, n_pix), Angstrom."""
+        return self.frame.wavelength
+
+    def write(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
+        """Write the frame with curve, covariance modes, star table, keywords and HISTORY."""
+        from crosscal.fluxcal.output import write_calibrated
+
+        return write_calibrated(self, path, overwrite=overwrite)
+
+    def to_specutils(self, fibre: int | None = None) -> Any:
+        """A ``Spectrum`` of one fibre (0-based), or a ``SpectrumCollection`` of all."""
+        from crosscal.fluxcal.spectra import to_specutils
+
+        return to_specutils(self.frame, fibre)
