@@ -5,6 +5,7 @@ Everything that is a string in a job file becomes an object here; below, nothing
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -40,7 +41,7 @@ class Telescope(StrictModel):
         from crosscal.xray import read_response
 
         response = read_response(resolve(self.arf), None if self.rmf is None else resolve(self.rmf))
-        return response.renamed(self.name) if self.name else response
+        return replace(response, name=self.name) if self.name else response
 
 
 class Source(OpenModel):
@@ -184,27 +185,33 @@ class Simulation(StrictModel):
 
 
 class Inference(StrictModel):
-    """From pairs to the posterior of the modifier's parameters."""
+    """From pairs to the posterior of the modifier's parameters; unset keys take the sampler's own defaults."""
 
     pairs: Path | None = Field(None, description="a table of paired sources (ECSV, CSV or FITS)")
-    quantities: tuple[str, ...] | None = None
-    sampler: str = "nuts"
-    draws: int = Field(1000, gt=0)
-    warmup: int = Field(500, gt=0)
-    chains: int = Field(4, gt=0)
-    scatter: bool = True
-    grey: bool = False
+    quantities: tuple[Literal["kT", "norm", "Abundanc"], ...] | None = None
+    sampler: str = "auto"
+    latent: Literal["marginal", "sampled"] = "marginal"
+    scatter: float = Field(0.03, ge=0, description="scale of the intrinsic scatter; 0 leaves it out")
+    cross_norm: float = Field(0.1, ge=0, description="prior sd of ln of the relative normalisation; 0 leaves it out")
+    tau: float | str | None = Field(None, description="prior sd of the area, or a telescope of the IACHEC matrix")
+    draws: int | None = Field(None, gt=0)
+    warmup: int | None = Field(None, gt=0)
+    chains: int | None = Field(None, gt=0)
 
+    @model_validator(mode="after")
+    def _sampler_known(self) -> Inference:
+        from crosscal.inference.registry import SAMPLERS
 
-class SpectraInference(StrictModel):
-    """From spectra to the posterior of a shared phi(E)."""
+        if self.sampler != "auto":
+            SAMPLERS.get(self.sampler)
+        elif self.options:
+            raise ValueError(f"{', '.join(self.options)} need a named sampler, not 'auto'")
+        return self
 
-    modifier: ModifierChoice = ModifierChoice(name="spline")
-    prior_sd: float = Field(0.1, gt=0)
-    draws: int = Field(1000, gt=0)
-    warmup: int = Field(500, gt=0)
-    chains: int = Field(4, gt=0)
-    free: tuple[str, ...] = ("kT", "norm", "Abundanc")
+    @property
+    def options(self) -> dict[str, int]:
+        """Options for the sampler that were given."""
+        return {k: v for k in ("draws", "warmup", "chains") if (v := getattr(self, k)) is not None}
 
 
 class Compute(OpenModel):
