@@ -31,6 +31,7 @@ def nuts(
     target_accept: float = 0.8,
     max_tree_depth: int = 10,
     dense_mass: bool = True,
+    adapt_mass: bool = True,
     precondition: bool = True,
     starts: int = 2,
     start: Mapping[str, ArrayLike] | None = None,
@@ -48,12 +49,15 @@ def nuts(
         Draws kept and thrown away per chain.
     dense_mass : bool
         Adapt a full mass matrix; False is right above some hundred dimensions.
+    adapt_mass : bool
+        Adapt the mass matrix during warm-up; False keeps the curvature at the mode, which is better than what some
+        hundred draws can tell where the posterior has many dimensions and is nearly normal.
     workers : int, optional
         Threads that run chains side by side; the number of cores by default.
     """
     require_x64()
     mode = find_mode(problem, seed=seed, starts=starts, start=start) if precondition else None
-    advance_chain = _compile(problem, mode, warmup, target_accept, max_tree_depth, dense_mass)
+    advance_chain = _compile(problem, mode, warmup, target_accept, max_tree_depth, dense_mass, adapt_mass)
     points = _starting_points(problem, mode, chains, seed)
     keys = [integer_seed(seed, "nuts", k) for k in range(chains)]
     threads = min(chains, workers or os.cpu_count() or 1)
@@ -103,6 +107,7 @@ def _compile(
     target_accept: float,
     max_tree_depth: int,
     dense_mass: bool,
+    adapt_mass: bool,
 ) -> Any:
     """Return ``run(key, start, draws, advance) -> arrays`` for one chain, compiled once for all chains."""
     import jax
@@ -120,6 +125,7 @@ def _compile(
             step_size=0.5,
             inverse_mass_matrix=inverse_mass,
             dense_mass=dense_mass,
+            adapt_mass_matrix=adapt_mass,
             target_accept_prob=target_accept,
             max_tree_depth=max_tree_depth,
             rng_key=key,

@@ -77,9 +77,10 @@ def infer_model(
     energy: ArrayLike | None = None,
     seed: int = 0,
     progress: Progress = SILENT,
+    posterior: Posterior | None = None,
     **options: Any,
 ) -> CalibrationResult:
-    """Infer with a model built by hand; see `infer`."""
+    """Infer with a model built by hand; see `infer`. Draws of an earlier run (``posterior``) are not drawn again."""
     _check_domain(model)
     grid = np.geomspace(0.3, 10.0, 160) if energy is None else np.asarray(energy, dtype=float)
     problem = model.problem()
@@ -88,7 +89,8 @@ def infer_model(
         sampler = "nested" if aliases and len(problem.labels()) <= 10 else "nuts"
     if sampler in ("nuts", "laplace", "importance") and best and "start" not in options:
         options["start"] = _start(model, best)
-    posterior = sample(problem, sampler, seed=seed, progress=progress, **options)
+    if posterior is None:
+        posterior = sample(problem, sampler, seed=seed, progress=progress, **options)
     prior = problem.draw_prior(integer_seed(seed, "prior"), PRIOR_DRAWS)
     prior_factor = np.asarray(model.emulator.factor(grid, np.stack([prior[n] for n in model.theta_names], axis=1)))
     result = CalibrationResult(

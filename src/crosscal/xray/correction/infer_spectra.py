@@ -1,0 +1,273 @@
+"""The verb of the full likelihood: from observations to the posterior of phi(E)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crosscal.core.errors import InputError
+from crosscal.core.progress import SILENT, Progress
+from crosscal.core.provenance import record
+from crosscal.core.random import generator, integer_seed
+from crosscal.inference.jaxconfig import require_x64
+from crosscal.inference.posterior import Posterior
+from crosscal.inference.registry import sample
+from crosscal.xray.correction.bias import TemperatureBias
+from crosscal.xray.correction.identifiability import Diagnostics, find_aliases, modes_of_draws, prior_dominated
+from crosscal.xray.correction.infer import PRIOR_DRAWS
+from crosscal.xray.correction.observations import Observation, prepare
+from crosscal.xray.correction.result import CalibrationResult
+from crosscal.xray.correction.spectra import SpectraModel, checked_energy
+from crosscal.xray.fitting.batch import fit_counts
+from crosscal.xray.fitting.templates import FoldedTemplates
+
+Floats = NDArray[np.float64]
+
+#: Draws that biases and predictive checks are computed for.
+FEW = 100
+
+
+def infer_spectra(
+    observations: Sequence[Observation],
+    modifier: Any,
+    *,
+    trusted: str,
+    sampler: str = "nuts",
+    sources: str | None = None,
+    norm_scatter: float | None = None,
+    tau: str | float | None = None,
+    priors: Mapping[str, Any] | None = None,
+    energy: ArrayLike | None = None,
+    seed: int = 0,
+    progress: Progress = SILENT,
+    **options: Any,
+) -> CalibrationResult:
+    """Infer phi(E) of the telescope that is not trusted from all spectra at once.
+
+    Parameters
+    ----------
+    observations : sequence of Observation
+        Of exactly two telescopes; those of one source share its free parameters.
+    modifier : Modifier
+        The family of phi, for instance ``Spline(knots=10, low=0.7, high=7)``.
+    trusted : str
+        Name of the trusted telescope.
+    sampler : str
+        "nuts" samples theta and all sources together; others ("importance", "nested", "laplace") sample theta with the
+        sources integrated out.
+    sources : "sampled" or "marginal", optional
+        Overrides that choice.
+    norm_scatter, tau, priors
+        See `SpectraModel`.
+    energy : array, keV, optional
+        Grid of the correction; the band by default.
+
+    Raises
+    ------
+    InputError
+        For observations or modifiers that do not fit together; FitError if a source cannot be fitted.
+    """
+    require_x64()
+    data = prepare(observations, trusted, progress=progress)
+    chosen = sources or ("sampled" if sampler == "nuts" else "marginal")
+    model = SpectraModel(data, modifier, chosen, norm_scatter, tau, priors)
+    grid = checked_energy(energy, model.band)
+    best, aliases = _search(model, grid, seed, progress)
+    problem = model.problem()
+    options.setdefault("start", _start(model, best))
+    if sampler == "nuts":
+        # The curvature at the mode is the right metric; warm-up only has to find the step size.
+        for key, value in {"adapt_mass": False, "warmup": 200, "draws": 750, "starts": 0}.items():
+            options.setdefault(key, value)
+    elif sampler in ("importance", "laplace"):
+        options.setdefault("starts", 0)
+    elif "start" in options:
+        options.pop("start")
+    posterior = sample(problem, sampler, seed=seed, progress=progress, **options)
+    prior = problem.draw_prior(integer_seed(seed, "prior"), PRIOR_DRAWS)
+    prior_theta = np.stack([prior[n] for n in model.theta_names], axis=1)
+    prior_factor = np.asarray(modifier.factor(grid, prior_theta))
+    other = next(o for o in observations if o.telescope != trusted)
+    return CalibrationResult(
+        posterior,
+        model.theta_names,
+        modifier.factor,
+        grid,
+        data.telescopes,
+        _diagnostics(model, posterior, prior, prior_factor, grid, best, aliases, seed),
+        model,
+        _Biases(other, modifier),
+        np.geomspace(1.5, 12.0, 16),
+        prior_factor,
+        record(
+            config={
+                "sampler": sampler,
+                "sources": chosen,
+                "modifier": repr(modifier),
+                "trusted": trusted,
+                "n_sources": len(data.sources),
+                "amplitude_sd": model.amplitude_sd,
+                "norm_scatter": norm_scatter,
+                "model": other.model.expression,
+                "band": list(other.band),
+                "options": {k: str(v) for k, v in options.items() if k != "start"},
+            },
+            inputs=_files(observations),
+            seed=seed,
+        ),
+    )
+
+
+def _files(observations: Sequence[Observation]) -> dict[str, str]:
+    found = {}
+    for o in observations:
+        for role, path in o.response.files.items():
+            found[f"{o.telescope} {role}"] = path
+        for role, path in o.spectrum.files.items():
+            found[f"{o.telescope} {o.source} {role}"] = path
+    return found
+
+
+def _search(model: SpectraModel, grid: Floats, seed: int, progress: Progress) -> tuple[dict[str, float], tuple[Any, ...]]:
+    """Find the best theta by likelihood, sources profiled, for families with places and widths among their parameters."""
+    modifier = model.modifier
+    if modifier.linear or hasattr(modifier, "functions"):
+        return {}, ()
+    bounds = {}
+    for name, (low, high) in model.domain.items():
+        null = dict(zip(modifier.names, modifier.null, strict=True))[name]
+        reach = 5 * model.amplitude_sd if not modifier.parameter(name).unit else np.inf
+        bounds[name] = (max(low, null - reach), min(high, null + reach))
+    if not all(np.isfinite(v) for pair in bounds.values() for v in pair):
+        raise InputError("a parameter without limits", where=f"modifier {modifier.name!r}", expected="finite limits")
+
+    def chi2(vector: Any) -> Any:
+        return -2 * model.marginal(dict(zip(bounds, vector, strict=True))).sum()
+
+    def log_factor(theta: Floats) -> Floats:
+        return np.log(np.maximum(modifier.factor(grid, theta), 1e-3))
+
+    with progress.stage("Searching for other solutions", total=1) as advance:
+        best, _, aliases = find_aliases(chi2, bounds, log_factor, starts=16, seed=seed)
+        advance(1)
+    return best, aliases
+
+
+def _start(model: SpectraModel, best: Mapping[str, float]) -> dict[str, Any]:
+    import jax
+
+    null = dict(zip(model.modifier.names, model.modifier.null, strict=True))
+    theta = {n: np.asarray(float(best.get(n, null[n]))) for n in model.theta_names}
+    for name, (low, high) in model.domain.items():
+        # A start on a limit would be at infinity in the unconstrained space.
+        if np.isfinite(high - low):
+            theta[name] = np.clip(theta[name], low + 1e-6 * (high - low), high - 1e-6 * (high - low))
+    if model.sources == "marginal":
+        return theta
+    v, _ = jax.jit(lambda p: model.conditional_mode(p, steps=6))(theta)
+    return {**theta, "v": np.asarray(v)}
+
+
+def _diagnostics(
+    model: SpectraModel,
+    posterior: Posterior,
+    prior: Mapping[str, Any],
+    prior_factor: Floats,
+    grid: Floats,
+    best: Mapping[str, float],
+    aliases: tuple[Any, ...],
+    seed: int,
+) -> Diagnostics:
+    theta = np.stack([posterior.draws(n) for n in model.theta_names], axis=1)
+    keep = np.linspace(0, len(theta) - 1, min(2000, len(theta))).round().astype(int)
+    factor = np.asarray(model.modifier.factor(grid, theta[keep]))
+    chi2, p_value, n_data = predictive_check(model, posterior, seed=seed)
+    return Diagnostics(
+        modes_of_draws(np.log(np.maximum(prior_factor, 1e-3)), np.log(np.maximum(factor, 1e-3))),
+        best,
+        aliases,
+        prior_dominated(
+            {n: float(np.std(prior[n])) for n in model.theta_names},
+            {n: float(posterior.sd(n)) for n in model.theta_names},
+        ),
+        posterior.converged,
+        posterior.messages,
+        p_value,
+        chi2,
+        n_data,
+    )
+
+
+def predictive_check(model: SpectraModel, posterior: Posterior, *, seed: int = 0, n: int = FEW) -> tuple[float, float, int]:
+    """Return Pearson's chi2 of all groups (mean over draws), its predictive p-value, and the number of groups.
+
+    Counts are drawn anew from each posterior draw. Spectra with a background are left out: their background is profiled,
+    not modelled.
+    """
+    import jax
+
+    picks = np.linspace(0, posterior.n_draws - 1, min(n, posterior.n_draws)).round().astype(int)
+    names = [*model.theta_names, *(["v"] if model.sources == "sampled" else [])]
+    draws = {k: posterior.draws(k)[picks] for k in names}
+
+    @jax.jit
+    def one(params: Any) -> Any:
+        v = params["v"] if model.sources == "sampled" else model.conditional_mode(params)[0]
+        return model.expected(params, v)
+
+    plain = [k for k, b in enumerate(model.data.blocks) if b.background is None]
+    size = sum(model.data.blocks[k].counts.size for k in plain)
+    if not plain:
+        return float("nan"), float("nan"), 0
+    rng = generator(seed, "predictive")
+    observed, replicated = [], []
+    for i in range(len(picks)):
+        means = one({k: d[i] for k, d in draws.items()})
+        terms = [(model.data.blocks[k].counts, np.maximum(np.asarray(means[k]), 1e-10)) for k in plain]
+        observed.append(sum(np.sum((c - m) ** 2 / m) for c, m in terms))
+        replicated.append(sum(np.sum((rng.poisson(m) - m) ** 2 / m) for _, m in terms))
+    return float(np.mean(observed)), float(np.mean(np.array(replicated) >= np.array(observed))), size
+
+
+class _Biases:
+    """Temperatures that the nominal calibration would find, by fitting noiseless spectra of corrected responses."""
+
+    def __init__(self, observation: Observation, modifier: Any) -> None:
+        self.observation, self.modifier = observation, modifier
+
+    def __call__(self, theta: Floats, kT: Floats) -> TemperatureBias:
+        few = theta[np.linspace(0, len(theta) - 1, min(FEW, len(theta))).round().astype(int)]
+        o = self.observation
+        return fitted_bias(o.response, o.model, lambda energy: self.modifier.factor(energy, few), kT, o.band)
+
+
+def fitted_bias(
+    response: Any, model: Any, factors: Any, kT: ArrayLike, band: tuple[float, float]
+) -> TemperatureBias:
+    """Return T_nominal / T_true by fits: simulate with area * phi without noise, fit with area.
+
+    Parameters
+    ----------
+    factors : callable
+        energy (n,) keV -> phi (m, n), one row a draw.
+    """
+    kT = np.atleast_1d(np.asarray(kT, dtype=float))
+    templates = FoldedTemplates.build(response, model, band=band)
+    truth = {n: np.full(kT.size, model.parameter(n).default) for n in model.free} | {"kT": kT}
+    # Noiseless fits do not depend on the number of counts; this keeps them in the Gaussian regime.
+    total = templates.counts(**truth).sum(axis=1)
+    for n in model.free:
+        if n.startswith("norm"):
+            truth[n] = truth[n] * 1e5 / total
+    ratio = []
+    for factor in np.atleast_2d(factors(templates.energy)):
+        expected = templates.counts(templates.folded(factor), **truth)
+        found = fit_counts(templates, model, expected, start=truth)
+        value = found.values[:, found.names.index("kT")] / kT
+        # A failed noiseless fit would be a defect of the grid's end; hold the last good ratio rather than lose the draw.
+        good = np.isfinite(value)
+        ratio.append(np.interp(np.log(kT), np.log(kT[good]), value[good]))
+    return TemperatureBias(kT, np.array(ratio))

@@ -1,0 +1,299 @@
+"""``infer_spectra``: one shared phi(E) from the spectra themselves, with every source's parameters free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crosscal.core.errors import InputError, UnknownNameError
+from crosscal.inference.problem import Problem
+from crosscal.xray.correction.observations import WINDOW, Block, Prepared
+from crosscal.xray.correction.priors import TAU_PERCENT, amplitude, priors_of
+
+Floats = NDArray[np.float64]
+
+#: Width of the prior of source parameters in pilot errors: flat for all that matters.
+SOURCE_PRIOR = 20.0
+SOURCES = ("sampled", "marginal")
+#: Newton steps towards the most probable source parameters at given theta.
+STEPS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class SpectraModel:
+    """Poisson likelihood of both telescopes' spectra with shared source parameters and one phi.
+
+    ::
+
+        theta ~ prior;  y_i = (ln kT_i, ln norm_i, Z_i, ...) flat
+        counts_0i ~ Poisson(t R_0 A_0 S(y_i));   counts_1i ~ Poisson(t R_1 A_1 phi_theta S(y_i) r_i)
+        ln r_i ~ Normal(0, norm_scatter)         (left out if norm_scatter is None: r_i = 1)
+
+    Where phi is linear in theta, R_1 A_1 b_k(E) S is folded once for each basis function b_k.
+
+    Parameters
+    ----------
+    data : Prepared
+    modifier : Modifier
+        Must act on the area.
+    sources : "sampled" or "marginal"
+        Whether y_i are sampled or integrated out by Laplace's method.
+    norm_scatter : float or None
+        Prior sd of ln of each source's relative normalisation (different regions, vignetting).
+    tau, priors
+        As for `HierarchicalModel`.
+    """
+
+    data: Prepared
+    modifier: Any
+    sources: str = "sampled"
+    norm_scatter: float | None = None
+    tau: str | float | None = None
+    priors: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.sources not in SOURCES:
+            raise UnknownNameError("treatment of sources", self.sources, SOURCES)
+        if self.modifier.acts_on != "area":
+            raise InputError(
+                f"the modifier {self.modifier.name!r} changes the matrix",
+                where="infer_spectra",
+                expected="a change of the effective area (or a library and infer)",
+            )
+
+    @property
+    def theta_names(self) -> tuple[str, ...]:
+        """Parameters of the correction."""
+        return tuple(self.modifier.names)
+
+    @property
+    def amplitude_sd(self) -> float:
+        """Prior standard deviation of dimensionless parameters."""
+        choice = self.tau
+        if choice is None and self.data.telescopes[1].lower() in TAU_PERCENT:
+            choice = self.data.telescopes[1]
+        return amplitude(choice, *self.band)
+
+    @cached_property
+    def band(self) -> tuple[float, float]:
+        """Energies that the corrected telescope's spectra cover, keV."""
+        blocks = [b for b in self.data.blocks if b.corrected]
+        return float(min(b.lo.min() for b in blocks)), float(max(b.hi.max() for b in blocks))
+
+    @cached_property
+    def domain(self) -> dict[str, tuple[float, float]]:
+        """Range of each parameter; energies are kept inside the band."""
+        found = {}
+        for p in self.modifier.parameters:
+            low, high = p.low, p.high
+            if p.unit == "keV":
+                low, high = max(low, 0.1), min(high, self.band[1])
+            found[p.name] = (low, high)
+        return found
+
+    @cached_property
+    def all_priors(self) -> dict[str, Any]:
+        """Priors of theta and of the standardised source parameters ``v`` (N, p); ``ln_r`` (N,) in units of its sd."""
+        import numpyro.distributions as dist
+
+        found = priors_of(self.modifier, self.theta_names, self.domain, sd=self.amplitude_sd, given=self.priors)
+        if self.sources == "sampled":
+            shape = (len(self.data.sources), self._width)
+            scale = np.full(shape, SOURCE_PRIOR)
+            if self.norm_scatter is not None:
+                scale[:, -1] = 1.0
+            found["v"] = dist.Normal(np.zeros(shape), scale).to_event(2)
+        return found
+
+    @property
+    def _width(self) -> int:
+        return len(self.data.pilot.names) + (self.norm_scatter is not None)
+
+    def theta(self, params: Mapping[str, Any]) -> Any:
+        """Return theta (d,) of named parameters."""
+        import jax.numpy as jnp
+
+        return jnp.stack([jnp.asarray(params[name]) for name in self.theta_names])
+
+    @cached_property
+    def _folded(self) -> list[Floats]:
+        """Per block (n, r, k, g): folded rows, k = 1 where phi = 1, else 1 + d (offset and basis functions)."""
+        found = []
+        for block in self.data.blocks:
+            if not block.corrected:
+                functions = np.ones((1, block.energy.size))
+            elif self.modifier.linear:
+                functions = np.concatenate(
+                    [self.modifier.offset(block.energy)[None], self.modifier.basis(block.energy)]
+                )
+            else:
+                found.append(np.zeros(0))
+                continue
+            weighted = block.fold[None] * functions[:, None, :]
+            folded = np.einsum("kge,nre->nrkg", weighted, block.photons, optimize=True)
+            found.append(np.ascontiguousarray(folded))
+        return found
+
+    def rows(self, v: Any) -> Any:
+        """Return the products of Chebyshev polynomials of sources (N, r) at v (N, p)."""
+        import jax.numpy as jnp
+
+        total = None
+        for k, top in enumerate(self.data.degrees.max(axis=0)):
+            if top == 0:
+                continue
+            x = v[:, k] / WINDOW
+            values = [jnp.ones_like(x), x]
+            for _ in range(2, top + 1):
+                values.append(2 * x * values[-1] - values[-2])
+            factor = jnp.stack(values, axis=1)[:, self.data.degrees[:, k]]
+            total = factor if total is None else total * factor
+        return jnp.ones((len(v), 1)) if total is None else total
+
+    def expected(self, params: Mapping[str, Any], v: Any) -> list[Any]:
+        """Return the expected source counts per block: arrays (n, g)."""
+        import jax.numpy as jnp
+
+        rows, found = self.rows(v), []
+        m = self.data.multiplicative
+        scale = jnp.ones(len(v)) if m is None else jnp.exp(self.data.pilot.scale[:, m] * v[:, m])
+        for block, folded in zip(self.data.blocks, self._folded, strict=True):
+            part, size = rows[block.index], scale[block.index]
+            if not block.corrected:
+                mean = jnp.einsum("nr,nrg->ng", part, folded[:, :, 0])
+            elif self.modifier.linear:
+                coefficients = jnp.concatenate([jnp.ones(1), self.theta(params)])
+                outer = (part[:, :, None] * coefficients).reshape(len(part), -1)
+                mean = jnp.einsum("nq,nqg->ng", outer, folded.reshape(len(part), -1, folded.shape[-1]))
+            else:
+                phi = self.modifier.factor(block.energy, self.theta(params), jnp)
+                spectra = jnp.einsum("nr,nre->ne", part, jnp.asarray(block.photons))
+                mean = (spectra * phi) @ jnp.asarray(block.fold.T)
+            if block.corrected and self.norm_scatter is not None:
+                size = size * jnp.exp(self.norm_scatter * v[block.index, -1])
+            found.append(mean * size[:, None])
+        return found
+
+    def per_source(self, params: Mapping[str, Any], v: Any) -> Any:
+        """Return the log likelihood of each source (N,), without constants of the data."""
+        import jax.numpy as jnp
+
+        total = jnp.zeros(len(self.data.sources))
+        for block, mean in zip(self.data.blocks, self.expected(params, v), strict=True):
+            total = total.at[block.index].add(_log_poisson(block, mean).sum(axis=1))
+        return total
+
+    def pointwise(self, params: Mapping[str, Any]) -> Any:
+        """Return the log likelihood of each source, integrated over its parameters if they are not sampled."""
+        return self.per_source(params, params["v"]) if self.sources == "sampled" else self.marginal(params)
+
+    def problem(self) -> Problem:
+        """Return the posterior for the samplers of `crosscal.inference`."""
+        sampled = self.sources == "sampled"
+        return Problem(
+            self.all_priors,
+            lambda p: self.pointwise(p).sum(),
+            derived=self._derived if sampled else None,
+            pointwise=self.pointwise,
+            dims={"v": ("source", "parameter")} | {n: ("source",) for n in self.data.pilot.names} if sampled else {},
+            coords={"source": list(self.data.sources)} if sampled else {},
+            units={p.name: p.unit for p in self.modifier.parameters if p.unit},
+        )
+
+    def _derived(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        import jax.numpy as jnp
+
+        p = len(self.data.pilot.names)
+        physical = self.data.pilot.physical(params["v"][:, :p], jnp)
+        return {name: physical[:, k] for k, name in enumerate(self.data.pilot.names)}
+
+    def conditional_mode(self, params: Mapping[str, Any], start: Any = None, steps: int = STEPS) -> tuple[Any, Any]:
+        """Return the most probable v (N, p) at given theta and the curvature there (N, p, p).
+
+        Sources are independent given theta, so that one Newton step for all needs p gradients.
+        """
+        import jax
+        import jax.numpy as jnp
+
+        v = jnp.zeros((len(self.data.sources), self._width)) if start is None else start
+        held = jax.lax.stop_gradient(params)
+        for k in range(steps):
+            # Only the last step carries a derivative: it is that of the mode (implicit function theorem).
+            last = k == steps - 1
+            gradient, curvature = self._curvature(params if last else held, v)
+            step = jnp.linalg.solve(curvature, gradient[..., None])[..., 0]
+            v = jax.lax.stop_gradient(v) + (step if last else jnp.clip(step, -2.0, 2.0))
+        return v, curvature
+
+    def _curvature(self, params: Mapping[str, Any], v: Any) -> tuple[Any, Any]:
+        """Return the gradient (N, p) and minus the Hessian (N, p, p) of each source's log density in v."""
+        import jax
+        import jax.numpy as jnp
+
+        n, p = v.shape
+        gradient = jax.grad(lambda w: (self.per_source(params, w) + self._log_prior(w)).sum())
+        columns = [jax.jvp(gradient, (v,), (jnp.zeros((n, p)).at[:, k].set(1.0),))[1] for k in range(p)]
+        return gradient(v), -jnp.stack(columns, axis=2)
+
+    def _log_prior(self, v: Any) -> Any:
+        """Log of the (normal) prior of the source parameters, normalised, (N,)."""
+        import jax.numpy as jnp
+
+        scale = np.full(self._width, SOURCE_PRIOR)
+        if self.norm_scatter is not None:
+            scale[-1] = 1.0
+        return (-0.5 * (v / scale) ** 2 - jnp.log(scale * np.sqrt(2 * np.pi))).sum(axis=1)
+
+    def marginal(self, params: Mapping[str, Any]) -> Any:
+        """Return ln of the integral over v of likelihood times prior of each source (N,), by Laplace's method."""
+        import jax.numpy as jnp
+
+        v, curvature = self.conditional_mode(params)
+        log_det = jnp.linalg.slogdet(curvature)[1]
+        return self.per_source(params, v) + self._log_prior(v) - 0.5 * log_det + 0.5 * self._width * np.log(2 * np.pi)
+
+
+def _log_poisson(block: Block, mean: Any) -> Any:
+    """Log likelihood of each group (n, g), up to constants of the data: Poisson, or with the background profiled.
+
+    With background counts B and ratio r the most probable background b solves
+    r (1 + r) b^2 + [(1 + r) m - r (N + B)] b - B m = 0 (the W statistic; Wachter, Leach & Kellogg 1979).
+    """
+    import jax.numpy as jnp
+
+    # A spectrum cannot be negative; the floor keeps the logarithm finite where a bad proposal makes it so.
+    m = jnp.maximum(mean, 1e-10)
+    if block.background is None:
+        return block.counts * jnp.log(m) - m
+    n, b_off, r = block.counts, block.background, block.ratio
+    half = 0.5 * ((1 + r) * m - r * (n + b_off))
+    root = jnp.sqrt(half**2 + r * (1 + r) * b_off * m + 1e-30)
+    # The stable branch of the quadratic for either sign of its linear term.
+    b = jnp.where(half > 0, b_off * m / jnp.where(half > 0, half + root, 1.0), (root - half) / (r * (1 + r)))
+    total = m + r * b
+    off = jnp.where(b_off > 0, b_off * jnp.log(jnp.maximum(b, 1e-30)), 0.0)
+    return n * jnp.log(total) - total + off - b
+
+
+def source_table(model: SpectraModel, posterior: Any) -> Any:
+    """Return an astropy QTable of the sources' parameters: mean and sd (sampled sources only)."""
+    from astropy.table import QTable
+
+    table = QTable({"source": list(model.data.sources)})
+    for name in model.data.pilot.names:
+        draws = posterior.draws(name)
+        table[name], table[f"{name}_err"] = draws.mean(axis=0), draws.std(axis=0, ddof=1)
+    return table
+
+
+def checked_energy(energy: ArrayLike | None, band: tuple[float, float]) -> Floats:
+    """Return the grid of the correction: the given one, or 160 energies over the band."""
+    return np.geomspace(*band, 160) if energy is None else np.asarray(energy, dtype=float)
+
+
+
