@@ -13,6 +13,7 @@ PARTS = Registry(
     "part",
     {
         "xray": "crosscal.xray.job:PART",
+        "xray-fit": "crosscal.xray.job_fit:PART",
         "concordance": "crosscal.concordance.job:PART",
         "lightcurves": "crosscal.lightcurves.job:PART",
     },

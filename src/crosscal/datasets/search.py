@@ -53,8 +53,14 @@ def listing() -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def find(name: str) -> Path:
+def find(name: str, *, directory: bool = False) -> Path:
     """Return the path of a data file by its name, following the search path.
+
+    Parameters
+    ----------
+    name : str
+    directory : bool
+        Accept a directory as well (of AtomDB files, for instance).
 
     Raises
     ------
@@ -67,15 +73,15 @@ def find(name: str) -> Path:
     if pure.is_absolute() or ".." in pure.parts or not pure.parts:
         raise InputError(f"{name!r} is not a data name", where="data", expected="a relative path such as 'xray/x.arf'")
     path = search_path()
-    for directory in path.values():
-        candidate = directory / pure
-        if candidate.is_file():
+    for place in path.values():
+        candidate = place / pure
+        if candidate.is_file() or (directory and candidate.is_dir()):
             return candidate
     hint = "" if VARIABLE in path else f" (the environment variable {VARIABLE} is not set)"
     raise DataFileError(f"no such data file{hint}", where=f"data:{name}", expected=closest(name, listing()))
 
 
-def resolve(path: str | os.PathLike[str]) -> Path:
+def resolve(path: str | os.PathLike[str], *, directory: bool = False) -> Path:
     """Return a path for a job file's entry: ``data:NAME`` through the search path, anything else as it is."""
     text = str(path)
-    return find(text.removeprefix(PREFIX)) if text.startswith(PREFIX) else Path(text)
+    return find(text.removeprefix(PREFIX), directory=directory) if text.startswith(PREFIX) else Path(text)

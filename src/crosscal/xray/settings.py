@@ -66,7 +66,7 @@ class Source(OpenModel):
         from crosscal.xray import Model
 
         values = TypeAdapter(dict[str, float]).validate_python(self.rest)
-        table = None if check_only or self.plasma == "built-in" else resolve(self.plasma)
+        table = None if check_only or self.plasma == "built-in" else resolve(self.plasma, directory=True)
         return Model(
             self.expression,
             abundances=self.abundances,

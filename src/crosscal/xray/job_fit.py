@@ -1,0 +1,191 @@
+"""``job = "xray-fit"``: fit one real spectrum with any model, background and grouping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from crosscal.config import JobModel, Part, StrictModel
+from crosscal.core.correction import Correction
+from crosscal.core.files import atomic_path
+from crosscal.core.progress import SILENT, Progress
+from crosscal.datasets import resolve
+from crosscal.xray.settings import Source, Telescope
+
+TEMPLATE = """\
+# Fit one spectrum.
+job = "xray-fit"
+output = "runs/fit"
+
+[telescope]
+arf = "source.arf"
+rmf = "source.rmf"
+band = [0.7, 7.0]                    # keV
+
+[spectrum]
+pha = "source.pha"
+# background = "background.pha"      # fitted together with the source (wstat)
+# statistic = "cstat"                # "wstat", "pgstat", "chi2", "chi2-gehrels", "chi2-model"
+# grouping = "none"                  # "counts", "optimal" (Kaastra & Bleeker), "file" (the file's own flags)
+# min_counts = 25
+
+[model]
+expression = "TBabs*apec"
+nH = 0.05                            # 1e22 / cm2
+Redshift = 0.05
+free = ["kT", "norm", "Abundanc"]
+"""
+
+
+class SpectrumFile(StrictModel):
+    """The spectrum to fit."""
+
+    pha: Path = Field(description="an OGIP PHA file")
+    background: Path | None = None
+    statistic: str | None = None
+    grouping: Literal["none", "counts", "optimal", "file"] = "none"
+    min_counts: int = Field(25, gt=0)
+
+
+class FitJob(JobModel):
+    """Fit one spectrum."""
+
+    job: Literal["xray-fit"] = "xray-fit"
+    telescope: Telescope
+    spectrum: SpectrumFile
+    model: Source = Source()
+    delta: float = Field(1.0, gt=0, description="rise of the statistic that bounds the intervals")
+
+    inputs: ClassVar[tuple[str, ...]] = ("telescope.arf", "telescope.rmf", "spectrum.pha", "spectrum.background")
+
+
+@dataclass(frozen=True, eq=False)
+class FitOutcome:
+    """A fitted spectrum with profile-likelihood intervals.
+
+    Attributes
+    ----------
+    fit : FitResult
+    intervals : mapping of name to (low, high)
+    name : str
+    """
+
+    fit: Any
+    intervals: dict[str, tuple[float, float]]
+    name: str
+
+    citations: ClassVar[tuple[str, ...]] = ("apec", "atomdb", "tbabs", "cash")
+
+    @property
+    def answer(self) -> str:
+        """Best values with their intervals, and how well the model fits, in one sentence."""
+        shown = []
+        for parameter, (low, high) in self.intervals.items():
+            value, unit = self.fit.values[parameter], self.fit.model.parameter(parameter).unit
+            shown.append(f"{parameter} = {value:.4g} (-{value - low:.2g} +{high - value:.2g}) {unit}".rstrip())
+        return (
+            f"{self.name}: {', '.join(shown)}; {self.fit.statistic_name} = {self.fit.statistic:.1f} for {self.fit.dof} "
+            f"degrees of freedom (p = {self.fit.pvalue:.2g})."
+        )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A fit that ended badly, at a limit, or that the data reject."""
+        found = []
+        if self.fit.status.name != "OK":
+            found.append(f"the fit ended with status {self.fit.status.name}: do not use its errors.")
+        if self.fit.pvalue < 1e-3:
+            found.append(f"the data reject the model (p = {self.fit.pvalue:.2g}).")
+        return tuple(found)
+
+    @property
+    def diagnostics(self) -> str:
+        """The fit in one line."""
+        return repr(self.fit)
+
+    @property
+    def correction(self) -> Correction | None:
+        """A fit corrects nothing."""
+        return None
+
+    def summary(self) -> Any:
+        """Return the table of parameters with the bounds of their intervals."""
+        import numpy as np
+
+        table = self.fit.summary()
+        bounds = [self.intervals.get(name, (np.nan, np.nan)) for name in table["parameter"]]
+        table["low"], table["high"] = [b[0] for b in bounds], [b[1] for b in bounds]
+        return table
+
+    def figures(self) -> dict[str, Any]:
+        """Return the spectrum with model and residuals."""
+        from crosscal.xray.figures import spectrum_fit
+
+        return {"spectrum": spectrum_fit(self.fit, title=self.name)}
+
+    def write(self, directory: Path) -> Path:
+        """Write summary.ecsv."""
+        with atomic_path(Path(directory) / "summary.ecsv") as temporary:
+            self.summary().write(temporary, format="ascii.ecsv", overwrite=True)
+        return Path(directory)
+
+
+def run(job: FitJob, output: Path, progress: Progress = SILENT) -> FitOutcome:
+    """Fit the spectrum and its intervals.
+
+    Raises
+    ------
+    CrossCalError
+        Naming what is wrong with the files or the job; FitError if the fit failed.
+    """
+    from crosscal.xray import fit, read_spectrum
+    from crosscal.xray.fitting.engine import Status
+    from crosscal.xray.instrument.grouping import group
+
+    response = job.telescope.response()
+    plan = job.spectrum
+    background = None if plan.background is None else resolve(plan.background)
+    spectrum = read_spectrum(resolve(plan.pha), background)
+    model = job.model.model()
+    with progress.stage("Fitting", total=1 + len(model.free)) as advance:
+        found = fit(
+            spectrum,
+            response,
+            model,
+            statistic=plan.statistic,
+            groups=group(spectrum, response, job.telescope.band, method=plan.grouping, minimum=plan.min_counts),
+        )
+        advance(1)
+        intervals = {}
+        for name in found.names if found.status == Status.OK else ():
+            intervals[name] = found.interval(name, job.delta)
+            advance(1)
+    outcome = FitOutcome(found, intervals, spectrum.name or plan.pha.name)
+    outcome.write(output)
+    return outcome
+
+
+def demo(output: Path, progress: Progress = SILENT) -> FitOutcome:
+    """Fit a simulated spectrum of the built-in example telescope A."""
+    from crosscal.config import validate
+    from crosscal.xray import fakeit, write_spectrum
+
+    telescope = {"name": "example_a", "arf": "data:xray/example_a.arf", "rmf": "data:xray/example_a.rmf.gz"}
+    model = {"nH": 0.05, "Redshift": 0.05, "Abundanc": 0.3, "kT": 6.0, "free": ["kT", "norm", "Abundanc"]}
+    content = {
+        "job": "xray-fit",
+        "output": str(output),
+        "telescope": telescope,
+        "model": model,
+        "spectrum": {"pha": str(output / "simulated.pha")},
+    }
+    job = validate(FitJob, content, source="demo")
+    spectrum = fakeit(job.telescope.response(), job.model.model(), counts=5e4, band=job.telescope.band, seed=1)
+    write_spectrum(output / "simulated.pha", spectrum)
+    return run(job, output, progress)
+
+
+PART = Part("xray-fit", FitJob, run, demo, TEMPLATE)
