@@ -1,4 +1,4 @@
-"""The likelihood against dense algebra, its gradient against differences, its linear parameters against least squares."""
+"""The likelihood against dense algebra, its gradient against differences, linear parameters against least squares."""
 
 import numpy as np
 import pytest

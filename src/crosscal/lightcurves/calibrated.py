@@ -34,7 +34,7 @@ class Calibrated:
     flux : array (N,)
         Posterior median of phi f - G.
     measurement : array (N,)
-        Independent error: posterior median of phi sqrt(b^2 e^2 + eps^2).
+        Independent error: root of the posterior mean of phi^2 (b^2 e^2 + eps^2).
     calibration : array (N,)
         Half the central 68.3 % interval of phi f - G: the error common to a telescope, seen at one point.
     design : array (N, 2)
@@ -90,7 +90,7 @@ def calibrate(curve: LightCurve, factors: Factors, i: int) -> Calibrated:
     for part, values, own in _blocks(curve, factors, i):
         low, flux[part], high = np.quantile(values, [0.1585, 0.5, 0.8415], axis=0)
         calibration[part] = 0.5 * (high - low)
-        measurement[part] = np.median(own, axis=0)
+        measurement[part] = np.sqrt(np.mean(own**2, axis=0))
     pair = np.concatenate([factors.scale, factors.shift], axis=1)
     covariance = np.cov(pair, rowvar=False) if len(pair) > 1 else np.zeros((pair.shape[1],) * 2)
     design = np.stack([curve.flux, np.full(len(curve), -1.0 if i == 0 else 0.0)], axis=1)

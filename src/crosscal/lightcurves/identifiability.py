@@ -11,7 +11,7 @@ from crosscal.lightcurves.layout import Layout
 from crosscal.lightcurves.types import LightCurve, LightCurves
 
 #: A draw counts as "at the limit" within this share of the prior range; this share of draws makes a warning.
-NEAR_LIMIT, TOO_MANY = 0.02, 0.05
+NEAR_LIMIT, TOO_MANY = 0.02, 0.01
 #: A posterior as wide as this share of its uniform prior is the prior.
 UNCONSTRAINED = 0.8
 

@@ -22,7 +22,7 @@ def intercalibrate(
     *,
     settings: Settings | None = None,
     reference: str | None = None,
-    normalisation: Normalisation | None = None,
+    normalisation: str | Normalisation | None = None,
     sampler: str = "auto",
     draws: int = 4000,
     seed: int = 0,
@@ -40,6 +40,8 @@ def intercalibrate(
     settings : Settings, optional
     reference : str, optional
         The telescope whose scale is kept; the first code by default.
+    normalisation : "mean", "none", "spread" or Normalisation, optional
+        Overrides that of the settings; an object gives the divisors themselves.
     sampler : "auto", "importance", "laplace", "nuts" or "nested"
         Student-t errors are always sampled by Gibbs steps.
     draws : int
@@ -58,9 +60,12 @@ def intercalibrate(
     >>> result = intercalibrate(curves, kernel="drw", systematic_error=True)    # doctest: +SKIP
     >>> result.summary()                                                       # doctest: +SKIP
     """
+    divisors = normalisation if isinstance(normalisation, Normalisation) else None
+    if isinstance(normalisation, str):
+        changes["normalisation"] = normalisation
     chosen = replace(settings or Settings(), **changes)
     ordered = curves.reordered(reference) if reference is not None else curves
-    model = Model(ordered, chosen, normalisation=normalisation)
+    model = Model(ordered, chosen, normalisation=divisors)
     options = dict(sampler_options or {})
     if chosen.errors == "student-t":
         from crosscal.lightcurves.student import draw_student

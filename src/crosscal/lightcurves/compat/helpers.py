@@ -1,0 +1,99 @@
+"""PyCALI's helper functions for data, under its names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crosscal.core.files import write_text
+from crosscal.lightcurves.formats.pycali import read_block_file, write_pycali
+from crosscal.lightcurves.formats.survey import Selection, read_asassn, read_columns, read_ztf, rebin
+from crosscal.lightcurves.outliers import remove_outliers as drop_outliers
+from crosscal.lightcurves.result import Result
+
+
+def data_rebin(x: ArrayLike, y: ArrayLike, ye: ArrayLike, tb: float) -> tuple[NDArray, NDArray, NDArray]:
+    """Average points in greedy bins [x_i, x_i + tb), weighted by inverse variance."""
+    return rebin(np.asarray(x, dtype=float), np.asarray(y, dtype=float), np.asarray(ye, dtype=float), tb)
+
+
+def format_blocks(
+    fname: str | os.PathLike[str],
+    data: Mapping[str, ArrayLike],
+    trange: tuple[float, float] | None = None,
+    unit: float = 1.0,
+    time_start: float = 0.0,
+) -> Path:
+    """Write a mapping of code to (n, 3) arrays as blocks (PyCALI calls it ``format``); empty codes are skipped."""
+    lines = []
+    for key, table in data.items():
+        rows = np.asarray(table, dtype=float).reshape(-1, 3)
+        if trange is not None:
+            rows = rows[(rows[:, 0] >= trange[0]) & (rows[:, 0] <= trange[1])]
+        if len(rows):
+            lines.append(f"# {key} {len(rows)}")
+            lines += [f"{t - time_start:16.10e} {f / unit:e} {e / unit:e}" for t, f, e in rows]
+    return write_text(fname, "\n".join(lines) + "\n")
+
+
+def convert_asassn(
+    path: str | os.PathLike[str],
+    useflux: bool = False,
+    zeropoint: float | Mapping[str, float] | None = 3.92e-9,
+    time_start: float = 0.0,
+    time_range: tuple[float, float] | None = None,
+    rebin: float | None = None,
+    errlimit: float | None = 0.1,
+    diffcamera: bool = False,
+    keylabel: str = "",
+) -> dict[str, NDArray[np.float64]]:
+    """Read an ASAS-SN table into (n, 3) arrays per code."""
+    cuts = Selection(zeropoint, 1.0, time_start, time_range, rebin, errlimit, keylabel)
+    found = read_asassn(path, cuts, use_flux=useflux, by_camera=diffcamera)
+    return {code: np.stack(columns, axis=1) for code, columns in found.items()}
+
+
+def convert_ztf(
+    path: str | os.PathLike[str],
+    zeropoint: float | Mapping[str, float] | None = 3.92e-9,
+    time_start: float = 0.0,
+    time_range: tuple[float, float] | None = None,
+    rebin: float | None = None,
+    errlimit: float | None = 0.1,
+    keylabel: str = "",
+) -> dict[str, NDArray[np.float64]]:
+    """Read a ZTF table into (n, 3) arrays per code."""
+    found = read_ztf(path, Selection(zeropoint, 1.0, time_start, time_range, rebin, errlimit, keylabel))
+    return {code: np.stack(columns, axis=1) for code, columns in found.items()}
+
+
+def convert_mydata(fname: str | os.PathLike[str], keylabel: str) -> dict[str, NDArray[np.float64]]:
+    """Read the first three columns of a plain file."""
+    return {code: np.stack(columns, axis=1) for code, columns in read_columns(fname, keylabel).items()}
+
+
+def load_pycali_data(fname: str | os.PathLike[str]) -> dict[str, NDArray[np.float64]]:
+    """Read a block file into (n, 3) arrays per code, in time order."""
+    return {code: table[:, :3] for code, table in load_pycali_data_flag(fname).items()}
+
+
+def load_pycali_data_flag(fname: str | os.PathLike[str]) -> dict[str, NDArray[np.float64]]:
+    """Read a block file into (n, 4) arrays per code, the last column being the flag."""
+    curve = read_block_file(fname)
+    found = {}
+    for i, code in enumerate(curve.codes):
+        mine = curve.code == i
+        flags = np.array(curve.flag_labels[i], dtype=float)[curve.flag[mine]]
+        found[code] = np.stack([curve.time[mine], curve.flux[mine], curve.error[mine], flags], axis=1)
+    return found
+
+
+def remove_outliers(result: Result, directory: str | os.PathLike[str], dev: float = 5.0) -> list[Path]:
+    """Write each file without the points beyond ``dev`` sigma of leave-one-out, as ``<stem>_new.txt``, flags kept."""
+    few = result.draws.vectors[:: max(1, len(result.draws.vectors) // 50)]
+    kept, _ = drop_outliers(result.curves, result.model, few, dev)
+    return [write_pycali(Path(directory) / f"{Path(curve.name).stem}_new.txt", curve) for curve in kept.files]
