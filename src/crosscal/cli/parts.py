@@ -13,9 +13,11 @@ PARTS = Registry(
     "part",
     {
         "xray": "crosscal.xray.job:PART",
+        "xray-spectra": "crosscal.xray.job_spectra:PART",
         "xray-fit": "crosscal.xray.job_fit:PART",
         "concordance": "crosscal.concordance.job:PART",
         "lightcurves": "crosscal.lightcurves.job:PART",
+        "fluxcal": "crosscal.fluxcal.job:PART",
     },
 )
 

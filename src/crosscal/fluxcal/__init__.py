@@ -30,7 +30,19 @@ _EXPORTS: dict[str, str] = {
     "combine": f"{_HERE}.combine",
     "calibrate": f"{_HERE}.calibrate",
     "Options": f"{_HERE}.calibrate",
+    "Limits": f"{_HERE}.quality",
+    "Calibrator": f"{_HERE}.calibrate",
     "Result": f"{_HERE}.result",
+    "Night": f"{_HERE}.night",
+    "FluxcalJob": f"{_HERE}.config",
+    "SiteExtinction": f"{_HERE}.extinction",
+    "read_site": f"{_HERE}.sites",
+    "apply_fluxcal": f"{_HERE}.kspecdr",
+    "fetch_bosz": f"{_HERE}.bosz",
+    "to_specutils": f"{_HERE}.spectra",
+    "from_specutils": f"{_HERE}.spectra",
+    "band_error": f"{_HERE}.apply",
+    "transfer_function": f"{_HERE}.night",
 }
 
 __all__ = sorted(_EXPORTS)

@@ -61,7 +61,9 @@ class Calibrator:
     ) -> None:
         names = tuple(f.name for f in filters)
         if names != tuple(catalogue.bands):
-            raise InputError(f"filters {names}", where="calibration", expected=f"the catalogue's bands {catalogue.bands}")
+            raise InputError(
+                f"filters {names}", where="calibration", expected=f"the catalogue's bands {catalogue.bands}"
+            )
         self.catalogue, self.library, self.filters = catalogue, library, tuple(filters)
         self.options, self.limits = options or Options(), limits or Limits()
         self.known = dict(known or {})
@@ -185,7 +187,9 @@ _RETRY = {StarStatus.GREY_OUTLIER, StarStatus.SLOPE_OUTLIER, StarStatus.COLOUR_O
 def known_star(
     frame: Frame, star: StarFit, wavelength: NDArray[np.float64], flux: NDArray[np.float64], fwhm: float
 ) -> StarFit:
-    """A star whose spectrum is known absolutely: its model is that spectrum at the frame's resolution (vacuum input)."""
+    """A star whose spectrum is known absolutely:
+    its model is that spectrum at the frame's resolution (vacuum input).
+    """
     from crosscal.fluxcal.lsf import convolve_lsf
     from crosscal.fluxcal.resample import log_grid
 
@@ -198,7 +202,11 @@ def known_star(
             expected=f"{low:.0f}-{high:.0f} A",
         )
     grid = log_grid(low, high, 0.2 * float(np.median(np.diff(frame.grid))) / high)
-    fine = resample(wave, flux, grid) if np.median(np.diff(wave)) < np.median(np.diff(grid)) else np.interp(grid, wave, flux)
+    fine = (
+        resample(wave, flux, grid)
+        if np.median(np.diff(wave)) < np.median(np.diff(grid))
+        else np.interp(grid, wave, flux)
+    )
     model = resample(grid, convolve_lsf(grid, fine, fwhm), frame.wavelength[star.fibre])
     modes = np.zeros((3, model.size))
     modes[0] = 0.01  # CALSPEC's systematic uncertainty of 1 per cent

@@ -123,7 +123,9 @@ def _numbers(table: Any, column: str, where: str) -> NDArray[np.float64]:
     try:
         return np.ma.filled(np.ma.asarray(values).astype(float), np.nan)
     except (TypeError, ValueError) as problem:
-        raise DataFileError("a value is not a number", where=f"{where}, column {column}", expected="numbers") from problem
+        raise DataFileError(
+            "a value is not a number", where=f"{where}, column {column}", expected="numbers"
+        ) from problem
 
 
 def _photometry(

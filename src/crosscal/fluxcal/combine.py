@@ -309,7 +309,8 @@ def _gauge(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Robust mean of the coefficients over kept stars, and each star's share (n_star,) of it.
 
-    Weights are 1 / (tau_k^2 + sigma_sk^2) with the spread tau_k between stars; fibre losses dominate grey, so its mean is
+    Weights are 1 / (tau_k^2 + sigma_sk^2) with the spread tau_k between stars; fibre losses dominate grey, so its
+    mean is
     close to the plain one.
     """
     index = np.flatnonzero(keep)
@@ -425,12 +426,11 @@ def _curve(
     )
 
 
-def mean_modes(
-    state: State, keep: NDArray[np.bool_], plate: PlateTerm | None, stack: Stack
-) -> NDArray[np.float64]:
+def mean_modes(state: State, keep: NDArray[np.bool_], plate: PlateTerm | None, stack: Stack) -> NDArray[np.float64]:
     """Square root (k, order + 1) of the covariance of the mean coefficients.
 
-    From the spread between stars with each star's share of the mean; the factor of Student's t at n - 1 degrees of freedom
+    From the spread between stars with each star's share of the mean; the factor of Student's t at n - 1 degrees of
+    freedom
     makes 68 % intervals right for few stars. One or two stars: the stars' own errors and a spread of 0.25 mag in
     grey, 0.1 mag per 1000 A in slope, which single fibres have.
     """

@@ -76,7 +76,8 @@ def airmass(zenith_distance: ArrayLike) -> NDArray[np.float64]:
 
 
 def refraction(wavelength: ArrayLike, *, pressure: float = 700.0, temperature: float = 8.0) -> NDArray[np.float64]:
-    """Refraction in arcsec per tan(z) against wavelength in Angstrom: 206265 (n - 1) (Filippenko 1982, PASP 94, 715, eq. 1-4).
+    """Refraction in arcsec per tan(z) against wavelength in Angstrom: 206265 (n - 1) (Filippenko 1982, PASP 94, 715,
+    eq. 1-4).
 
     ``pressure`` in mmHg would be Filippenko's; here hPa (his eq. 2 with 1 mmHg = 1.33322 hPa), temperature in Celsius.
     """

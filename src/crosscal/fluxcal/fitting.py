@@ -160,7 +160,9 @@ def _terms(frame: Frame, options: Options) -> int:
     return max(6, int(np.ptp(frame.grid) / 250))
 
 
-def _weights(frame: Frame, rows: NDArray[np.int64], options: Options) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _weights(
+    frame: Frame, rows: NDArray[np.int64], options: Options
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Counts and inverse variances with the template-error floor; zero where masked."""
     from scipy.ndimage import median_filter
 
@@ -301,14 +303,16 @@ def _model(
     modes = np.zeros((2, wave.size))
     if len(members) > 1:
         # Small Gram matrix: members are few, pixels many.
-        values, vectors = np.linalg.eigh(deviation @ deviation.T)
+        _values, vectors = np.linalg.eigh(deviation @ deviation.T)
         strongest = vectors[:, -2:].T @ deviation
         modes[: len(strongest)] = strongest
     rest = np.clip(np.sum(deviation**2, axis=0) - np.sum(modes**2, axis=0), 0, None)
     return mean, rest * mean**2, modes
 
 
-def synthetic_offset(filter: Filter, wavelength: NDArray[np.float64], flux: NDArray[np.float64], magnitude: float) -> float:
+def synthetic_offset(
+    filter: Filter, wavelength: NDArray[np.float64], flux: NDArray[np.float64], magnitude: float
+) -> float:
     """Synthetic minus catalogue magnitude of a calibrated spectrum in 1e-17 erg/s/cm2/A (positive = too faint)."""
     mean = float(flux * FLUX_SCALE @ filter.weights(wavelength))
     return -2.5 * np.log10(mean) - magnitude if mean > 0 else float("nan")

@@ -20,7 +20,8 @@ from crosscal.fluxcal.types import FLUX_SCALE, CalibrationVector, Catalogue, Fra
 class HeldOut:
     """Residuals of one star calibrated by the others.
 
-    ``offset`` (n_b,) is synthetic minus catalogue magnitude in each band that the spectrum covers (else NaN); ``grey`` its
+    ``offset`` (n_b,) is synthetic minus catalogue magnitude in each band that the spectrum covers (else NaN);
+    ``grey`` its
     mean, ``colour`` the offset of the first covered band minus that of the last (NaN with one band); ``slope`` the
     trend of -2.5 log10(calibrated / model) in mag per 1000 A.
     """

@@ -93,7 +93,9 @@ def match_index(fibres: Fibres, catalogue: Catalogue) -> Match:
     """
     n = len(fibres)
     if n > len(catalogue):
-        raise InputError(f"{n} fibres", where="matching by index", expected=f"at most {len(catalogue)} (catalogue rows)")
+        raise InputError(
+            f"{n} fibres", where="matching by index", expected=f"at most {len(catalogue)} (catalogue rows)"
+        )
     row = np.arange(n)
     apart = np.linalg.norm(
         unit_vectors(fibres.ra, fibres.dec) - unit_vectors(catalogue.ra[row], catalogue.dec[row]), axis=-1

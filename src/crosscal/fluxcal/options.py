@@ -86,8 +86,8 @@ class Options:
     continuum_terms: int = 0
     second_terms: int = 3
     template_error: float = 0.03
-    mag_floor: float = 0.02
-    photometric_weight: float = 1.0
+    mag_floor: float = 0.015
+    photometric_weight: float = 5.0
     coverage: float = 0.995
     rv_limit: float = 600.0
     ebv: float = 0.0
@@ -119,7 +119,9 @@ class Options:
                 raise UnknownNameError(kind, str(value), known, where="fluxcal options")
         for key in ("radius", "template_error", "mag_floor", "rv_limit", "smooth_scale", "n_sigma", "colour_limit"):
             if not (np.isfinite(getattr(self, key)) and getattr(self, key) > 0):
-                raise ConfigError(f"{key} = {getattr(self, key)}", where="fluxcal options", expected="a positive number")
+                raise ConfigError(
+                    f"{key} = {getattr(self, key)}", where="fluxcal options", expected="a positive number"
+                )
         for key in ("photometric_weight", "ebv", "common_grey", "common_slope", "position_sd"):
             if not (np.isfinite(getattr(self, key)) and getattr(self, key) >= 0):
                 raise ConfigError(f"{key} = {getattr(self, key)}", where="fluxcal options", expected="a number >= 0")

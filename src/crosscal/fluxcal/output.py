@@ -14,6 +14,7 @@ from crosscal.core.errors import DataFileError
 from crosscal.core.files import atomic_path, existing_file, refuse_overwriting, write_text
 from crosscal.fluxcal.combine import Curve
 from crosscal.fluxcal.frames import write_frame
+from crosscal.fluxcal.night import Night
 from crosscal.fluxcal.result import CalibratedFrame, Result
 
 
@@ -45,8 +46,8 @@ def write_calibrated(calibrated: CalibratedFrame, path: str | os.PathLike[str], 
 def history_lines(result: Result) -> tuple[str, ...]:
     """One line for each standard star that was used."""
     return tuple(
-        f"fluxcal {s.name}: Teff={s.teff:.0f} logg={s.logg:.2f} [M/H]={s.feh:+.2f} "
-        f"RV={s.rv:+.1f}+-{s.rv_error:.1f} km/s scale={s.scale:.4e}"
+        # A HISTORY card holds 72 characters.
+        f"fluxcal {s.name[:16]} T={s.teff:.0f} g={s.logg:.2f} m={s.feh:+.2f} RV={s.rv:+.0f} scale={s.scale:.3e}"[:72]
         for s in result.used
     )
 
@@ -166,7 +167,9 @@ def save_png(figures: Mapping[str, Any], directory: Path, prefix: str = "") -> N
 
 
 def write_result(result: Result, directory: Path, *, figures: bool = True, inputs: tuple[Path, ...] = ()) -> Path:
-    """Write ``<frame>`` (if it passed), ``<frame>-stars.ecsv``, ``<frame>-curve.ecsv``, ``<frame>-quality.txt``, figures."""
+    """Write ``<frame>`` (if it passed), ``<frame>-stars.ecsv``, ``<frame>-curve.ecsv``, ``<frame>-quality.txt``,
+    figures.
+    """
     stem = result.frame.name.split(".fits")[0] or "frame"
     target = directory / f"{stem}_cal.fits"
     refuse_overwriting([target], inputs)
@@ -178,4 +181,24 @@ def write_result(result: Result, directory: Path, *, figures: bool = True, input
         write_calibrated(result.apply(), target)
     if figures:
         save_png(result.figures(), directory / "figures", f"{stem}-")
+    return directory
+
+
+def write_night(night: Night, directory: Path, *, inputs: tuple[Path, ...] = ()) -> Path:
+    """Write ``summary.ecsv`` (stars), ``frames.ecsv``, ``correction.ecsv`` and each frame's files in ``frames/``.
+
+    Frames that failed are listed with their reason in ``frames.ecsv``; no calibrated file is written for them.
+    """
+    from crosscal.fluxcal.tables import frame_table
+
+    for result in night.results:
+        write_result(result, directory / "frames", figures=False, inputs=inputs)
+    if night.results:
+        write_table(night.summary(), directory / "summary.ecsv")
+        write_table(frame_table(list(night.results)), directory / "frames.ecsv")
+    curves = [r for r in night.results if r.curve is not None]
+    if curves:
+        write_table(correction_table(curves[0]), directory / "correction.ecsv")
+    lines = [f"{name}: {why}" for name, why in night.unread]
+    write_text(directory / "quality.txt", "\n".join([night.answer, *lines, night.diagnostics]) + "\n")
     return directory

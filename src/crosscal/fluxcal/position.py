@@ -38,7 +38,8 @@ class PlateTerm:
 def fit_plate(x: ArrayLike, y: ArrayLike, slope: ArrayLike, error: ArrayLike, prior_sd: float) -> PlateTerm | None:
     """Bayesian linear fit of slopes against position.
 
-    slope_s = s0 + g . r_s + noise, g ~ N(0, a^2 prior_sd^2). The strength a (0, 1/4, 1/2, 1, 2) with the largest marginal
+    slope_s = s0 + g . r_s + noise, g ~ N(0, a^2 prior_sd^2). The strength a (0, 1/4, 1/2, 1, 2) with the largest
+    marginal
     likelihood is used, so that a plate without a gradient gets none; the scatter of the slopes is estimated
     from residuals by the same criterion. ``prior_sd`` is that of the dispersion expected at the frame's airmass (ln
     units per 1000 A at the plate's edge).

@@ -52,7 +52,9 @@ def log_grid(low: float, high: float, step: float) -> NDArray[np.float64]:
 
 
 def refractive_index(vacuum: ArrayLike) -> NDArray[np.float64]:
-    """Index of standard air (15 C, 101325 Pa) for vacuum wavelengths in Angstrom; Ciddor 1996, Appl. Opt. 35, 1566, eq. 1."""
+    """Index of standard air (15 C, 101325 Pa) for vacuum wavelengths in Angstrom; Ciddor 1996, Appl. Opt. 35,
+    1566, eq. 1.
+    """
     s2 = (1e4 / np.asarray(vacuum, dtype=float)) ** 2
     return 1 + 1e-8 * (5792105.0 / (238.0185 - s2) + 167917.0 / (57.362 - s2))
 

@@ -119,7 +119,10 @@ def score_templates(
         w = np.where(inside, weight[s], 0.0)
         d = np.where(w > 0, data[s], 0.0)
         scale = np.sqrt(max(np.sum(w * d * d), 1e-300) / max(np.sum(w), 1e-300))
-        for target, values in ((squares[s], w * scale**2 * polynomials), (lines[s], w * d * scale * polynomials[:n_terms])):
+        for target, values in (
+            (squares[s], w * scale**2 * polynomials),
+            (lines[s], w * d * scale * polynomials[:n_terms]),
+        ):
             for k, row in enumerate(values):
                 target[k] = np.bincount(left, row * (1 - right_share), n_grid) + np.bincount(
                     left + 1, row * right_share, n_grid
@@ -136,7 +139,11 @@ def score_templates(
 
 
 def fit_continuum(
-    model: NDArray[np.float64], data: NDArray[np.float64], weight: NDArray[np.float64], x: NDArray[np.float64], n_terms: int
+    model: NDArray[np.float64],
+    data: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    x: NDArray[np.float64],
+    n_terms: int,
 ) -> NDArray[np.float64]:
     """Model times its best continuum (n_pix,) for one star: the explicit least squares."""
     design = (chebyshev(x, n_terms) * model).T

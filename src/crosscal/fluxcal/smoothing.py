@@ -29,9 +29,11 @@ def smooth_throughput(
 ) -> Smooth:
     """Smooth a throughput and bridge its gaps; NaN beyond the outermost good pixels.
 
-    ``spline``: ln T is a cubic B-spline with knots every ``scale`` Angstrom. Its coefficients minimise the residuals of T
+    ``spline``: ln T is a cubic B-spline with knots every ``scale`` Angstrom. Its coefficients minimise the residuals
+    of T
     itself (Gauss-Newton), because the mean of ln T of noisy pixels is biased by -sigma^2 / 2.
-    ``savgol``: cubic Savitzky-Golay in a window of ``scale`` Angstrom of T relative to a broad spline, with gaps weighted out.
+    ``savgol``: cubic Savitzky-Golay in a window of ``scale`` Angstrom of T relative to a broad spline, with gaps
+    weighted out.
     ``none``: the pixels as they are, gaps from the spline.
 
     Raises
@@ -109,7 +111,9 @@ def _spline(
 
 @lru_cache(maxsize=16)
 def _design(wave: bytes, scale: float) -> NDArray[np.float64]:
-    """Dense cubic B-spline basis (n, n_coefficients) with knots every ``scale``; remembered, as a frame asks for it often."""
+    """Dense cubic B-spline basis (n, n_coefficients) with knots every ``scale``; remembered,
+    as a frame asks for it often.
+    """
     from scipy.interpolate import BSpline
 
     x = np.frombuffer(wave)
@@ -120,7 +124,9 @@ def _design(wave: bytes, scale: float) -> NDArray[np.float64]:
 
 
 def _savgol_matrix(wave: NDArray[np.float64], good: NDArray[np.bool_], scale: float):
-    """Sparse matrix of local cubic fits over the good pixels within half a window; empty rows where there are too few."""
+    """Sparse matrix of local cubic fits over the good pixels within half a window;
+    empty rows where there are too few.
+    """
     from scipy.sparse import csr_matrix
 
     rows, columns, values = [], [], []

@@ -73,7 +73,9 @@ def from_specutils(
         if unit not in (u.dimensionless_unscaled, u.ct, u.electron, u.adu, u.photon):
             raise InputError(f"fluxes in {unit}", where=name, expected="counts")
         if spectra.uncertainty is None:
-            raise InputError("no uncertainty", where=name, expected="a variance, standard deviation or inverse variance")
+            raise InputError(
+                "no uncertainty", where=name, expected="a variance, standard deviation or inverse variance"
+            )
         flux = np.atleast_2d(np.asarray(spectra.flux.value, dtype=float))
         variance = np.atleast_2d(_variance(spectra.uncertainty))
         axis = np.asarray(spectra.spectral_axis.to_value(u.AA), dtype=float)

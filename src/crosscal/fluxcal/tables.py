@@ -29,7 +29,10 @@ def star_table(result: Result) -> Any:
         return [getattr(held[s.fibre], key) if s.fibre in held else nan for s in stars]
 
     def own(k: int) -> list[float]:
-        return [float(coefficient[s.name][k]) if s.name in coefficient and k < len(coefficient[s.name]) else nan for s in stars]
+        return [
+            float(coefficient[s.name][k]) if s.name in coefficient and k < len(coefficient[s.name]) else nan
+            for s in stars
+        ]
 
     table = QTable(
         {

@@ -22,7 +22,7 @@ from crosscal.core.errors import DataFileError, InputError
 from crosscal.core.files import existing_file
 from crosscal.core.provenance import fingerprint
 from crosscal.core.registry import Registry
-from crosscal.datasets import cache_directory, find
+from crosscal.datasets import cache_directory, find, search_path
 from crosscal.fluxcal.resample import log_grid, resample
 from crosscal.fluxcal.templates import TemplateLibrary
 
@@ -83,7 +83,7 @@ def load_templates(
     reader = LIBRARIES.get(str(name))
     if str(name) == "demo":
         return reader()
-    source = Path(path) if path is not None else find(DEFAULT_PATHS[str(name)])
+    source = Path(path) if path is not None else _default(str(name))
     if cache is False:
         library = reader(source)
         return library.refined() if refine else library
@@ -94,6 +94,16 @@ def load_templates(
         library = reader(source)
         write_cache(library.refined() if refine else library, slot)
     return read_cache(slot)
+
+
+def _default(name: str) -> Path:
+    """The published files of a library in the data search path: a file, or a directory."""
+    if name not in DEFAULT_PATHS:
+        raise DataFileError("no path", where=f"template library {name!r}", expected="the path of its files")
+    for directory in search_path().values():
+        if (directory / DEFAULT_PATHS[name]).is_dir():
+            return directory / DEFAULT_PATHS[name]
+    return find(DEFAULT_PATHS[name])
 
 
 def _stamp(source: Path) -> list[tuple[str, int, int]]:
@@ -147,7 +157,9 @@ def read_cache(slot: Path) -> TemplateLibrary:
             fwhm if fwhm.ndim else float(fwhm),
         )
     except (OSError, ValueError, KeyError) as error:
-        raise DataFileError(f"not a template cache ({error})", where=str(slot), expected="remove it to parse anew") from error
+        raise DataFileError(
+            f"not a template cache ({error})", where=str(slot), expected="remove it to parse anew"
+        ) from error
 
 
 def assemble(
@@ -220,7 +232,9 @@ def read_kurucz_sdss(path: str | os.PathLike[str]) -> TemplateLibrary:
 
 
 def read_kurucz93(path: str | os.PathLike[str]) -> TemplateLibrary:
-    """Kurucz 1993 atlas as distributed by STScI: one file per Teff and metallicity, columns g00 ... g50 (20 A steps)."""
+    """Kurucz 1993 atlas as distributed by STScI: one file per Teff and metallicity,
+    columns g00 ... g50 (20 A steps).
+    """
     from astropy.io import fits
 
     source = Path(path)
@@ -259,7 +273,9 @@ def read_grid(path: str | os.PathLike[str]) -> TemplateLibrary:
     try:
         table = Table.read(index, format="ascii.ecsv")
     except ValueError as error:
-        raise DataFileError(f"not an ECSV table ({error})", where=str(index), expected="columns file, teff, ...") from error
+        raise DataFileError(
+            f"not an ECSV table ({error})", where=str(index), expected="columns file, teff, ..."
+        ) from error
     missing = {"file", "teff", "logg", "feh"} - set(table.colnames)
     if missing:
         raise DataFileError(f"no column {min(missing)}", where=str(index), expected="file, teff, logg, feh")

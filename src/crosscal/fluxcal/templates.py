@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -55,7 +56,9 @@ class TemplateLibrary:
             )
         steps = np.diff(np.log(self.wavelength))
         if not np.allclose(steps, steps.mean(), rtol=1e-3) or steps.mean() <= 0:
-            raise InputError("wavelengths are not evenly spaced in ln lambda", where=where, expected="a logarithmic grid")
+            raise InputError(
+                "wavelengths are not evenly spaced in ln lambda", where=where, expected="a logarithmic grid"
+            )
         if self.medium not in MEDIA:
             raise InputError(f"wavelengths in {self.medium!r}", where=where, expected="'air' or 'vacuum'")
         if not np.all(np.isfinite(self.parameters)):
@@ -114,7 +117,7 @@ class TemplateLibrary:
         used = np.flatnonzero(weights.any(axis=1))
         cut = slice(used[0], used[-1] + 1) if used.size else slice(0, 1)
         # Templates have a range of scales; single precision is enough for 1e-4 mag.
-        mean = self.flux[:, cut] @ weights[cut].astype(np.float32) if not len(filters) == 0 else np.empty((len(self), 0))
+        mean = self.flux[:, cut] @ weights[cut].astype(np.float32) if len(filters) != 0 else np.empty((len(self), 0))
         with np.errstate(divide="ignore"):
             return -2.5 * np.log10(mean.astype(float))
 
@@ -161,7 +164,7 @@ class TemplateLibrary:
         fine = []
         for axis, step in zip(self.axes, (teff, logg, feh), strict=True):
             pieces = [axis[:1]]
-            for a, b in zip(axis[:-1], axis[1:], strict=True):
+            for a, b in itertools.pairwise(axis):
                 n = max(int(np.ceil((b - a) / step - 1e-9)), 1)
                 pieces.append(a + (b - a) * np.arange(1, n + 1) / n)
             fine.append(np.concatenate(pieces))

@@ -217,7 +217,9 @@ class Catalogue:
             )
         for key in ("ra", "dec", "pm_ra", "pm_dec", "ebv"):
             if np.shape(getattr(self, key)) != (n,):
-                raise InputError(f"{key} has shape {np.shape(getattr(self, key))}", where="catalogue", expected=f"({n},)")
+                raise InputError(
+                    f"{key} has shape {np.shape(getattr(self, key))}", where="catalogue", expected=f"({n},)"
+                )
         if not (np.all(np.isfinite(self.ra)) and np.all(np.abs(self.dec) <= 90)):
             raise InputError("positions are not finite or beyond the poles", where="catalogue", expected="degrees")
         if np.any(self.error[np.isfinite(self.magnitude)] <= 0):

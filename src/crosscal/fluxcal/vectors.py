@@ -28,10 +28,13 @@ def atmosphere(frame: Frame, options: Options) -> NDArray[np.float64]:
 def calibration_vector(frame: Frame, star: StarFit, options: Options) -> CalibrationVector:
     """The vector of one fitted star, on the frame's common grid.
 
-    C = F / (counts/s), Var(C) = C^2 [Var(F) / F^2 + Var(counts) / counts^2]; fluxes in 1e-17 erg/s/cm2/A. Pixels that are not
+    C = F / (counts/s), Var(C) = C^2 [Var(F) / F^2 + Var(counts) / counts^2]; fluxes in 1e-17 erg/s/cm2/A. Pixels
+    that are not
     finite, not positive, masked (telluric) or without a model are not good.
     """
-    assert star.model is not None and star.model_variance is not None and star.model_modes is not None
+    assert star.model is not None
+    assert star.model_variance is not None
+    assert star.model_modes is not None
     k = star.fibre
     wave = frame.wavelength[k]
     through = atmosphere(frame, options)[k]

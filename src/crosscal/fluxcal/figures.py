@@ -1,0 +1,227 @@
+"""Figures of a flux calibration: the curve, the fits of the stars, residuals, leave-one-star-out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from crosscal.core.robust import mad_sd
+from crosscal.plot import COLOURS, INSTRUMENT_COLOURS, figure, styled
+
+if TYPE_CHECKING:
+    from crosscal.fluxcal.night import Night
+    from crosscal.fluxcal.result import Result
+
+CAPTIONS = {
+    "curve": "Combined calibration curve with its 68 % band, and the curve of each star after removing its grey level.",
+    "ratio": "Each star's throughput over the combined one, with grey level and slope removed; grey bands are masked.",
+    "fits": "Calibrated standard stars (grey level removed) and their template models.",
+    "held_out": "Each star calibrated by the others: offset from its catalogue magnitudes and chromatic slope.",
+    "night": "Leave-one-star-out residuals of all frames.",
+    "frames": "Stars used and scatter (FCALRMS) of every frame.",
+}
+
+_LABEL = r"$C$ [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ $\AA^{-1}$ per count s$^{-1}$]"
+_WAVE = r"Wavelength [$\mathrm{\AA}$]"
+#: So many stars are drawn one above the other.
+_MOST_FITS = 10
+
+
+def captions(names: Any) -> dict[str, str]:
+    """Return the captions of figures by name."""
+    return {name: CAPTIONS.get(str(name).split("-")[-1], "") for name in names}
+
+
+def result_figures(result: Result) -> dict[str, Figure]:
+    """Figures of one frame by name, the most telling first; none without a curve."""
+    found: dict[str, Figure] = {}
+    if result.curve is None:
+        return found
+    found["curve"] = curve_figure(result)
+    if result.vectors:
+        found["ratio"] = ratio_figure(result)
+        found["fits"] = fit_figure(result)
+    if result.held_out:
+        found["held_out"] = held_out_figure(result)
+    return found
+
+
+def night_figures(night: Night) -> dict[str, Figure]:
+    """Figures of a run: of the whole where there are several frames, then of the first calibrated frame."""
+    found: dict[str, Figure] = {}
+    if len(night.results) > 1:
+        if any(r.held_out for r in night.results):
+            found["night"] = night_figure(night)
+        found["frames"] = frames_figure(night)
+    first = next((r for r in night.results if r.curve is not None and r.vectors), None)
+    if first is not None:
+        found |= result_figures(first)
+    return found
+
+
+def _bin(values: np.ndarray, n: int) -> np.ndarray:
+    size = max(values.size // n, 1)
+    part = values[: size * (values.size // size)].reshape(-1, size)
+    counts = np.isfinite(part).sum(axis=1)
+    total = np.nansum(part, axis=1)
+    return np.where(counts > size / 2, total / np.maximum(counts, 1), np.nan)
+
+
+@styled
+def curve_figure(result: Result) -> Figure:
+    """The combined curve with its band, and per-star curves at the common grey level."""
+    curve = result.curve
+    assert curve is not None
+    fig = figure(7.5, 4.4)
+    axes = fig.add_subplot()
+    x = curve.wavelength
+    for k, vector in enumerate(result.vectors):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratio = np.where(vector.good, vector.rate / vector.model * curve.value, np.nan)
+        grey = np.nanmedian(ratio)
+        axes.plot(
+            _bin(x, 200), 1 / _bin(ratio / grey / curve.value, 200),
+            color=INSTRUMENT_COLOURS[k % len(INSTRUMENT_COLOURS)], lw=0.8, alpha=0.6,
+        )  # fmt: skip
+    sd = np.sqrt(curve.total_variance)
+    axes.fill_between(x, curve.value - sd, curve.value + sd, color=COLOURS["after"], alpha=0.25, lw=0)
+    label = f"combined ({len(result.used)} stars)" if result.vectors else "from neighbouring frames"
+    axes.plot(x, curve.value, color=COLOURS["data"], lw=1.8, label=label)
+    gap = np.where(curve.bridged, curve.value, np.nan)
+    if np.isfinite(gap).any():
+        axes.plot(x, gap, color=COLOURS["truth"], lw=2.2, label="bridged")
+    inside = curve.value[curve.covered]
+    axes.set_ylim(0, 1.25 * np.nanquantile(inside, 0.995))
+    axes.set(xlabel=_WAVE, ylabel=_LABEL, title=result.frame.name, xlim=(x[0], x[-1]))
+    axes.legend()
+    return fig
+
+
+@styled
+def ratio_figure(result: Result) -> Figure:
+    """Residual throughput of each star after removing its own grey level and chromatic terms."""
+    from crosscal.fluxcal.combine import MAG, polynomials
+
+    curve = result.curve
+    assert curve is not None
+    fig = figure(7.5, 4.2)
+    axes = fig.add_subplot()
+    x = curve.wavelength
+    kept = [k for k in range(len(curve.names)) if k not in curve.rejected]
+    basis = polynomials(x, curve.coefficients.shape[1] - 1) if curve.coefficients.shape[1] > 1 else np.ones((1, x.size))
+    for k, vector in enumerate(result.vectors):
+        own = np.exp(MAG * curve.coefficients[kept[k]] @ basis)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratio = np.where(vector.good, vector.rate / vector.model * curve.value / own, np.nan)
+        colour = INSTRUMENT_COLOURS[k % len(INSTRUMENT_COLOURS)]
+        axes.plot(_bin(x, 250), _bin(ratio, 250), lw=0.7, alpha=0.7, color=colour)
+    for low, high in result.options.mask:
+        if high > x[0] and low < x[-1]:
+            axes.axvspan(max(low, x[0]), min(high, x[-1]), color="#bbbbbb", alpha=0.35, lw=0)
+    axes.axhline(1, color=COLOURS["data"], lw=1)
+    spread = 6 * max(curve.rms, 0.01) if np.isfinite(curve.rms) else 0.2
+    axes.set(
+        xlabel=_WAVE, ylabel="Star / combined throughput", ylim=(1 - spread, 1 + spread), xlim=(x[0], x[-1]),
+        title=f"{result.frame.name}: FCALRMS {curve.rms:.3f}",
+    )  # fmt: skip
+    return fig
+
+
+@styled
+def fit_figure(result: Result) -> Figure:
+    """Calibrated stars over their models, shifted."""
+    curve = result.curve
+    assert curve is not None
+    used = [s for s in result.used if s.model is not None][:_MOST_FITS]
+    by_name = {v.star: v for v in result.vectors}
+    fig = figure(7.5, 1.6 + 0.55 * len(used))
+    axes = fig.add_subplot()
+    for k, star in enumerate(used):
+        vector = by_name[star.name]
+        model = vector.model
+        with np.errstate(invalid="ignore"):
+            flux = np.where(vector.good, vector.rate * curve.value, np.nan)
+        level = np.nanmedian(flux / model)
+        norm = np.nanmedian(model)
+        wave = vector.wavelength
+        axes.plot(wave, flux / level / norm + k, color=COLOURS["before"], lw=0.6)
+        axes.plot(wave, model / norm + k, color=INSTRUMENT_COLOURS[k % len(INSTRUMENT_COLOURS)], lw=1.0)
+        text = f"{star.name}  {star.teff:.0f} K  {star.feh:+.1f}  {star.rv:+.0f} km/s"
+        right = float(np.nanmedian((model / norm)[-100:]))
+        axes.text(wave[-1], right + k + 0.12, text, fontsize=7, ha="right", va="bottom")
+    axes.set(xlabel=_WAVE, ylabel="Flux / median, shifted", title=f"{result.frame.name}: standard stars and templates")
+    axes.set_xlim(result.frame.grid[0], result.frame.grid[-1])
+    axes.set_ylim(0, len(used) + 0.9)
+    return fig
+
+
+@styled
+def held_out_figure(result: Result) -> Figure:
+    """Grey offsets per band and slopes of the held-out stars."""
+    fig = figure(7.5, 3.8)
+    left, right = fig.subplots(1, 2)
+    names = [h.name for h in result.held_out]
+    y = np.arange(len(names))
+    offset = np.array([h.offset for h in result.held_out])
+    for b, band in enumerate(result.bands):
+        if np.isfinite(offset[:, b]).any():
+            colour = INSTRUMENT_COLOURS[b % len(INSTRUMENT_COLOURS)]
+            left.plot(offset[:, b], y, "o", ms=4, color=colour, label=band)
+    left.axvline(0, color=COLOURS["data"], lw=0.8)
+    left.set_yticks(y, names, fontsize=7)
+    left.set(xlabel="Calibrated - catalogue [mag]", title="Each star held out")
+    if left.get_legend_handles_labels()[0]:
+        left.legend(fontsize=8)
+    right.axvline(0, color=COLOURS["data"], lw=0.8)
+    right.plot([h.slope for h in result.held_out], y, "o", ms=4, color=COLOURS["after"])
+    right.set_yticks(y, [])
+    right.set(xlabel=r"Chromatic slope [mag / 1000 $\mathrm{\AA}$]")
+    return fig
+
+
+@styled
+def night_figure(night: Night) -> Figure:
+    """Histograms of the leave-one-star-out residuals of a run."""
+    held = [h for r in night.results for h in r.held_out]
+    wanted = (("grey", "Grey offset [mag]", 1.0), ("slope", r"Slope [mag / 1000 $\mathrm{\AA}$]", 0.4))
+    colour = np.array([h.colour for h in held])
+    panels = [*wanted, ("colour", "Colour [mag]", 0.4)] if np.isfinite(colour).any() else list(wanted)
+    fig = figure(3.2 * len(panels), 3.2)
+    grid = np.atleast_1d(fig.subplots(1, len(panels)))
+    for axes, (key, label, limit) in zip(grid, panels, strict=True):
+        values = np.array([getattr(h, key) for h in held])
+        values = values[np.isfinite(values)]
+        axes.hist(np.clip(values, -limit, limit), bins=41, range=(-limit, limit), color=COLOURS["after"], alpha=0.8)
+        axes.axvline(0, color=COLOURS["data"], lw=0.8)
+        axes.set_title(f"median {np.median(values):+.3f}, scatter {float(mad_sd(values)):.3f}", fontsize=9)
+        axes.set(xlabel=label)
+    grid[0].set_ylabel("Stars held out")
+    return fig
+
+
+@styled
+def frames_figure(night: Night) -> Figure:
+    """FCALRMS and number of stars of every frame."""
+    fig = figure(7.5, 3.4)
+    axes = fig.add_subplot()
+    x = np.arange(len(night.results))
+    rms = np.array([r.curve.rms if r.curve is not None else np.nan for r in night.results])
+    own = np.array([r.source == "stars" for r in night.results])
+    axes.plot(x[own], rms[own], "o", ms=4, color=COLOURS["after"], label="own stars")
+    if (~own).any():
+        axes.plot(x[~own], rms[~own], "s", ms=4, color=COLOURS["truth"], label="curve of neighbours")
+    failed = np.array([not r.passed for r in night.results])
+    if failed.any():
+        height = np.nan_to_num(rms, nan=0.0)[failed]
+        axes.plot(x[failed], height, "x", ms=7, color=COLOURS["limit"], label="failed")
+    axes.set(xlabel="Frame", ylabel="FCALRMS", title="Scatter of stars about each frame's curve")
+    axes.set_ylim(0, None)
+    twin = axes.twinx()
+    twin.plot(x, [len(r.used) for r in night.results], drawstyle="steps-mid", color=COLOURS["before"], lw=0.9)
+    twin.set_ylabel("Stars used", color="#666666")
+    twin.set_ylim(0, None)
+    twin.grid(False)
+    axes.legend(loc="upper left")
+    return fig

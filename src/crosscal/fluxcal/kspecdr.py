@@ -1,0 +1,181 @@
+"""Drop-in for the flux-calibration stage of KSPECDR: same arguments, same file in place.
+
+from crosscal.fluxcal.kspecdr import apply_fluxcal
+apply_fluxcal("night/0027red.fits", {"CALIBFLUX": True, "CALIBFLUX_CATALOG": "stars.csv"})
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crosscal.core.errors import ConfigError, CrossCalError, UnknownNameError
+from crosscal.core.files import existing_file
+from crosscal.fluxcal.calibrate import Calibrator
+from crosscal.fluxcal.catalogue import guess_bands, read_catalogue
+from crosscal.fluxcal.filters import load_filters
+from crosscal.fluxcal.frames import mark_failed, read_frame
+from crosscal.fluxcal.options import Options
+from crosscal.fluxcal.output import write_calibrated
+from crosscal.fluxcal.template_files import load_templates
+
+#: KSPECDR's runtime arguments, and further ones of CrossCal, with their defaults.
+ARGUMENTS: Mapping[str, Any] = {
+    "CALIBFLUX": False,
+    "CALIBFLUX_CATALOG": "",
+    "CALIBFLUX_FWHM": None,
+    "CALIBFLUX_METRIC": "chi2",
+    "CALIBFLUX_SMOOTH": True,
+    "CALIBFLUX_TEMPLATES": "bosz",
+    "CALIBFLUX_TEMPLATE_FILE": None,
+    "CALIBFLUX_FILTERS": None,
+    "CALIBFLUX_FILTER_DIR": None,
+    "CALIBFLUX_BANDS": None,
+    "CALIBFLUX_COLUMNS": None,
+    "CALIBFLUX_EBV": 0.0,
+    "CALIBFLUX_RADIUS": 1.5,
+    "CALIBFLUX_MATCH": "position",
+    "CALIBFLUX_POSITION": False,
+    "CALIBFLUX_OUTPUT": None,
+}
+
+#: Bands looked for in a catalogue when none is named: filters that it may hold columns of.
+USUAL_BANDS = ("panstarrs1-g", "panstarrs1-r", "panstarrs1-i", "panstarrs1-z")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happened to one file: ``calibrated`` or not, the written path, and the reason or the answer in words."""
+
+    path: Path
+    output: Path | None
+    calibrated: bool
+    text: str
+
+
+def apply_fluxcal(red_filename: str | os.PathLike[str], args: Mapping[str, Any]) -> Outcome:
+    """Calibrate a RED file in place, as KSPECDR's stage of the same name does.
+
+    Parameters
+    ----------
+    red_filename : path
+        Replaced by the calibrated frame when all gates pass, unless CALIBFLUX_OUTPUT names another path.
+    args : mapping
+        Keys of :data:`ARGUMENTS`; others belong to other stages and are ignored, unless they start with CALIBFLUX.
+
+    Returns
+    -------
+    Outcome
+        With ``calibrated`` false the file is as it was: CALIBFLUX was false, or the frame failed for the reason given.
+
+    Raises
+    ------
+    UnknownNameError
+        If a key starts with CALIBFLUX but is not known.
+    InputError
+        If catalogue, filters, templates or the frame cannot be used.
+    """
+    return _single(Path(red_filename), _arguments(args))
+
+
+def calibrate_list(
+    frames: Sequence[str | os.PathLike[str]], args: Mapping[str, Any], output: str | os.PathLike[str] | None = None
+) -> list[Outcome]:
+    """Calibrate several frames into a directory (default: ``<name>_cal.fits`` beside each); inputs are not touched.
+
+    A frame that cannot be read or fails is reported in its outcome and, where it can be read, copied with FLUXCAL=F and
+    the reason. Neither stops the others. CALIBFLUX is taken as true here.
+
+    Raises
+    ------
+    ConfigError
+        If two frames would be written to the same file.
+    InputError
+        If catalogue, filters or templates cannot be used.
+    """
+    values = {**_arguments(args), "CALIBFLUX": True}
+    paths = [Path(f) for f in frames]
+    targets = [(Path(output) if output else p.parent) / f"{p.name.split('.fits')[0]}_cal.fits" for p in paths]
+    if len(set(targets)) != len(targets):
+        raise ConfigError(
+            "two frames have the same name", where="frames", expected="different names, or other directories"
+        )
+    calibrator = _calibrator(values)
+    outcomes = []
+    for path, target in zip(paths, targets, strict=True):
+        try:
+            outcome = _calibrate(path, target, calibrator)
+        except CrossCalError as error:
+            outcome = Outcome(path, None, False, str(error))
+        else:
+            if not outcome.calibrated:
+                mark_failed(path, target, outcome.text)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def _arguments(args: Mapping[str, Any]) -> dict[str, Any]:
+    for key in args:
+        if str(key).upper().startswith("CALIBFLUX") and str(key).upper() not in ARGUMENTS:
+            raise UnknownNameError("argument", str(key), ARGUMENTS, where="fluxcal")
+    given = {str(k).upper(): v for k, v in args.items()}
+    return {key: given.get(key, default) for key, default in ARGUMENTS.items()}
+
+
+def _flag(value: Any, key: str) -> bool:
+    """A truth value as runtime arguments give it (True, 1, "yes", "F", ...)."""
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in {"t", "true", "yes", "y", "1", "on"}:
+            return True
+        if word in {"f", "false", "no", "n", "0", "off", ""}:
+            return False
+        raise ConfigError(f"{key} = {value!r}", where="fluxcal", expected="true or false")
+    return bool(value)
+
+
+def _single(path: Path, values: Mapping[str, Any]) -> Outcome:
+    if not _flag(values["CALIBFLUX"], "CALIBFLUX"):
+        return Outcome(path, None, False, "CALIBFLUX is false: the file was left as it is")
+    existing_file(path, what="frame")
+    target = Path(values["CALIBFLUX_OUTPUT"]) if values["CALIBFLUX_OUTPUT"] else path
+    return _calibrate(path, target, _calibrator(values))
+
+
+def _calibrate(path: Path, target: Path, calibrator: Calibrator) -> Outcome:
+    result = calibrator.calibrate(read_frame(path))
+    if not result.passed:
+        return Outcome(path, None, False, result.quality.reason or "no calibration curve")
+    write_calibrated(result.apply(), target)
+    return Outcome(path, target, True, result.answer)
+
+
+def _calibrator(values: Mapping[str, Any]) -> Calibrator:
+    catalogue_path = values["CALIBFLUX_CATALOG"]
+    if not catalogue_path:
+        raise ConfigError("CALIBFLUX_CATALOG is empty", where="fluxcal", expected="the path of a photometric catalogue")
+    directory = values["CALIBFLUX_FILTER_DIR"]
+    bands = values["CALIBFLUX_BANDS"]
+    names = list(bands) if bands else list(values["CALIBFLUX_FILTERS"] or USUAL_BANDS)
+    filters = load_filters(names, directory=directory)
+    bands = bands or guess_bands(catalogue_path, names)
+    catalogue = read_catalogue(catalogue_path, bands=bands, columns=values["CALIBFLUX_COLUMNS"])
+    fwhm = values["CALIBFLUX_FWHM"]
+    if fwhm is not None and not (np.isfinite(float(fwhm)) and float(fwhm) > 0):
+        raise ConfigError(f"CALIBFLUX_FWHM = {fwhm}", where="fluxcal", expected="Angstrom > 0")
+    options = Options(
+        fwhm=None if fwhm is None else float(fwhm),
+        metric=str(values["CALIBFLUX_METRIC"]).lower(),
+        smooth="spline" if _flag(values["CALIBFLUX_SMOOTH"], "CALIBFLUX_SMOOTH") else "none",
+        ebv=float(values["CALIBFLUX_EBV"]),
+        radius=float(values["CALIBFLUX_RADIUS"]),
+        match=str(values["CALIBFLUX_MATCH"]),
+        position=_flag(values["CALIBFLUX_POSITION"], "CALIBFLUX_POSITION"),
+    )
+    library = load_templates(values["CALIBFLUX_TEMPLATES"], values["CALIBFLUX_TEMPLATE_FILE"])
+    return Calibrator(catalogue, library, filters, options)

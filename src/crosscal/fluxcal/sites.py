@@ -1,0 +1,36 @@
+"""Atmospheric extinction tables of observatories, from files."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from crosscal.core.errors import DataFileError
+from crosscal.core.files import existing_file
+from crosscal.fluxcal.extinction import SiteExtinction
+
+
+def read_site(path: str | os.PathLike[str]) -> SiteExtinction:
+    """Read two columns: wavelength (Angstrom; nm and um are recognised by range) and magnitudes per airmass.
+
+    Raises
+    ------
+    DataFileError
+        If the file is absent or not such a table.
+    """
+    target = existing_file(path, what="extinction table")
+    try:
+        table = np.loadtxt(target, usecols=(0, 1), ndmin=2)
+    except (ValueError, IndexError) as error:
+        raise DataFileError(
+            f"not an extinction table ({str(error).splitlines()[0]})",
+            where=str(target),
+            expected="two columns of numbers",
+        ) from error
+    if len(table) < 2:
+        raise DataFileError("fewer than two rows", where=str(target), expected="two columns of numbers")
+    wavelength, magnitude = table[np.argsort(table[:, 0], kind="stable")].T
+    factor = 1e4 if wavelength.max() < 50 else 10.0 if wavelength.max() < 2500 else 1.0
+    unique = np.concatenate([[True], np.diff(wavelength) > 0])
+    return SiteExtinction(target.stem, wavelength[unique] * factor, magnitude[unique])
