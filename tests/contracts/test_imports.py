@@ -24,6 +24,7 @@ ALLOWED = {
         "datasets/*",
         "report/record.py",
         "*/*_io.py",
+        "*/*/*_io.py",
         "xray/instrument/ogip*.py",
         "xray/instrument/ensemble.py",
         "xray/emission/atomdb.py",

@@ -8,11 +8,11 @@ from typing import Any
 from crosscal.config import Part
 from crosscal.core.files import sha256
 from crosscal.core.progress import SILENT, Progress
-from crosscal.core.random import integer_seed
 from crosscal.core.stages import Stages
 from crosscal.datasets import resolve
 from crosscal.xray.outcome import XrayOutcome
 from crosscal.xray.settings import XrayJob
+from crosscal.xray.simulated import simulated
 
 TEMPLATE = """\
 # Learn the correction of a telescope's effective area from sources that a trusted telescope saw as well.
@@ -95,7 +95,7 @@ def run(job: XrayJob, output: Path, progress: Progress = SILENT) -> XrayOutcome:
     library = build(job, telescope, model, output, progress)
     emulator = emulate(job, library, stages, output, progress)
     calibration = infer_stage(job, emulator, pairs_path, stages, output, progress)
-    outcome = XrayOutcome(calibration, library, emulator, telescope, clusters)
+    outcome = XrayOutcome(calibration, telescope, job.telescope.band, clusters, library, emulator)
     with progress.stage("Writing results", total=1) as advance:
         outcome.write(output, draws=job.ensemble)
         advance(1)
@@ -105,26 +105,6 @@ def run(job: XrayJob, output: Path, progress: Progress = SILENT) -> XrayOutcome:
 def _given(job: XrayJob) -> Path:
     assert job.inference.pairs is not None
     return job.inference.pairs
-
-
-def simulated(job: XrayJob, telescope: Any, model: Any) -> Any:
-    """Simulate clusters with the planted error, or return None where the job names a table of pairs."""
-    from crosscal.xray.correction.clusters import draw_temperatures, simulate_clusters
-
-    if job.simulation is None or job.trusted is None:
-        return None
-    plan = job.simulation
-    return simulate_clusters(
-        job.trusted.response(),
-        telescope,
-        model,
-        plan.planted.modifier.modifier(),
-        plan.planted.theta(),
-        draw_temperatures(plan.sources, *plan.kT, job.seed),
-        counts=(plan.trusted_counts or plan.counts, plan.counts),
-        bands=(job.trusted.band, job.telescope.band),
-        seed=integer_seed(job.seed, "clusters"),
-    )
 
 
 def write_simulated(clusters: Any, output: Path) -> Path:

@@ -15,24 +15,27 @@ from crosscal.core.correction import Correction
 
 @dataclass(frozen=True, eq=False)
 class XrayOutcome:
-    """The result of ``job = "xray"``: the calibration result with the library and emulator it rests on.
+    """The result of ``job = "xray"`` and ``job = "xray-spectra"``: the calibration result and what it rests on.
 
     Attributes
     ----------
     calibration : CalibrationResult
-    library : Library
-    emulator : CalibrationEmulator
     response : Response
         Nominal calibration of the corrected telescope.
+    band : (low, high), keV
     clusters : Clusters or None
         Where the sources were simulated: then the truth is known and the spectra are fitted again.
+    library : Library or None
+    emulator : CalibrationEmulator or None
+        Of the route through paired temperatures.
     """
 
     calibration: Any
-    library: Any
-    emulator: Any
     response: Any
+    band: tuple[float, float]
     clusters: Any = None
+    library: Any = None
+    emulator: Any = None
 
     citations = ("apec", "atomdb", "tbabs", "cash", "numpyro", "nuts", "dynesty", "rhat", "schellenberger")
 
@@ -58,7 +61,7 @@ class XrayOutcome:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What must be known before the answer is used."""
-        failed = int(self.library.summary()["failed"].sum())
+        failed = 0 if self.library is None else int(self.library.summary()["failed"].sum())
         own = (f"{failed} fits of the library failed.",) if failed else ()
         return (*own, *self.calibration.diagnostics.warnings)
 
@@ -78,7 +81,7 @@ class XrayOutcome:
 
     def coverage(self, level: float) -> float:
         """Return the fraction of energies in the band at which the planted phi lies in the central interval."""
-        low_keV, high_keV = self.library.band
+        low_keV, high_keV = self.band
         energy = self.correction.coordinate
         used = (energy >= low_keV) & (energy <= high_keV)
         low, high = self.correction.interval(level)

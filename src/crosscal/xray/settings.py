@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 
 from crosscal.config import AxisSpec, Band, JobModel, StrictModel
@@ -177,11 +176,6 @@ class Simulation(StrictModel):
     counts: float = Field(5e4, gt=0)
     trusted_counts: float | None = Field(None, gt=0)
     planted: Planted
-
-    def temperatures(self, rng: np.random.Generator) -> Any:
-        """Draw source temperatures, evenly in logarithm."""
-        low, high = self.kT
-        return np.exp(rng.uniform(np.log(low), np.log(high), self.sources))
 
 
 class Inference(StrictModel):

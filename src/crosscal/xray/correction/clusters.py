@@ -58,6 +58,11 @@ class Clusters:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def telescopes(self) -> tuple[str, str]:
+        """Names of the (trusted, other) telescopes."""
+        return self.responses[0].name or "trusted", self.responses[1].name or "other"
+
     def planted(self, energy: ArrayLike) -> Array:
         """Return the planted phi(E) at ``energy`` keV."""
         return np.asarray(self.modifier.factor(np.asarray(energy, dtype=float), dict(self.theta)))
@@ -94,7 +99,7 @@ class Clusters:
         pick = [fits[0].names.index(q) for q in chosen]
         return PairedSources(
             self.names,
-            (self.responses[0].name or "trusted", self.responses[1].name or "other"),
+            self.telescopes,
             chosen,
             np.stack([f.values[:, pick] for f in fits]),
             np.stack([f.covariance[:, pick][:, :, pick] for f in fits]),

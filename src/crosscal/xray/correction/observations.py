@@ -57,9 +57,9 @@ class Observation:
 
 
 def observations_of(clusters: Clusters) -> list[Observation]:
-    """Return the spectra of simulated clusters as observations of "trusted" and "other"."""
+    """Return the spectra of simulated clusters as observations of the two telescopes, under their names."""
     found = []
-    for t, telescope in enumerate(("trusted", "other")):
+    for t, telescope in enumerate(clusters.telescopes):
         response, mask = clusters.responses[t], clusters.templates[t].mask
         inside = 0.01 * float(np.min(response.channel_hi - response.channel_lo))
         band = (float(response.channel_lo[mask].min()) + inside, float(response.channel_hi[mask].max()) - inside)

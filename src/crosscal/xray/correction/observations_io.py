@@ -1,0 +1,80 @@
+"""The table that lists the spectra of a full-likelihood inference."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crosscal.core.errors import DataFileError, InputError
+from crosscal.core.files import existing_file
+from crosscal.xray.correction.observations import Observation
+from crosscal.xray.instrument.ogip import read_response
+from crosscal.xray.instrument.ogip_spectrum import read_spectrum
+
+if TYPE_CHECKING:
+    from crosscal.xray.emission.expression import Model
+
+REQUIRED = ("source", "telescope", "pha", "arf")
+OPTIONAL = ("rmf", "background")
+
+
+def read_observations(
+    path: str | os.PathLike[str], model: Model, *, band: tuple[float, float] = (0.7, 7.0)
+) -> list[Observation]:
+    """Read a table of spectra (ECSV, CSV or FITS), one row a spectrum.
+
+    Columns ``source``, ``telescope``, ``pha``, ``arf``; optionally ``rmf``, ``background``, and any parameter of the
+    model (nH, Redshift) with the source's own value. Paths are meant from the table's directory.
+
+    Raises
+    ------
+    DataFileError
+        If the table cannot be read, lacks a column, or is empty.
+    InputError
+        Naming the row whose files or values cannot be used.
+    """
+    from astropy.table import Table
+
+    source = existing_file(path, what="table of observations")
+    try:
+        table = Table.read(source, format=_format(source))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataFileError("not a readable table", where=str(path), expected="ECSV, CSV or FITS") from error
+    missing = [name for name in REQUIRED if name not in table.colnames]
+    if missing:
+        raise DataFileError(f"no column {missing[0]!r}", where=str(path), expected=f"columns {', '.join(REQUIRED)}")
+    if len(table) == 0:
+        raise DataFileError("the table has no rows", where=str(path), expected="one row a spectrum")
+    extra = [name for name in table.colnames if name not in (*REQUIRED, *OPTIONAL)]
+    for name in extra:
+        model.parameter(name)
+    responses: dict[tuple[str, str], Any] = {}
+    return [_row(row, k, source, model, extra, band, responses) for k, row in enumerate(table, start=1)]
+
+
+def _row(row: Any, k: int, table: Path, model: Model, extra: list[str], band: Any, responses: dict) -> Observation:
+    def file(name: str) -> Path | None:
+        text = str(row[name]).strip() if name in row.colnames else ""
+        return table.parent / text if text and text not in ("--", "none") else None
+
+    where = f"{table}, row {k}"
+    pha, arf, rmf = file("pha"), file("arf"), file("rmf")
+    if pha is None or arf is None:
+        raise InputError(f"no {'pha' if pha is None else 'arf'} is named", where=where, expected="a file name")
+    key = (str(arf), str(rmf))
+    try:
+        if key not in responses:
+            responses[key] = read_response(arf, rmf)
+        spectrum = read_spectrum(pha, file("background"), name=str(row["source"]))
+        own = model.replace(**{name: float(row[name]) for name in extra}) if extra else model
+    except InputError as error:
+        raise type(error)(error.what, where=f"{where}: {error.where}", expected=error.expected) from error
+    return Observation(str(row["source"]), str(row["telescope"]), spectrum, responses[key], own, band)
+
+
+def _format(path: Path) -> str:
+    name = path.name.lower()
+    if name.endswith(".ecsv"):
+        return "ascii.ecsv"
+    return "fits" if name.endswith((".fits", ".fits.gz", ".fit")) else "ascii.csv"
