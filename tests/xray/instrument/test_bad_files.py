@@ -1,7 +1,10 @@
 """Bad input: one clear sentence that names file, HDU, column and row."""
 
+import struct
+
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from crosscal.core.errors import DataFileError
 from crosscal.xray.instrument.ensemble import read_arf_ensemble
@@ -185,6 +188,20 @@ def test_files_cut_short(make, kind, share):
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("descriptor", [(1_000_000, 0), (3, 2_000_000_000), (-5, 0)])
+def test_a_damaged_heap(make, descriptor):
+    path = make("rmf")
+    with fits.open(path) as hdus:
+        start, row_length = hdus["MATRIX"].fileinfo()["datLoc"], hdus["MATRIX"].header["NAXIS1"]
+    content = bytearray(path.read_bytes())
+    # The last 8 bytes of a row say how many elements of MATRIX it has and where in the heap they lie.
+    content[start + row_length - 8 : start + row_length] = struct.pack(">ii", *descriptor)
+    path.write_bytes(content)
+    with pytest.raises(DataFileError) as caught:
+        read_rmf(path)
+    assert str(path) in str(caught.value)
+
+
 def test_grids_that_differ(make):
     def longer(spec):
         for entry in spec["SPECRESP"]["columns"].values():
@@ -238,6 +255,12 @@ def test_spectra_of_type_two_need_a_choice(make):
 
     with pytest.raises(DataFileError, match="column AREASCAL, row 3"):
         read_spectra(make("pha2", scale))
+
+    def width(spec):
+        spec["SPECTRUM"]["columns"]["AREASCAL"] = ["5D", None, np.ones((3, 5))]
+
+    with pytest.raises(DataFileError, match="column AREASCAL: a row holds 5 values; expected 4, as COUNTS"):
+        read_spectra(make("pha2", width))
 
     def jump(spec):
         spec["SPECTRUM"]["columns"]["CHANNEL"][2][1, 3] = 77

@@ -169,9 +169,7 @@ def _ebounds(table: Table) -> tuple[Floats, Floats, int]:
             f"the channel energies are out of order at {lo[row]:g} keV", column="E_MIN", row=row,
             expected="energies that rise (or fall) with channel number",
         )  # fmt: skip
-    declared = table.header.get("DETCHANS")
-    if declared is not None and int(declared) != lo.size:
-        raise table.error(f"there are {lo.size} rows", expected=f"DETCHANS = {int(declared)}")
+    table.check_channels(lo.size, "rows")
     return lo, hi, _first_channel(table, lo.size)
 
 

@@ -82,7 +82,7 @@ class _Source:
         if not present:
             raise table.error("there is no column COUNTS", expected="COUNTS or RATE")
         self.column = present[0]
-        self.is_single = np.ndim(table.raw(self.column)) == 1 or np.shape(table.raw(self.column))[1:] == (1,)
+        self.is_single = np.ndim(table.raw(self.column)) == 1
 
     def spectrum(self, row: int | None) -> Spectrum:
         """Build the spectrum of one row of type II (None: the whole table of type I)."""
@@ -124,7 +124,13 @@ class _Source:
     def _vector(self, column: str, row: int | None) -> NDArray[np.float64]:
         if row is None:
             return self.table.values(column)
-        return self.table.values(column, ndim=2)[row]
+        values = self.table.values(column, ndim=2)
+        n = np.shape(self.table.raw(self.column))[1]
+        if values.shape[1] != n:
+            raise self.table.error(
+                f"a row holds {values.shape[1]} values", column=column, expected=f"{n}, as {self.column}"
+            )
+        return values[row]
 
     def _keyword(self, key: str, row: int | None) -> Any:
         """Return a value per spectrum: a column of type II, or the table's or the first HDU's keyword."""
@@ -148,7 +154,7 @@ class _Source:
         if row is None and self.table.has(key):
             values = self.table.values(key)
         elif row is not None and self.table.has(key) and np.ndim(self.table.raw(key)) == 2:
-            values = self.table.values(key, ndim=2)[row]
+            values = self._vector(key, row)
         elif self._keyword(key, row) is None:
             self.table.note(f"there is no {key}; 1 is assumed")
             return 1.0
@@ -182,9 +188,7 @@ class _Source:
 
     def _first_channel(self, row: int | None, n: int) -> int:
         table = self.table
-        declared = table.header.get("DETCHANS")
-        if declared is not None and int(declared) != n:
-            raise table.error(f"there are {n} channels", expected=f"DETCHANS = {int(declared)}")
+        table.check_channels(n, "channels")
         if not table.has("CHANNEL"):
             if row is None:
                 raise table.error("there is no column CHANNEL", expected="channel numbers")

@@ -21,7 +21,10 @@ from crosscal.core.errors import DataFileError, closest
 from crosscal.core.files import existing_file
 
 # What astropy raises on truncated or scrambled FITS and gzip streams.
-_BROKEN = (OSError, EOFError, zlib.error, ValueError, TypeError, IndexError, KeyError, OverflowError)
+_BROKEN = (
+    OSError, EOFError, zlib.error, ValueError, TypeError, IndexError, KeyError, ArithmeticError, AttributeError,
+    AssertionError, MemoryError, fits.VerifyError,
+)  # fmt: skip
 
 
 @contextmanager
@@ -38,7 +41,9 @@ def opened(path: str | os.PathLike[str], what: str) -> Iterator[fits.HDUList]:
         warnings.simplefilter("ignore", AstropyWarning)
         try:
             hdus = fits.open(target, memmap=False)
-            list(hdus)
+            # Cards are parsed on first use: provoke that here, where it can be told which file is broken.
+            for hdu in hdus:
+                list(hdu.header.items())
         except _BROKEN as error:
             raise _unreadable(target, error) from error
         with hdus:
@@ -121,6 +126,18 @@ class Table:
         except (TypeError, ValueError):
             raise self.error(f"{key} is {value!r}", column=column, expected="a channel number") from None
 
+    def check_channels(self, n: int, rows: str) -> None:
+        """Check that DETCHANS, where the header has it, is ``n``, the number of ``rows``."""
+        declared = self.header.get("DETCHANS")
+        if declared is None:
+            return
+        try:
+            same = int(declared) == n
+        except (TypeError, ValueError):
+            same = False
+        if not same:
+            raise self.error(f"there are {n} {rows}", expected=f"DETCHANS = {declared}")
+
     def values(self, column: str, *, unit: str = "", low: float | None = None, ndim: int = 1) -> NDArray[np.float64]:
         """Return a numeric column as float64, in ``unit``.
 
@@ -133,8 +150,6 @@ class Table:
         if raw.dtype == object or not np.issubdtype(raw.dtype, np.number):
             raise self.error(f"the values are of type {raw.dtype}", column=column, expected="numbers")
         array = raw.astype(float)
-        if array.ndim == ndim + 1 and array.shape[-1] == 1:
-            array = array[..., 0]
         if array.ndim != ndim:
             raise self.error(
                 f"each row holds an array of shape {array.shape[1:]}",
@@ -155,7 +170,7 @@ class Table:
             raise self.error(f"the value is {value:g}", column=column, row=row, expected=f"at least {low:g}")
 
     def _scale(self, column: str, unit: str) -> float:
-        text = (self.hdu.columns[self.columns[column.upper()]].unit or "").strip()
+        text = str(self.hdu.columns[self.columns[column.upper()]].unit or "").strip()
         if not text:
             self.note(f"column {column} has no unit; {unit} is assumed")
             return 1.0

@@ -105,8 +105,6 @@ class Modifier(ABC):
                     raise UnknownNameError("parameter", str(name), self.names, where=where)
             given = [plain(theta.get(p.name, p.default), p.unit, where=where) for p in self.parameters]
             values = [xp.asarray(value, dtype=float) for value in given]
-            if not values:
-                return xp.zeros(0)
             return xp.stack(xp.broadcast_arrays(*values), axis=-1)
         array = xp.asarray(theta, dtype=float)
         if array.shape[-1:] != (len(self.names),):
