@@ -1,13 +1,16 @@
 """Agreement with independently computed posteriors, and the real Chandra grating fluxes."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from crosscal.concordance import PUBLISHED, Comparison, closed_form, make_model, read_matrix, read_table
+from crosscal.concordance import PART, PUBLISHED, Comparison, closed_form, make_model, read_matrix, read_table
 from crosscal.concordance.algebra import prior_weight
 from crosscal.concordance.routes import run
+from crosscal.config import read_toml, validate
+from crosscal.core.progress import SILENT
 
 pytestmark = pytest.mark.realdata
 
@@ -34,10 +37,7 @@ def load(data_dir, name) -> Comparison:
         names = PUBLISHED["E0102_O"].instruments
         return read_matrix(folder / "surrogate_E0102_O.csv", orientation="instruments", instruments=names)
     if "XCAL" in name:
-        return read_matrix(
-            folder
-            / f"{name.replace('_surrogate', '').replace('hard', 'surrogate_hard').replace('medium', 'surrogate_medium')}.csv"
-        )
+        return read_matrix(folder / f"surrogate_{name.removesuffix('_surrogate')}.csv")
     return grating_table(data_dir, name.split("_")[-1].rstrip("A"), simultaneous=True)
 
 
@@ -170,16 +170,11 @@ def test_simultaneous_gratings_agree_with_the_closed_form(data_dir):
 
 
 def test_example_jobs_run(data_dir, tmp_path):
-    from pathlib import Path
-
-    from crosscal.concordance import PART
-    from crosscal.config import read_toml, validate
-
     examples = sorted((Path(__file__).parents[2] / "examples").glob("concordance_*.toml"))
     assert len(examples) >= 4
     for path in examples:
         content = read_toml(path) | {"sampling": {"draws": 400, "warmup": 200}, "output": str(tmp_path / path.stem)}
         job = validate(PART.model, content, source=path)
-        result = PART.run(job, tmp_path / path.stem, __import__("crosscal.core.progress", fromlist=["SILENT"]).SILENT)
+        result = PART.run(job, tmp_path / path.stem, SILENT)
         assert (tmp_path / path.stem / "summary.ecsv").exists()
         assert np.all(result.correction.factor > 0.7)

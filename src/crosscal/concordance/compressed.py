@@ -19,22 +19,23 @@ from crosscal.concordance.gig import draw_gig
 @njit(cache=True, nogil=True)
 def areas_given(offset, index, count, mean, s, precision, information):
     """Precision (N, N; lower triangle) and information vector (N,) of B given the variances s (N,)."""
-    a, h = precision.copy(), information.copy()
+    a, h, inverse = precision.copy(), information.copy(), 1.0 / s
     for k in range(len(count)):
         first, last, m = offset[k], offset[k + 1], float(count[k])
         total, average = 0.0, 0.0
         for c in range(first, last):
-            p = 1.0 / s[index[c]]
+            p = inverse[index[c]]
             total += p
-            average += p * (mean[c] + 0.5 * s[index[c]])
+            average += p * mean[c] + 0.5
         average /= total
         for c in range(first, last):
             i = index[c]
-            p = m / s[i]
+            p = m * inverse[i]
             a[i, i] += p
             h[i] += p * (mean[c] + 0.5 * s[i] - average)
+            scaled = p / total
             for e in range(first, c + 1):
-                a[i, index[e]] -= p / (s[index[e]] * total)
+                a[i, index[e]] -= scaled * inverse[index[e]]
     return a, h
 
 
@@ -42,45 +43,50 @@ def areas_given(offset, index, count, mean, s, precision, information):
 def residual_squares(offset, index, count, mean, square, scatter, root, rank, s, b, out):
     """Fill ``out`` (N,) with a draw of sum_j (y_ij - B_i - G_j)^2 given B and s, G drawn from its conditional."""
     out[:] = 0.0
+    inverse, size = 1.0 / s, len(s)
+    noise, project, q = np.empty(size), np.empty(size), np.empty(size)
     for k in range(len(count)):
         first, last, m = offset[k], offset[k + 1], count[k]
         n = last - first
         total, average = 0.0, 0.0
         for c in range(first, last):
             i = index[c]
-            total += 1.0 / s[i]
-            average += (mean[c] + 0.5 * s[i] - b[i]) / s[i]
+            total += inverse[i]
+            average += 0.5 + (mean[c] - b[i]) * inverse[i]
         average /= total
         common = np.random.standard_normal() / np.sqrt(m * total)
-        noise, project, squares = np.zeros(n), np.zeros(n), 0.0
-        spread, q = 0.0, np.zeros(n)
-        if m > 1:
-            base, r = square[k], rank[k]
-            for a in range(r):
-                u = np.random.standard_normal()
-                squares += u * u
-                for c in range(n):
-                    noise[c] += root[base + c * n + a] * u
-            if m - 1 - r > 0:
-                squares += np.random.chisquare(float(m - 1 - r))
-            squares /= total
-            tilt = 0.0
+        if m == 1:
+            for c in range(first, last):
+                level = mean[c] - b[index[c]] - average - common
+                out[index[c]] += level * level
+            continue
+        noise[:n] = 0.0
+        squares, spread, tilt = 0.0, 0.0, 0.0
+        base, r = square[k], rank[k]
+        for a in range(r):
+            u = np.random.standard_normal()
+            squares += u * u
             for c in range(n):
-                noise[c] /= np.sqrt(total)
-                tilt += noise[c] / (s[index[first + c]] * total)
-            for c in range(n):
-                noise[c] -= tilt
-                value = 0.0
-                for e in range(n):
-                    value += scatter[base + c * n + e] / (s[index[first + e]] * total)
-                project[c] = value
-                spread += value / (s[index[first + c]] * total)
-            for c in range(n):
-                q[c] = scatter[base + c * n + c] - 2.0 * project[c] + spread
+                noise[c] += root[base + c * n + a] * u
+        if m - 1 - r > 0:
+            squares += np.random.chisquare(float(m - 1 - r))
+        squares /= total
+        for c in range(n):
+            noise[c] /= np.sqrt(total)
+            tilt += noise[c] * inverse[index[first + c]] / total
+        for c in range(n):
+            noise[c] -= tilt
+            value = 0.0
+            for e in range(n):
+                value += scatter[base + c * n + e] * inverse[index[first + e]]
+            project[c] = value / total
+            spread += project[c] * inverse[index[first + c]] / total
+        for c in range(n):
+            q[c] = scatter[base + c * n + c] - 2.0 * project[c] + spread
         for c in range(n):
             i = index[first + c]
-            shift = mean[first + c] - b[i] - average  # mean over columns of y - B - E[G]
-            level = shift - common
+            # Mean over columns of y - B - E[G], less the common deviation of G.
+            level = mean[first + c] - b[i] - average - common
             out[i] += q[c] - 2.0 * noise[c] + squares + m * level * level
 
 
