@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.io import fits
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.correction import Correction
@@ -23,7 +22,7 @@ from crosscal.core.errors import DataFileError, InputError
 from crosscal.core.files import refuse_overwriting
 from crosscal.xray.instrument.ogip import Arf, PathLike, read_arf
 from crosscal.xray.instrument.ogip_table import find_table, opened
-from crosscal.xray.instrument.ogip_write import arf_table, save, write_arf
+from crosscal.xray.instrument.ogip_write import Column, arf_table, make_table, save, write_arf
 from crosscal.xray.instrument.response import Response
 
 _METHOD = "SIM1DADD"
@@ -109,17 +108,19 @@ def write_arf_ensemble(
         )
     if not Path(path).suffix:
         return _write_directory(Path(path), response, draws, history, overwrite)
-    table = arf_table(response, history)
-    table.columns.add_col(fits.Column("BIAS", "D", unit="cm2", array=np.zeros(response.n_energy)))
-    table.header["EMETHOD"] = _METHOD
-    table.header["ERREXT"] = "SIMCOMP"
+    area = arf_table(
+        response,
+        history,
+        extra=[Column("BIAS", "D", unit="cm2", array=np.zeros(response.n_energy))],
+        cards={"EMETHOD": _METHOD, "ERREXT": "SIMCOMP"},
+    )
     columns = [
-        fits.Column("COMPONENT", "J", array=np.arange(1, len(draws) + 1)),
-        fits.Column("SIMCOMP", f"{response.n_energy}D", unit="cm2", array=draws - response.area),
+        Column("COMPONENT", "J", array=np.arange(1, len(draws) + 1)),
+        Column("SIMCOMP", f"{response.n_energy}D", unit="cm2", array=draws - response.area),
     ]
-    simulated = fits.BinTableHDU.from_columns(columns, name="SIMCOMP")
-    simulated.header.update({"HDUCLASS": "CXC", "HDUCLAS1": "CALERR", "HDUCLAS2": "SIMCOMP", "HDUCLAS3": _METHOD})
-    return save(path, [table, simulated], inputs=response.files.values(), overwrite=overwrite)
+    cards = {"HDUCLASS": "CXC", "HDUCLAS1": "CALERR", "HDUCLAS2": "SIMCOMP", "HDUCLAS3": _METHOD}
+    simulated = make_table("SIMCOMP", columns, cards)
+    return save(path, [area, simulated], inputs=response.files.values(), overwrite=overwrite)
 
 
 def _write_directory(

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from astropy.io.fits import Column
 from numpy.typing import NDArray
 from scipy.sparse import csc_array
 
@@ -109,7 +110,8 @@ def save(
     return Path(path)
 
 
-def _table(name: str, columns: Sequence[fits.Column], cards: Mapping[str, Any], history: Any) -> fits.BinTableHDU:
+def make_table(name: str, columns: Sequence[Column], cards: Mapping[str, Any], history: Any = None) -> fits.BinTableHDU:
+    """Make a binary table with header cards and HISTORY."""
     table = fits.BinTableHDU.from_columns(columns, name=name)
     for key, value in cards.items():
         table.header[key] = value
@@ -126,22 +128,29 @@ def _base_name(files: Mapping[str, str], role: str) -> str:
     return os.path.basename(files[role]) if role in files else "none"
 
 
-def _energy_columns(response: Response, kind: str) -> list[fits.Column]:
+def _energy_columns(response: Response, kind: str) -> list[Column]:
     return [
-        fits.Column("ENERG_LO", kind, unit="keV", array=response.energy_lo),
-        fits.Column("ENERG_HI", kind, unit="keV", array=response.energy_hi),
+        Column("ENERG_LO", kind, unit="keV", array=response.energy_lo),
+        Column("ENERG_HI", kind, unit="keV", array=response.energy_hi),
     ]
 
 
-def arf_table(response: Response, history: Any = None, *, single: bool = False) -> fits.BinTableHDU:
-    """Make the SPECRESP table of a response."""
+def arf_table(
+    response: Response,
+    history: Any = None,
+    *,
+    single: bool = False,
+    extra: Sequence[Column] = (),
+    cards: Mapping[str, Any] | None = None,
+) -> fits.BinTableHDU:
+    """Make the SPECRESP table of a response, with ``extra`` columns and ``cards``."""
     kind = "E" if single else "D"
-    columns = [*_energy_columns(response, kind), fits.Column("SPECRESP", kind, unit="cm2", array=response.area)]
-    cards = {
+    columns = [*_energy_columns(response, kind), Column("SPECRESP", kind, unit="cm2", array=response.area)]
+    own = {
         **_mission_cards(response.mission), "HDUCLASS": "OGIP", "HDUCLAS1": "RESPONSE", "HDUCLAS2": "SPECRESP",
         "HDUVERS": "1.1.0", "ARFVERSN": "1992a", "RESPFILE": _base_name(response.files, "rmf"),
     }  # fmt: skip
-    return _table("SPECRESP", columns, cards, history)
+    return make_table("SPECRESP", [*columns, *extra], {**own, **(cards or {})}, history)
 
 
 def write_arf(
@@ -189,10 +198,10 @@ def write_rmf(
     elements = np.array([values.size for _, _, values in groups])
     columns = [
         *_energy_columns(response, kind),
-        fits.Column("N_GRP", "J", array=n_groups),
-        fits.Column("F_CHAN", "PJ()", array=_ragged([first for first, _, _ in groups])),
-        fits.Column("N_CHAN", "PJ()", array=_ragged([count for _, count, _ in groups])),
-        fits.Column("MATRIX", f"P{kind}()", array=_ragged([values for _, _, values in groups])),
+        Column("N_GRP", "J", array=n_groups),
+        Column("F_CHAN", "PJ()", array=_ragged([first for first, _, _ in groups])),
+        Column("N_CHAN", "PJ()", array=_ragged([count for _, count, _ in groups])),
+        Column("MATRIX", f"P{kind}()", array=_ragged([values for _, _, values in groups])),
     ]
     common = {
         **_mission_cards(response.mission), "HDUCLASS": "OGIP", "HDUCLAS1": "RESPONSE",
@@ -205,16 +214,16 @@ def write_rmf(
         "NUMGRP": int(n_groups.sum()), "NUMELT": int(elements.sum()),
     }  # fmt: skip
     bounds = [
-        fits.Column("CHANNEL", "J", array=response.channels),
-        fits.Column("E_MIN", kind, unit="keV", array=response.channel_lo),
-        fits.Column("E_MAX", kind, unit="keV", array=response.channel_hi),
+        Column("CHANNEL", "J", array=response.channels),
+        Column("E_MIN", kind, unit="keV", array=response.channel_lo),
+        Column("E_MAX", kind, unit="keV", array=response.channel_hi),
     ]
     bound_cards = common | {
         "HDUCLAS2": "EBOUNDS", "HDUVERS": "1.2.0", "TLMIN1": response.first_channel, "TLMAX1": last,
     }  # fmt: skip
     tables = [
-        _table("SPECRESP MATRIX" if with_area else "MATRIX", columns, cards, history),
-        _table("EBOUNDS", bounds, bound_cards, None),
+        make_table("SPECRESP MATRIX" if with_area else "MATRIX", columns, cards, history),
+        make_table("EBOUNDS", bounds, bound_cards, None),
     ]
     return save(path, tables, inputs=response.files.values(), overwrite=overwrite)
 
@@ -247,8 +256,8 @@ def write_spectrum(path: PathLike, spectrum: Spectrum, *, history: Any = None, o
     whole = bool(np.all(spectrum.counts == np.rint(spectrum.counts)))
     small = whole and spectrum.counts.max() < 2**31
     columns = [
-        fits.Column("CHANNEL", "J", array=spectrum.channels),
-        fits.Column("COUNTS", "J" if small else "D", unit="count", array=spectrum.counts),
+        Column("CHANNEL", "J", array=spectrum.channels),
+        Column("COUNTS", "J" if small else "D", unit="count", array=spectrum.counts),
     ]
     cards: dict[str, Any] = {
         **_mission_cards(spectrum.mission), "HDUCLASS": "OGIP", "HDUCLAS1": "SPECTRUM", "HDUCLAS2": "TOTAL",
@@ -263,21 +272,21 @@ def write_spectrum(path: PathLike, spectrum: Spectrum, *, history: Any = None, o
         "BACKFILE": links.get("background", "none"),
     }  # fmt: skip
     if spectrum.stat_error is not None:
-        columns.append(fits.Column("STAT_ERR", "D", unit="count", array=spectrum.stat_error))
+        columns.append(Column("STAT_ERR", "D", unit="count", array=spectrum.stat_error))
     if spectrum.sys_error is not None:
-        columns.append(fits.Column("SYS_ERR", "D", array=spectrum.sys_error))
+        columns.append(Column("SYS_ERR", "D", array=spectrum.sys_error))
     else:
         cards["SYS_ERR"] = 0
     for key, flags in (("QUALITY", spectrum.quality), ("GROUPING", spectrum.grouping)):
         if flags.any():
-            columns.append(fits.Column(key, "I", array=flags))
+            columns.append(Column(key, "I", array=flags))
         else:
             cards[key] = 0
     for key, scale in (("BACKSCAL", spectrum.backscale), ("AREASCAL", spectrum.areascale)):
         if np.ndim(scale):
-            columns.append(fits.Column(key, "D", array=scale))
+            columns.append(Column(key, "D", array=scale))
         else:
             cards[key] = scale
     return save(
-        path, [_table("SPECTRUM", columns, cards, history)], inputs=spectrum.files.values(), overwrite=overwrite
+        path, [make_table("SPECTRUM", columns, cards, history)], inputs=spectrum.files.values(), overwrite=overwrite
     )
