@@ -56,6 +56,8 @@ _EXPORTS: dict[str, str] = {
     "linear_kernel": "crosscal.xray.correction.kernel",
     "build_library": "crosscal.xray.library.generate",
     "Library": "crosscal.xray.library.library",
+    "read_xcalforge": "crosscal.xray.library.xcalforge",
+    "write_xcalforge": "crosscal.xray.library.xcalforge",
     # emission
     "Model": "crosscal.xray.emission.expression",
     "MODELS": "crosscal.xray.emission.registry",

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import optimize
@@ -135,7 +137,7 @@ def test_kinks_and_two_minima(linear_templates, telescope, plasma):
     nodes = model.nodes("kT")[12:26]
     for c, value in zip(counts, found.statistic, strict=True):
         best = np.inf
-        for low, high in zip(nodes[:-1], nodes[1:], strict=True):
+        for low, high in pairwise(nodes):
             start = {"kT": 0.5 * (low + high), "norm": truth["norm"]}
             _, inner, _, _, _ = run(linear_templates, model, c, start, engine.fisher_scoring, kT=(low, high))
             best = min(best, inner)
@@ -184,9 +186,7 @@ def test_iteration_limit_is_a_status(templates, plasma, truth):
     x = templates.nodes.to_engine({**truth, "kT": 40.0})
     low, high = templates.limits(plasma)
     data = Data(int(Kind.CSTAT), simulated(templates, truth)[0], EMPTY, EMPTY, EMPTY)
-    status, *_ = engine.fit_table(
-        templates.table, data, x, low, high, templates.work(), np.zeros((3, 3)), 1, TOLERANCE
-    )
+    status, *_ = engine.fit_table(templates.table, data, x, low, high, templates.work(), np.zeros((3, 3)), 1, TOLERANCE)
     assert status == Status.NO_CONVERGENCE
 
 
@@ -213,9 +213,7 @@ def test_other_statistics_have_right_errors(templates, plasma, truth, kind):
             s, b, variance = rng.poisson(mean).astype(float), np.zeros(n_channel), np.zeros(n_channel)
         data = Data(int(kind), s, b, np.full(n_channel, ratio), variance)
         x, information, work = x0.copy(), np.zeros((3, 3)), templates.work()
-        status, *_ = engine.fit_table(
-            templates.table, data, x, low, high, work, information, MAX_ITERATIONS, TOLERANCE
-        )
+        status, *_ = engine.fit_table(templates.table, data, x, low, high, work, information, MAX_ITERATIONS, TOLERANCE)
         assert status == Status.OK
         covariance = np.zeros((3, 3))
         engine.covariance_of(information, low, high, work, covariance)

@@ -183,8 +183,8 @@ def test_linear_interpolation_is_fitted_segment_by_segment(telescope, plasma, sp
 
 
 def test_parameter_at_a_limit(telescope, plasma, spectrum):
-    result = fit(spectrum, telescope, Model("TBabs*apec", nH=0.3, Abundanc=0.3, Redshift=0.05, free=("nH", "kT", "norm")),
-                 groups=grouping.group(spectrum, telescope, (2.0, 7.0)))  # fmt: skip
+    model = Model("TBabs*apec", nH=0.3, Abundanc=0.3, Redshift=0.05, free=("nH", "kT", "norm"))
+    result = fit(spectrum, telescope, model, groups=grouping.group(spectrum, telescope, (2.0, 7.0)))
     assert result.status in (Status.OK, Status.AT_BOUND)
     low, _ = result.interval("nH", 100.0)
     assert low == 0.0

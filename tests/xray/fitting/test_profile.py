@@ -78,9 +78,7 @@ def test_profile_curve(templates, plasma, truth):
     f = Fitted(templates, plasma, truth)
     offsets = np.linspace(-3, 3, 7)
     out = np.empty(7)
-    profile_curve(
-        f.templates.table, f.data, f.x, f.best, 0, offsets, f.covariance, f.low, f.high, f.work, *LIMITS, out
-    )
+    profile_curve(f.templates.table, f.data, f.x, f.best, 0, offsets, f.covariance, f.low, f.high, f.work, *LIMITS, out)
     assert abs(out[3]) < 1e-6
     # Near a parabola; at 2e4 counts the skewness is below 10 %.
     np.testing.assert_allclose(out, offsets**2, rtol=0.15, atol=1e-5)

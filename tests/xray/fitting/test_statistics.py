@@ -114,9 +114,7 @@ def test_limits_of_pgstat():
 def test_chi2_variances():
     net = COUNTS - OFF / RATIO
     data_variance = np.where(COUNTS + OFF > 0, COUNTS + OFF / RATIO**2, 1.0)
-    np.testing.assert_allclose(
-        st.chi2(COUNTS, MODEL, background=OFF, ratio=RATIO), (net - MODEL) ** 2 / data_variance
-    )
+    np.testing.assert_allclose(st.chi2(COUNTS, MODEL, background=OFF, ratio=RATIO), (net - MODEL) ** 2 / data_variance)
     np.testing.assert_allclose(st.chi2(COUNTS, MODEL, variance="model"), (COUNTS - MODEL) ** 2 / MODEL)
     assert np.isclose(st.gehrels_variance(0), (1 + np.sqrt(0.75)) ** 2)
     assert st.chi2(0.0, 2.0) == 4.0

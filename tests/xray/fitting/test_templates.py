@@ -86,23 +86,17 @@ def test_parts_of_two_components(telescope):
     assert t.nodes.linear == ("norm", "Abundanc", "norm_2")
     assert {tuple(m) for m in t.nodes.monomials.tolist()} == {(1, 0, 0), (1, 1, 0), (0, 0, 1)}
     values = {"kT": 4.0, "norm": 1e-3, "Abundanc": 0.6, "norm_2": 3e-4}
-    np.testing.assert_allclose(
-        t.counts(**values), explicit(telescope, model, t.mask, **values), rtol=1e-11
-    )
+    np.testing.assert_allclose(t.counts(**values), explicit(telescope, model, t.mask, **values), rtol=1e-11)
 
 
 def test_only_linear_parameters(telescope, plasma):
     t = FoldedTemplates.build(telescope, plasma.replace(kT=3.0), band=BAND, free=("norm",))
-    np.testing.assert_allclose(
-        t.counts(norm=0.1), explicit(telescope, plasma, t.mask, kT=3.0, norm=0.1), rtol=1e-12
-    )
+    np.testing.assert_allclose(t.counts(norm=0.1), explicit(telescope, plasma, t.mask, kT=3.0, norm=0.1), rtol=1e-12)
 
 
 def test_a_parameter_that_the_model_does_not_tabulate(telescope):
     model = Model("TBabs*powerlaw", nH=0.1)
-    t = FoldedTemplates.build(
-        telescope, model, band=BAND, free=("PhoIndex", "norm"), axes={"PhoIndex": (0.5, 3.5, 13)}
-    )
+    t = FoldedTemplates.build(telescope, model, band=BAND, free=("PhoIndex", "norm"), axes={"PhoIndex": (0.5, 3.5, 13)})
     ours = t.counts(PhoIndex=1.83, norm=1.0)
     # E^-Gamma on nodes 0.25 apart, ln E <= 2: h^4 (ln E)^4 / 384.
     np.testing.assert_allclose(ours, explicit(telescope, model, t.mask, PhoIndex=1.83, norm=1.0), rtol=3e-4)

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError
 from crosscal.xray.emission.expression import Model
-from crosscal.xray.fitting.engine import MAX_ITERATIONS, TOLERANCE, Status, covariance_of, minimise
+from crosscal.xray.fitting.engine import MAX_ITERATIONS, TOLERANCE, Status, covariance_of
+from crosscal.xray.fitting.starts import fit_with_retry
 from crosscal.xray.fitting.statistics import Data, Kind
 from crosscal.xray.fitting.table import FoldedTable
 from crosscal.xray.fitting.templates import FoldedTemplates
@@ -88,13 +89,16 @@ def fit_counts(
 @njit(cache=True, nogil=True)
 def _fit_all(table, counts, low, high, work, x, covariance, statistic, status):
     empty, n_free = np.empty(0), x.shape[1]
-    information = np.zeros((n_free, n_free))
+    information, start = np.zeros((n_free, n_free)), np.empty(n_free)
     for i in range(counts.shape[0]):
         if not counts[i].sum() > 0.0:
             status[i] = Status.BAD_DATA.value
             continue
         data = Data(Kind.CSTAT.value, counts[i], empty, empty, empty)
-        result, value, _ = minimise(table, data, x[i], low, high, work, information, MAX_ITERATIONS, TOLERANCE)
+        start[:] = x[i]
+        result, value = fit_with_retry(
+            table, data, start, low, high, work, information, x[i], MAX_ITERATIONS, TOLERANCE
+        )
         usable = result == Status.OK.value or result == Status.AT_BOUND.value
         if usable and not covariance_of(information, low, high, work, covariance[i]):
             result = Status.SINGULAR.value

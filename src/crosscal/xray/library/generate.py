@@ -118,12 +118,13 @@ def build_library(
     templates = FoldedTemplates.build(
         response, model, band=band, free=names, axes=axes, exposure=time, trim=modifier.acts_on == "area"
     )
+    low, high = templates.limits(model)
+    truth = true_values(templates, model, temperatures, None)
+    _check_inside(templates, truth, low, high)
     truth = true_values(templates, model, temperatures, counts)
+    x_true = templates.nodes.to_engine({n: truth[n] for n in templates.names})
     offsets = _offsets(profile)
     n_theta, length = len(design), chunk or max(1, _SPECTRA_PER_CHUNK // (temperatures.size * realisations))
-    low, high = templates.limits(model)
-    x_true = templates.nodes.to_engine({n: truth[n] for n in templates.names})
-    _inside(templates.names, x_true, low, high)
     task = LibraryTask(
         nodes=templates.nodes,
         matrix=templates.matrix,
@@ -216,14 +217,19 @@ def _offsets(profile: Any) -> NDArray[np.float64]:
     return np.atleast_1d(np.asarray(profile, dtype=float))
 
 
-def _inside(names: Sequence[str], x: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
-    bad = np.any((x < low) | (x > high), axis=0)
-    if bad.any():
-        raise InputError(
-            f"the true {names[int(np.argmax(bad))]} is outside what fits allow",
-            where="build_library",
-            expected="values inside the model's table and limits",
-        )
+def _check_inside(
+    templates: FoldedTemplates, truth: Mapping[str, Any], low: NDArray[np.float64], high: NDArray[np.float64]
+) -> None:
+    x = templates.nodes.to_engine({n: truth[n] for n in templates.names})
+    ends = templates.nodes.from_engine(np.stack([low, high]))
+    for j, name in enumerate(templates.names):
+        bad = (x[:, j] < low[j]) | (x[:, j] > high[j])
+        if bad.any():
+            raise InputError(
+                f"the true {name} = {np.asarray(truth[name])[bad][0]:g} is outside what fits allow",
+                where="build_library",
+                expected=f"{ends[0, j]:.4g} to {ends[1, j]:.4g}",
+            )
 
 
 def _job(
@@ -329,4 +335,4 @@ def _in_store(
         attrs={"title": "CrossCal X-ray calibration library"},
     )  # fmt: skip
     sweep(task, store, executor or "local", progress=progress, name="library", status="status_modified", **options)
-    return Library(store.dataset(), store.header.job, store.header.provenance, store, task)
+    return Library.of_store(store, task)

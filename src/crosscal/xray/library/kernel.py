@@ -7,25 +7,12 @@ from math import nan
 import numpy as np
 from numba import njit
 
-from crosscal.xray.fitting.engine import Status, covariance_of, minimise
+from crosscal.xray.fitting.engine import Status, covariance_of
 from crosscal.xray.fitting.poisson import draw, prepare
 from crosscal.xray.fitting.profile import profile_curve
-from crosscal.xray.fitting.starts import best_scale_start
+from crosscal.xray.fitting.starts import fit_with_retry
 from crosscal.xray.fitting.statistics import Data, Kind
 from crosscal.xray.fitting.table import MODEL, evaluate_table, make_work
-
-
-@njit(cache=True, nogil=True)
-def _attempt(table, data, start, low, high, work, information, x, limit, tolerance):
-    """Fit from ``start``; after a failure once more from the best node of the last axis."""
-    x[:] = start
-    status, value, _ = minimise(table, data, x, low, high, work, information, limit, tolerance)
-    if status == Status.OK.value or status == Status.AT_BOUND.value:
-        return status, value
-    x[:] = start
-    best_scale_start(table, data, x, low, high, work)
-    status, value, _ = minimise(table, data, x, low, high, work, information, limit, tolerance)
-    return status, value
 
 
 @njit(cache=True, nogil=True)
@@ -62,7 +49,7 @@ def library_points(
             expected[i] = max(work.channels[MODEL, i], 0.0)
         data = Data(Kind.CSTAT.value, expected, empty, empty, empty)
         # The noiseless solution is within the noise of every noisy one: the best start there is.
-        status, _ = _attempt(nominal, data, x_true[t], low, high, work, information, biased, limit, tolerance)
+        status, _ = fit_with_retry(nominal, data, x_true[t], low, high, work, information, biased, limit, tolerance)
         if status != Status.OK.value and status != Status.AT_BOUND.value:
             biased[:] = x_true[t]
         if is_poisson:
@@ -79,7 +66,9 @@ def library_points(
                 status, value = Status.BAD_DATA.value, nan
                 if some:
                     first = biased if c == 0 else x_true[t]
-                    status, value = _attempt(table, data, first, low, high, work, information, x, limit, tolerance)
+                    status, value = fit_with_retry(
+                        table, data, first, low, high, work, information, x, limit, tolerance
+                    )
                 covariance = covariance_out[t, r, c]
                 usable = status == Status.OK.value or status == Status.AT_BOUND.value
                 if usable and not covariance_of(information, low, high, work, covariance):

@@ -75,7 +75,16 @@ class Library:
                 where=str(path),
                 expected="a finished run (build_library with the same arguments resumes)",
             )
-        return cls(store.dataset(), job, store.header.provenance, store)
+        return cls.of_store(store)
+
+    @classmethod
+    def of_store(cls, store: Store, task: LibraryTask | None = None) -> Library:
+        """Wrap a finished store."""
+        dataset = store.dataset().drop_vars("done", errors="ignore")
+        # Text is stored with variable length, which NumPy before version 2 does not know.
+        text = {n: (n, np.array([str(v) for v in dataset[n].values])) for n in ("parameter", "parameter_")}
+        dataset = dataset.assign_coords(text)
+        return cls(dataset, store.header.job, store.header.provenance, store, task)
 
     # ---- what it is about -----------------------------------------------------------------------
 
@@ -83,6 +92,11 @@ class Library:
     def parameters(self) -> tuple[str, ...]:
         """Fitted parameters, in the order of the covariance."""
         return tuple(self.job["parameters"])
+
+    @property
+    def calibrations(self) -> tuple[str, ...]:
+        """With which calibrations spectra were fitted: "nominal" and "modified", or "nominal" alone."""
+        return tuple(self.job.get("calibrations", CALIBRATIONS))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,15 +114,15 @@ class Library:
         return np.asarray(self.dataset["T_true"], dtype=float)
 
     @property
-    def band(self) -> tuple[float, float]:
-        """Energy band of the fits, keV."""
-        low, high = self.job["band"]
-        return float(low), float(high)
+    def band(self) -> tuple[float, float] | None:
+        """Energy band of the fits, keV; None where the library does not say."""
+        band = self.job.get("band")
+        return None if band is None else (float(band[0]), float(band[1]))
 
     @property
-    def dof(self) -> int:
-        """Degrees of freedom: channels in the band less free parameters."""
-        return int(self.job["dof"])
+    def dof(self) -> int | None:
+        """Degrees of freedom: channels in the band less free parameters; None where the library does not say."""
+        return self.job.get("dof")
 
     @cached_property
     def modifier(self) -> Any:
@@ -126,9 +140,9 @@ class Library:
 
     def truth(self, name: str) -> Array:
         """Return the true value of a fitted parameter, shape (n_T,)."""
+        self._check(name)
         if name == "kT":
             return self.T_true
-        self._check(name)
         return np.asarray(self.dataset[f"{name}_true"], dtype=float)
 
     # ---- values ---------------------------------------------------------------------------------
@@ -228,7 +242,7 @@ class Library:
     def failures(self) -> dict[str, dict[str, int]]:
         """Return how often each status occurs, by calibration."""
         out = {}
-        for calibration in CALIBRATIONS:
+        for calibration in self.calibrations:
             found, number = np.unique(self.status(calibration), return_counts=True)
             out[calibration] = {STATUS[int(k)]: int(n) for k, n in zip(found, number, strict=True)}
         return out
@@ -243,7 +257,7 @@ class Library:
 
         rows = []
         counts = self.failures()
-        for calibration in CALIBRATIONS:
+        for calibration in self.calibrations:
             total = sum(counts[calibration].values())
             ok = counts[calibration].get("OK", 0)
             reasons = ", ".join(f"{n} {k}" for k, n in counts[calibration].items() if k != "OK") or "none"
@@ -268,8 +282,8 @@ class Library:
     def _check(self, name: str, calibration: str = "nominal") -> None:
         if name not in self.parameters:
             raise UnknownNameError("fitted parameter", name, self.parameters, where="library")
-        if calibration not in CALIBRATIONS:
-            raise UnknownNameError("calibration", calibration, CALIBRATIONS, where="library")
+        if calibration not in self.calibrations:
+            raise UnknownNameError("calibration", calibration, self.calibrations, where="library")
 
     def __repr__(self) -> str:
         n, t, r = (self.dataset.sizes[d] for d in DIMS)
