@@ -75,15 +75,19 @@ class AxisSpec(StrictModel):
         ranged = None not in (self.min, self.max, self.n)
         if ranged == (self.values is not None):
             raise ValueError("give either min, max and n, or a list of values")
-        self.axis("axis")
+        try:
+            self.axis("")
+        except InputError as error:
+            # The key names the axis already.
+            raise InputError(error.what, expected=error.expected) from None
         return self
 
     def axis(self, name: str, unit: str = "") -> Axis:
         """Return the axis under a name."""
         if self.values is not None:
             return Axis(name, np.array(self.values), unit, self.scale)
-        assert self.min is not None and self.max is not None and self.n is not None
-        return Axis.from_range(name, self.min, self.max, self.n, unit=unit, scale=self.scale)
+        low, high, n = (value or 0 for value in (self.min, self.max, self.n))
+        return Axis.from_range(name, low, high, int(n), unit=unit, scale=self.scale)
 
 
 def _band(value: Any) -> tuple[float, float]:
@@ -240,7 +244,8 @@ def _config_error(model: type[BaseModel], error: ValidationError, source: str) -
         return ConfigError(f"unknown key {keys[-1]!r}{more}", where=where, expected=closest(keys[-1], known))
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, InputError):
-        return ConfigError(cause.what + more, where=where, expected=cause.expected)
+        inner = f"{where}: {cause.where}" if cause.where else where
+        return ConfigError(cause.what + more, where=inner, expected=cause.expected)
     if first["type"] == "missing":
         return ConfigError(f"the key is missing{more}", where=where, expected=_describe(model, keys))
     what = first["msg"].removeprefix("Value error, ")

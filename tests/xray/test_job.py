@@ -1,0 +1,180 @@
+"""The X-ray jobs: what their files accept and refuse, and a small run from end to end."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+
+from crosscal.config import validate
+from crosscal.core.errors import ConfigError, InputError
+from crosscal.core.progress import SILENT
+from crosscal.xray.job import DEMO, run
+from crosscal.xray.job_fit import FitJob
+from crosscal.xray.job_spectra import SpectraJob
+from crosscal.xray.settings import XrayJob
+
+PAIRS = {
+    "job": "xray",
+    "output": "out",
+    "telescope": {"arf": "a.arf", "rmf": "a.rmf"},
+    "model": {"nH": 0.05, "Abundanc": 0.3, "Redshift": 0.05},
+    "library": {
+        "A": [-0.1, 0.1],
+        "mu": [1.0, 2.0],
+        "sigma": [1.0],
+        "kT": {"min": 1, "max": 15, "n": 5, "scale": "log"},
+    },
+    "inference": {"pairs": "clusters.ecsv"},
+}
+
+#: (table, key, value, what the sentence must say)
+BAD = [
+    ("model", "nh", 0.3, "unknown parameter 'nh'; expected 'nH'"),
+    ("model", "nH", "much", "key model.nH: input should be a valid number"),
+    ("model", "nH", -1.0, "nH = -1 is out of range"),
+    ("model", "expression", "TBabs*apce", "unknown model 'apce'; expected 'apec'"),
+    ("model", "expression", "TBabs*(apec", "model 'TBabs*(apec'"),
+    ("model", "expression", "__import__('os')", "key model"),
+    ("model", "abundances", "angrr", "'angr'"),
+    ("model", "interp", "cubic", "key model.interp"),
+    ("model", "free", ["kTT"], "unknown parameter 'kTT'; expected 'kT'"),
+    ("library", "Aa", [1.0], "unknown parameter 'Aa'; expected 'A'"),
+    ("library", "A", {"min": -0.1, "max": 0.1}, "give either min, max and n, or a list"),
+    ("library", "A", [0.1, -0.1], "values do not increase"),
+    ("library", "kT", [0.0, 1.0, -1.0], "values do not increase"),
+    ("library", "modifier", "gausian", "unknown modifier 'gausian'; expected 'gaussian'"),
+    ("library", "modifier", {"name": "gaussian", "conv": "x"}, "unknown option 'conv'; expected 'convention'"),
+    ("library", "modifier", {"name": "gaussian", "convention": "ours"}, "convention 'ours'"),
+    ("library", "counts", -3, "key library.counts: input should be greater than 0, got -3"),
+    ("library", "noise", "gauss", "key library.noise"),
+    ("telescope", "rnf", "x", "key telescope.rnf: unknown key 'rnf'; expected 'rmf' or 'arf'"),
+    ("telescope", "band", [7.0, 0.7], "key telescope.band: low < high"),
+    ("inference", "sampler", "nutz", "unknown sampler 'nutz'; expected 'nuts'"),
+    ("inference", "draws", 100, "draws need a named sampler"),
+    ("inference", "quantities", ["T"], "key inference.quantities"),
+    ("compute", "executor", "locl", "unknown executor 'locl'; expected 'local'"),
+    ("compute", "wrkers", 2, "unknown option 'wrkers'; expected 'workers'"),
+    ("simulation", "planted", {"A": 0.1}, "give either inference.pairs or a [simulation] table"),
+    ("simulation", "planted", {"A": 0.1, "m": 1}, "unknown parameter 'm'"),
+]
+
+
+@pytest.mark.parametrize(("table", "key", "value", "message"), BAD, ids=[f"{b[0]}.{b[1]}={b[2]}" for b in BAD])
+def test_bad_jobs_are_one_sentence_with_file_and_key(table, key, value, message):
+    content = copy.deepcopy(PAIRS)
+    content.setdefault(table, {})[key] = value
+    with pytest.raises(ConfigError) as caught:
+        validate(XrayJob, content, source="dir/job.toml")
+    text = str(caught.value)
+    assert message in text
+    assert text.startswith("dir/job.toml: key ")
+    assert "\n" not in text
+
+
+def test_a_simulation_needs_a_trusted_telescope():
+    content = {**PAIRS, "inference": {}, "simulation": {"planted": {"A": 0.1}}}
+    with pytest.raises(ConfigError, match="needs a \\[trusted\\] telescope"):
+        validate(XrayJob, content, source="job.toml")
+
+
+def test_spectra_come_from_one_place():
+    content = {k: PAIRS[k] for k in ("output", "telescope")} | {"trusted": {"arf": "b.arf"}}
+    with pytest.raises(ConfigError, match=r"give either inference\.observations"):
+        validate(SpectraJob, content, source="job.toml")
+
+
+def test_fit_jobs_know_their_groupings():
+    content = {"output": "o", "telescope": {"arf": "a"}, "spectrum": {"pha": "p", "grouping": "counst"}}
+    with pytest.raises(ConfigError, match=r"key spectrum\.grouping"):
+        validate(FitJob, content, source="job.toml")
+
+
+def small(output, **changes):
+    """A job small enough for a test: 3 x 4 x 3 thetas, no cross-norm, Laplace instead of a sampler."""
+    content = copy.deepcopy(DEMO)
+    content["library"] |= {"A": [-0.2, 0.0, 0.2], "mu": [1.0, 1.7, 2.4, 3.1], "sigma": [0.6, 1.1, 1.6]}
+    content["library"]["kT"] = {"min": 1.5, "max": 15, "n": 8, "scale": "log"}
+    content["emulator"] = {"kind": "spline", "validation": 0}
+    content["inference"] = {"sampler": "laplace", "cross_norm": 0}
+    content["simulation"]["sources"] = 12
+    content["compute"] = {"executor": "serial"}
+    content["ensemble"] = 5
+    return validate(XrayJob, {**content, "output": str(output), "seed": 3, **changes}, source="small")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    output = tmp_path_factory.mktemp("xray")
+    return output, run(small(output), output, SILENT)
+
+
+def test_a_run_writes_what_a_user_needs(finished):
+    output, outcome = finished
+    names = {p.name for p in output.iterdir()}
+    assert {
+        "clusters.ecsv",
+        "clusters_corrected.ecsv",
+        "library.zarr",
+        "emulator.npz",
+        "posterior.nc",
+        "summary.ecsv",
+        "correction.ecsv",
+        "bias.ecsv",
+        "example_b_corrected.arf",
+        "example_b_ensemble.arf",
+        "diagnostics.txt",
+    } <= names
+    assert outcome.answer.endswith(".")
+    assert "planted error lies in" in outcome.answer
+
+
+def test_the_corrected_area_removes_the_bias_of_the_spectra(finished):
+    _, outcome = finished
+
+    def mean_ratio(pairs):
+        ratio = np.log(pairs.values[1, :, 0] / pairs.values[0, :, 0])
+        sd = np.hypot(*(pairs.sd[k, :, 0] / pairs.values[k, :, 0] for k in (0, 1)))
+        return np.average(ratio, weights=sd**-2), np.sum(sd**-2) ** -0.5
+
+    before, error = mean_ratio(outcome.fitted)
+    after, _ = mean_ratio(outcome.refitted)
+    assert before < -5 * error
+    assert abs(after) < 3.5 * error
+
+
+def test_finished_stages_are_not_done_again(finished):
+    output, outcome = finished
+
+    class Ear:
+        def __init__(self):
+            self.heard, self.stages = [], []
+
+        def stage(self, name, total=None):
+            self.stages.append(name)
+            return SILENT.stage(name, total)
+
+        def message(self, text):
+            self.heard.append(text)
+
+    ear = Ear()
+    again = run(small(output), output, ear)
+    assert [t for t in ear.heard if "finished before" in t] == [
+        "Emulator: finished before, not done again",
+        "Inference: finished before, not done again",
+    ]
+    np.testing.assert_array_equal(again.correction.factor, outcome.correction.factor)
+    assert json.loads((output / "stages.json").read_text()).keys() == {"Emulator", "Inference"}
+
+
+def test_another_library_does_not_fit_into_a_used_directory(finished):
+    output, _ = finished
+    content = small(output).model_copy(update={"seed": 4})
+    with pytest.raises(InputError, match=r"library\.zarr"):
+        run(content, output, SILENT)
+
+
+def test_the_same_seed_gives_the_same_bits(finished, tmp_path):
+    _, outcome = finished
+    again = run(small(tmp_path), tmp_path, SILENT)
+    np.testing.assert_array_equal(again.correction.factor, outcome.correction.factor)
