@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -76,7 +77,7 @@ class Filter:
     def pivot(self) -> float:
         """Pivot wavelength sqrt( int T lambda dlambda / int T dlambda/lambda ), Angstrom."""
         w, r = self.wavelength, self.response
-        return float(np.sqrt(np.trapezoid(r * w, w) / np.trapezoid(r / w, w)))
+        return float(np.sqrt(np.trapezoid(r * w, w) / self._over_wavelength))
 
     def coverage(self, low: float, high: float) -> float:
         """Fraction of int T lambda dlambda that lies between two wavelengths."""
@@ -98,11 +99,20 @@ class Filter:
         edges = np.concatenate([[1.5 * grid[0] - 0.5 * grid[1]], 0.5 * (grid[1:] + grid[:-1]), [grid[-1]]])
         edges[-1] = 1.5 * grid[-1] - 0.5 * grid[-2]
         fine = np.union1d(self.wavelength, edges)
-        response = np.interp(fine, self.wavelength, self.response, left=0.0, right=0.0) * fine
-        cumulative = np.concatenate([[0.0], np.cumsum(0.5 * (response[1:] + response[:-1]) * np.diff(fine))])
+        response = np.interp(fine, self.wavelength, self.response, left=0.0, right=0.0)
+        middle = 0.5 * (fine[1:] + fine[:-1])
+        # Simpson's rule is exact for lambda times a response that is linear between nodes.
+        pieces = (response * fine)[1:] + (response * fine)[:-1] + 2 * (response[1:] + response[:-1]) * middle
+        cumulative = np.concatenate([[0.0], np.cumsum(pieces * np.diff(fine) / 6)])
         energy = np.diff(np.interp(edges, fine, cumulative))
+        return energy / (AB_FLUX * C_ANGSTROM * self._over_wavelength)
+
+    @cached_property
+    def _over_wavelength(self) -> float:
+        """int T dlambda / lambda, exact for a response that is linear between nodes."""
         w, r = self.wavelength, self.response
-        return energy / (AB_FLUX * C_ANGSTROM * np.trapezoid(r / w, w))
+        slope = np.diff(r) / np.diff(w)
+        return float(np.sum((r[:-1] - slope * w[:-1]) * np.log(w[1:] / w[:-1]) + slope * np.diff(w)))
 
 
 def ab_magnitude(filter: Filter, wavelength: ArrayLike, flux: ArrayLike) -> NDArray[np.float64]:
