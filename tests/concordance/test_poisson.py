@@ -109,8 +109,10 @@ def test_three_counts_without_bias():
 
 @pytest.mark.slow
 def test_gamma_poisson_recovers_the_scatter():
-    case = simulate(3, 60, noise="gamma-poisson", sigma=0.2, mean_counts=300, tau=0.05, seed=5)
-    result = fit(case.data, noise="gamma-poisson", tau=0.05, draws=700, warmup=500, leave_one_out=False)
+    case = simulate(4, 80, noise="gamma-poisson", sigma=0.2, mean_counts=300, tau=0.05, seed=5)
+    result = fit(
+        case.data, noise="gamma-poisson", tau=0.05, df=3.0, beta=0.1, draws=500, warmup=400, leave_one_out=False
+    )
     sigma = result.posterior.draws("sigma")
     assert np.all(np.abs(sigma.mean(axis=0) - 0.2) < 3 * sigma.std(axis=0))
     contrast = result.posterior.draws("B") - result.posterior.draws("B").mean(axis=1, keepdims=True)

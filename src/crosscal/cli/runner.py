@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from crosscal.cli.arfs import write_corrected_arfs
 from crosscal.compute.progress import display
 from crosscal.config import JobModel, JobResult, Part, input_paths, write_toml
 from crosscal.core.errors import ConfigError, DataFileError, InputError
@@ -117,6 +118,7 @@ def execute(part: str, work: Callable[[Progress], JobResult], output: Path, *, q
     with locked(output):
         progress = Logged(SILENT if quiet else display(), output / "run.log")
         result = work(progress)
+        write_corrected_arfs(result, output, progress)
         figures = draw(result, output, progress)
         outcome = RunRecord(
             output,
