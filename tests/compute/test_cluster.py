@@ -11,7 +11,7 @@ import sweep_cases
 from sweep_cases import Deadly, Failing, Noise, Threads, same
 
 from crosscal.compute import sweep
-from crosscal.compute.cluster import DaskExecutor
+from crosscal.compute.cluster import DaskExecutor, batches
 from crosscal.core.errors import ConfigError, InputError, MissingDependencyError, SweepError
 
 distributed = pytest.importorskip("distributed")
@@ -149,3 +149,13 @@ def test_work_that_is_cancelled_on_the_cluster_ends_with_an_error(client, store)
         sweep(Noise(store.layout, pause=0.3), store, "dask", client=client, batch=1)
     canceller.join()
     assert store.verify() == []
+
+
+@pytest.mark.parametrize(("n", "workers"), [(1, 4), (7, 2), (600, 2), (5000, 64)])
+def test_batches_get_smaller_and_hold_every_chunk_once(n, workers):
+    cut = batches(range(n), workers)
+    sizes = [len(batch) for batch in cut]
+    assert sum(cut, []) == list(range(n))
+    assert sizes == sorted(sizes, reverse=True)
+    assert max(sizes) <= 32
+    assert sizes[-1] == 1
