@@ -64,11 +64,11 @@ def modes_of_fisher(fisher: ArrayLike, prior_covariance: ArrayLike) -> Modes:
     return Modes(np.sqrt(np.clip(eigen[order], 0, None)), _signed((root @ directions[:, order]).T))
 
 
-def modes_of_draws(prior_draws: ArrayLike, posterior_draws: ArrayLike) -> Modes:
+def modes_of_draws(prior_draws: ArrayLike, posterior_draws: ArrayLike, n_parameters: int) -> Modes:
     """Compare prior and posterior draws of ln phi(E), (m, n) each: S/N = sqrt(prior variance / posterior variance - 1).
 
-    Directions are those of the prior draws' principal components (99.9 % of the variance), so that a family with d
-    parameters gives at most about d of them.
+    Directions are combinations of the prior draws' leading principal components: those with 99.9 % of the variance,
+    at most ``n_parameters`` of them, since a family of d parameters cannot tell more than d directions apart.
     """
     prior, posterior = np.asarray(prior_draws, dtype=float), np.asarray(posterior_draws, dtype=float)
     if prior.ndim != 2 or posterior.ndim != 2 or prior.shape[1] != posterior.shape[1]:
@@ -76,7 +76,7 @@ def modes_of_draws(prior_draws: ArrayLike, posterior_draws: ArrayLike) -> Modes:
     centred = prior - prior.mean(axis=0)
     values, vectors = np.linalg.eigh(centred.T @ centred / (len(prior) - 1))
     values, vectors = values[::-1], vectors[:, ::-1]
-    k = int(np.searchsorted(np.cumsum(values) / values.sum(), 0.999)) + 1
+    k = min(int(np.searchsorted(np.cumsum(values) / values.sum(), 0.999)) + 1, n_parameters)
     root = vectors[:, :k] * np.sqrt(values[:k])
     white = (posterior - posterior.mean(axis=0)) @ (vectors[:, :k] / np.sqrt(values[:k]))
     spread, directions = np.linalg.eigh(white.T @ white / (len(white) - 1))
@@ -251,3 +251,65 @@ def find_aliases(
             difference = float(np.sqrt(np.mean((shape - kept[0]) ** 2)))
             aliases.append(Alias(dict(zip(names, theta.tolist(), strict=True)), value - best_value, difference))
     return dict(zip(names, best.tolist(), strict=True)), best_value, tuple(aliases)
+
+
+def predicted_modes(
+    trusted: Any,
+    other: Any,
+    *,
+    names: tuple[str, ...] | None = ("kT",),
+    sd: float = 0.05,
+    length: float = 0.2,
+    scatter: float = 0.03,
+    band: tuple[float, float] | None = None,
+) -> tuple[Floats, Modes]:
+    """Predict, before any inference, how many modes of ln area(E) a set of sources can constrain.
+
+    Parameters
+    ----------
+    trusted, other : LinearKernel
+        Of the same sources in both telescopes (``linear_kernel``), without a basis.
+    names : tuple of str, or None
+        Quantities compared; None for the full spectra.
+    sd, length : float
+        Gaussian-process prior of ln area: standard deviation and correlation length in ln E.
+    scatter : float
+        Fractional intrinsic scatter of the compared kT and norm.
+    band : (low, high), keV
+        Energies to consider; all of the kernel by default.
+
+    Returns
+    -------
+    energy (n,) and Modes
+
+    Raises
+    ------
+    InputError
+        If the kernels are for different sources or lack a quantity.
+    """
+    if len(trusted.covariance) != len(other.covariance) or trusted.names != other.names:
+        raise InputError("kernels of different sources", where="identifiability", expected="the same sources and names")
+    low, high = band or (other.energy[0], other.energy[-1])
+    use = (other.energy >= low) & (other.energy <= high)
+    if names is None:
+        # Full spectra: what the other telescope's spectrum says with its parameters free, and its fitted parameters
+        # against the trusted ones.
+        information = other.information.sum(axis=0)
+        chosen = list(range(len(other.names)))
+    else:
+        unknown = [n for n in names if n not in other.names]
+        if unknown:
+            raise InputError(f"no {unknown[0]} in the kernel", where="identifiability", expected=", ".join(other.names))
+        information = np.zeros((other.energy.size,) * 2)
+        chosen = [other.names.index(n) for n in names]
+    total = (trusted.covariance + other.covariance)[:, chosen][:, :, chosen]
+    if scatter and names is not None:
+        if other.values is None:
+            raise InputError("a kernel without values", where="identifiability", expected="one of linear_kernel")
+        floor = np.where([n == "kT" or n.startswith("norm") for n in names], scatter, 0.0) * other.values[:, chosen]
+        total = total + floor[:, :, None] ** 2 * np.eye(len(chosen))
+    kernel = other.kernel[:, chosen]
+    information = information + np.einsum("nqk,nql->kl", kernel, np.linalg.solve(total, kernel))
+    x = np.log(other.energy[use])
+    prior = sd**2 * np.exp(-0.5 * ((x[:, None] - x) / length) ** 2)
+    return other.energy[use], modes_of_fisher(information[np.ix_(use, use)], prior)

@@ -211,7 +211,7 @@ def _diagnostics(
         {n: float(posterior.sd(n)) for n in model.theta_names},
     )
     return Diagnostics(
-        modes_of_draws(np.log(np.maximum(prior_factor, 1e-3)), np.log(np.maximum(factor, 1e-3))),
+        modes_of_draws(np.log(np.maximum(prior_factor, 1e-3)), np.log(np.maximum(factor, 1e-3)), theta.shape[1]),
         {k: v for k, v in best.items() if k in model.theta_names},
         aliases,
         ratios,

@@ -186,7 +186,7 @@ def _diagnostics(
     factor = np.asarray(model.modifier.factor(grid, theta[keep]))
     chi2, p_value, n_data = predictive_check(model, posterior, seed=seed)
     return Diagnostics(
-        modes_of_draws(np.log(np.maximum(prior_factor, 1e-3)), np.log(np.maximum(factor, 1e-3))),
+        modes_of_draws(np.log(np.maximum(prior_factor, 1e-3)), np.log(np.maximum(factor, 1e-3)), theta.shape[1]),
         best,
         aliases,
         prior_dominated(

@@ -33,6 +33,8 @@ class LinearKernel:
         Fisher covariance of the parameters of each source.
     information : (n, k, k)
         Information of the whole spectrum about the same k directions, the parameters profiled out.
+    values : (n, q), optional
+        True values of the parameters.
     """
 
     names: tuple[str, ...]
@@ -40,6 +42,7 @@ class LinearKernel:
     kernel: Floats
     covariance: Floats
     information: Floats
+    values: Floats | None = None
 
     def shift(self, log_factor: ArrayLike) -> Floats:
         """Return the change (n, q) of the fitted parameters if the true area is ``area * exp(log_factor)``.
@@ -131,7 +134,8 @@ def linear_kernel(
         covariance[i] = np.linalg.inv((jacobian[i] * weight) @ jacobian[i].T)
         kernel[i] = covariance[i] @ cross
         information[i] = change.T @ weighted - cross.T @ kernel[i]
-    return LinearKernel(names, templates.energy, kernel, covariance, information)
+    truth = np.stack([values[n] for n in names], axis=1)
+    return LinearKernel(names, templates.energy, kernel, covariance, information, truth)
 
 
 def _checked(basis: ArrayLike, n_energy: int) -> Floats:

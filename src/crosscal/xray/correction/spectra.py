@@ -20,8 +20,8 @@ Floats = NDArray[np.float64]
 #: Width of the prior of source parameters in pilot errors: flat for all that matters.
 SOURCE_PRIOR = 20.0
 SOURCES = ("sampled", "marginal")
-#: Newton steps towards the most probable source parameters at given theta.
-STEPS = 3
+#: Scoring steps towards the most probable source parameters at given theta.
+STEPS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,11 +104,16 @@ class SpectraModel:
         found = priors_of(self.modifier, self.theta_names, self.domain, sd=self.amplitude_sd, given=self.priors)
         if self.sources == "sampled":
             shape = (len(self.data.sources), self._width)
-            scale = np.full(shape, SOURCE_PRIOR)
-            if self.norm_scatter is not None:
-                scale[:, -1] = 1.0
-            found["v"] = dist.Normal(np.zeros(shape), scale).to_event(2)
+            found["v"] = dist.Normal(np.zeros(shape), np.tile(self._prior_scale, (shape[0], 1))).to_event(2)
         return found
+
+    @property
+    def _prior_scale(self) -> Floats:
+        """Prior sd of v (p,): wide, but one for the relative norm."""
+        scale = np.full(self._width, SOURCE_PRIOR)
+        if self.norm_scatter is not None:
+            scale[-1] = 1.0
+        return scale
 
     @property
     def _width(self) -> int:
@@ -212,23 +217,47 @@ class SpectraModel:
         physical = self.data.pilot.physical(params["v"][:, :p], jnp)
         return {name: physical[:, k] for k, name in enumerate(self.data.pilot.names)}
 
-    def conditional_mode(self, params: Mapping[str, Any], start: Any = None, steps: int = STEPS) -> tuple[Any, Any]:
+    def conditional_mode(self, params: Mapping[str, Any], steps: int = STEPS) -> tuple[Any, Any]:
         """Return the most probable v (N, p) at given theta and the curvature there (N, p, p).
 
-        Sources are independent given theta, so that one Newton step for all needs p gradients.
+        Fisher scoring for all sources at once, since they are independent given theta; the last step is Newton's and
+        the only one that carries a derivative: it is that of the mode (implicit function theorem).
         """
         import jax
         import jax.numpy as jnp
 
-        v = jnp.zeros((len(self.data.sources), self._width)) if start is None else start
+        v = jnp.zeros((len(self.data.sources), self._width))
         held = jax.lax.stop_gradient(params)
-        for k in range(steps):
-            # Only the last step carries a derivative: it is that of the mode (implicit function theorem).
-            last = k == steps - 1
-            gradient, curvature = self._curvature(params if last else held, v)
-            step = jnp.linalg.solve(curvature, gradient[..., None])[..., 0]
-            v = jax.lax.stop_gradient(v) + (step if last else jnp.clip(step, -2.0, 2.0))
-        return v, curvature
+        for _ in range(steps):
+            gradient, information = self._fisher(held, v)
+            step = jnp.linalg.solve(information, gradient[..., None])[..., 0]
+            v = jnp.clip(v + jnp.clip(step, -3.0, 3.0), -WINDOW, WINDOW)
+        v = jax.lax.stop_gradient(v)
+        gradient, curvature = self._curvature(params, v)
+        return v + jnp.clip(jnp.linalg.solve(curvature, gradient[..., None])[..., 0], -1.0, 1.0), curvature
+
+    def _fisher(self, params: Mapping[str, Any], v: Any) -> tuple[Any, Any]:
+        """Return the gradient (N, p) and the expected information (N, p, p), which is never negative."""
+        import jax
+        import jax.numpy as jnp
+
+        n, p = v.shape
+        scale = self._prior_scale
+        gradient = -v / scale**2
+        information = jnp.zeros((n, p, p)) + jnp.diag(1.0 / scale**2)
+        means = self.expected(params, v)
+        tangents = [
+            jax.jvp(lambda w: self.expected(params, w), (v,), (jnp.zeros((n, p)).at[:, k].set(1.0),))[1]
+            for k in range(p)
+        ]
+        for b, (block, mean) in enumerate(zip(self.data.blocks, means, strict=True)):
+            slope = jnp.stack([t[b] for t in tangents], axis=1)
+            score = jax.grad(lambda m, block=block: _log_poisson(block, m).sum())(mean)
+            extra = 0.0 if block.background is None else block.ratio * block.background
+            weight = 1.0 / (jnp.maximum(mean, 1e-10) + extra)
+            gradient = gradient.at[block.index].add(jnp.einsum("npg,ng->np", slope, score))
+            information = information.at[block.index].add(jnp.einsum("npg,ng,nqg->npq", slope, weight, slope))
+        return gradient, information
 
     def _curvature(self, params: Mapping[str, Any], v: Any) -> tuple[Any, Any]:
         """Return the gradient (N, p) and minus the Hessian (N, p, p) of each source's log density in v."""
@@ -244,9 +273,7 @@ class SpectraModel:
         """Log of the (normal) prior of the source parameters, normalised, (N,)."""
         import jax.numpy as jnp
 
-        scale = np.full(self._width, SOURCE_PRIOR)
-        if self.norm_scatter is not None:
-            scale[-1] = 1.0
+        scale = self._prior_scale
         return (-0.5 * (v / scale) ** 2 - jnp.log(scale * np.sqrt(2 * np.pi))).sum(axis=1)
 
     def marginal(self, params: Mapping[str, Any]) -> Any:
