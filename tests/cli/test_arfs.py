@@ -48,5 +48,5 @@ def test_no_arfs_no_files(tmp_path):
 
 
 def test_a_missing_arf_is_an_error(tmp_path):
-    with pytest.raises(DataFileError, match="none.arf"):
+    with pytest.raises(DataFileError, match=r"none\.arf"):
         write_corrected_arfs(result_with({"pn": tmp_path / "none.arf"}), tmp_path)
