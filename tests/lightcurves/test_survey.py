@@ -28,7 +28,11 @@ JD,Flux,Flux Error,Mag,Mag Error,Limit,FWHM,Filter,Quality,Camera
 2458019.9,9.6,0.3,14.0,0.03,16,1,V,G,bd
 2458020.9,9.6,0.3,14.0,0.03,16,1,V,B,bd
 """
-ZTF = "oid,hjd,mag,magerr,catflags,filtercode\n1,2458000.5,15.0,0.01,0,zg\n1,2458001.5,15.0,0.01,32768,zg\n1,2458002.5,14.8,0.01,0,zr\n"
+ZTF = """oid,hjd,mag,magerr,catflags,filtercode
+1,2458000.5,15.0,0.01,0,zg
+1,2458001.5,15.0,0.01,32768,zg
+1,2458002.5,14.8,0.01,0,zr
+"""
 ATLAS = """###MJD          m      dm  uJy   duJy F err chi/N
 59000.1  17.0  0.1   -30    10 o  0  1.2
 59000.2  17.0  0.1    50    10 o  1  1.2

@@ -152,11 +152,10 @@ def _table(path: str | os.PathLike[str], *, delimiter: str | None = ",") -> tupl
     source = existing_file(path, what="light-curve table")
     text = source.read_text(encoding="utf-8", errors="replace").splitlines()
     lines = [line for line in text if line.strip()]
-    while len(lines) > 1 and lines[0].startswith("#") and lines[1].startswith("#"):
-        lines = lines[1:]
-    if lines and lines[0].startswith("#"):
-        lines[0] = lines[0].lstrip("#")
+    comments = [line for line in lines if line.startswith("#")]
     lines = [line for line in lines if not line.startswith("#")]
+    if lines and comments and _is_number(lines[0].replace(",", " ").split()[0]):
+        lines.insert(0, comments[-1].lstrip("#"))  # the header is a comment, as in ATLAS tables
     if not lines:
         raise DataFileError("the table is empty", where=str(path), expected="a header and rows")
     rows = list(csv.reader(lines, delimiter=delimiter)) if delimiter else [line.split() for line in lines]
@@ -165,6 +164,14 @@ def _table(path: str | os.PathLike[str], *, delimiter: str | None = ",") -> tupl
         if len(row) != len(header):
             raise DataFileError(f"{len(row)} columns", where=f"{path}, row {k}", expected=f"{len(header)}")
     return {name: [row[c].strip() for row in rows[1:]] for c, name in enumerate(header)}, str(path)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _numbers(table: Mapping[str, list[str]], name: str, source: str) -> NDArray[np.float64]:
