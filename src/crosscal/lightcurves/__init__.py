@@ -8,22 +8,38 @@ Names are imported on first use. See ``docs/`` for a tutorial.
 from importlib import import_module
 from typing import Any
 
-_EXPORTS: dict[str, str] = {
-    "LightCurve": "crosscal.lightcurves.types",
-    "LightCurves": "crosscal.lightcurves.types",
-    "Model": "crosscal.lightcurves.model",
-    "Normalisation": "crosscal.lightcurves.normalise",
-    "Settings": "crosscal.lightcurves.settings",
-    "read_pycali": "crosscal.lightcurves.formats.pycali",
-    "write_pycali": "crosscal.lightcurves.formats.pycali",
+_MODULES: dict[str, tuple[str, ...]] = {
+    "calibrated": ("Calibrated",),
+    "diagnostics": ("Diagnostics",),
+    "figures": ("figures",),
+    "formats.pycali": ("read_block_file", "read_pycali", "write_pycali"),
+    "formats.survey": ("Selection", "merge", "read_asassn", "read_atlas", "read_columns", "read_ztf", "rebin"),
+    "formats.tables": ("from_timeseries",),
+    "identifiability": ("Overlap", "overlap"),
+    "intercalibrate": ("compare_kernels", "intercalibrate"),
+    "job": ("PART", "TEMPLATE", "LightcurvesJob", "demo", "job_from_param_file", "run"),
+    "kernels.base": ("Kernel",),
+    "kernels.registry": ("KERNELS",),
+    "model": ("Model",),
+    "normalise": ("Normalisation",),
+    "outliers": ("leave_one_out", "remove_outliers"),
+    "physical": ("Factors",),
+    "problem": ("make_problem",),
+    "reconstruct": ("Reconstruction", "reconstruct"),
+    "result": ("Result",),
+    "seasons": ("split_seasons",),
+    "settings": ("Settings",),
+    "synthetic": ("Truth", "simulate"),
+    "types": ("LightCurve", "LightCurves"),
 }
+_EXPORTS = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = sorted(_EXPORTS)
 
 
 def __getattr__(name: str) -> Any:
     if name in _EXPORTS:
-        return getattr(import_module(_EXPORTS[name]), name)
+        return getattr(import_module(f"crosscal.lightcurves.{_EXPORTS[name]}"), name)
     raise AttributeError(f"module 'crosscal.lightcurves' has no attribute {name!r}")
 
 
