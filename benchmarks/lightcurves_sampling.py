@@ -98,7 +98,7 @@ def _likelihood(quick: bool) -> list[Record]:
                 "ms",
                 goal="" if goal is None else f"<= {goal:g}",
                 passed=None if goal is None else value <= goal,
-            )  # fmt: skip
+            )
         )
     slope = float(np.log10(times[100_000] / times[10_000]))
     records.append(
@@ -159,7 +159,7 @@ def _peers(n: int) -> list[Record]:
                 name,
                 theirs,
                 theirs / ours,
-            )  # fmt: skip
+            )
         )
     return records
 
@@ -184,7 +184,7 @@ def _posteriors(data: Path, quick: bool) -> list[Record]:
                     ">= 200",
                     rate >= 200,
                     note,
-                )  # fmt: skip
+                )
             )
         else:
             records.append(
@@ -199,7 +199,7 @@ def _posteriors(data: Path, quick: bool) -> list[Record]:
                     "< 60 with min ESS >= 400",
                     seconds < 60 and ess >= 400,
                     note,
-                )  # fmt: skip
+                )
             )
     return records
 
@@ -221,7 +221,10 @@ def _agreement(data: Path) -> list[Record]:
         note = f"{len(stored)} stored draws, {len(np.unique(stored, axis=0))} different; {seconds:.1f} CPU-s here"
         records += [
             Record(f"{case}: largest shift of a mean", PART, shift, "sd", "PyCALI", goal="<= 0.2", passed=shift <= 0.2),
-            Record(f"{case}: largest change of an sd", PART, ratio, "", "PyCALI", goal="<= 0.1", passed=ratio <= 0.1, note=note),
+            Record(
+                f"{case}: largest change of an sd", PART, ratio, "", "PyCALI", goal="<= 0.1", passed=ratio <= 0.1,
+                note=note,
+            ),
             Record(
                 f"{case}: log evidence minus PyCALI's", PART, evidence, "", "PyCALI", expected[case]["logZ"],
                 goal="within 0.3", passed=abs(evidence) <= 0.3,
