@@ -112,7 +112,8 @@ def _sentences(
     for label, side in limits.items():
         which = "both prior limits" if side == "both" else f"the {side} prior limit"
         if label.startswith("log_tau"):
-            said.append(f"{label} reaches {which}: the light curve is too short or too sparse for its time scale.")
+            cause = {"upper": "short", "lower": "sparse"}.get(side, "short and sparse")
+            said.append(f"{label} reaches {which}: the light curve is too {cause} for its time scale.")
         else:
             said.append(f"{label} reaches {which}: widen its range, or fix it.")
     told = [label for label in wide if label not in limits and not label.startswith("log_tau")]

@@ -151,7 +151,7 @@ class Result:
             table.meta[f"file_{i}"] = name
         limits = self.diagnostics.limits
         table["at_limit"] = [
-            ", ".join(f"{label.split('[')[0]}: {side}" for label, side in limits.items() if f"[{code}]" in label)
+            ", ".join(f"{label.split('[')[0]}: {side}" for label, side in limits.items() if f"[{code}]" in label) or "-"
             for code in f.codes
         ]
         table.meta["reference"] = self.reference
