@@ -20,7 +20,8 @@ def test_reads_the_contract(raw, truth):
     np.testing.assert_allclose(frame.wavelength, truth.frame.wavelength)
     np.testing.assert_allclose(frame.fibres.ra, truth.frame.fibres.ra)
     assert frame.fibres.type.tolist() == truth.frame.fibres.type.tolist()
-    assert frame.exposure == 1800 and frame.airmass == 1.2
+    assert frame.exposure == 1800
+    assert frame.airmass == 1.2
     assert frame.notes == ()
     assert frame.mjd == pytest.approx(60000.0 + 900 / 86400)
 
@@ -191,7 +192,8 @@ def test_written_frame_keeps_other_hdus_and_marks_bad_pixels(tmp_path, raw):
         assert [h.name for h in hdus] == ["PRIMARY", "VARIANCE", "WAVELA", "FIBRES", "SKY", "MASK"]
         np.testing.assert_array_equal(hdus["SKY"].data, np.arange(6.0).reshape(2, 3))
         np.testing.assert_array_equal(hdus["MASK"].data.astype(bool), ~frame.good)
-        assert hdus[0].header["KEY"] == 1 and "a line" in hdus[0].header["HISTORY"]
+        assert hdus[0].header["KEY"] == 1
+        assert "a line" in hdus[0].header["HISTORY"]
         assert hdus[0].data.dtype == np.dtype(">f4")
     with pytest.raises(DataFileError, match="exists already"):
         write_frame(frame, tmp_path / "out.fits", overwrite=False)
@@ -202,7 +204,8 @@ def test_failed_copy_leaves_the_input(tmp_path, raw):
     mark_failed(raw, tmp_path / "failed.fits", "no star")
     assert raw.read_bytes() == before
     header = fits.getheader(tmp_path / "failed.fits")
-    assert header["FLUXCAL"] is False and header["FCALFAIL"] == "no star"
+    assert header["FLUXCAL"] is False
+    assert header["FCALFAIL"] == "no star"
     with pytest.raises(InputError, match="overwrite itself"):
         mark_failed(raw, raw, "x")
 

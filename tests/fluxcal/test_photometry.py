@@ -110,8 +110,10 @@ def test_catalogue_reading(tmp_path):
     path.write_text("ID,RA,DEC,mag_r,e_r,pmRA\na,10,-5,18.0,0.01,100\nb,11,-6,0,0.01,0\n")
     cat = read_catalogue(path, bands={"r": "mag_r"}, errors={"r": "e_r"})
     assert cat.name.tolist() == ["a", "b"]
-    assert cat.magnitude[0, 0] == 18.0 and np.isnan(cat.magnitude[1, 0])
-    assert cat.error[0, 0] == 0.01 and cat.pm_ra[0] == 100
+    assert cat.magnitude[0, 0] == 18.0
+    assert np.isnan(cat.magnitude[1, 0])
+    assert cat.error[0, 0] == 0.01
+    assert cat.pm_ra[0] == 100
     assert read_catalogue(path, bands={"gaiadr3-RP": "mag_r"}, system="Vega").magnitude[0, 0] > 18.3
     assert guess_bands(path, ["decam-r"]) == {"decam-r": "mag_r"}
     with pytest.raises(DataFileError, match="no column for filter"):

@@ -102,40 +102,72 @@ def score_templates(
     Notes
     -----
     Instead of moving 5000 templates to each star's velocity, the weights of a star are moved to the templates' grid
-    by the transpose of linear interpolation. This is exact for the sums over t; for t^2 the square of an
-    interpolation is replaced by the interpolation of squares, which differs by (dt)^2 / 4 at most, small where the line
-    spread function is sampled.
+    by the transpose of linear interpolation with shares 1 - f and f. For sums over t this is exact; for t^2 the square of
+    an interpolation is (1 - f) t_j^2 + f t_{j+1}^2 - f (1 - f) (t_{j+1} - t_j)^2, a third product. The mean template is
+    treated in double precision and only deviations from it in single.
     """
     n_star, n_grid = len(data), templates.shape[1]
     n_moments = 2 * n_terms - 1
-    squares = np.empty((n_star, n_moments, n_grid), dtype=np.float32)
-    lines = np.empty((n_star, n_terms, n_grid), dtype=np.float32)
+    squares = np.empty((n_star, n_moments, n_grid))
+    bends = np.empty((n_star, n_moments, n_grid))
+    lines = np.empty((n_star, n_terms, n_grid))
     offset = np.empty(n_star)
     for s in range(n_star):
         polynomials = chebyshev(x[s], n_moments)
         left = np.clip(position[s].astype(int), 0, n_grid - 2)
-        right_share = np.clip(position[s] - left, 0, 1)
+        right = np.clip(position[s] - left, 0, 1)
         inside = (position[s] >= 0) & (position[s] <= n_grid - 1)
         w = np.where(inside, weight[s], 0.0)
         d = np.where(w > 0, data[s], 0.0)
-        scale = np.sqrt(max(np.sum(w * d * d), 1e-300) / max(np.sum(w), 1e-300))
-        for target, values in (
-            (squares[s], w * scale**2 * polynomials),
-            (lines[s], w * d * scale * polynomials[:n_terms]),
-        ):
-            for k, row in enumerate(values):
-                target[k] = np.bincount(left, row * (1 - right_share), n_grid) + np.bincount(
-                    left + 1, row * right_share, n_grid
-                )
         offset[s] = np.sum(w * d * d)
-    moments = (templates**2) @ squares.reshape(-1, n_grid).T
-    products = templates @ lines.reshape(-1, n_grid).T
+        # Scaled by the data's level, the sums are of order one for single precision.
+        scale = np.sqrt(max(offset[s], 1e-300) / max(np.sum(w), 1e-300))
+        _to_grid(squares[s], w * scale**2 * polynomials, left, right, n_grid)
+        _to_grid(lines[s], w * d * scale * polynomials[:n_terms], left, right, n_grid)
+        for row, values in zip(bends[s], w * scale**2 * right * (1 - right) * polynomials, strict=True):
+            row[:] = np.bincount(left, values, n_grid)
+    moments, products = _products(templates, squares, bends, lines)
     chi2 = np.empty((n_star, len(templates)))
     for s in range(n_star):
         m = np.ascontiguousarray(moments[:, s * n_moments : (s + 1) * n_moments], dtype=float)
         p = np.ascontiguousarray(products[:, s * n_terms : (s + 1) * n_terms], dtype=float)
         _solve(m, p, offset[s], n_terms, 1e-7, chi2[s])
     return chi2
+
+
+def _to_grid(
+    target: NDArray[np.float64],
+    values: NDArray[np.float64],
+    left: NDArray[np.int64],
+    right: NDArray[np.float64],
+    n: int,
+) -> None:
+    """Add each pixel's value to its two grid points, by the shares of linear interpolation."""
+    for row, value in zip(target, values, strict=True):
+        row[:] = np.bincount(left, value * (1 - right), n) + np.bincount(left + 1, value * right, n)
+
+
+def _products(
+    templates: NDArray[np.float32],
+    squares: NDArray[np.float64],
+    bends: NDArray[np.float64],
+    lines: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Moments (n_t, n_star * n_moments) of t^2 and products (n_t, n_star * n_terms) of t."""
+    n_grid = templates.shape[1]
+    mean = templates.mean(axis=0, dtype=np.float64)
+    deviation = templates - mean.astype(np.float32)
+    mean = mean.astype(np.float32).astype(float)
+    step, mean_step = np.diff(deviation, axis=1), np.diff(mean)
+
+    def both(base: NDArray, part: NDArray, weights: NDArray) -> NDArray[np.float64]:
+        return weights @ base + part @ weights.T.astype(np.float32)
+
+    flat = squares.reshape(-1, n_grid)
+    moments = both(mean**2, deviation * (deviation + 2 * mean.astype(np.float32)), flat)
+    tilt = mean_step.astype(np.float32)
+    moments -= both(mean_step**2, step * (step + 2 * tilt), bends.reshape(-1, n_grid)[:, :-1])
+    return moments, both(mean, deviation, lines.reshape(-1, n_grid))
 
 
 def fit_continuum(
