@@ -146,3 +146,8 @@ def test_evidence_prefers_the_true_kernel():
     table = compare_kernels(curves, ("drw", "matern32"), draws=1000, seed=1)
     assert table["kernel"][0] == "matern32"
     assert table["difference"][1] < -5
+
+
+def test_student_errors_have_no_evidence_table(two):
+    with pytest.raises(InputError, match="no evidence"):
+        compare_kernels(two[0], ("drw",), errors="student-t")

@@ -50,8 +50,8 @@ def captions(names: Any) -> dict[str, str]:
     return {name: CAPTIONS.get(str(name).split("_")[0], "") for name in names}
 
 
-def _colour(k: int) -> str:
-    return INSTRUMENT_COLOURS[k % len(INSTRUMENT_COLOURS)]
+def _colour(k: Any) -> str:
+    return INSTRUMENT_COLOURS[int(k) % len(INSTRUMENT_COLOURS)]
 
 
 def _flux_label(unit: str) -> str:

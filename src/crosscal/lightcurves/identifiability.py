@@ -53,7 +53,7 @@ def overlap(curves: LightCurves, window: float) -> Overlap:
     pairs = np.zeros((k, k), dtype=np.int64)
     for curve in curves.files:
         pairs += _pairs(curve, window)
-    present = sum(curve.counts for curve in curves.files) > 0
+    present = np.sum([curve.counts for curve in curves.files], axis=0) > 0
     linked = (np.maximum(pairs, pairs.T) >= 2) | _single(curves, pairs)
     component = np.full(k, -1, dtype=np.int64)
     group = 0
@@ -87,7 +87,7 @@ def _pairs(curve: LightCurve, window: float) -> NDArray[np.int64]:
 
 def _single(curves: LightCurves, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
     """A code with one point in all can have no second partner: one is enough to link it."""
-    total = sum(curve.counts for curve in curves.files)
+    total = np.sum([curve.counts for curve in curves.files], axis=0)
     lonely = total <= 1
     return (np.maximum(pairs, pairs.T) >= 1) & (lonely[:, None] | lonely[None, :])
 

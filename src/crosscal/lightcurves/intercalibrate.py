@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from crosscal.core.errors import InputError
 from crosscal.core.progress import SILENT, Progress
 from crosscal.lightcurves.kernels.base import Kernel
 from crosscal.lightcurves.model import Model
@@ -92,10 +95,17 @@ def compare_kernels(
 
     Columns: kernel, log_evidence, error, difference (to the best), sampler, converged. Evidences depend on the prior
     ranges; differences below about 3 decide nothing.
+
+    Raises
+    ------
+    InputError
+        If the errors are Student-t: their sampler gives no evidence.
     """
     from astropy.table import QTable
 
-    rows = []
+    if replace(settings or Settings(), **changes).errors != "gaussian":
+        raise InputError("Student-t errors have no evidence", where="kernels", expected="errors = 'gaussian'")
+    rows: list[tuple[str, float, float | None, str, bool]] = []
     for name in kernels:
         result = intercalibrate(
             curves, settings=settings, reference=reference, draws=draws, seed=seed, progress=progress,
@@ -104,7 +114,13 @@ def compare_kernels(
         posterior = result.draws.posterior
         label = name if isinstance(name, str) else type(name).__name__
         rows.append(
-            (label, posterior.log_evidence, posterior.log_evidence_error, posterior.method, posterior.converged)
+            (
+                label,
+                posterior.log_evidence or np.nan,
+                posterior.log_evidence_error,
+                posterior.method,
+                posterior.converged,
+            )
         )
     rows.sort(key=lambda row: -row[1])
     table = QTable(rows=rows, names=("kernel", "log_evidence", "error", "sampler", "converged"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -97,7 +98,8 @@ def run(job: LightcurvesJob, output: Path, progress: Progress = SILENT) -> Resul
         f"{curve.name}: {len(curve)} points of {int((curve.counts > 0).sum())} codes" for curve in curves.files
     ):
         progress.message(line)
-    settings, options = job.settings(), {"draws": job.sampling.draws, "seed": job.seed, "progress": progress}
+    settings = job.settings()
+    options: dict[str, Any] = {"draws": job.sampling.draws, "seed": job.seed, "progress": progress}
     result = intercalibrate(curves, settings=settings, sampler=job.sampling.sampler, **options)
     if job.sampling.remove_outliers is not None:
         few = result.draws.vectors[:: max(1, len(result.draws.vectors) // 50)]

@@ -115,7 +115,7 @@ class FileModel:
         return self.kernel.transition(theta, self.dt), self.kernel.stationary(theta)
 
     def evaluate(
-        self, theta: NDArray, phi: NDArray, G: NDArray, eps: NDArray, b: NDArray, keep: bool = False
+        self, theta: NDArray, phi: NDArray, G: NDArray, eps: NDArray, b: NDArray, *, keep: bool = False
     ) -> tuple[float, NDArray[np.float64] | None, NDArray[np.float64] | None]:
         """Return (ln L, coefficients beta = F^-1 B, F^-1), or (-inf, None, None) where it is not defined."""
         A, P0 = self.set_up(theta, phi, G, eps, b)

@@ -114,7 +114,7 @@ def _size_of(curve: LightCurve, method: str) -> NDArray[np.float64]:
             sd = float(np.std(curve.flux[curve.code == i]))
             size[i] = sd if curve.counts[i] > 2 and sd > 0 else np.nan
         else:
-            size[i] = _mean(curve, i)
+            size[i] = _mean(curve, int(i))
             if not size[i] > 0:
                 raise InputError(
                     f"the mean flux is {size[i]:.4g}",

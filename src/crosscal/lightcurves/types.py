@@ -91,8 +91,9 @@ class LightCurve:
             for k, label in enumerate(ordered):
                 numbered[mine[labels[mine] == label]] = k
         order = np.argsort(t, kind="stable")
-        picked = (x[order] for x in (t, f, e, c, numbered))
-        return cls(name, tuple(codes), *picked, tuple(found), order, unit)
+        return cls(
+            name, tuple(codes), t[order], f[order], e[order], c[order], numbered[order], tuple(found), order, unit
+        )
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
@@ -247,5 +248,5 @@ def curve_from_arrays(curves: Mapping[str, tuple[ArrayLike, ...]], *, name: str,
         rows += [f"code {label!r}, point {k}" for k in range(n)]
     if not curves:
         raise InputError("no telescopes", where=f"light curve {name!r}", expected="at least one code")
-    joined = [np.concatenate(c) for c in columns]
-    return LightCurve.build(name, tuple(curves), *joined[:3], np.concatenate(code), joined[3], unit=unit, rows=rows)
+    time, flux, error, flag = (np.concatenate(c) for c in columns)
+    return LightCurve.build(name, tuple(curves), time, flux, error, np.concatenate(code), flag, unit=unit, rows=rows)

@@ -60,7 +60,8 @@ class Options:
             if name not in known:
                 raise UnknownNameError("PyCALI option", name, known, where="setup()")
         tuples = ("fline", "fixed_codes", "fixed_scalecodes")
-        return cls(**{k: tuple(v) if k in tuples else v for k, v in arguments.items()})
+        values: dict[str, Any] = {k: tuple(v) if k in tuples else v for k, v in arguments.items()}
+        return cls(**values)
 
     def codes(self, curves: LightCurves, indices: tuple[int, ...], option: str) -> tuple[str, ...]:
         """Return the telescopes with the given 0-based numbers."""

@@ -111,10 +111,10 @@ def factor_text(result: Result) -> str:
     )
     for c, code in enumerate(result.curves.codes):
         for k in range(result.curves.n_flags):
-            numbers = []
+            means: list[float] = []
             for i in range(len(result.curves.files)):
-                numbers += [x[:, lay.syserr[i, c, k]].mean(), np.exp(x[:, lay.errscale[i, c, k]]).mean()]
-            lines.append("\t".join([code, str(k), *(f"{v:.6e}" for v in numbers)]))
+                means += [x[:, lay.syserr[i, c, k]].mean(), np.exp(x[:, lay.errscale[i, c, k]]).mean()]
+            lines.append("\t".join([code, str(k), *(f"{v:.6e}" for v in means)]))
     return "\n".join(lines) + "\n"
 
 

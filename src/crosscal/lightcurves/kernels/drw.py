@@ -17,8 +17,8 @@ class DRW(Kernel):
     Reference: Kelly, Bechtold & Siemiginowska 2009 (ApJ 698, 895), eq. 5, with sigma^2 in place of sigma^2 / 2.
     """
 
-    parameters: ClassVar = (SIGMA, TAU)
-    observation: ClassVar = (1.0,)
+    parameters: ClassVar[tuple[Parameter, ...]] = (SIGMA, TAU)
+    observation: ClassVar[tuple[float, ...]] = (1.0,)
 
     def transition(self, theta: NDArray, dt: NDArray[np.float64]) -> NDArray:
         """exp(-dt / tau)."""
