@@ -12,15 +12,18 @@ __version__ = "0.1.0"
 
 _PARTS = ("xray", "concordance", "lightcurves", "fluxcal")
 
-__all__ = ["__version__", *_PARTS]
+__all__ = ["__version__", "concordance", "enable_x64", "fluxcal", "lightcurves", "xray"]
 
 if TYPE_CHECKING:
     from crosscal import concordance, fluxcal, lightcurves, xray
+    from crosscal.inference.jaxconfig import enable_x64
 
 
 def __getattr__(name: str) -> Any:
     if name in _PARTS:
         return import_module(f"crosscal.{name}")
+    if name == "enable_x64":
+        return import_module("crosscal.inference.jaxconfig").enable_x64
     raise AttributeError(f"module 'crosscal' has no attribute {name!r}")
 
 
