@@ -171,7 +171,7 @@ def test_negative_variance_names_the_pixel(tmp_path, truth):
 
     path = write_raw(tmp_path / "a.fits", truth, change=change)
     before = path.read_bytes()
-    with pytest.raises(InputError, match="fibre 4, pixel 11.*negative variance -2"):
+    with pytest.raises(InputError, match=r"fibre 4, pixel 11.*negative variance -2"):
         read_frame(path)
     assert path.read_bytes() == before
 

@@ -84,7 +84,7 @@ def test_filter_files(tmp_path):
     with pytest.raises(DataFileError, match="not a filter curve"):
         read_filter(tmp_path / "bad.dat")
     (tmp_path / "empty.dat").write_text("# nothing\n")
-    with pytest.raises(DataFileError), pytest.warns(UserWarning):
+    with pytest.raises(DataFileError), pytest.warns(UserWarning, match="no data"):
         read_filter(tmp_path / "empty.dat")
 
 

@@ -51,7 +51,7 @@ def curve_for_fibre(curve: Curve, frame: Frame, fibre: int) -> FibreCurve:
 def apply_curve(frame: Frame, curve: Curve, options: Options | None = None, *, variance: str = "total") -> Frame:
     """Calibrate every fibre: F = C counts/s, in 1e-17 erg/s/cm2/A.
 
-    Var(F) = C^2 Var(counts/s) + (counts/s)^2 Var(C). With ``variance="total"`` Var(C) holds the correlated part too: right
+    Var(F) = C^2 Var(counts/s) + (counts/s)^2 Var(C). With ``variance="total"`` Var(C) holds the correlated part: right
     for single pixels. With "independent" it does not: right together with :func:`band_error`, which adds the modes.
 
     Raises

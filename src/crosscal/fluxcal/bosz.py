@@ -122,9 +122,12 @@ def _get(url: str, path: Path) -> Path | None:
     if path.is_file():
         return path
     try:
-        with urllib.request.urlopen(url, timeout=120) as source, atomic_path(path) as temporary:
-            with open(temporary, "wb") as sink:
-                shutil.copyfileobj(source, sink)
+        with (
+            urllib.request.urlopen(url, timeout=120) as source,
+            atomic_path(path) as temporary,
+            open(temporary, "wb") as sink,
+        ):
+            shutil.copyfileobj(source, sink)
     except urllib.error.HTTPError as error:
         if error.code == 404:
             return None

@@ -99,14 +99,14 @@ def combine(
 ) -> Curve:
     """Combine vectors of several stars.
 
-    ``method="throughput"``: the counts/s of star s are y_s = m_s T exp(sum_k c_sk P_k) + noise, with the model flux m_s,
+    ``method="throughput"``: the counts/s of star s are y_s = m_s T exp(sum_k c_sk P_k) + noise, with model flux m_s,
     the throughput T = 1/C and smooth differences c_s between stars (fibre losses, atmospheric dispersion). T is the
     weighted least-squares solution at each pixel, sum(w f m y) / sum(w f^2 m^2), linear in the counts and so
     unbiased at any signal-to-noise ratio. The gauge is that the robust mean of c_s over stars is zero: a bright star
     does not decide the colour of the curve alone.
 
-    ``method="ivar-mean"``: the inverse-variance mean of C_s with clipping at ``n_sigma``, as older pipelines do; biased low
-    where the counts are noisy, because a low count makes both C and its variance large.
+    ``method="ivar-mean"``: the inverse-variance mean of C_s with clipping at ``n_sigma``, as older pipelines do; biased
+    low where the counts are noisy, because a low count makes both C and its variance large.
 
     Raises
     ------

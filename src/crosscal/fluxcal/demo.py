@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,7 @@ def demo_spectrum(wavelength: NDArray[np.float64], teff: float, logg: float, feh
     return flux * np.exp(-depth - blanket)
 
 
+@lru_cache(maxsize=1)
 def demo_library() -> TemplateLibrary:
     """Invented templates on a grid of 6 x 2 x 4 nodes, filled to steps of 50 K, 0.25 and 0.125."""
     wavelength = log_grid(3300.0, 9800.0, 1.5e-4)

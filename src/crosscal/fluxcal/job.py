@@ -77,7 +77,9 @@ bands = { "decam2014-g" = "mag_g", "decam2014-r" = "mag_r", "decam2014-i" = "mag
 # coverage = 0.995               # part of a band that must be covered
 # rv_limit = 600.0               # km/s
 # ebv = 0.0                      # E(B-V) where the catalogue has none
+# law = "fitzpatrick99"          # Galactic extinction with R = 3.1
 # colour_limit = 0.15            # mag
+# mask = [[7585.0, 7710.0]]      # masked ranges, Angstrom; default: telluric bands, interstellar lines, 5577
 # method = "throughput"          # or "ivar-mean" (biased at low signal-to-noise ratio)
 # smooth = "spline"              # "savgol", "none"
 # smooth_scale = 120.0           # Angstrom

@@ -102,7 +102,8 @@ def score_templates(
     Notes
     -----
     Instead of moving 5000 templates to each star's velocity, the weights of a star are moved to the templates' grid
-    by the transpose of linear interpolation with shares 1 - f and f. For sums over t this is exact; for t^2 the square of
+    by the transpose of linear interpolation with shares 1 - f and f. For sums over t this is exact; for t^2 the
+    square of
     an interpolation is (1 - f) t_j^2 + f t_{j+1}^2 - f (1 - f) (t_{j+1} - t_j)^2, a third product. The mean template is
     treated in double precision and only deviations from it in single.
     """

@@ -1,0 +1,213 @@
+"""The drop-in for KSPECDR and the job."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from crosscal.config import validate, write_toml
+from crosscal.core.errors import ConfigError, DataFileError, InputError, UnknownNameError
+from crosscal.core.progress import SILENT
+from crosscal.fluxcal import kspecdr
+from crosscal.fluxcal.config import FluxcalJob
+from crosscal.fluxcal.job import PART, TEMPLATE, demo, run
+
+from .conftest import write_catalogue, write_raw
+
+
+@pytest.fixture
+def bands(tmp_path, filters):
+    """Filter files, and the arguments that name them."""
+    directory = tmp_path / "filters"
+    directory.mkdir()
+    for f in filters:
+        np.savetxt(directory / f"{f.name}.dat", np.column_stack([f.wavelength, f.response]))
+    return {
+        "CALIBFLUX": True,
+        "CALIBFLUX_CATALOG": str(write_catalogue(tmp_path / "stars.csv", _truth(tmp_path))),
+        "CALIBFLUX_FILTERS": [f.name for f in filters],
+        "CALIBFLUX_FILTER_DIR": str(directory),
+        "CALIBFLUX_TEMPLATES": "demo",
+        "CALIBFLUX_FWHM": 5.0,
+    }
+
+
+def _truth(_):
+    from crosscal.fluxcal.demo import simulate
+
+    return simulate(seed=2, n_stars=8, n_targets=3, n_pixels=1000, snr=25.0)
+
+
+def test_drop_in_calibrates_in_place(raw, bands, truth):
+    before = fits.getdata(raw)
+    outcome = kspecdr.apply_fluxcal(raw, bands)
+    assert outcome.calibrated and outcome.output == raw
+    with fits.open(raw) as hdus:
+        assert hdus[0].header["FLUXCAL"] is True and hdus[0].header["BUNIT"].startswith("1e-17")
+        k = int(np.flatnonzero(truth.frame.fibres.type == "P")[0])
+        good = hdus["MASK"].data[k] == 0
+        ratio = np.median(hdus[0].data[k][good] / truth.flux[k][good])
+        assert 0.6 < ratio < 1.6  # one fibre's loss: 0.15 mag
+        assert not np.allclose(hdus[0].data, before)
+
+
+@pytest.mark.parametrize("flag", [False, "F", "no", 0])
+def test_false_leaves_the_file(raw, bands, flag):
+    before = raw.read_bytes()
+    outcome = kspecdr.apply_fluxcal(raw, {**bands, "CALIBFLUX": flag})
+    assert not outcome.calibrated and raw.read_bytes() == before
+
+
+def test_kspecdr_arguments(raw, bands, tmp_path):
+    out = tmp_path / "out.fits"
+    before = raw.read_bytes()
+    args = {
+        **bands,
+        "CALIBFLUX_METRIC": "HUBER",
+        "CALIBFLUX_SMOOTH": "False",
+        "CALIBFLUX_OUTPUT": str(out),
+        "TELCOR": True,
+    }
+    assert kspecdr.apply_fluxcal(raw, args).calibrated
+    assert out.exists() and raw.read_bytes() == before
+    with pytest.raises(UnknownNameError, match="CALIBFLUX_CATALOGUE"):
+        kspecdr.apply_fluxcal(raw, {"CALIBFLUX_CATALOGUE": "x"})
+    with pytest.raises(ConfigError, match="CALIBFLUX_CATALOG is empty"):
+        kspecdr.apply_fluxcal(raw, {"CALIBFLUX": True})
+    with pytest.raises(ConfigError, match="CALIBFLUX_FWHM"):
+        kspecdr.apply_fluxcal(raw, {**bands, "CALIBFLUX_FWHM": -1})
+    with pytest.raises(ConfigError, match="CALIBFLUX = 'maybe'"):
+        kspecdr.apply_fluxcal(raw, {**bands, "CALIBFLUX": "maybe"})
+    with pytest.raises(UnknownNameError, match="metric"):
+        kspecdr.apply_fluxcal(raw, {**bands, "CALIBFLUX_METRIC": "l1"})
+    with pytest.raises(DataFileError, match="no such frame"):
+        kspecdr.apply_fluxcal(tmp_path / "none.fits", bands)
+
+
+def test_a_failed_frame_stays_as_it_was(tmp_path, truth, bands):
+    path = write_raw(tmp_path / "x.fits", truth, change=_all_program)
+    before = path.read_bytes()
+    outcome = kspecdr.apply_fluxcal(path, bands)
+    assert not outcome.calibrated and "stars used: 0" in outcome.text and path.read_bytes() == before
+
+
+def _all_program(hdus):
+    hdus["FIBRES"].data["TYPE"] = "P"
+
+
+def test_a_list_of_frames(tmp_path, truth, bands):
+    good = write_raw(tmp_path / "a.fits", truth)
+    failed = write_raw(tmp_path / "b.fits", truth, change=_all_program)
+    unreadable = write_raw(tmp_path / "c.fits", truth, change=lambda h: h.__delitem__("WAVELA"))
+    content = [p.read_bytes() for p in (good, failed, unreadable)]
+    outcomes = kspecdr.calibrate_list([good, failed, unreadable], bands, tmp_path / "out")
+    assert [o.calibrated for o in outcomes] == [True, False, False]
+    assert fits.getheader(tmp_path / "out" / "a_cal.fits")["FLUXCAL"] is True
+    assert fits.getheader(tmp_path / "out" / "b_cal.fits")["FLUXCAL"] is False
+    assert "stars used: 0" in fits.getheader(tmp_path / "out" / "b_cal.fits")["FCALFAIL"]
+    assert "no data in HDU WAVELA" in outcomes[2].text
+    assert [p.read_bytes() for p in (good, failed, unreadable)] == content
+    with pytest.raises(ConfigError, match="same name"):
+        kspecdr.calibrate_list([good, good], bands, tmp_path / "out")
+
+
+def job_content(tmp_path, bands, frames):
+    return {
+        "job": "fluxcal",
+        "output": str(tmp_path / "run"),
+        "data": {"frames": [str(f) for f in frames]},
+        "catalogue": {"path": bands["CALIBFLUX_CATALOG"], "bands": {b: b for b in bands["CALIBFLUX_FILTERS"]}},
+        "filters": {"files": [str(tmp_path / "filters" / "*.dat")]},
+        "templates": {"library": "demo"},
+        "method": {"fwhm": 5.0},
+    }
+
+
+def test_job_writes_the_run_directory(tmp_path, truth, bands):
+    write_raw(tmp_path / "a.fits", truth)
+    write_raw(tmp_path / "b.fits", truth, change=_all_program)
+    write_raw(tmp_path / "c.fits", truth, change=lambda h: h.__delitem__("WAVELA"))
+    content = job_content(tmp_path, bands, [tmp_path / "[abc].fits"])
+    job = validate(FluxcalJob, content)
+    assert [p.name for p in job.data.frames] == ["a.fits", "b.fits", "c.fits"]
+    night = run(job, job.output, SILENT)
+    assert (job.output / "frames" / "a_cal.fits").exists()
+    assert (job.output / "frames" / "b_cal.fits").exists()  # by its neighbour's curve
+    assert fits.getheader(job.output / "frames" / "b_cal.fits")["FCALSRC"].startswith("neighbours")
+    assert not (job.output / "frames" / "c_cal.fits").exists()
+    summary = Table.read(job.output / "summary.ecsv")
+    assert len(summary) == 8 and set(summary["frame"]) == {"a.fits"}
+    frames = Table.read(job.output / "frames.ecsv")
+    assert frames["passed"].tolist() == [True, True]
+    assert (job.output / "correction.ecsv").exists()
+    assert "2 of 3 frames calibrated" in night.answer and any("not read" in w for w in night.warnings)
+    assert all(set(g) == {"gate", "passed", "why"} for g in night.gates)
+    # a job written back gives the same job
+    write_toml(tmp_path / "job.toml", job)
+    import tomllib
+
+    assert validate(FluxcalJob, tomllib.loads((tmp_path / "job.toml").read_text())) == job
+
+
+def test_job_retypes_targets_and_needs_a_frame(tmp_path, truth, bands):
+    path = write_raw(tmp_path / "a.fits", truth)
+    content = job_content(tmp_path, bands, [path])
+    content["data"]["targets"] = 0.5
+    content["fallback"] = content["leave_one_out"] = False
+    night = run(validate(FluxcalJob, content), tmp_path / "run")
+    assert len(night.results[0].stars) == 4
+    broken = write_raw(tmp_path / "c.fits", truth, change=lambda h: h.__delitem__("WAVELA"))
+    with pytest.raises(DataFileError, match="no frame could be read"):
+        run(validate(FluxcalJob, job_content(tmp_path, bands, [broken])), tmp_path / "run2")
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value", "message"),
+    [
+        ("data", "frames", [], "no frame"),
+        ("data", "targets", 1.0, "fraction of standards"),
+        ("data", "frames", ["nothing-*.fits"], "no file matches"),
+        ("method", "metric", "l1", "metric"),
+        ("method", "fmwh", 1.0, "unknown key 'fmwh'"),
+    ],
+)
+def test_job_refuses(tmp_path, bands, table, key, value, message):
+    content = job_content(tmp_path, bands, [tmp_path / "a.fits"])
+    content[table][key] = value
+    with pytest.raises(InputError, match=message):
+        validate(FluxcalJob, content)
+
+
+def test_template_is_a_valid_job_with_all_keys(tmp_path):
+    import re
+    import tomllib
+
+    content = tomllib.loads(TEMPLATE)
+    job = validate(FluxcalJob, content)
+    assert job.job == "fluxcal" and PART.template is TEMPLATE
+    uncommented = re.sub(r"^# (?=[a-z_]+ = )", "", TEMPLATE, flags=re.M)
+    full = tomllib.loads(uncommented)
+    for name, field in FluxcalJob.model_fields.items():
+        assert name in full or name == "known", name
+        model = field.annotation
+        if name in full and hasattr(model, "model_fields"):
+            assert set(full[name]) >= set(model.model_fields), name
+    # the values in the comments are the defaults
+    method = full["method"]
+    defaults = type(job.method)().model_dump()
+    for key in set(method) - {"fwhm", "extinction_table", "mask"}:
+        assert method[key] == defaults[key], key
+
+
+def test_demo_runs_offline(tmp_path):
+    messages = []
+
+    class Listener(type(SILENT)):
+        def message(self, text):
+            messages.append(text)
+
+    night = demo(tmp_path, Listener())
+    assert night.passed and (tmp_path / "truth.ecsv").exists() and (tmp_path / "summary.ecsv").exists()
+    assert "differs from the truth" in messages[0]
