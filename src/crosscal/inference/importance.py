@@ -18,7 +18,9 @@ from crosscal.inference.problem import Problem
 #: Vehtari et al. 2024 (JMLR 25, 72): above this the smoothed weights are unreliable.
 KHAT_LIMIT = 0.7
 #: Below this the proposal needs no further adaptation.
-WELL_MATCHED = 0.4
+WELL_MATCHED = 0.3
+#: Times that all proposals are drawn, while k-hat is too high.
+ATTEMPTS = 3
 #: Proposals evaluated in one compiled call.
 BATCH = 256
 
@@ -168,10 +170,15 @@ def importance(
             if _smooth(log_weights)[1] < WELL_MATCHED:
                 break
             proposal = proposal.adapted(vectors, log_weights)
-        vectors = proposal.draw(rng, n)
-        log_weights = _weigh(density, proposal, vectors, advance)
+        for attempt in range(ATTEMPTS):
+            vectors = proposal.draw(rng, n)
+            log_weights = _weigh(density, proposal, vectors, advance)
+            weights, khat = _smooth(log_weights)
+            if khat < KHAT_LIMIT or attempt == ATTEMPTS - 1:
+                break
+            # A rare heavy draw that the small rounds missed: fit the proposal to all of these and draw anew.
+            proposal = proposal.adapted(vectors, log_weights)
     log_evidence = float(logsumexp(log_weights) - np.log(n))
-    weights, khat = _smooth(log_weights)
     effective = 1.0 / np.sum(weights**2)
     # Systematic resampling, then a shuffle so that neighbouring draws are independent.
     picks = np.searchsorted(np.cumsum(weights), (rng.random() + np.arange(draws)) / draws).clip(max=n - 1)
