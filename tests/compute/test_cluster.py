@@ -155,7 +155,7 @@ def test_work_that_is_cancelled_on_the_cluster_ends_with_an_error(client, store)
 def test_batches_get_smaller_and_hold_every_chunk_once(n, workers):
     cut = batches(range(n), workers)
     sizes = [len(batch) for batch in cut]
-    assert sum(cut, []) == list(range(n))
+    assert [chunk for batch in cut for chunk in batch] == list(range(n))
     assert sizes == sorted(sizes, reverse=True)
     assert max(sizes) <= 32
     assert sizes[-1] == 1

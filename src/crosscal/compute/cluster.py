@@ -17,7 +17,7 @@ from crosscal.core.errors import ConfigError, MissingDependencyError, SweepError
 
 # A task costs the scheduler about 2 ms, so several chunks share one.
 _LARGEST_BATCH = 32
-# The sampling profiler of each worker takes a tenth of its processor, for a page that nobody opens here.
+# Each worker's sampling profiler costs time, for a page of the dashboard that nobody opens here.
 _QUIET = {"distributed.worker.profile.enabled": False}
 
 
