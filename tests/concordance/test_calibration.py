@@ -9,6 +9,7 @@ from crosscal.concordance import cellwise
 from crosscal.concordance.model import make_model
 from crosscal.concordance.routes import run
 from crosscal.concordance.synthetic import simulate
+from crosscal.concordance.types import Comparison
 from crosscal.inference.diagnostics import simulation_based_calibration
 from crosscal.inference.posterior import Posterior
 
@@ -141,6 +142,55 @@ def test_coverage(name, options, simulation, replicates):
     share = coverage(options, simulation, replicates)
     print(f"coverage of 95 % intervals of B and contrasts, {name}: {share:.3f}")
     assert 0.93 < share < 0.97
+
+
+def moving_data(rng, q, drift, b, sigma):
+    """Three instruments that take turns on one varying source per campaign; the third drifts in time."""
+    instrument, source, campaign, time, y = [], [], [], [], []
+    for k in range(8):
+        t = np.sort(10.0 * k + 3 * rng.random(18))
+        g = rng.normal() + np.cumsum(rng.normal(0, np.sqrt(q * np.diff(t, prepend=t[0]))))
+        for j, (when, level) in enumerate(zip(t, g, strict=True)):
+            i = j % 3
+            instrument.append(f"i{i}")
+            source.append(f"{k}-{j}")
+            campaign.append(f"c{k}")
+            time.append(when)
+            y.append(level + b[i] + drift[i] * when - sigma**2 / 2 + rng.normal(0, sigma))
+    time = np.array(time)
+    return Comparison.from_cells(
+        instrument, source, log_rate=y, log_error=np.full(len(y), sigma), time=time, campaign=campaign
+    ), time.mean()
+
+
+@pytest.mark.parametrize(("drift_sd", "variance"), [(None, "quoted"), (0.002, "quoted"), (None, "unknown")])
+def test_coverage_of_varying_sources_and_drift(drift_sd, variance):
+    hits, rates, sigma, q = [], [], 0.02, 0.003
+    for k in range(150):
+        rng = np.random.default_rng(k)
+        b = rng.normal(0, 0.05, 3)
+        drift = rng.normal(0, drift_sd, 3) if drift_sd else np.zeros(3)
+        data, middle = moving_data(rng, q, drift, b, sigma)
+        model = make_model(data, tau=0.05, variance=variance, beta=4e-4, variability=True, drift=drift_sd)
+        # The prior of B holds at the mean time of the data, to which drifts are referred.
+        found = run(model, "gibbs", draws=1500, warmup=500, chains=1, seed=k)
+        draws = found.b.reshape(-1, 3)
+        true = b + drift * middle
+        pairs = [(draws - draws.mean(axis=1, keepdims=True), true - true.mean())]
+        if drift_sd:
+            slope = found.drift.reshape(-1, 3)
+            pairs.append((slope - slope.mean(axis=1, keepdims=True), drift - drift.mean()))
+        rates.append([np.quantile(found.rates, 0.025) < q < np.quantile(found.rates, 0.975)])
+        for values, truth in pairs:
+            low, high = np.quantile(values, [0.025, 0.975], axis=0)
+            hits.append((truth > low) & (truth < high))
+    share, of_rate = float(np.mean(hits)), float(np.mean(rates))
+    print(
+        f"coverage with varying sources, drift {drift_sd}, {variance}: {share:.3f}; of the variance rate {of_rate:.3f}"
+    )
+    # 150 replicates: 1.8 % for the rate; the contrasts of one replicate are correlated.
+    assert 0.92 < share < 0.98
+    assert of_rate > 0.89
 
 
 def test_coverage_poisson():

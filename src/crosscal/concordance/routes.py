@@ -15,9 +15,10 @@ from crosscal.concordance import cellwise, compressed
 from crosscal.concordance.algebra import NO_TIMES, closed_form, times_of, with_drift
 from crosscal.concordance.model import Model
 from crosscal.concordance.variance import starting_variances
-from crosscal.core.errors import FitError, InputError, UnknownNameError
+from crosscal.core.errors import FitError, InputError
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.random import generator, integer_seed
+from crosscal.core.registry import Registry
 
 Floats = NDArray[np.float64]
 BLOCK = 200
@@ -295,14 +296,17 @@ def full_nuts(
     return replace(found, method="full-nuts")
 
 
-ROUTES: dict[str, Callable[..., Draws]] = {
-    "closed-form": closed,
-    "map": map_,
-    "gibbs": gibbs,
-    "slice": slice_,
-    "nuts": nuts,
-    "full-nuts": full_nuts,
-}
+ROUTES = Registry(
+    "concordance route",
+    {
+        "closed-form": closed,
+        "map": map_,
+        "gibbs": gibbs,
+        "slice": slice_,
+        "nuts": nuts,
+        "full-nuts": full_nuts,
+    },
+)
 
 
 def choose(model: Model) -> str:
@@ -343,9 +347,8 @@ def run(
         If the sampler's numerics fail.
     """
     name = choose(model) if route == "auto" else route
-    if name not in ROUTES:
-        raise UnknownNameError("route", name, ("auto", *ROUTES))
+    route_of = ROUTES.get(name)
     if min(draws, chains) < 1 or warmup < 0:
         raise InputError(f"{chains} chains of {draws} draws", where="sampler", expected="positive numbers")
     options = {"seed": seed, "draws": draws, "chains": chains, "warmup": warmup, "wanted": wanted}
-    return ROUTES[name](model, progress=progress, **options)
+    return route_of(model, progress=progress, **options)
