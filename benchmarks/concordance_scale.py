@@ -14,7 +14,7 @@ from benchmarks.record import Record
 
 def _work(n: int, m: int, filled: float, draws: int, warmup: int, pipe: Any) -> None:
     from crosscal.concordance import fit, make_model, simulate
-    from crosscal.concordance.compressed import areas_given
+    from crosscal.concordance.compressed import collapsed_log_density
     from crosscal.concordance.routes import run
 
     tiny = simulate(4, 20, sigma=0.05, filled=0.9, seed=0).data
@@ -31,14 +31,19 @@ def _work(n: int, m: int, filled: float, draws: int, warmup: int, pipe: Any) -> 
     begin = time.perf_counter()
     pattern = model.patterns
     setup = time.perf_counter() - begin
-    s = np.full(n, 1e-3)
+    s, cells = np.full(n, 1e-3), pattern.per_channel().astype(float)
     begin = time.perf_counter()
     for _ in range(5):
-        areas_given(pattern.offset, pattern.index, pattern.count, pattern.mean, s, model.prior.precision, np.zeros(n))
+        collapsed_log_density(
+            *pattern.arrays[:6], cells, model.prior.precision, np.zeros(n), model.variance.df, model.variance.beta, s
+        )
     evaluation = (time.perf_counter() - begin) / 5
-    begin = time.perf_counter()
-    run(model, "gibbs", draws=20, warmup=0, chains=1, seed=2)
-    sweep = (time.perf_counter() - begin) / 20
+    spent = []
+    for count in (20, 120):
+        begin = time.perf_counter()
+        run(model, "gibbs", draws=count, warmup=0, chains=1, seed=2)
+        spent.append(time.perf_counter() - begin)
+    sweep = (spent[1] - spent[0]) / 100
     sizes = effective_sizes(result.posterior)
     contrast = result.log_factor - result.log_factor.mean(axis=1, keepdims=True)
     pull = (contrast.mean(axis=0) - (case.b - case.b.mean())) / contrast.std(axis=0)
