@@ -117,15 +117,13 @@ class CalibrationResult:
     def answer(self) -> str:
         """Return the answer in one sentence."""
         low, high = self.correction.interval(0.68)
+        # A mean may fall between two solutions, where nothing is; a median does not leave its interval.
+        middle = np.median(self.correction.draws, axis=0)
         inside = self.energy >= 0.5
-        k = int(
-            np.argmax(
-                np.where(inside, np.abs(np.log(self.correction.factor)) / np.maximum(self.correction.sd, 1e-9), -1)
-            )
-        )
+        k = int(np.argmax(np.where(inside, np.abs(np.log(middle)) / np.maximum(self.correction.sd, 1e-9), -1)))
         text = (
             f"The effective area of {self.telescopes[1]} should be multiplied by "
-            f"{self.correction.factor[k]:.3f} (68 %: {low[k]:.3f} to {high[k]:.3f}) at {self.energy[k]:.1f} keV"
+            f"{middle[k]:.3f} (68 %: {low[k]:.3f} to {high[k]:.3f}) at {self.energy[k]:.1f} keV"
         )
         if self.biases is not None:
             kT = float(self.kT[np.argmin(np.abs(self.kT - 8.0))])
