@@ -43,8 +43,10 @@ class Gain(Modifier):
 
     Each channel's events are spread evenly over its energy range and counted in the channels that the shifted
     range overlaps; what falls off either end is lost. The channel energies (EBOUNDS) and the area stay.
-    XSPEC's ``gain`` moves the nominal energies instead: E' = E / slope_X - offset_X, so that
-    slope = 1 / slope_X and offset = -offset_X.
+
+    XSPEC's ``gain s b`` gives the columns of the matrix new photon energies E_new = E / s - b instead, so that a
+    photon of energy E is recorded where the nominal matrix puts s (E + b): slope = s, offset = s b, up to the
+    width of the peak, which that command moves along.
     """
 
     name: ClassVar[str] = "gain"
