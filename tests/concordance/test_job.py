@@ -121,6 +121,15 @@ def test_arfs_need_known_instruments_and_bands(tmp_path, rng):
         run(validate(PART.model, read_toml(tmp_path / "job.toml"), source=tmp_path / "job.toml"), tmp_path / "out")
 
 
+def test_energies_of_unknown_bands_are_refused(tmp_path, rng):
+    write_job(tmp_path, rng)
+    text = (tmp_path / "job.toml").read_text().replace("hard = [", "hrad = [")
+    (tmp_path / "job.toml").write_text(text)
+    job = validate(PART.model, read_toml(tmp_path / "job.toml"), source=tmp_path / "job.toml")
+    with pytest.raises(UnknownNameError, match=r"table \[bands\]: unknown band 'hrad'; expected 'hard'"):
+        run(job, tmp_path / "out")
+
+
 def test_area_draws_and_tau_matrix_in_a_job(tmp_path, rng):
     job = write_job(tmp_path, rng)
     lines = ["instrument,soft,hard"]

@@ -11,7 +11,7 @@ from crosscal.concordance.priors import Tau, covariance_from_draws
 from crosscal.concordance.tables import iachec_tau, read_area_draws, read_matrix, read_table, read_tau_matrix
 from crosscal.concordance.types import Comparison
 from crosscal.config import Band, JobModel, StrictModel
-from crosscal.core.errors import InputError
+from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.datasets import resolve
 
 
@@ -175,8 +175,12 @@ class ConcordanceJob(JobModel):
         Raises
         ------
         InputError
-            If an ARF is given for an unknown instrument, or several bands lack energies that an ARF needs.
+            If an ARF is given for an unknown instrument, a band has energies and no data, or an ARF needs bands that
+            have none.
         """
+        for band in self.bands:
+            if band not in data.bands:
+                raise UnknownNameError("band", band, data.bands, where="table [bands]")
         for name in self.arf.instruments:
             if name not in data.instruments:
                 raise InputError(

@@ -129,7 +129,21 @@ def solve(
         checks=checks,
         notes=_notes(model, checks),
         remarks=_remarks(model, influence),
+        provenance={
+            "part": "concordance",
+            "data": data_name(model),
+            "noise": model.noise,
+            "variance": model.variance.kind,
+            "route": found.method,
+            "sources": model.data.n_columns,
+            "seed": seed,
+        },
     )
+
+
+def data_name(model: Model) -> str:
+    """Name of the data for provenance: of a file its name without directories."""
+    return model.data.label.rsplit("/", 1)[-1]
 
 
 def _posterior(model: Model, found: Draws) -> Any:
