@@ -147,3 +147,12 @@ def test_helpers(tmp_path):
 def test_results_of_another_kernel_have_their_options(result, tmp_path):
     written = write_pycali_outputs(result, tmp_path)
     assert any(path.name == "param_input" for path in written)
+
+
+def test_parameter_file_as_a_job_of_the_command_line(run):
+    from crosscal.cli.parts import load_job
+
+    (run / "param.txt").write_text(PARAM)
+    part, job = load_job(str(run / "param.txt"))
+    assert part.name == "lightcurves"
+    assert job.data.continuum == run / "cont.txt"

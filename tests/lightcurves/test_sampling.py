@@ -40,7 +40,11 @@ def test_seed_decides_everything(two, importance):
 
 
 @pytest.mark.parametrize(
-    ("route", "options"), [("nuts", {"warmup": 200, "chains": 2}), ("nested", {"live_points": 250, "dlogz": 0.1})]
+    ("route", "options"),
+    [
+        ("nuts", {"warmup": 200, "chains": 2}),
+        pytest.param("nested", {"live_points": 250, "dlogz": 0.1}, marks=pytest.mark.slow),
+    ],
 )
 def test_routes_agree(two, importance, route, options):
     other = draw(Model(two[0], Settings()), route=route, seed=5, draws=1000, **options)
@@ -141,6 +145,7 @@ def test_student_with_source_jitter_splits_the_residual(two):
     assert np.all(found.draws.inflation > 0)
 
 
+@pytest.mark.slow
 def test_evidence_prefers_the_true_kernel():
     curves, _ = simulate(seed=5, codes=("A", "B"), points=(120, 80), kernel="matern32", error=0.005, tau=60.0)
     table = compare_kernels(curves, ("drw", "matern32"), draws=1000, seed=1)

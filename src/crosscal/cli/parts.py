@@ -7,6 +7,7 @@ from typing import Any
 
 from crosscal.config import JobModel, Part, validate
 from crosscal.core.errors import ConfigError
+from crosscal.core.files import existing_file
 from crosscal.core.registry import Registry
 
 PARTS = Registry(
@@ -39,9 +40,23 @@ def part_of(content: Mapping[str, Any], source: str) -> Part:
 
 
 def load_job(path: str) -> tuple[Part, JobModel]:
-    """Read a job file into its part and its validated job."""
+    """Read a job file, or a parameter file of PyCALI, into its part and its validated job."""
     from crosscal.config import read_toml
 
+    if _is_pycali(path):
+        from crosscal.lightcurves.job import job_from_param_file
+
+        return PARTS.get("lightcurves"), job_from_param_file(path)
     content = read_toml(path)
     part = part_of(content, path)
     return part, validate(part.model, content, source=path)
+
+
+def _is_pycali(path: str) -> bool:
+    """Whether the first line that is no comment is ``Tag value``, as PyCALI writes them, and not TOML."""
+    from crosscal.lightcurves.compat.options import TAGS
+
+    with open(existing_file(path, what="job file"), encoding="utf-8", errors="replace") as stream:
+        lines = (line.split() for line in stream if line.strip() and not line.startswith("#"))
+        first = next(lines, [""])
+    return first[0] in TAGS and "=" not in first
