@@ -5,7 +5,13 @@ import pytest
 
 from crosscal.core.errors import ConfigError, InputError, UnknownNameError
 from crosscal.lightcurves.compat.api import Cali, Config, plot_results
-from crosscal.lightcurves.compat.helpers import data_rebin, format_blocks, load_pycali_data, load_pycali_data_flag
+from crosscal.lightcurves.compat.helpers import (
+    data_rebin,
+    format_blocks,
+    generate_mock_data,
+    load_pycali_data,
+    load_pycali_data_flag,
+)
 from crosscal.lightcurves.compat.options import Options, read_param_file
 from crosscal.lightcurves.compat.outputs import histogram_mode, write_pycali_outputs
 from crosscal.lightcurves.formats.pycali import write_pycali
@@ -142,6 +148,7 @@ def test_helpers(tmp_path):
     np.testing.assert_allclose(data["A"][:, 1], [2, 3, 4, 5])
     assert load_pycali_data_flag(path)["A"].shape == (4, 4)
     assert len(data_rebin(t, t, t + 1, 2.5)[0]) == 2
+    assert [len(load_pycali_data(path)) for path in generate_mock_data(tmp_path)] == [5, 5, 5]
 
 
 def test_results_of_another_kernel_have_their_options(result, tmp_path):

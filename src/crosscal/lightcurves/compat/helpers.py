@@ -97,3 +97,12 @@ def remove_outliers(result: Result, directory: str | os.PathLike[str], dev: floa
     few = result.draws.vectors[:: max(1, len(result.draws.vectors) // 50)]
     kept, _ = drop_outliers(result.curves, result.model, few, dev)
     return [write_pycali(Path(directory) / f"{Path(curve.name).stem}_new.txt", curve) for curve in kept.files]
+
+
+def generate_mock_data(directory: str | os.PathLike[str] = ".", seed: int = 0) -> list[Path]:
+    """Write a simulated continuum and two lines of five telescopes as ``sim_cont.txt``, ``sim_line.txt``, ..."""
+    from crosscal.lightcurves.synthetic import simulate
+
+    curves, _ = simulate(seed=seed, codes=tuple("ABCDE"), points=100, lines=2, syserr=(0.01,) * 5)
+    names = ("sim_cont.txt", "sim_line.txt", "sim_line2.txt")
+    return [write_pycali(Path(directory) / name, curve) for name, curve in zip(names, curves.files, strict=True)]
