@@ -122,7 +122,9 @@ def fluxes(result: Result, most: int = 12) -> Figure:
         for i in shown
     ]
     handles.append(Line2D([], [], color=COLOURS["before"], alpha=0.4, lw=8, label="concordance, 95 %"))
-    _legend_below(fig, handles, columns=min(5, len(handles)))
+    # A legend entry takes about six characters beside its text; the figure is some 110 wide.
+    longest = max(len(str(h.get_label())) for h in handles)
+    _legend_below(fig, handles, columns=max(1, min(5, len(handles), 110 // (longest + 8))))
     return fig
 
 
