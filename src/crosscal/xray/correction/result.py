@@ -128,7 +128,8 @@ class CalibrationResult:
         if self.biases is not None:
             kT = float(self.kT[np.argmin(np.abs(self.kT - 8.0))])
             ratio = self.temperature_bias([kT]).ratio[:, 0] - 1
-            text += f"; its nominal temperatures are off by {100 * ratio.mean():+.1f} +- {100 * ratio.std():.1f} % at {kT:.0f} keV"
+            off = f"{100 * ratio.mean():+.1f} +- {100 * ratio.std():.1f} %"
+            text += f"; its nominal temperatures are off by {off} at {kT:.0f} keV"
         return text + "."
 
     def figures(self) -> dict[str, Any]:
