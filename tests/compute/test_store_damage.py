@@ -212,7 +212,9 @@ def test_flags_that_cannot_be_written_are_an_error(full, monkeypatch):
     def deny(*_):
         raise PermissionError(13, "Permission denied")
 
-    array = full._array("done")
-    monkeypatch.setattr(type(array), "__setitem__", deny)
+    monkeypatch.setattr(os, "replace", deny)
     with pytest.raises(StoreError, match=r"done flags cannot be written \(Permission denied\)"):
         full.forget([0])
+    monkeypatch.undo()
+    assert full.complete
+    assert list(full.path.glob("**/*.partial")) == []

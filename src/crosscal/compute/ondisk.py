@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from crosscal.compute.chunkfile import codecs
 from crosscal.compute.layout import ChunkLayout
 from crosscal.compute.schema import Coordinate, Variable, array_digest, fingerprint, jsonable
 from crosscal.core.errors import InputError, StoreError
@@ -180,13 +181,6 @@ def make(path: Path, header: Header, coords: Mapping[str, Coordinate], attrs: Ma
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
-
-
-def codecs() -> list[Any]:
-    """Return the codecs of every array: light compression, then a checksum that tells damage from data."""
-    from zarr.codecs import Crc32cCodec, ZstdCodec
-
-    return [ZstdCodec(level=1), Crc32cCodec()]
 
 
 def _fill_group(root: Path, header: Header, coords: Mapping[str, Coordinate], attrs: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from crosscal.compute.chunkfile import encode, padded, write_file
 from crosscal.compute.layout import ChunkLayout
 from crosscal.compute.ondisk import (
     DONE,
@@ -196,7 +197,7 @@ class Store:
         """Return whether a chunk is done; a flag that a crash cut short counts as not done."""
         # Read directly (the array's only codec is "bytes"): a thousand flags through zarr take 150 ms.
         try:
-            return (self.path / DONE / "c" / str(chunk)).read_bytes() == b"\x01"
+            return self._flag(chunk).read_bytes() == b"\x01"
         except FileNotFoundError:
             return False
 
@@ -228,11 +229,12 @@ class Store:
         if not self.writable:
             raise StoreError("the store is open for reading", where=str(self.path), expected="writable=True")
         checked = self._checked(chunk, values)
-        region = self.layout.slices(chunk)
         with self._reported(f"chunk {chunk} cannot be written", _RESUME):
             for name, array in checked.items():
-                self._array(name)[region] = array
-            self._array(DONE)[chunk] = 1
+                variable = self.header.variables[name]
+                whole = padded(array, self.layout.lengths + array.shape[len(self.layout.dims) :], variable.fill)
+                write_file(self._file(name, chunk), encode(whole))
+            write_file(self._flag(chunk), b"\x01")
 
     def _checked(self, chunk: int, values: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
         where = f"{self.path}, chunk {chunk}"
@@ -263,7 +265,7 @@ class Store:
             raise StoreError("the store is open for reading", where=str(self.path), expected="writable=True")
         with self._reported("the done flags cannot be written", _RESUME):
             for chunk in chunks:
-                self._array(DONE)[int(chunk)] = 0
+                write_file(self._flag(int(chunk)), b"\x00")
 
     # ---- reading ------------------------------------------------------------------------------
 
@@ -371,11 +373,8 @@ class Store:
         if name not in self._arrays:
             import zarr
 
-            # Chunks that hold only fill values are written too: an absent file then always means a loss.
-            with zarr.config.set({"array.write_empty_chunks": True}):
-                self._arrays[name] = zarr.open_array(
-                    str(self.path / name), mode="r+" if self.writable else "r", zarr_format=3
-                )
+            mode = "r+" if self.writable else "r"
+            self._arrays[name] = zarr.open_array(str(self.path / name), mode=mode, zarr_format=3)
         return self._arrays[name]
 
     def _variable(self, name: str) -> Variable:
@@ -385,11 +384,17 @@ class Store:
             )
         return self.header.variables[name]
 
-    def _require_file(self, name: str, chunk: int) -> None:
-        array = self._array(name)
+    def _file(self, name: str, chunk: int) -> Path:
         block = self.layout.block(chunk)
-        key = array.metadata.encode_chunk_key(block + (0,) * (array.ndim - len(block)))
-        if not (self.path / name / key).is_file():
+        rest = len(self.header.variables[name].dims) - len(block)
+        return self.path.joinpath(name, "c", *map(str, block + (0,) * rest))
+
+    def _flag(self, chunk: int) -> Path:
+        return self.path / DONE / "c" / str(chunk)
+
+    def _require_file(self, name: str, chunk: int) -> None:
+        # Zarr would show an absent file as fill values; every chunk is written, so here it means a loss.
+        if not self._file(name, chunk).is_file():
             raise StoreError(f"the file of {_damaged(name, chunk)} is missing", where=str(self.path), expected=_INTACT)
 
     def _get(self, name: str, region: Any, what: str) -> NDArray[Any]:
