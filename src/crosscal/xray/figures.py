@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
 from numpy.typing import ArrayLike
 
 from crosscal.plot import COLOURS, INSTRUMENT_COLOURS, band, corner, figure, styled
@@ -61,9 +60,17 @@ def area(
     if response is not None:
         top, x = panels[0], response.energy
         inside = (x >= energy[0]) & (x <= energy[-1])
-        areas = np.exp(
-            np.stack([np.interp(np.log(x[inside]), np.log(energy), np.log(d)) for d in draws[:: max(1, len(draws) // 400)]])
-        ) * response.area[inside]
+        areas = (
+            np.exp(
+                np.stack(
+                    [
+                        np.interp(np.log(x[inside]), np.log(energy), np.log(d))
+                        for d in draws[:: max(1, len(draws) // 400)]
+                    ]
+                )
+            )
+            * response.area[inside]
+        )
         top.plot(x[inside], response.area[inside], color=COLOURS["before"], label="nominal")
         band(top, x[inside], areas, colour=COLOURS["after"], label="corrected")
         top.set_ylabel("Effective area (cm²)")
@@ -189,10 +196,14 @@ def modes(found: Any, energy: ArrayLike, *, most: int = 5) -> Figure:
     shown = np.maximum(found.signal_to_noise[:12], 0.05)
     colours = [INSTRUMENT_COLOURS[i % 6] if i < most else COLOURS["before"] for i in range(len(shown))]
     left.bar(np.arange(1, len(shown) + 1), shown, color=colours, width=0.7)
-    left.axhline(CONSTRAINED, color=COLOURS["limit"], ls="--", lw=1)
-    left.text(len(shown) + 0.5, CONSTRAINED * 1.08, "constrained above", ha="right", va="bottom", fontsize=8)
+    left.axhline(CONSTRAINED, color=COLOURS["limit"], ls="--", lw=1, label=f"constrained above {CONSTRAINED:g}")
     left.set_yscale("log")
-    left.yaxis.set_major_formatter(ScalarFormatter())
+    bottom, top = min(0.5, 0.7 * shown.min()), 2.2 * max(shown.max(), CONSTRAINED)
+    ticks = [t for t in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if bottom <= t <= top]
+    left.set_ylim(bottom, top)
+    left.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    left.minorticks_off()
+    left.legend(loc="upper right")
     left.set_xlabel("Mode")
     left.set_xticks(np.arange(1, len(shown) + 1, 1 if len(shown) < 8 else 2))
     left.set_ylabel("Prior sd / measurement error")
@@ -356,6 +367,16 @@ def corrected_pairs(result: Any) -> Any:
     return replace(before, values=np.stack([before.values[0], values]), covariance=covariance, samples=None)
 
 
+def planted_bias(clusters: Any, kT: ArrayLike) -> Any:
+    """Return the true T_nominal / T_true of simulated clusters' other telescope at ``kT`` keV."""
+    from crosscal.xray.correction.infer_spectra import fitted_bias
+
+    mask, response = clusters.templates[1].mask, clusters.responses[1]
+    inside = 0.01 * float(np.min(response.channel_hi - response.channel_lo))
+    used = (float(response.channel_lo[mask].min()) + inside, float(response.channel_hi[mask].max()) - inside)
+    return fitted_bias(response, clusters.model, clusters.planted, kT, used).ratio[0]
+
+
 def result_figures(result: Any, *, response: Any = None, clusters: Any = None) -> dict[str, Figure]:
     """Return the figures of a `CalibrationResult`, the correction first.
 
@@ -369,12 +390,11 @@ def result_figures(result: Any, *, response: Any = None, clusters: Any = None) -
     planted = None if clusters is None else clusters.planted(result.energy)
     fitted = getattr(result.model, "band", None)
     found = {
-        "area": area(
-            result.correction, response=response, planted=planted, prior=result.prior_factor, fitted=fitted
-        )
+        "area": area(result.correction, response=response, planted=planted, prior=result.prior_factor, fitted=fitted)
     }
     if result.biases is not None:
-        found["bias"] = bias(result.temperature_bias())
+        biases = result.temperature_bias()
+        found["bias"] = bias(biases, planted=None if clusters is None else planted_bias(clusters, biases.kT))
     if hasattr(result.model, "pairs"):
         found["pairs"] = pairs(result.model.pairs, corrected_pairs(result))
     else:

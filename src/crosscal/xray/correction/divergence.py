@@ -94,13 +94,14 @@ def sliced_wasserstein(p: Cloud, q: Cloud) -> Any:
     """
     import jax.numpy as jnp
 
-    scale = _scale(p)
-    directions = _directions(p.mean.shape[-1])
-    levels = (np.arange(min(p.samples.shape[1], q.samples.shape[1])) + 0.5) / min(
-        p.samples.shape[1], q.samples.shape[1]
+    scale, directions = _scale(p), _directions(p.mean.shape[-1])
+    m = min(p.samples.shape[1], q.samples.shape[1])
+    levels = (np.arange(m) + 0.5) / m
+    # Where one set is larger, its order statistics at the other's mid-levels.
+    a, b = (
+        jnp.sort((c.samples / scale) @ directions, axis=1)[:, (levels * c.samples.shape[1]).astype(int)] for c in (p, q)
     )
-    a, b = (jnp.quantile((c.samples / scale) @ directions, levels, axis=1, method="hazen") for c in (p, q))
-    return jnp.mean((a - b) ** 2, axis=(0, 2)) * p.mean.shape[-1]
+    return jnp.mean((a - b) ** 2, axis=(1, 2)) * p.mean.shape[-1]
 
 
 sliced_wasserstein.needs_samples = True  # type: ignore[attr-defined]

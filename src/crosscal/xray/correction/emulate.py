@@ -125,10 +125,15 @@ class CalibrationEmulator:
         import jax.numpy as jnp
 
         target = jnp.log(measured[:, 0])
-        x = target
-        for _ in range(steps):
-            value, slope = jax.jvp(lambda y: y + self.shift(theta, jnp.exp(y))[:, 0], (x,), (jnp.ones_like(x),))
-            x = x - (value - target) / jnp.clip(slope, 0.2, 5.0)
+
+        def step(t: Any, goal: Any, x: Any) -> Any:
+            value, slope = jax.jvp(lambda y: y + self.shift(t, jnp.exp(y))[:, 0], (x,), (jnp.ones_like(x),))
+            return x - (value - goal) / jnp.clip(slope, 0.2, 5.0)
+
+        # The last step alone carries the derivative, which is that of the root (implicit function theorem).
+        held, goal = jax.lax.stop_gradient((theta, target))
+        x = jax.lax.fori_loop(0, steps - 1, lambda _, y: step(held, goal, y), goal)
+        x = step(theta, target, x)
         shift = self.shift(theta, jnp.exp(x))
         columns = [jnp.exp(x)]
         for k, name in enumerate(self.quantities[1 : measured.shape[1]], start=1):

@@ -217,11 +217,11 @@ class HierarchicalModel:
         import jax
         import jax.numpy as jnp
 
-        u = jnp.zeros(self.pairs.values[0].shape)
-        for _ in range(STEPS - 1):
-            u, _ = self._towards_mode(params, u)
+        held = jax.lax.stop_gradient(dict(params))
+        start = jnp.zeros(self.pairs.values[0].shape)
+        u = jax.lax.fori_loop(0, STEPS - 1, lambda _, w: self._towards_mode(held, w)[0], start)
         # Near the mode one step carries the whole derivative of the mode (implicit function theorem).
-        u, normal = self._towards_mode(params, jax.lax.stop_gradient(u))
+        u, normal = self._towards_mode(params, u)
         truth, log_prior = self._physical(u)
         residual, log_det, _ = self._whitened(params, self.expected(params, truth))
         fit = -0.5 * (u**2).sum(axis=1) - 0.5 * (residual**2).sum(axis=1) - 0.5 * log_det

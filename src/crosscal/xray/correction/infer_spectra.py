@@ -131,7 +131,9 @@ def _files(observations: Sequence[Observation]) -> dict[str, str]:
     return found
 
 
-def _search(model: SpectraModel, grid: Floats, seed: int, progress: Progress) -> tuple[dict[str, float], tuple[Any, ...]]:
+def _search(
+    model: SpectraModel, grid: Floats, seed: int, progress: Progress
+) -> tuple[dict[str, float], tuple[Any, ...]]:
     """Find the best theta by likelihood, sources profiled, for families with places and widths among their parameters."""
     modifier = model.modifier
     if modifier.linear or hasattr(modifier, "functions"):
@@ -201,7 +203,9 @@ def _diagnostics(
     )
 
 
-def predictive_check(model: SpectraModel, posterior: Posterior, *, seed: int = 0, n: int = FEW) -> tuple[float, float, int]:
+def predictive_check(
+    model: SpectraModel, posterior: Posterior, *, seed: int = 0, n: int = FEW
+) -> tuple[float, float, int]:
     """Return Pearson's chi2 of all groups (mean over draws), its predictive p-value, and the number of groups.
 
     Counts are drawn anew from each posterior draw. Spectra with a background are left out: their background is profiled,
@@ -244,9 +248,7 @@ class _Biases:
         return fitted_bias(o.response, o.model, lambda energy: self.modifier.factor(energy, few), kT, o.band)
 
 
-def fitted_bias(
-    response: Any, model: Any, factors: Any, kT: ArrayLike, band: tuple[float, float]
-) -> TemperatureBias:
+def fitted_bias(response: Any, model: Any, factors: Any, kT: ArrayLike, band: tuple[float, float]) -> TemperatureBias:
     """Return T_nominal / T_true by fits: simulate with area * phi without noise, fit with area.
 
     Parameters

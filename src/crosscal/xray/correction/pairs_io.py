@@ -184,6 +184,9 @@ def write_pairs(pairs: PairedSources, path: str | os.PathLike[str]) -> Path:
     if suffix not in FORMATS:
         raise DataFileError(f"a table with suffix {suffix!r}", where=str(path), expected=" or ".join(FORMATS))
     table = as_table(pairs, samples=suffix != ".csv")
+    if FORMATS[suffix] == "fits":
+        # Keywords of FITS have eight letters at most.
+        table.meta["TELESCOP"] = ",".join(json.loads(table.meta.pop("telescopes")))
     with atomic_path(path) as temporary:
         table.write(temporary, format=FORMATS[suffix], overwrite=True)
     return Path(path)

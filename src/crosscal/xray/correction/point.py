@@ -86,7 +86,8 @@ def minimise_divergence(
 ) -> PointEstimate:
     """Find the theta that makes the corrected posteriors of telescope 1 match those of telescope 0.
 
-    Bounded quasi-Newton search in the training domain from quasi-random starts and from no correction.
+    Bounded quasi-Newton search in the training domain from quasi-random starts. Norms are compared as they are: where
+    the telescopes' relative normalisation is not known, match ``pairs.only("kT")`` or use `infer`.
 
     Parameters
     ----------

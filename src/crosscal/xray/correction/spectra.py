@@ -226,13 +226,14 @@ class SpectraModel:
         import jax
         import jax.numpy as jnp
 
-        v = jnp.zeros((len(self.data.sources), self._width))
-        held = jax.lax.stop_gradient(params)
-        for _ in range(steps):
+        held = jax.lax.stop_gradient(dict(params))
+
+        def step(_: int, v: Any) -> Any:
             gradient, information = self._fisher(held, v)
-            step = jnp.linalg.solve(information, gradient[..., None])[..., 0]
-            v = jnp.clip(v + jnp.clip(step, -3.0, 3.0), -WINDOW, WINDOW)
-        v = jax.lax.stop_gradient(v)
+            move = jnp.linalg.solve(information, gradient[..., None])[..., 0]
+            return jnp.clip(v + jnp.clip(move, -3.0, 3.0), -WINDOW, WINDOW)
+
+        v = jax.lax.fori_loop(0, steps, step, jnp.zeros((len(self.data.sources), self._width)))
         gradient, curvature = self._curvature(params, v)
         return v + jnp.clip(jnp.linalg.solve(curvature, gradient[..., None])[..., 0], -1.0, 1.0), curvature
 
@@ -321,6 +322,3 @@ def source_table(model: SpectraModel, posterior: Any) -> Any:
 def checked_energy(energy: ArrayLike | None, band: tuple[float, float]) -> Floats:
     """Return the grid of the correction: the given one, or 160 energies over the band."""
     return np.geomspace(*band, 160) if energy is None else np.asarray(energy, dtype=float)
-
-
-

@@ -121,10 +121,13 @@ def training_table(library: Any, quantities: tuple[str, ...]) -> TrainingTable:
         return TrainingTable.from_grid(grid, outputs, mean, sd, provenance)
     theta = library.theta
     varying = [k for k in range(theta.shape[1]) if np.ptp(theta[:, k]) > 0]
-    inputs = [Input(library.names[k], theta[:, k].min(), theta[:, k].max(), *describe(library.names[k])) for k in varying]
+    inputs = [
+        Input(library.names[k], theta[:, k].min(), theta[:, k].max(), *describe(library.names[k])) for k in varying
+    ]
     inputs.append(Input(T_TRUE, library.T_true[0], library.T_true[-1], "keV", "log"))
     points = np.concatenate(
-        [np.repeat(theta[:, varying], len(library.T_true), axis=0), np.tile(library.T_true, len(theta))[:, None]], axis=1
+        [np.repeat(theta[:, varying], len(library.T_true), axis=0), np.tile(library.T_true, len(theta))[:, None]],
+        axis=1,
     )
     k = len(quantities)
     return TrainingTable(
