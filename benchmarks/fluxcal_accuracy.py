@@ -46,10 +46,12 @@ def combination_bias(snr: float, seed: int, n_frames: int, n_stars: int = 8) -> 
 def coverage(
     n_frames: int, *, common_grey: float = 0.03, common_slope: float = 0.01, seed: int = 100
 ) -> dict[str, float]:
-    """Fraction of simulated frames whose calibrated fluxes hold the truth within 1 sigma, in pixels and 500-pixel bands.
+    """Fraction of simulated frames whose calibrated fluxes hold the truth within 1 sigma, in pixels and 500-pixel
+    bands.
 
     Each frame has its own common grey (mag) and slope (mag per 1000 A) error of the catalogue, drawn from the stated
-    standard deviations; targets sit in fibres without losses of their own, which no calibration could know. "naive" takes
+    standard deviations; targets sit in fibres without losses of their own, which no calibration could know. "naive"
+    takes
     the total variances as independent.
     """
     from crosscal.core.random import generator
@@ -104,7 +106,9 @@ def coverage(
 
 
 def velocity_rms(snr: float, n: int, seed: int = 7) -> tuple[float, float, float]:
-    """RMS velocity error (pixels of 1.04 A at 4800 A) of Kurucz F stars of [Fe/H] = -0.5, failures > 100 km/s, pixel (km/s)."""
+    """RMS velocity error (pixels of 1.04 A at 4800 A) of Kurucz F stars of [Fe/H] = -0.5, failures > 100 km/s,
+    pixel (km/s).
+    """
     from crosscal.core.random import generator
     from crosscal.fluxcal.lsf import gaussian_smooth
     from crosscal.fluxcal.photometry import C_KMS

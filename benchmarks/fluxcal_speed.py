@@ -1,4 +1,6 @@
-"""Speed of a whole calibration: 20 stars x 5000 templates x 4000 pixels from a warm binary cache, beside a naive loop."""
+"""Speed of a whole calibration: 20 stars x 5000 templates x 4000 pixels from a warm binary cache,
+beside a naive loop.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +91,8 @@ def records(quick: bool) -> list[Record]:
     goal = "" if quick else "<= 3"
     return [
         Record(
-            "all steps from a warm cache, two passes", "fluxcal", cpu, "CPU-s", "naive loop of chi2 alone", slow, slow / cpu,
+            "all steps from a warm cache, two passes", "fluxcal", cpu, "CPU-s", "naive loop of chi2 alone", slow,
+            slow / cpu,
             goal, None if quick else bool(cpu <= 3.0), f"{size}; {wall:.1f} s elapsed on this shared machine, one thread",
         ),
         Record("calibration with leave-one-star-out, library prepared", "fluxcal", with_loo, "CPU-s", note=size),
