@@ -100,6 +100,7 @@ def test_held_shift_cannot_be_marginalised(curves):
         Model(curves, Settings(), marginal=[0])
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
 def test_undefined_likelihood_is_minus_infinity(curves):
     model = Model(curves, Settings())
     x = model.layout.fixed.copy()

@@ -203,6 +203,7 @@ def test_regauge_changes_numbers_not_curves(result):
         result.regauge("Z")
 
 
+@pytest.mark.slow
 def test_regauged_reference_equals_a_fit_with_that_reference(simulated, result):
     """With wide priors the two differ by the prior only."""
     direct = intercalibrate(simulated[0], systematic_error=True, seed=5, reference="B", draws=1500)
@@ -282,6 +283,7 @@ def test_seasons():
         season_edges(curves, 0.0)
 
 
+@pytest.mark.slow
 def test_factors_per_season_are_found():
     """A telescope whose scale changes between seasons."""
     curves, _ = simulate(seed=6, codes=("A", "B"), points=(150, 100), scale=(1.0, 1.0), shift=(0.0, 0.0), error=0.01)

@@ -42,7 +42,7 @@ def test_seed_decides_everything(two, importance):
 @pytest.mark.parametrize(
     ("route", "options"),
     [
-        ("nuts", {"warmup": 200, "chains": 2}),
+        pytest.param("nuts", {"warmup": 200, "chains": 2}, marks=pytest.mark.slow),
         pytest.param("nested", {"live_points": 250, "dlogz": 0.1}, marks=pytest.mark.slow),
     ],
 )
@@ -140,6 +140,7 @@ def test_student_sampler_wants_student_errors(two):
         draw_student(Model(two[0], Settings()))
 
 
+@pytest.mark.slow
 def test_student_with_source_jitter_splits_the_residual(two):
     found = intercalibrate(two[0], kernel="drw+jitter", errors="student-t", seed=1, draws=800)
     assert np.all(found.draws.inflation > 0)
