@@ -83,7 +83,7 @@ def test_uncompiled_engine_is_the_same(templates, plasma, truth):
     counts = simulated(templates, truth, seed=5)[0]
     start = {**truth, "kT": 7.0}
     compiled = run(templates, plasma, counts, start)
-    python = run(templates, plasma, counts, start, engine.minimise, table=Source(templates.table))
+    python = run(templates, plasma, counts, start, engine.fit_object, table=Source(templates.table))
     assert compiled[0] == python[0] == Status.OK
     # Only the order of additions differs.
     np.testing.assert_allclose(python[2], compiled[2], rtol=1e-9)

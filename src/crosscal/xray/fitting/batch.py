@@ -11,13 +11,149 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError
 from crosscal.xray.emission.expression import Model
-from crosscal.xray.fitting.engine import MAX_ITERATIONS, TOLERANCE, Status, covariance_of
-from crosscal.xray.fitting.starts import fit_with_retry
+from crosscal.xray.fitting.engine import (
+    MAX_ITERATIONS,
+    TOLERANCE,
+    Status,
+    covariance_of,
+    fisher_scoring,
+    fit_table,
+)
+from crosscal.xray.fitting.profile import profile_curve
+from crosscal.xray.fitting.starts import best_scale_start
 from crosscal.xray.fitting.statistics import Data, Kind
-from crosscal.xray.fitting.table import FoldedTable
+from crosscal.xray.fitting.table import LINEAR, FoldedTable, make_work
 from crosscal.xray.fitting.templates import FoldedTemplates
 
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Solutions:
+    """Best fits of n spectra in engine coordinates; NaN where the fit failed.
+
+    Attributes
+    ----------
+    x : (n, n_free)
+    covariance : (n, n_free, n_free)
+    statistic : (n,)
+    status : (n,) int8
+    """
+
+    x: Array
+    covariance: Array
+    statistic: Array
+    status: NDArray[np.int8]
+
+
+def solve_batch(table: FoldedTable, counts: Array, start: Array, low: Array, high: Array) -> Solutions:
+    """Fit counts (n, n_channel) by cstat from ``start`` (n, n_free), within ``low`` and ``high`` (n_free,).
+
+    A fit that fails is tried once more from the best node of the last axis.
+    """
+    n, n_free = start.shape
+    x = np.array(start, dtype=float)
+    covariance = np.empty((n, n_free, n_free))
+    statistic, status = np.empty(n), np.empty(n, dtype=np.int8)
+    # Compiled apart, so that a library without kinks does not wait for the search over segments to be compiled.
+    run = _solve_segments if table.n_shape > 0 and table.kinds[table.n_shape - 1] == LINEAR else _solve
+    run(table, counts, x, low, high, covariance, statistic, status)
+    if np.any((status > Status.AT_BOUND) & (status != Status.BAD_DATA)):
+        again = np.flatnonzero((status > Status.AT_BOUND) & (status != Status.BAD_DATA))
+        some = np.ascontiguousarray(counts[again])
+        x_again = np.array(start[again], dtype=float)
+        _restart(table, some, x_again, low, high)
+        results = (covariance[again], statistic[again], status[again])
+        run(table, some, x_again, low, high, *results)
+        x[again] = x_again
+        covariance[again], statistic[again], status[again] = results
+    failed = status > Status.AT_BOUND
+    if failed.any():
+        x[failed], covariance[failed], statistic[failed] = np.nan, np.nan, np.nan
+    return Solutions(x, covariance, statistic, status)
+
+
+def profile_batch(
+    table: FoldedTable, counts: Array, found: Solutions, j: int, offsets: Array, low: Array, high: Array
+) -> Array:
+    """Return C - C_best (n, n_offset) at ``x[j] + offsets * sd``; see :func:`profile_curve`."""
+    out = np.full((counts.shape[0], offsets.size), np.nan)
+    usable = found.status <= Status.AT_BOUND
+    _profiles(table, counts, found.x, found.statistic, found.covariance, usable, j, offsets, low, high, out)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def has_counts(counts, i):
+    """Whether any channel of spectrum ``i`` has counts."""
+    k = 0
+    while k < counts.shape[1] and counts[i, k] == 0.0:
+        k += 1
+    return k < counts.shape[1]
+
+
+@njit(cache=True, nogil=True)
+def _solve(table, counts, x, low, high, covariance, statistic, status):
+    empty, n_free = np.empty(0), x.shape[1]
+    information = np.zeros((n_free, n_free))
+    work = make_work(counts.shape[1], n_free, table.monomials.shape[0], table.kinds.size)
+    for i in range(counts.shape[0]):
+        if not has_counts(counts, i):
+            status[i] = Status.BAD_DATA.value
+            continue
+        data = Data(Kind.CSTAT.value, counts[i], empty, empty, empty)
+        code, value, _ = fisher_scoring(table, data, x[i], low, high, work, information, MAX_ITERATIONS, TOLERANCE)
+        if (code == 0 or code == 1) and not covariance_of(information, low, high, work, covariance[i]):
+            code = Status.SINGULAR.value
+        status[i], statistic[i] = code, value
+
+
+@njit(cache=True, nogil=True)
+def _solve_segments(table, counts, x, low, high, covariance, statistic, status):
+    empty, n_free = np.empty(0), x.shape[1]
+    information = np.zeros((n_free, n_free))
+    work = make_work(counts.shape[1], n_free, table.monomials.shape[0], table.kinds.size)
+    for i in range(counts.shape[0]):
+        if not has_counts(counts, i):
+            status[i] = Status.BAD_DATA.value
+            continue
+        data = Data(Kind.CSTAT.value, counts[i], empty, empty, empty)
+        code, value, _ = fit_table(table, data, x[i], low, high, work, information, MAX_ITERATIONS, TOLERANCE)
+        if (code == 0 or code == 1) and not covariance_of(information, low, high, work, covariance[i]):
+            code = Status.SINGULAR.value
+        status[i], statistic[i] = code, value
+
+
+@njit(cache=True, nogil=True)
+def _restart(table, counts, x, low, high):
+    empty = np.empty(0)
+    work = make_work(counts.shape[1], x.shape[1], table.monomials.shape[0], table.kinds.size)
+    for i in range(counts.shape[0]):
+        best_scale_start(table, Data(Kind.CSTAT.value, counts[i], empty, empty, empty), x[i], low, high, work)
+
+
+@njit(cache=True, nogil=True)
+def _profiles(table, counts, x, best, covariance, usable, j, offsets, low, high, out):
+    empty = np.empty(0)
+    work = make_work(counts.shape[1], x.shape[1], table.monomials.shape[0], table.kinds.size)
+    for i in range(counts.shape[0]):
+        if usable[i]:
+            data = Data(Kind.CSTAT.value, counts[i], empty, empty, empty)
+            profile_curve(
+                table,
+                data,
+                x[i],
+                best[i],
+                j,
+                offsets,
+                covariance[i],
+                low,
+                high,
+                work,
+                MAX_ITERATIONS,
+                TOLERANCE,
+                out[i],
+            )
 
 
 @dataclass(frozen=True)
@@ -42,7 +178,7 @@ class BatchFit:
     @property
     def good(self) -> NDArray[np.bool_]:
         """Fits that converged inside or at their limits."""
-        return (self.status == Status.OK) | (self.status == Status.AT_BOUND)
+        return self.status <= Status.AT_BOUND
 
 
 def fit_counts(
@@ -72,35 +208,12 @@ def fit_counts(
         raise InputError(
             f"counts of shape {data.shape}", where="fit_counts", expected=f"(n, {templates.n_channel}) for the band"
         )
-    x = np.array(np.broadcast_to(templates.nodes.to_engine(start), (len(data), len(templates.names))))
-    low, high = templates.limits(model)
-    covariance = np.full((*x.shape, x.shape[1]), np.nan)
-    statistic, status = np.full(len(data), np.nan), np.full(len(data), Status.NOT_DONE.value, dtype=np.int8)
-    _fit_all(
-        templates.table if table is None else table, data, low, high, templates.work(), x, covariance, statistic, status
+    x = np.broadcast_to(templates.nodes.to_engine(start), (len(data), len(templates.names)))
+    found = solve_batch(templates.table if table is None else table, data, x, *templates.limits(model))
+    return BatchFit(
+        templates.names,
+        templates.nodes.from_engine(found.x),
+        templates.nodes.covariance_from_engine(found.x, found.covariance),
+        found.statistic,
+        found.status,
     )
-    values = templates.nodes.from_engine(x)
-    covariance = templates.nodes.covariance_from_engine(x, covariance)
-    result = BatchFit(templates.names, values, covariance, statistic, status)
-    values[~result.good] = np.nan
-    return result
-
-
-@njit(cache=True, nogil=True)
-def _fit_all(table, counts, low, high, work, x, covariance, statistic, status):
-    empty, n_free = np.empty(0), x.shape[1]
-    information, start = np.zeros((n_free, n_free)), np.empty(n_free)
-    for i in range(counts.shape[0]):
-        if not counts[i].sum() > 0.0:
-            status[i] = Status.BAD_DATA.value
-            continue
-        data = Data(Kind.CSTAT.value, counts[i], empty, empty, empty)
-        start[:] = x[i]
-        result, value = fit_with_retry(
-            table, data, start, low, high, work, information, x[i], MAX_ITERATIONS, TOLERANCE
-        )
-        usable = result == Status.OK.value or result == Status.AT_BOUND.value
-        if usable and not covariance_of(information, low, high, work, covariance[i]):
-            result = Status.SINGULAR.value
-        status[i] = result
-        statistic[i] = value

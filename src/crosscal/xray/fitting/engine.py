@@ -6,21 +6,21 @@ normalisation. See Green 1984, JRSS B 46, 149 (sec. 2) for the algorithm.
 
 The source of the model is either a :class:`~crosscal.xray.fitting.table.FoldedTable` (compiled, no Python inside) or
 any object with a method ``evaluate(x, model, jacobian)`` and the attributes ``n_shape``, ``kinds``, ``nodes`` and
-``offset`` of a table: then the very same functions run uncompiled.
+``offset`` of a table: then the very same functions run uncompiled (:data:`fit_object`).
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
 from math import inf, isfinite, nan, sqrt
+from types import FunctionType
 from typing import Any
 
 import numpy as np
-from numba import njit, types
-from numba.extending import overload
+from numba import njit
 from numpy.typing import NDArray
 
-from crosscal.xray.fitting.statistics import total, weights
+from crosscal.xray.fitting.statistics import assess
 from crosscal.xray.fitting.table import (
     GRADIENT,
     HELD,
@@ -60,26 +60,16 @@ MEANING = {
 }
 
 MAX_ITERATIONS = 60
-# In units of the statistic: at 1e-8 the last step is 1e-4 sigma, and it is applied before stopping.
-TOLERANCE = 1e-8
+# In units of the statistic: the last step is below 3e-3 sigma. It is applied before stopping, and as each step is a
+# hundred times shorter than the one before, what is left is below 1e-4 sigma.
+TOLERANCE = 1e-5
 # A tenth of a standard error.
 ROUGH = 1e-2
 EARLY, EARLY_REACH = 8, 0.9
+MAX_HALVINGS = 25
 
 
-def fill(source: Any, x: NDArray[np.float64], work: Work, n: int) -> None:
-    """Fill model and Jacobian at ``x`` from either kind of source."""
-    source.evaluate(x, work.channels[MODEL, :n], work.channels[JACOBIAN : JACOBIAN + x.size, :n])
-
-
-@overload(fill)
-def _fill_compiled(source, x, work, n):
-    if isinstance(source, types.NamedTuple):
-        return lambda source, x, work, n: evaluate_table(source, x, work, n)
-    return None
-
-
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy", forceinline=True)
 def normal_equations(channels, n, vectors, information):
     """Fill ``gradient = J' s`` and ``information = J' W J``."""
     for j in range(vectors.shape[1]):
@@ -95,48 +85,55 @@ def normal_equations(channels, n, vectors, information):
             information[k, j] = value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def solve(information, vectors, factor, ridge):
-    """Solve F step = gradient among the parameters not held; return the decrement g' F^-1 g, or -1 if singular.
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def factorise(information, vectors, factor, ridge):
+    """Fill the Cholesky factor of F among the parameters not held; return whether F is positive definite.
 
-    The matrix is scaled to a unit diagonal first, so that ``ridge`` and the test for singularity have no units.
+    The matrix is scaled to a unit diagonal first, so that ``ridge`` and the test have no units. The diagonal of
+    ``factor`` holds the inverse of the Cholesky factor's.
     """
     n = vectors.shape[1]
     for j in range(n):
         vectors[UNIT, j] = 0.0
         if vectors[HELD, j] == 0.0:
             if not (information[j, j] > 0.0 and information[j, j] < inf):
-                return -1.0
+                return False
             vectors[UNIT, j] = 1.0 / sqrt(information[j, j])
-        vectors[STEP, j] = vectors[GRADIENT, j] * vectors[UNIT, j]
     for j in range(n):
-        for k in range(j):
-            value = information[j, k] * vectors[UNIT, j] * vectors[UNIT, k]
-            for l in range(k):
-                value -= factor[j, l] * factor[k, l]
-            factor[j, k] = value * factor[k, k]
         value = 1.0 + ridge
-        for l in range(j):
-            value -= factor[j, l] * factor[j, l]
-        if value < 1e-13:
-            return -1.0
-        factor[j, j] = 1.0 / sqrt(value)  # the inverse of the diagonal of the Cholesky factor
-    decrement = 0.0
-    for j in range(n):
         for k in range(j):
-            vectors[STEP, j] -= factor[j, k] * vectors[STEP, k]
-        vectors[STEP, j] *= factor[j, j]
+            off = information[j, k] * vectors[UNIT, j] * vectors[UNIT, k]
+            for l in range(k):
+                off -= factor[j, l] * factor[k, l]
+            factor[j, k] = off * factor[k, k]
+            value -= factor[j, k] * factor[j, k]
+        if value < 1e-13:
+            return False
+        factor[j, j] = 1.0 / sqrt(value)
+    return True
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def substitute(vectors, factor):
+    """Solve F step = gradient by the factor of :func:`factorise`; return the decrement g' F^-1 g."""
+    n, decrement = vectors.shape[1], 0.0
+    for j in range(n):
+        value = vectors[GRADIENT, j] * vectors[UNIT, j]
+        for k in range(j):
+            value -= factor[j, k] * vectors[STEP, k]
+        vectors[STEP, j] = value * factor[j, j]
         decrement += vectors[STEP, j] * vectors[STEP, j]
     for j in range(n - 1, -1, -1):
+        value = vectors[STEP, j]
         for k in range(j + 1, n):
-            vectors[STEP, j] -= factor[k, j] * vectors[STEP, k]
-        vectors[STEP, j] *= factor[j, j]
+            value -= factor[k, j] * vectors[STEP, k]
+        vectors[STEP, j] = value * factor[j, j]
     for j in range(n):
         vectors[STEP, j] *= vectors[UNIT, j]
     return decrement
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def hold_at_bounds(x, low, high, vectors):
     """Mark the parameters that are fixed or that the gradient presses against a limit; return their number."""
     n = 0
@@ -148,7 +145,7 @@ def hold_at_bounds(x, low, high, vectors):
     return n
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def hold_without_information(information, vectors):
     """Also hold the parameters that no channel depends on here; return their number."""
     n = 0
@@ -159,7 +156,7 @@ def hold_without_information(information, vectors):
     return n
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def move(x, fraction, low, high, reach, vectors):
     """``trial = x + fraction * step`` within the limits, by at most ``reach`` of the way to them."""
     for j in range(x.size):
@@ -184,24 +181,41 @@ def fisher_scoring(source, data, x, low, high, work, information, max_iterations
     channels, vectors, factor = work.channels, work.vectors, work.factor
     vectors[STEP, :] = 0.0
     move(x, 0.0, low, high, 1.0, vectors)
-    x[:] = vectors[TRIAL]
-    fill(source, x, work, n)
-    apply_floor(channels, n, n_free)
-    value = total(data, channels)
-    if not isfinite(value):
-        return Status.BAD_DATA.value, nan, 0
-    for iteration in range(max_iterations):
-        weights(data, channels)
+    value, decrement, fraction, iteration, halvings = inf, inf, 1.0, 0, 0
+    # One place where the model is evaluated: compiled code inlines it.
+    while True:
+        evaluate_table(source, vectors[TRIAL], work, n)
+        apply_floor(channels, n, n_free)
+        trial_value = assess(data, channels)
+        if value == inf and not isfinite(trial_value):
+            return Status.BAD_DATA.value, nan, 0
+        # Rounding of a sum of terms of size |value| must not stop the last steps.
+        better = value == inf or trial_value <= value + 1e-12 * abs(value) + 1e-12
+        # A model that is not smooth (lines that cross bins with the redshift) cannot do better than its jumps.
+        rough = decrement < ROUGH and value - trial_value < 0.25 * decrement
+        if better:
+            x[:] = vectors[TRIAL]
+            value = trial_value
+        if rough:
+            return Status.OK.value, value, iteration
+        # Early steps stop short of the limits: a component that is set to zero at once has no derivatives left.
+        reach = EARLY_REACH if iteration < EARLY else 1.0
+        if not better:
+            halvings += 1
+            fraction *= 0.4
+            if halvings > MAX_HALVINGS:
+                return Status.NO_CONVERGENCE.value, value, iteration
+            move(x, fraction, low, high, reach, vectors)
+            continue
         normal_equations(channels, n, vectors, information)
         n_held = hold_at_bounds(x, low, high, vectors)
         n_lost = hold_without_information(information, vectors)
         ridge = 0.0
-        decrement = solve(information, vectors, factor, ridge)
-        while decrement < 0.0 and ridge < 1.0:
+        while ridge < 1.0 and not factorise(information, vectors, factor, ridge):
             ridge = max(10.0 * ridge, 1e-6)
-            decrement = solve(information, vectors, factor, ridge)
-        if decrement < 0.0:
+        if ridge >= 1.0:
             return Status.SINGULAR.value, value, iteration
+        decrement = substitute(vectors, factor)
         if decrement < tolerance:
             move(x, 1.0, low, high, 1.0, vectors)
             x[:] = vectors[TRIAL]
@@ -211,53 +225,10 @@ def fisher_scoring(source, data, x, low, high, work, information, max_iterations
                 return Status.AT_BOUND.value, value - decrement, iteration
             lost = ridge > 0.0 or n_lost > 0
             return Status.SINGULAR.value if lost else Status.OK.value, value - decrement, iteration
-        # Early steps stop short of the limits: a component that is set to zero at once has no derivatives left.
-        reach = EARLY_REACH if iteration < EARLY else 1.0
-        fraction, better, trial_value = 1.0, False, value
-        for _ in range(25):
-            move(x, fraction, low, high, reach, vectors)
-            fill(source, vectors[TRIAL], work, n)
-            apply_floor(channels, n, n_free)
-            trial_value = total(data, channels)
-            # Rounding of a sum of terms of size |value| must not stop the last steps.
-            if trial_value <= value + 1e-12 * abs(value) + 1e-12:
-                better = True
-                break
-            fraction *= 0.4
-        # A model that is not smooth (lines that cross bins with the redshift) cannot do better than its jumps.
-        rough = decrement < ROUGH and value - trial_value < 0.25 * decrement
-        if better:
-            x[:] = vectors[TRIAL]
-            value = trial_value
-        if rough:
-            return Status.OK.value, value, iteration
-        if not better:
+        if iteration == max_iterations:
             return Status.NO_CONVERGENCE.value, value, iteration
-    return Status.NO_CONVERGENCE.value, value, max_iterations
-
-
-def score(
-    source: Any,
-    data: Any,
-    x: Any,
-    low: Any,
-    high: Any,
-    work: Work,
-    information: Any,
-    max_iterations: int,
-    tolerance: float,
-) -> tuple[int, float, int]:
-    """:func:`fisher_scoring` with either kind of source."""
-    return fisher_scoring.py_func(source, data, x, low, high, work, information, max_iterations, tolerance)
-
-
-@overload(score)
-def _score_compiled(source, data, x, low, high, work, information, max_iterations, tolerance):
-    if isinstance(source, types.NamedTuple):
-        return lambda source, data, x, low, high, work, information, max_iterations, tolerance: fisher_scoring(
-            source, data, x, low, high, work, information, max_iterations, tolerance
-        )
-    return None
+        iteration, halvings, fraction = iteration + 1, 0, 1.0
+        move(x, fraction, low, high, reach, vectors)
 
 
 @njit(cache=True, nogil=True)
@@ -269,7 +240,7 @@ def fit_table(source, data, x, low, high, work, information, max_iterations, tol
     """
     axis = source.n_shape - 1
     if axis < 0 or source.kinds[axis] != LINEAR or low[axis] >= high[axis]:
-        return score(source, data, x, low, high, work, information, max_iterations, tolerance)
+        return fisher_scoring(source, data, x, low, high, work, information, max_iterations, tolerance)
     begin, end = source.offset[axis], source.offset[axis + 1]
     inner_low, inner_high, start = low.copy(), high.copy(), x.copy()
     best_x, best_information = x.copy(), information.copy()
@@ -281,7 +252,9 @@ def fit_table(source, data, x, low, high, work, information, max_iterations, tol
         inner_low[axis] = max(low[axis], source.nodes[k])
         inner_high[axis] = min(high[axis], source.nodes[k + 1])
         x[:] = start
-        status, value, n = score(source, data, x, inner_low, inner_high, work, information, max_iterations, tolerance)
+        status, value, n = fisher_scoring(
+            source, data, x, inner_low, inner_high, work, information, max_iterations, tolerance
+        )
         iterations += n
         if status == Status.AT_BOUND.value:
             on_node = low[axis] < x[axis] < high[axis] and (x[axis] in (inner_low[axis], inner_high[axis]))
@@ -309,30 +282,6 @@ def fit_table(source, data, x, low, high, work, information, max_iterations, tol
     return best_status, best_value, iterations
 
 
-def minimise(
-    source: Any,
-    data: Any,
-    x: NDArray[np.float64],
-    low: NDArray[np.float64],
-    high: NDArray[np.float64],
-    work: Work,
-    information: NDArray[np.float64],
-    max_iterations: int,
-    tolerance: float,
-) -> tuple[int, float, int]:
-    """:func:`fit_table` with either kind of source; arguments and results as of :func:`fisher_scoring`."""
-    return fit_table.py_func(source, data, x, low, high, work, information, max_iterations, tolerance)
-
-
-@overload(minimise)
-def _minimise_compiled(source, data, x, low, high, work, information, max_iterations, tolerance):
-    if isinstance(source, types.NamedTuple):
-        return lambda source, data, x, low, high, work, information, max_iterations, tolerance: fit_table(
-            source, data, x, low, high, work, information, max_iterations, tolerance
-        )
-    return None
-
-
 @njit(cache=True, nogil=True, error_model="numpy")
 def covariance_of(information, low, high, work, covariance):
     """Invert the Fisher matrix; return whether it worked.
@@ -342,14 +291,15 @@ def covariance_of(information, low, high, work, covariance):
     """
     vectors = work.vectors
     n = information.shape[0]
+    for j in range(n):
+        vectors[HELD, j] = not (low[j] < high[j] and information[j, j] > 0.0)
+    if not factorise(information, vectors, work.factor, 0.0):
+        covariance[:, :] = nan
+        return False
     for column in range(n):
         for j in range(n):
-            free = low[j] < high[j] and information[j, j] > 0.0
-            vectors[HELD, j] = not free
-            vectors[GRADIENT, j] = 1.0 if j == column and free else 0.0
-        if solve(information, vectors, work.factor, 0.0) < 0.0:
-            covariance[:, :] = nan
-            return False
+            vectors[GRADIENT, j] = 1.0 if j == column else 0.0
+        substitute(vectors, work.factor)
         for j in range(n):
             covariance[j, column] = vectors[STEP, j]
     for j in range(n):
@@ -357,3 +307,18 @@ def covariance_of(information, low, high, work, covariance):
             covariance[j, :] = nan
             covariance[:, j] = nan
     return True
+
+
+def uncompiled(function: Any, **replaced: Any) -> Any:
+    """Return the Python source of a compiled function as it is, with other functions behind some of its names."""
+    source = function.py_func
+    return FunctionType(source.__code__, {**source.__globals__, **replaced}, source.__name__)
+
+
+def evaluate_object(source: Any, x: NDArray[np.float64], work: Work, n: int) -> None:
+    """:func:`evaluate_table` for any object with ``evaluate(x, model, jacobian)``."""
+    source.evaluate(x, work.channels[MODEL, :n], work.channels[JACOBIAN : JACOBIAN + x.size, :n])
+
+
+#: The engine for sources that are Python objects: the same source code, uncompiled.
+fit_object = uncompiled(fit_table, fisher_scoring=uncompiled(fisher_scoring, evaluate_table=evaluate_object))

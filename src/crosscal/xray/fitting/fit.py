@@ -12,9 +12,9 @@ from scipy import stats
 
 from crosscal.core.errors import FitError, InputError, UnknownNameError
 from crosscal.xray.fitting import statistics
-from crosscal.xray.fitting.engine import MAX_ITERATIONS, MEANING, Status, covariance_of, minimise
+from crosscal.xray.fitting.engine import MAX_ITERATIONS, MEANING, Status, covariance_of, fit_object
 from crosscal.xray.fitting.poisson import poisson_counts
-from crosscal.xray.fitting.profile import constrained, profile_limit
+from crosscal.xray.fitting.profile import constrained_object, profile_limit_object
 from crosscal.xray.fitting.source import ModelSource
 from crosscal.xray.fitting.statistics import Data, Kind
 from crosscal.xray.fitting.table import make_work
@@ -95,7 +95,7 @@ class FitResult:
         j = self._index(name)
         ends = []
         for direction in (-1, 1):
-            x = profile_limit.py_func(
+            x = profile_limit_object(
                 *self._problem.profile_arguments(), j, direction, float(delta), *self._problem.rest()
             )
             if not np.isfinite(x):
@@ -113,7 +113,7 @@ class FitResult:
         for value in np.atleast_1d(np.asarray(at, dtype=float)):
             x = p.source.to_engine({**self.values, name: float(value)})[j]
             trial = np.empty(p.x.size)
-            statistic = constrained(
+            statistic = constrained_object(
                 p.source, p.data, p.x, j, x, p.covariance, p.low, p.high, p.work, np.zeros_like(p.covariance),
                 MAX_ITERATIONS, TOLERANCE, trial,
             )  # fmt: skip
@@ -229,7 +229,7 @@ def fit(
     if data.counts.sum() > 0:
         start = _best_start(source, data, x, background, model) if scan else x
         x = start.copy()
-        code, value, _ = minimise(
+        code, value, _ = fit_object(
             source, data, x, source.low, source.high, work, information, MAX_ITERATIONS, TOLERANCE
         )
         status = Status(code)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from math import inf, nan, sqrt
-from typing import Any
 
 import numpy as np
-from numba import njit, types
-from numba.extending import overload
+from numba import njit
 
-from crosscal.xray.fitting.engine import Status, minimise
+from crosscal.xray.fitting.engine import Status, fit_object, fit_table, uncompiled
 
 _MAX_STEPS = 25
 
 
 @njit(cache=True, nogil=True)
-def _constrained(source, data, x, j, value, covariance, low, high, work, information, limit, tolerance, out):
+def constrained(source, data, x, j, value, covariance, low, high, work, information, limit, tolerance, out):
     """Minimise over all parameters but ``x[j] = value``; return the statistic (NaN where that fails).
 
     The start moves the others along the covariance, which is where the minimum is to second order.
@@ -27,28 +25,9 @@ def _constrained(source, data, x, j, value, covariance, low, high, work, informa
     shift = (value - x[j]) / covariance[j, j]
     for k in range(n):
         out[k] = min(max(x[k] + shift * covariance[k, j], inner_low[k]), inner_high[k])
-    status, statistic, _ = minimise(source, data, out, inner_low, inner_high, work, information, limit, tolerance)
+    status, statistic, _ = fit_table(source, data, out, inner_low, inner_high, work, information, limit, tolerance)
     usable = status == Status.OK.value or status == Status.AT_BOUND.value
     return statistic if usable else nan
-
-
-def constrained(
-    source: Any, data: Any, x: Any, j: int, value: float, covariance: Any, low: Any, high: Any, work: Any,
-    information: Any, limit: int, tolerance: float, out: Any,
-) -> float:  # fmt: skip
-    """Minimise with ``x[j] = value`` held, for either kind of source; see :func:`_constrained`."""
-    return _constrained.py_func(
-        source, data, x, j, value, covariance, low, high, work, information, limit, tolerance, out
-    )
-
-
-@overload(constrained)
-def _constrained_compiled(source, data, x, j, value, covariance, low, high, work, information, limit, tolerance, out):
-    if isinstance(source, types.NamedTuple):
-        return lambda source, data, x, j, value, covariance, low, high, work, information, limit, tolerance, out: (
-            _constrained(source, data, x, j, value, covariance, low, high, work, information, limit, tolerance, out)
-        )
-    return None
 
 
 @njit(cache=True, nogil=True)
@@ -101,3 +80,8 @@ def profile_limit(source, data, x, best, j, direction, delta, covariance, low, h
         if not inside < step < outside:
             step = 0.5 * (inside + outside) if outside < inf else 2.0 * inside
     return x[j] + direction * step
+
+
+#: For sources that are Python objects.
+constrained_object = uncompiled(constrained, fit_table=fit_object)
+profile_limit_object = uncompiled(profile_limit, constrained=constrained_object)

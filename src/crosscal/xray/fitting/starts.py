@@ -6,7 +6,6 @@ from math import inf, isfinite
 
 from numba import njit
 
-from crosscal.xray.fitting.engine import Status, minimise
 from crosscal.xray.fitting.statistics import total
 from crosscal.xray.fitting.table import MODEL, TRIAL, apply_floor, evaluate_table
 
@@ -63,16 +62,3 @@ def best_scale_start(table, data, x, low, high, work):
         for j in range(n_free):
             x[j] = work.vectors[TRIAL, j]
     return best
-
-
-@njit(cache=True, nogil=True)
-def fit_with_retry(table, data, start, low, high, work, information, x, max_iterations, tolerance):
-    """Fit from ``start``; after a failure once more from :func:`best_scale_start`. Return status and statistic."""
-    x[:] = start
-    status, value, _ = minimise(table, data, x, low, high, work, information, max_iterations, tolerance)
-    if status == Status.OK.value or status == Status.AT_BOUND.value or status == Status.BAD_DATA.value:
-        return status, value
-    x[:] = start
-    best_scale_start(table, data, x, low, high, work)
-    status, value, _ = minimise(table, data, x, low, high, work, information, max_iterations, tolerance)
-    return status, value

@@ -190,12 +190,16 @@ def total(data, channels):
     return 2.0 * half
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _cstat_weights(counts, channels):
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy", forceinline=True)
+def _cstat_assess(counts, channels):
+    total = 0.0
     for i in range(counts.size):
-        w = 1.0 / channels[0, i]
+        n, m = counts[i], channels[0, i]
+        w = 1.0 / m
         channels[2, i] = w
-        channels[1, i] = counts[i] * w - 1.0
+        channels[1, i] = n * w - 1.0
+        total += m - n + n * fast_log((n + 1e-300) * w)
+    return total
 
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
@@ -210,7 +214,7 @@ def _chi2_weights(counts, variance, channels):
 def weights(data, channels):
     """Fill rows 1 (score) and 2 (weight) of ``channels`` for the positive model in row 0."""
     if data.kind == 0:
-        _cstat_weights(data.counts, channels)
+        _cstat_assess(data.counts, channels)
         return
     if data.kind == 3:
         _chi2_weights(data.counts, data.variance, channels)
@@ -233,6 +237,15 @@ def weights(data, channels):
             z = (s - m) / v
             channels[1, i] = z + 0.5 * z * z
             channels[2, i] = 1.0 / v
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def assess(data, channels):
+    """:func:`weights` and :func:`total` at once."""
+    if data.kind == 0:
+        return 2.0 * _cstat_assess(data.counts, channels)
+    weights(data, channels)
+    return total(data, channels)
 
 
 def _checked(counts: ArrayLike, model: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -93,20 +93,21 @@ def make_work(n_channel, n_free, n_part, n_axis):
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def segment(nodes, begin, end, u):
     """Return the index k in [begin, end - 2] of the segment nodes[k] <= u < nodes[k + 1], clipped at the ends."""
-    low, high = begin, end - 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        if u >= nodes[middle]:
-            low = middle
-        else:
-            high = middle
-    return low
+    # Nodes are nearly evenly spaced: a guess and a step or two beat a bisection.
+    last = end - 2
+    share = (u - nodes[begin]) / (nodes[end - 1] - nodes[begin])
+    k = begin + int(min(max(share * (end - 1 - begin), 0.0), float(last - begin)))
+    while k > begin and u < nodes[k]:
+        k -= 1
+    while k < last and u >= nodes[k + 1]:
+        k += 1
+    return k
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def locate(nodes, offset, kinds, strides, x, rows, basis):
     """Fill the rows and the weights (with derivatives) that interpolate each axis at ``x``."""
     n_axis = kinds.size
@@ -141,22 +142,28 @@ def locate(nodes, offset, kinds, strides, x, rows, basis):
             basis[d, 3] = t * (3.0 * t - 2.0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def part_factors(monomials, x, n_shape, factors):
     """Fill ``factors[part, 0]`` with the product of a part's linear parameters, [part, 1 + l] with its derivatives."""
     n_part, n_linear = monomials.shape
     for part in range(n_part):
-        for skip in range(-1, n_linear):
-            value = 1.0
-            for l in range(n_linear):
-                if l == skip:
-                    value *= monomials[part, l]
-                elif monomials[part, l]:
-                    value *= x[n_shape + l]
-            factors[part, 1 + skip] = value
+        product, zeros = 1.0, 0
+        for l in range(n_linear):
+            if monomials[part, l] != 0:
+                if x[n_shape + l] == 0.0:
+                    zeros += 1
+                else:
+                    product *= x[n_shape + l]
+        factors[part, 0] = product if zeros == 0 else 0.0
+        for l in range(n_linear):
+            a = x[n_shape + l]
+            if monomials[part, l] == 0 or zeros - (a == 0.0) > 0:
+                factors[part, 1 + l] = 0.0
+            else:
+                factors[part, 1 + l] = product if a == 0.0 else product / a
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def plan(rows, basis, factors, n_shape, n_free, plan_rows, plan_weights):
     """List the steps ``channels[out] (+)= sum_j weight_j table[row_j, part]`` of one evaluation; return their number.
 
@@ -188,7 +195,7 @@ def plan(rows, basis, factors, n_shape, n_free, plan_rows, plan_weights):
     return n
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy", forceinline=True)
 def carry_out(n_step, plan_rows, plan_weights, table, channels, n):
     """Execute the steps of :func:`plan` on the first ``n`` channels."""
     for s in range(n_step):
@@ -214,7 +221,7 @@ def carry_out(n_step, plan_rows, plan_weights, table, channels, n):
                 )
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy", forceinline=True)
 def combine_parts(factors, n_shape, n_free, channels, n):
     """Model and its derivatives by the linear parameters from the parts."""
     n_part, first = factors.shape[0], JACOBIAN + n_free
@@ -230,7 +237,7 @@ def combine_parts(factors, n_shape, n_free, channels, n):
                     channels[out, i] += a * channels[first + part, i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def evaluate_table(source, x, work, n):
     """Fill model and Jacobian rows of ``work.channels`` (first ``n`` channels) from a :class:`FoldedTable`."""
     locate(source.nodes, source.offset, source.kinds, source.strides, x, work.rows, work.basis)
@@ -240,7 +247,7 @@ def evaluate_table(source, x, work, n):
     combine_parts(work.part_factors, source.n_shape, x.size, work.channels, n)
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy", forceinline=True)
 def _number_below(channels, n, floor):
     # A sum, not min(): its rule for NaN would keep LLVM from using SIMD.
     below = 0
@@ -249,7 +256,7 @@ def _number_below(channels, n, floor):
     return below
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def apply_floor(channels, n, n_free):
     """Raise the model to FLOOR, and make it constant there, wherever it is lower."""
     if _number_below(channels, n, FLOOR) == 0:

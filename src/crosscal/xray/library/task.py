@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from crosscal.compute.layout import ChunkLayout
 from crosscal.core.grid import Grid, Scatter
 from crosscal.core.random import point_seeds
-from crosscal.xray.fitting.engine import MAX_ITERATIONS, TOLERANCE, Status
+from crosscal.xray.fitting.batch import profile_batch, solve_batch
+from crosscal.xray.fitting.engine import Status
 from crosscal.xray.fitting.folding import PackedMatrix
-from crosscal.xray.fitting.poisson import tables
+from crosscal.xray.fitting.poisson import poisson_counts
 from crosscal.xray.fitting.table import FoldedTable
 from crosscal.xray.fitting.templates import NodeSpectra, evaluate_many
-from crosscal.xray.library.kernel import library_points
 from crosscal.xray.library.library import CALIBRATIONS
 
 Array = NDArray[np.float64]
@@ -74,52 +74,76 @@ class LibraryTask:
     def __call__(self, chunk: int) -> dict[str, NDArray[Any]]:
         """Compute a chunk."""
         points = self.layout.flat(chunk)
-        thetas = self.design.take(points)
-        n_T, n_free = self.x_true.shape
-        shape = (points.size, n_T, self.realisations, 2)
-        x = np.full((*shape, n_free), np.nan)
-        covariance = np.full((*shape, n_free, n_free), np.nan)
-        statistic = np.full(shape, np.nan)
-        status = np.full(shape, Status.NOT_DONE.value, dtype=np.int8)
-        profile = np.full((*shape, self.offsets.size), np.nan)
-        nominal = self.nodes.folded(self.nodes.table(self.matrix, self.weight))
-        alias = tables()
-        for i, (point, theta) in enumerate(zip(points, thetas, strict=True)):
-            modified = self.modified_table(theta)
-            if modified is None:
-                status[i] = Status.BAD_DATA.value
-                continue
-            seeds = point_seeds(self.seed, point, np.arange(n_T)[:, None], np.arange(self.realisations)[None, :])
-            library_points(
-                nominal, modified, self.matrix.n_channel, self.x_true, self.low, self.high, seeds,
-                self.is_poisson, alias, self.offsets, self.profiled, MAX_ITERATIONS, TOLERANCE,
-                x[i], covariance[i], statistic[i], status[i], profile[i],
-            )  # fmt: skip
-        return self.variables(x, covariance, statistic, status, profile)
+        seeds = None
+        results = []
+        nominal = self.nominal_table()
+        for point, theta in zip(points, self.design.take(points), strict=True):
+            if self.is_poisson:
+                n_T = np.arange(self.x_true.shape[0])[:, None]
+                seeds = point_seeds(self.seed, point, n_T, np.arange(self.realisations)[None, :])
+            results.append(self.one_theta(nominal, theta, self.x_true, seeds))
+        return self.variables(*(np.stack(column) for column in zip(*results, strict=True)))
+
+    def one_theta(
+        self, nominal: FoldedTable, theta: Array, x_true: Array, seeds: NDArray[np.uint64] | None
+    ) -> tuple[Array, Array, Array, NDArray[np.int8], Array]:
+        """Simulate and fit all temperatures and realisations of one theta.
+
+        Parameters
+        ----------
+        x_true : (n_T, n_free) engine coordinates
+        seeds : (n_T, n_realisation), or None for noiseless spectra
+
+        Returns
+        -------
+        x, covariance, statistic, status, profile
+            (n_T, n_realisation, 2, ...), the axis of length 2 being nominal, modified.
+        """
+        (n_T, n_free), n_draw = x_true.shape, 1 if seeds is None else seeds.shape[1]
+        shape = (n_T, n_draw, 2)
+        x, covariance = np.empty((*shape, n_free)), np.empty((*shape, n_free, n_free))
+        statistic, status = np.empty(shape), np.empty(shape, dtype=np.int8)
+        profile = np.empty((*shape, self.offsets.size))
+        modified = self.modified_table(theta)
+        if modified is None:
+            for values in (x, covariance, statistic, profile):
+                values[:] = np.nan
+            status[:] = Status.BAD_DATA.value
+            return x, covariance, statistic, status, profile
+        expected = np.maximum(evaluate_many(modified, x_true, self.matrix.n_channel)[0], 0.0)
+        # The noiseless solution is within the noise of every noisy one: the best start there is.
+        noiseless = solve_batch(nominal, expected, x_true, self.low, self.high)
+        biased = np.where(noiseless.status[:, None] <= Status.AT_BOUND, noiseless.x, x_true)
+        counts = expected if seeds is None else poisson_counts(expected, seeds).reshape(n_T * n_draw, -1)
+        for c, (table, start) in enumerate(((nominal, biased), (modified, x_true))):
+            if seeds is None and c == 0:
+                found = noiseless
+            else:
+                found = solve_batch(table, counts, start.repeat(n_draw, axis=0), self.low, self.high)
+            x[:, :, c] = found.x.reshape(n_T, n_draw, n_free)
+            covariance[:, :, c] = found.covariance.reshape(n_T, n_draw, n_free, n_free)
+            statistic[:, :, c] = found.statistic.reshape(n_T, n_draw)
+            status[:, :, c] = found.status.reshape(n_T, n_draw)
+            if self.offsets.size:
+                curves = profile_batch(table, counts, found, self.profiled, self.offsets, self.low, self.high)
+                profile[:, :, c] = curves.reshape(n_T, n_draw, -1)
+        return x, covariance, statistic, status, profile
 
     def at(self, theta: Array, kT: Array) -> dict[str, NDArray[Any]]:
         """Noiseless fits at scattered points: theta (n, d), kT (n,) -> arrays (n,) of all variables and truths."""
         others = self.nodes.from_engine(self.x_true[:1])[0]
         truth = {n: np.full(kT.size, others[p]) for p, n in enumerate(self.nodes.names)}
         truth["kT"] = kT
-        nominal = self.nodes.folded(self.nodes.table(self.matrix, self.weight))
+        nominal = self.nominal_table()
         truth = scaled_truth(self.nodes, nominal, self.matrix.n_channel, truth, self.counts)
         x_true = self.nodes.to_engine(truth)
-        n_free = x_true.shape[1]
-        shape = (kT.size, 1, 1, 2)
-        x, covariance = np.full((*shape, n_free), np.nan), np.full((*shape, n_free, n_free), np.nan)
-        statistic, profile = np.full(shape, np.nan), np.empty((*shape, 0))
-        status = np.full(shape, Status.BAD_DATA.value, dtype=np.int8)
-        for i in range(kT.size):
-            modified = self.modified_table(theta[i])
-            if modified is not None:
-                library_points(
-                    nominal, modified, self.matrix.n_channel, x_true[i : i + 1], self.low, self.high,
-                    np.zeros((1, 1), np.uint64), False, tables(), np.zeros(0), self.profiled, MAX_ITERATIONS,
-                    TOLERANCE, x[i], covariance[i], statistic[i], status[i], profile[i],
-                )  # fmt: skip
-        out = self.variables(x, covariance, statistic, status, profile)
+        results = [self.one_theta(nominal, theta[i], x_true[i : i + 1], None) for i in range(kT.size)]
+        out = self.variables(*(np.stack(column) for column in zip(*results, strict=True)))
         return {n: v[:, 0, 0] for n, v in out.items()} | {f"{n}_true": v for n, v in truth.items()}
+
+    def nominal_table(self) -> FoldedTable:
+        """Fold the nodes through the nominal calibration."""
+        return self.nodes.folded(self.nodes.table(self.matrix, self.weight))
 
     def modified_table(self, theta: Array) -> FoldedTable | None:
         """Fold the nodes through the calibration of one theta; None where its area is negative or not finite."""
