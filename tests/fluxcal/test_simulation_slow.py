@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks.fluxcal_accuracy import combination_bias, coverage
+
+from crosscal.fluxcal.montecarlo import combination_bias, coverage
 
 pytestmark = pytest.mark.slow
 
