@@ -65,7 +65,7 @@ def fit(curves, seed):
 
 
 def test_simulation_based_calibration():
-    outcome = simulation_based_calibration(from_prior, fit, replicates=250, seed=77)
+    outcome = simulation_based_calibration(from_prior, fit, replicates=200, seed=77)
     assert outcome.failures == 0
     p = outcome.p_values()
     print(dict(zip(outcome.labels, np.round(p, 3), strict=True)))
@@ -78,7 +78,7 @@ def test_coverage_of_calibrated_fluxes_and_mean_fluxes():
     inside = {0.68: [], 0.95: []}
     means = {0.68: [], 0.95: []}
     naive = []
-    replicates = 120
+    replicates = 80
     for k in range(replicates):
         rng = generator(5, k)
         scale, shift = (1.0, rng.uniform(0.9, 1.1)), (0.0, rng.uniform(-0.1, 0.1))
@@ -97,11 +97,11 @@ def test_coverage_of_calibrated_fluxes_and_mean_fluxes():
         _, error = found.mean_flux(mine)
         naive.append(error / (np.sqrt(np.sum(found.error[mine] ** 2)) / len(mine)))
     print({level: (np.mean(inside[level]), np.mean(means[level])) for level in inside}, np.median(naive))
-    # Points of one replicate are nearly independent: 4800 of them give the share to 0.7 %.
+    # Points of one replicate are nearly independent: 3200 of them give the share to 0.8 %.
     assert np.mean(inside[0.68]) == pytest.approx(0.68, abs=0.03)
     assert np.mean(inside[0.95]) == pytest.approx(0.95, abs=0.015)
-    # Binomial errors of 120 replicates: 4.3 % and 2 %; three of them.
-    assert np.mean(means[0.68]) > 0.68 - 0.13
-    assert np.mean(means[0.95]) > 0.95 - 0.06
+    # Binomial errors of 80 replicates: 5.2 % and 2.4 %; three of them.
+    assert np.mean(means[0.68]) > 0.68 - 0.16
+    assert np.mean(means[0.95]) > 0.95 - 0.075
     # Treating the calibration error as independent noise understates the error of the mean flux.
     assert np.median(naive) > 1.2
