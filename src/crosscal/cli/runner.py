@@ -127,7 +127,7 @@ def execute(part: str, work: Callable[[Progress], JobResult], output: Path, *, q
             tuple(result.warnings),
             diagnostics=str(getattr(result, "diagnostics", "")),
             quality=list(getattr(result, "gates", ())),
-            figures=figures,
+            figures=list(figures),
             citations=tuple(getattr(result, "citations", ())),
             seconds=time.monotonic() - start,
         )
@@ -137,12 +137,12 @@ def execute(part: str, work: Callable[[Progress], JobResult], output: Path, *, q
     return result
 
 
-def draw(result: JobResult, output: Path, progress: Progress) -> list[dict[str, Any]]:
+def draw(result: JobResult, output: Path, progress: Progress) -> list[Mapping[str, Any]]:
     """Write the result's figures into ``output/figures`` and describe them for the report."""
     from crosscal.plot import describe_axes, save_figures
 
     captions: Mapping[str, str] = getattr(result, "captions", {})
-    entries = []
+    entries: list[Mapping[str, Any]] = []
     drawn = result.figures()
     with progress.stage("Drawing figures", total=len(drawn)) as advance:
         for name, figure in drawn.items():

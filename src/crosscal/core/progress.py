@@ -31,13 +31,17 @@ class Progress(Protocol):
         ...
 
 
+def _nothing(n: int = 1) -> None:
+    """Count steps that nobody watches."""
+
+
 class Silent:
     """A listener that ignores everything; the default of all library functions."""
 
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Advance]:
         """Open a stage that nobody watches."""
-        yield lambda n=1: None
+        yield _nothing
 
     def message(self, text: str) -> None:
         """Ignore the news."""

@@ -39,7 +39,7 @@ class Chebyshev(Emulator):
 
     def arrays(self) -> dict[str, Floats]:
         """Return the multi-indices and coefficients."""
-        return {"index": self.index, "coefficients": self.coefficients}
+        return {"index": self.index.astype(float), "coefficients": self.coefficients}
 
     def select(self, columns: Sequence[int]) -> Emulator:
         """Return the emulator of some outputs, by their numbers."""

@@ -219,7 +219,8 @@ def _train_one(
         (p, state), _ = jax.lax.scan(step, (p, state), order)
         return p, state, jnp.sqrt(jnp.mean((forward(p, held_x) - held_y) ** 2, axis=0))
 
-    state, best, key = optimiser.init(parameters), None, keys[-1]
+    state, key = optimiser.init(parameters), keys[-1]
+    best: Any = None
     for number in range(epochs):
         key, sub = jax.random.split(key)
         parameters, state, error = epoch(parameters, state, sub)

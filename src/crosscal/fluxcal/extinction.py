@@ -63,7 +63,7 @@ class SiteExtinction:
         """Transmission 10^(-0.4 k(lambda) X); constant k beyond the ends of the table."""
         if not (np.isfinite(airmass) and airmass >= 1.0 - 1e-6):
             raise InputError(f"airmass {airmass}", where=f"extinction table {self.name!r}", expected="a number >= 1")
-        return 10 ** (-0.4 * airmass * np.interp(wavelength, self.wavelength, self.magnitude))
+        return 10 ** (-0.4 * airmass * np.interp(np.asarray(wavelength, dtype=float), self.wavelength, self.magnitude))
 
 
 def airmass(zenith_distance: ArrayLike) -> NDArray[np.float64]:

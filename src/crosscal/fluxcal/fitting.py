@@ -178,7 +178,7 @@ def _star_photometry(
 ) -> _Photometry:
     magnitude, error = catalogue.magnitude[star.catalogue_row], catalogue.error[star.catalogue_row]
     used = np.flatnonzero(np.isfinite(magnitude) & (library.coverage(filters) >= options.coverage))
-    synthetic = _magnitudes(library, tuple(filters[b] for b in used), _ebv(star, catalogue, options))
+    synthetic = _magnitudes(library, tuple(filters[int(b)] for b in used), _ebv(star, catalogue, options))
     total = np.hypot(error[used], options.mag_floor)
     return _Photometry(used, magnitude[used], total, synthetic)
 

@@ -147,7 +147,8 @@ def _header_scale(header: fits.Header, n: int) -> NDArray[np.float64] | None:
     if step is None or "CRVAL1" not in header or float(step) == 0:
         return None
     scale = float(header["CRVAL1"]) + float(step) * (np.arange(1, n + 1) - float(header.get("CRPIX1", 1.0)))
-    return scale * (1e4 if abs(scale).max() < 50 else 10.0 if abs(scale).max() < 2500 else 1.0)
+    factor = 1e4 if abs(scale).max() < 50 else 10.0 if abs(scale).max() < 2500 else 1.0
+    return np.asarray(scale * factor, dtype=float)
 
 
 def _unit(header: fits.Header, where: str) -> tuple[bool, bool]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -74,7 +76,7 @@ def convolve_lsf(
     if sigma.min() < ladder[0]:
         ladder = np.concatenate([[0.0], ladder])
     position = np.interp(sigma**2, ladder**2, np.arange(ladder.size))
-    result = None
+    result: Any = None
     for k, width in enumerate(ladder):
         share = np.clip(1 - np.abs(position - k), 0, None)
         if not share.any():

@@ -29,7 +29,7 @@ class Scores:
 
 def chebyshev(x: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     """Chebyshev polynomials T_0 ... T_{n-1} at x in [-1, 1], shape (n, x.size)."""
-    return np.polynomial.chebyshev.chebvander(x, n - 1).T
+    return np.asarray(np.polynomial.chebyshev.chebvander(x, n - 1).T, dtype=float)
 
 
 def unit_interval(wavelength: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:

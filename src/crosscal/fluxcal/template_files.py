@@ -223,7 +223,7 @@ def read_kurucz_sdss(path: str | os.PathLike[str]) -> TemplateLibrary:
         ) from error
     good = np.all(data > 0, axis=0)
     inside = slice(int(np.argmax(good)), good.size - int(np.argmax(good[::-1])))
-    wavelength = 10 ** (start + step * np.arange(data.shape[1]))[inside]
+    wavelength = np.asarray(10 ** (start + step * np.arange(data.shape[1]))[inside], dtype=float)
     flux = data[:, inside]
     # One row can differ from its grid value by rounding (-0.0): the axes are rounded to 0.01.
     parameters = np.round(parameters, 2) + 0.0

@@ -125,7 +125,9 @@ def simulation_based_calibration(
     from crosscal.core.errors import FitError
     from crosscal.core.random import generator, integer_seed
 
-    ranks, labels, failures = [], [], 0
+    ranks: list[Any] = []
+    labels: list[str] = []
+    failures = 0
     with progress.stage("Simulation-based calibration", total=replicates) as advance:
         for k in range(replicates):
             truth, data = draw(generator(seed, "sbc-truth", k))

@@ -162,7 +162,7 @@ def importance(
         advance(1)
     rng = generator(seed, "importance")
     density = jax.jit(lambda v: jax.lax.map(problem.log_density, v, batch_size=BATCH))
-    proposal = Proposal(mode.vector, np.linalg.cholesky(mode.covariance), degrees)
+    proposal = Proposal(mode.vector, np.asarray(np.linalg.cholesky(mode.covariance), dtype=float), degrees)
     with progress.stage("Weighing proposals", total=n + adaptations * (n // 10)) as advance:
         for _ in range(adaptations):
             vectors = proposal.draw(rng, max(n // 10, 20 * problem.size))

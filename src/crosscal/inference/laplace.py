@@ -41,7 +41,7 @@ class Mode:
     @property
     def covariance(self) -> NDArray[np.float64]:
         """Inverse of the precision."""
-        return np.linalg.inv(self.precision)
+        return np.asarray(np.linalg.inv(self.precision), dtype=float)
 
     @property
     def log_evidence(self) -> float:
@@ -115,10 +115,11 @@ def pointwise_log_likelihood(problem: Problem, vectors: NDArray[np.float64]) -> 
     """Log likelihood per datum for unconstrained vectors (chain, draw, size), if the problem offers it."""
     import jax
 
-    if problem.pointwise is None:
+    pointwise = problem.pointwise
+    if pointwise is None:
         return None
     chains, draws, size = vectors.shape
-    values = jax.jit(lambda v: jax.lax.map(lambda u: problem.pointwise(problem.constrain(u)), v, batch_size=256))(
+    values = jax.jit(lambda v: jax.lax.map(lambda u: pointwise(problem.constrain(u)), v, batch_size=256))(
         vectors.reshape(-1, size)
     )
     return {"data": np.asarray(values).reshape(chains, draws, *values.shape[1:])}

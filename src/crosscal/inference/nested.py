@@ -121,5 +121,6 @@ def _flat_views(problem: Problem) -> tuple[Any, Any, Any]:
 def _derived(problem: Problem, arrays: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
     import jax
 
-    further = jax.vmap(problem.derived)({name: values[0] for name, values in arrays.items()})
+    derived = problem.derived or (lambda params: {})
+    further = jax.vmap(derived)({name: values[0] for name, values in arrays.items()})
     return {name: np.asarray(values)[None] for name, values in further.items()}

@@ -20,7 +20,7 @@ def quantile_band(draws: ArrayLike, level: float) -> tuple[Any, Any]:
 
 def band(axes: Axes, x: ArrayLike, draws: ArrayLike, *, colour: str, label: str = "", step: bool = False) -> None:
     """Draw the median of ``draws`` (n_draws, n) against ``x`` with its 68 and 95 % bands."""
-    kind = "mid" if step else None
+    kind: Any = "mid" if step else None
     for level, alpha in LEVELS.items():
         low, high = quantile_band(draws, level)
         axes.fill_between(np.asarray(x), low, high, color=colour, alpha=alpha, lw=0, step=kind)

@@ -100,8 +100,8 @@ def _contours(
     smooth = gaussian_filter(counts, 1.2)
     ordered = np.sort(smooth.ravel())[::-1]
     content = np.cumsum(ordered) / ordered.sum()
-    levels = [ordered[min(np.searchsorted(content, level), len(ordered) - 1)] for level in (0.95, 0.68)]
-    levels = sorted({*levels, smooth.max() * 1.0001})
+    inner = [float(ordered[min(int(np.searchsorted(content, p)), len(ordered) - 1)]) for p in (0.95, 0.68)]
+    levels = sorted({*inner, float(smooth.max()) * 1.0001})
     if len(levels) < 3:
         panel.plot(x, y, ".", ms=2, color=COLOURS["after"])
         return

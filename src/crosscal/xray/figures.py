@@ -17,7 +17,7 @@ CAPTIONS = {
     "pairs": "Ratio of the two telescopes' values against the trusted temperature, before and after the correction.",
     "corner": "Posterior of the correction's parameters: contours hold 68 and 95 %.",
     "modes": "Independent directions of ln phi(E): how well each is measured against the prior, and their shapes.",
-    "emulator": "Emulated minus freshly simulated values at off-grid points, in units of the smallest statistical error.",
+    "emulator": "Emulated minus freshly simulated values at off-grid points, over the smallest statistical error.",
     "library": "Slices of the library: bias of kT against true temperature as one parameter of the correction changes.",
     "spectra": "Summed residuals of the corrected telescope's spectra, with the nominal area and with the correction.",
     "spectrum": "Counts, model and residuals.",
@@ -56,7 +56,11 @@ def area(
     """
     energy, draws = np.asarray(correction.coordinate), correction.draws
     fig = figure(7.0, 6.0 if response is not None else 3.8)
-    panels = fig.subplots(2, 1, sharex=True, height_ratios=[3, 2]) if response is not None else [None, fig.subplots()]
+    panels: Any
+    if response is None:
+        panels = [None, fig.subplots()]
+    else:
+        panels = fig.subplots(2, 1, sharex=True, height_ratios=[3, 2])
     if response is not None:
         top, x = panels[0], response.energy
         inside = (x >= energy[0]) & (x <= energy[-1])

@@ -23,7 +23,7 @@ def simulated(job: Any, telescope: Any, model: Any) -> Any:
         model,
         plan.planted.modifier.modifier(),
         plan.planted.theta(),
-        draw_temperatures(plan.sources, *plan.kT, job.seed),
+        draw_temperatures(plan.sources, plan.kT[0], plan.kT[1], job.seed),
         counts=(plan.trusted_counts or plan.counts, plan.counts),
         bands=(job.trusted.band, job.telescope.band),
         seed=integer_seed(job.seed, "clusters"),

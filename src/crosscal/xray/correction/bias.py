@@ -45,7 +45,7 @@ class TemperatureBias:
         return (self.ratio - 1.0) * self.kT
 
     def power_law(self, low: float | None = None, high: float | None = None) -> Floats:
-        """Return draws (m, 2) of (a, b) in T_1 = a T_0^b [keV], least squares in logarithm over ``low`` to ``high`` keV.
+        """Return draws (m, 2) of (a, b) in T_1 = a T_0^b [keV], least squares in ln over ``low`` to ``high`` keV.
 
         Raises
         ------

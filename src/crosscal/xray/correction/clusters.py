@@ -165,7 +165,7 @@ def simulate_clusters(
     templates, drawn, exposure = [], [], np.empty((2, n))
     for k, (response, band) in enumerate(zip((trusted, other), bands, strict=True)):
         folded = FoldedTemplates.build(response, model, band=band)
-        exposure[k] = wanted[k] / folded.counts(**truth).sum(axis=1)
+        exposure[k] = wanted[k] / folded.counts(None, **truth).sum(axis=1)
         table = folded.folded(modifier.factor(folded.energy, dict(theta))) if k == 1 else folded.table
         expected = folded.counts(table, **truth) * exposure[k][:, None]
         drawn.append(poisson_counts(expected, point_seeds(seed, np.arange(n)[:, None], [[k]]))[:, 0])

@@ -174,7 +174,7 @@ def _search(
     if model.scatter is not None:
         fixed["scatter"] = 0.3 * model.scatter
     cross = "ln_cross_norm" in model.all_priors
-    if cross:
+    if cross and model.cross_norm is not None:
         bounds["ln_cross_norm"] = (-3 * model.cross_norm, 3 * model.cross_norm)
 
     def chi2(vector: Any) -> Any:

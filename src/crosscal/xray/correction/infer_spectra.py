@@ -134,7 +134,7 @@ def _files(observations: Sequence[Observation]) -> dict[str, str]:
 def _search(
     model: SpectraModel, grid: Floats, seed: int, progress: Progress
 ) -> tuple[dict[str, float], tuple[Any, ...]]:
-    """Find the best theta by likelihood, sources profiled, for families with places and widths among their parameters."""
+    """Find the best theta by likelihood, sources profiled, for families with places and widths."""
     modifier = model.modifier
     if modifier.linear or hasattr(modifier, "functions"):
         return {}, ()
@@ -208,8 +208,8 @@ def predictive_check(
 ) -> tuple[float, float, int]:
     """Return Pearson's chi2 of all groups (mean over draws), its predictive p-value, and the number of groups.
 
-    Counts are drawn anew from each posterior draw. Spectra with a background are left out: their background is profiled,
-    not modelled.
+    Counts are drawn anew from each posterior draw. Spectra with a background are left out: it is profiled, not
+    modelled.
     """
     import jax
 
@@ -269,7 +269,7 @@ def fitted_bias(response: Any, model: Any, factors: Any, kT: ArrayLike, band: tu
         expected = templates.counts(templates.folded(factor), **truth)
         found = fit_counts(templates, model, expected, start=truth)
         value = found.values[:, found.names.index("kT")] / kT
-        # A failed noiseless fit would be a defect of the grid's end; hold the last good ratio rather than lose the draw.
+        # A failed noiseless fit would be a defect of the grid's end; hold the last good ratio, keep the draw.
         good = np.isfinite(value)
         ratio.append(np.interp(np.log(kT), np.log(kT[good]), value[good]))
     return TemperatureBias(kT, np.array(ratio))

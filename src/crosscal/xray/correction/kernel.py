@@ -110,12 +110,12 @@ def linear_kernel(
         if name not in names:
             raise InputError(f"{name!r} is not a free parameter", where="linear kernel", expected=", ".join(names))
     values = dict(zip(names, np.broadcast_arrays(*(np.atleast_1d(v) for v in given.values())), strict=True))
-    mean, jacobian = templates.evaluate(**values)
+    mean, jacobian = templates.evaluate(None, **values)
     if counts is not None:
         # Scaled norms: the kernel and the errors are those of the parameters after scaling.
         factor = np.asarray(counts, dtype=float) / (mean.sum(axis=-1) * exposure)
         values = {n: v * factor if n.split("_")[0] == "norm" else v for n, v in values.items()}
-        mean, jacobian = templates.evaluate(**values)
+        mean, jacobian = templates.evaluate(None, **values)
     mean, jacobian = mean * exposure, jacobian * exposure
     photons = templates.photons(**values) * templates.area * exposure
     matrix = templates.redistribution

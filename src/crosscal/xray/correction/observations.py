@@ -236,7 +236,7 @@ def _fit_batch(members: Sequence[Observation], mask: NDArray[np.bool_]) -> dict[
     start = {n: np.full(len(members), model.parameter(n).default) for n in model.free}
     if "kT" in start:
         start["kT"] = np.full(len(members), 4.0)
-    total = templates.counts(**start).sum(axis=1)
+    total = templates.counts(None, **start).sum(axis=1)
     for n in model.free:
         if n.startswith("norm"):
             start[n] = start[n] * counts.sum(axis=1) / total
@@ -304,7 +304,7 @@ def _block(
     )
     background, ratio = None, np.ones((len(members), groups.n_group))
     if o.spectrum.background is not None:
-        background = np.stack([groups.sum(m.spectrum.background.counts) for m in members])
+        background = np.stack([groups.sum(_background(m).counts) for m in members])
         size = groups.sum(np.ones(mask.size))
         ratio = np.stack([groups.sum(np.broadcast_to(m.spectrum.background_ratio, mask.shape)) / size for m in members])
     lo, hi = groups.energies(o.response)
@@ -356,3 +356,12 @@ def _coefficients(
             matrix = np.linalg.inv(np.polynomial.chebyshev.chebvander(x, int(tops[k])))
         spectra = np.moveaxis(np.tensordot(matrix, spectra, axes=(1, k)), 0, k)
     return spectra.reshape(len(degrees), -1)
+
+
+def _background(o: Observation) -> Spectrum:
+    """Return the background spectrum of an observation in a block whose members all have one."""
+    if o.spectrum.background is None:
+        raise InputError(
+            "no background spectrum", where=f"source {o.source!r}, {o.telescope}", expected="one, as its neighbours"
+        )
+    return o.spectrum.background

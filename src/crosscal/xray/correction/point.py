@@ -147,7 +147,7 @@ def minimise_divergence(
             resampled.append(low + search(found[0].x, weight).x * (high - low))
             advance(1)
     best = low + found[0].x * (high - low)
-    others = []
+    others: list[Any] = []
     for f in found[1:]:
         if all(np.max(np.abs(f.x - g)) > 0.02 for g in [found[0].x, *(o[2] for o in others)]):
             others.append(

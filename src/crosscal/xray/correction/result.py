@@ -118,7 +118,7 @@ class CalibrationResult:
         """Return the answer in one sentence."""
         low, high = self.correction.interval(0.68)
         # A mean may fall between two solutions, where nothing is; a median does not leave its interval.
-        middle = np.median(self.correction.draws, axis=0)
+        middle = np.median(np.asarray(self.correction.draws), axis=0)
         inside = self.energy >= 0.5
         k = int(np.argmax(np.where(inside, np.abs(np.log(middle)) / np.maximum(self.correction.sd, 1e-9), -1)))
         text = (

@@ -205,7 +205,7 @@ class SpectraModel:
             lambda p: self.pointwise(p).sum(),
             derived=self._derived if sampled else None,
             pointwise=self.pointwise,
-            dims={"v": ("source", "parameter")} | {n: ("source",) for n in self.data.pilot.names} if sampled else {},
+            dims={"v": ("source", "parameter")} | dict.fromkeys(self.data.pilot.names, ("source",)) if sampled else {},
             coords={"source": list(self.data.sources)} if sampled else {},
             units={p.name: p.unit for p in self.modifier.parameters if p.unit},
         )

@@ -60,11 +60,13 @@ def train(
     table = training_table(library, chosen)
     names = table.inputs[:-1]
     fixed = {n: float(library.theta[0, k]) for k, n in enumerate(library.names) if n not in [i.name for i in names]}
-    simulator = None
+    simulator: Any = None
     if library.task is not None:
 
-        def simulator(theta: NDArray[np.float64], kT: NDArray[np.float64]) -> NDArray[np.float64]:
+        def afresh(theta: NDArray[np.float64], kT: NDArray[np.float64]) -> NDArray[np.float64]:
             return simulated(library, chosen, [i.name for i in names], fixed, theta, kT)
+
+        simulator = afresh
 
     validation = None
     if simulator is not None and fresh:
@@ -158,12 +160,12 @@ def simulated(
     theta: NDArray[np.float64],
     kT: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Compute the emulated numbers afresh, without noise, at theta (n, d) and kT (n,): (n, q), NaN where a fit failed."""
+    """Compute the emulated numbers afresh, without noise, at theta (n, d) and kT (n,): (n, q); NaN: failed."""
     full = np.stack(
         [theta[:, names.index(n)] if n in names else np.full(len(theta), fixed[n]) for n in library.names], axis=1
     )
     found = library.simulate(full, kT)
-    truth = {q: found[f"{q}_true"] if f"{q}_true" in found else kT for q in quantities}
+    truth = {q: found.get(f"{q}_true", kT) for q in quantities}
     values = _shifts({q: found[f"{q}_nominal"] for q in quantities}, truth, quantities)
     return np.where((np.asarray(found["status_nominal"]) == 0)[:, None], values, np.nan)
 

@@ -204,7 +204,7 @@ class Library:
             raise InputError("the design is not a product grid", where="library", expected="a Grid")
         shape = [len(v) for v in axes.values()]
         out = self.dataset.drop_vars(list(self.names)).load()
-        variables = {}
+        variables: dict[Any, Any] = {}
         for name, v in out.data_vars.items():
             if "theta" in v.dims:
                 variables[name] = ((*axes, *v.dims[1:]), v.values.reshape(*shape, *v.shape[1:]), v.attrs)
