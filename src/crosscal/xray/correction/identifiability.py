@@ -170,7 +170,7 @@ class Diagnostics:
         shown = ", ".join(f"{s:.1f}" for s in self.modes.signal_to_noise[:8])
         more = ", ..." if len(self.modes.signal_to_noise) > 8 else ""
         lines = [
-            f"constrained modes of phi(E): {self.modes.n_constrained} (S/N {shown}{more}; counted above {CONSTRAINED:g})"
+            f"constrained modes of phi(E): {self.modes.n_constrained} (S/N {shown}{more}; above {CONSTRAINED:g} count)"
         ]
         if self.best:
             lines.append("best fit by likelihood: " + ", ".join(f"{k} = {v:.4g}" for k, v in self.best.items()))

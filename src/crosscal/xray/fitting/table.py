@@ -35,7 +35,7 @@ class FoldedTable(NamedTuple):
     offset: NDArray[np.int64]
     kinds: NDArray[np.int64]
     strides: NDArray[np.int64]
-    monomials: NDArray[np.uint8]
+    monomials: NDArray[np.int64]
     n_shape: int
 
 
