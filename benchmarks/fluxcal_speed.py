@@ -93,7 +93,7 @@ def records(quick: bool) -> list[Record]:
         Record(
             "all steps from a warm cache, two passes", "fluxcal", cpu, "CPU-s", "naive loop of chi2 alone", slow,
             slow / cpu,
-            goal, None if quick else bool(cpu <= 3.0), f"{size}; {wall:.1f} s elapsed on this shared machine, one thread",
+            goal, None if quick else bool(cpu <= 3.0), f"{size}; {wall:.1f} s elapsed, one thread, shared cores",
         ),
         Record("calibration with leave-one-star-out, library prepared", "fluxcal", with_loo, "CPU-s", note=size),
         Record(

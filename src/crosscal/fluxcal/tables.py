@@ -10,6 +10,22 @@ if TYPE_CHECKING:
     from crosscal.fluxcal.result import Result
 
 
+_FORMATS = {
+    "snr": ".1f",
+    "separation": ".3f",
+    "teff": ".0f",
+    "logg": ".2f",
+    "feh": ".2f",
+    "rv": ".1f",
+    "rv_error": ".1f",
+    "reduced_chi2": ".2f",
+    "scale": ".4e",
+    **dict.fromkeys(
+        ("scale_error", "colour_residual", "ebv", "throughput", "slope", "loo_grey", "loo_colour", "loo_slope"), ".3f"
+    ),
+}
+
+
 def star_table(result: Result) -> Any:
     """All standards of a frame: match, template, velocity, scale, residuals, and why a star was not used."""
     import astropy.units as u
@@ -62,6 +78,8 @@ def star_table(result: Result) -> Any:
             "loo_slope": np.array(residual("slope"), dtype=float) * u.mag,
         }
     )
+    for name, form in _FORMATS.items():
+        table[name].info.format = form
     table.meta["frame"] = result.frame.name
     table.meta["slope"] = "mag per 1000 Angstrom"
     return table
