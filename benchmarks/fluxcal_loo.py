@@ -99,7 +99,9 @@ def records(quick: bool) -> list[Record]:
     found.append(
         Record(
             "velocity failures (> 100 km/s from the star's median)", "fluxcal", 100 * fraction, "%", goal="< 3 %",
-            passed=bool(fraction < 0.03), note=f"{total} spectra; scatter {float(np.median(spread)):.0f} km/s",
+            passed=bool(fraction < 0.03), note=(
+                f"{total} spectra; scatter {float(np.median(spread)):.0f} km/s; {flagged} more were flagged as failed"
+            ),
         )
     )  # fmt: skip
     return found

@@ -222,3 +222,24 @@ def test_demo_runs_offline(tmp_path):
     assert (tmp_path / "truth.ecsv").exists()
     assert (tmp_path / "summary.ecsv").exists()
     assert "differs from the truth" in messages[0]
+
+
+def test_command_line(tmp_path, truth, bands):
+    from click.testing import CliRunner
+
+    from crosscal.cli.fluxcal import command
+
+    good = write_raw(tmp_path / "a.fits", truth)
+    names = [option for b in bands["CALIBFLUX_FILTERS"] for option in ("--band", f"{b}={b}")]
+    args = ["-c", bands["CALIBFLUX_CATALOG"], "--filter-dir", bands["CALIBFLUX_FILTER_DIR"], *names]
+    args += ["--templates", "demo", "--fwhm", "5", "-o", str(tmp_path / "out")]
+    done = CliRunner().invoke(command, [str(good), *args])
+    assert done.exit_code == 0, done.output
+    assert "calibrated with" in done.output
+    assert (tmp_path / "out" / "a_cal.fits").exists()
+    failed = write_raw(tmp_path / "b.fits", truth, change=_all_program)
+    done = CliRunner().invoke(command, [str(failed), *args])
+    assert done.exit_code == 1
+    assert "stars used: 0" in done.output
+    done = CliRunner().invoke(command, [str(good), *args, "--band", "nonsense"])
+    assert isinstance(done.exception, ConfigError)

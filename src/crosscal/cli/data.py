@@ -43,5 +43,14 @@ def find(name: str) -> None:
 @click.option("--url", help="Address, for data that are not among the known downloads.")
 @click.option("--sha256", "checksum", help="SHA-256 that the file must have.")
 def fetch(name: str, url: str | None, checksum: str | None) -> None:
-    """Download NAME into the user's cache; it is kept only if its SHA-256 matches."""
+    """Download NAME into the user's cache; it is kept only if its SHA-256 matches.
+
+    NAME bosz fetches F and G spectra of BOSZ 2024 in their published layout (no checksums exist; lengths are checked).
+    """
+    if name == "bosz":
+        from crosscal.cli.runner import display
+        from crosscal.fluxcal.bosz import BASE_URL, fetch_bosz
+
+        click.echo(fetch_bosz(base_url=url or BASE_URL, progress=display()))
+        return
     click.echo(datasets.fetch(name, url=url, checksum=checksum))

@@ -15,6 +15,7 @@ FAMILIES = Registry(
         "report-sections": "crosscal.report.sections:SECTIONS",
         "executors": "crosscal.compute.executors:EXECUTORS",
         "modifiers": "crosscal.xray.modifiers.registry:MODIFIERS",
+        "templates": "crosscal.fluxcal.template_files:LIBRARIES",
         "concordance-routes": "crosscal.concordance.routes:ROUTES",
     },
 )

@@ -1,0 +1,66 @@
+"""``crosscal fluxcal FRAMES``: flux calibration of a list of frames without a job file."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("fluxcal")
+@click.argument("frames", nargs=-1, required=True)
+@click.option("-c", "--catalogue", required=True, help="Photometric catalogue of the standard stars.")
+@click.option("-o", "--output", help="Directory of NAME_cal.fits [beside each frame].")
+@click.option("-f", "--filter", "filters", multiple=True, help="Filter of the catalogue; may be given several times.")
+@click.option("--band", "bands", multiple=True, help="FILTER=COLUMN, where columns are not called like filters.")
+@click.option("--filter-dir", help="Directory with FILTER.dat files; other filters come from speclite.")
+@click.option("--templates", default="bosz", show_default=True, help="Template library, or a grid directory.")
+@click.option("--template-file", help="The published file of the library.")
+@click.option("--fwhm", type=float, help="Resolution in Angstrom [SPECFWHM, else 3.4 pixels].")
+@click.option("--metric", default="chi2", show_default=True, help="chi2 or huber.")
+@click.option("--no-smooth", is_flag=True, help="Do not smooth the curve.")
+@click.option("--ebv", type=float, default=0.0, show_default=True, help="E(B-V) of the field.")
+def command(
+    frames: tuple[str, ...],
+    catalogue: str,
+    output: str | None,
+    filters: tuple[str, ...],
+    bands: tuple[str, ...],
+    filter_dir: str | None,
+    templates: str,
+    template_file: str | None,
+    fwhm: float | None,
+    metric: str,
+    no_smooth: bool,
+    ebv: float,
+) -> None:
+    """Calibrate FRAMES with their standard stars; the files themselves are not touched.
+
+    The exit code is 1 if a frame failed; its copy then says FLUXCAL = F and why.
+    """
+    from crosscal.core.errors import ConfigError
+    from crosscal.fluxcal.kspecdr import calibrate_list
+
+    for text in bands:
+        if "=" not in text:
+            raise ConfigError(f"--band {text}", where="crosscal fluxcal", expected="FILTER=COLUMN")
+    outcomes = calibrate_list(
+        frames,
+        {
+            "CALIBFLUX_CATALOG": catalogue,
+            "CALIBFLUX_FILTERS": list(filters) or None,
+            "CALIBFLUX_BANDS": dict(text.split("=", 1) for text in bands) or None,
+            "CALIBFLUX_FILTER_DIR": filter_dir,
+            "CALIBFLUX_TEMPLATES": templates,
+            "CALIBFLUX_TEMPLATE_FILE": template_file,
+            "CALIBFLUX_FWHM": fwhm,
+            "CALIBFLUX_METRIC": metric,
+            "CALIBFLUX_SMOOTH": not no_smooth,
+            "CALIBFLUX_EBV": ebv,
+        },
+        output,
+    )
+    for outcome in outcomes:
+        click.echo(
+            f"{outcome.path}: {outcome.text}" if not outcome.calibrated else f"{outcome.text} -> {outcome.output}"
+        )
+    if not all(outcome.calibrated for outcome in outcomes):
+        raise SystemExit(1)
