@@ -149,7 +149,9 @@ def _columns(path: Path, n: int) -> NDArray[np.float64]:
 
 
 def read_bosz(path: str | os.PathLike[str]) -> TemplateLibrary:
-    """Read a directory in BOSZ's layout: one resolution, all spectra below it (fluxes as published, an overall
+    """BOSZ 2024 spectra in their published layout.
+
+    One resolution, all spectra below the directory; fluxes as published (an overall
     factor free).
 
     Raises

@@ -96,6 +96,7 @@ def combine(
     grey_sigma: float = 5.0,
     slope_sigma: float = 5.0,
     plate_sd: float | None = None,
+    plate_mean: tuple[float, float] = (0.0, 0.0),
 ) -> Curve:
     """Combine vectors of several stars.
 
@@ -135,7 +136,7 @@ def combine(
         keep[outlier], why[outlier] = False, reason
     plate = None
     if plate_sd is not None and keep.sum() >= 4 and order >= 1:
-        plate = fit_plate(stack.x[keep], stack.y[keep], state.c[keep, 1], state.slope_error(keep), plate_sd)
+        plate = fit_plate(stack.x[keep], stack.y[keep], state.c[keep, 1], state.slope_error(keep), plate_sd, plate_mean)
         if plate is not None:
             state = _solve(stack, keep, basis, n_sigma, smooth, smooth_scale, plate)
     return _curve(stack, state, keep, why, basis, common_grey, common_slope, smooth, smooth_scale, plate)

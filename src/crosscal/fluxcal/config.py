@@ -110,6 +110,7 @@ class MethodTable(StrictModel):
     photometric_weight: float = Options.photometric_weight
     coverage: float = Options.coverage
     rv_limit: float = Options.rv_limit
+    rv_required: bool = Options.rv_required
     ebv: float = 0.0
     law: str = Options.law
     colour_limit: float = Options.colour_limit
@@ -120,6 +121,7 @@ class MethodTable(StrictModel):
     slope_order: int = Options.slope_order
     position: bool = Options.position
     position_sd: float = Options.position_sd
+    position_gradient: tuple[float, float] = Options.position_gradient
     common_grey: float = Options.common_grey
     common_slope: float = Options.common_slope
     extinction_table: Path | None = None

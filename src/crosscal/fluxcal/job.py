@@ -76,6 +76,7 @@ bands = { "decam2014-g" = "mag_g", "decam2014-r" = "mag_r", "decam2014-i" = "mag
 # photometric_weight = 5.0       # of colours against the spectrum in the choice of templates
 # coverage = 0.995               # part of a band that must be covered
 # rv_limit = 600.0               # km/s
+# rv_required = true             # false: stars without a significant velocity are used at rest
 # ebv = 0.0                      # E(B-V) where the catalogue has none
 # law = "fitzpatrick99"          # Galactic extinction with R = 3.1
 # colour_limit = 0.15            # mag
@@ -87,6 +88,7 @@ bands = { "decam2014-g" = "mag_g", "decam2014-r" = "mag_r", "decam2014-i" = "mag
 # slope_order = 2                # chromatic differences between stars: polynomial order
 # position = false               # chromatic term linear in the plate position
 # position_sd = 0.05             # its prior, mag/1000 A at the plate's edge for tan z = 1
+# position_gradient = [0.0, 0.0] # its prior mean in x and y: what other frames of the instrument show
 # common_grey = 0.01             # mag: error that all stars share
 # common_slope = 0.005           # mag/1000 A
 # extinction_table = "paranalextinct.dat"    # correct to zero airmass

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.fluxcal.apply import apply_curve
-from crosscal.fluxcal.combine import Curve, combine
+from crosscal.fluxcal.combine import MAG, Curve, combine
 from crosscal.fluxcal.fitting import synthetic_offset
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.photometry import Filter
@@ -54,6 +54,7 @@ def combine_with(vectors: Sequence[CalibrationVector], options: Options, airmass
         grey_sigma=options.grey_sigma,
         slope_sigma=options.slope_sigma,
         plate_sd=plate,
+        plate_mean=(options.position_gradient[0] * MAG, options.position_gradient[1] * MAG),
     )
 
 

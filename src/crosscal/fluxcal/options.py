@@ -69,6 +69,11 @@ class Options:
         Fit a regularised chromatic term linear in (x, y).
     position_sd : float
         Prior: mag per 1000 A across the plate radius, at airmass 1.4 (tan z = 1).
+    position_gradient : (float, float)
+        Prior mean of the gradient of the throughput's slope in x and y, mag per 1000 A at the plate's edge: what other
+        frames of the instrument show.
+    rv_required : bool
+        Reject stars without a significant velocity; else they are used at rest (a velocity hardly moves a smooth curve).
     common_grey, common_slope : float
         Known common errors of the photometry (mag; mag per 1000 A): they do not average down over stars.
     site : SiteExtinction or None
@@ -90,6 +95,7 @@ class Options:
     photometric_weight: float = 5.0
     coverage: float = 0.995
     rv_limit: float = 600.0
+    rv_required: bool = True
     ebv: float = 0.0
     law: str = "fitzpatrick99"
     colour_limit: float = 0.15
@@ -100,6 +106,7 @@ class Options:
     slope_order: int = 2
     position: bool = False
     position_sd: float = 0.05
+    position_gradient: tuple[float, float] = (0.0, 0.0)
     common_grey: float = 0.01
     common_slope: float = 0.005
     site: SiteExtinction | None = None

@@ -35,10 +35,17 @@ class PlateTerm:
         return np.stack([np.asarray(x, dtype=float), np.asarray(y, dtype=float)], axis=-1) / PLATE_RADIUS - self.centre
 
 
-def fit_plate(x: ArrayLike, y: ArrayLike, slope: ArrayLike, error: ArrayLike, prior_sd: float) -> PlateTerm | None:
+def fit_plate(
+    x: ArrayLike,
+    y: ArrayLike,
+    slope: ArrayLike,
+    error: ArrayLike,
+    prior_sd: float,
+    prior_mean: tuple[float, float] = (0.0, 0.0),
+) -> PlateTerm | None:
     """Bayesian linear fit of slopes against position.
 
-    slope_s = s0 + g . r_s + noise, g ~ N(0, a^2 prior_sd^2). The strength a (0, 1/4, 1/2, 1, 2) with the largest
+    slope_s = s0 + g . r_s + noise, g ~ N(prior_mean, a^2 prior_sd^2). The strength a (0, 1/4, 1/2, 1, 2) with the largest
     marginal
     likelihood is used, so that a plate without a gradient gets none; the scatter of the slopes is estimated
     from residuals by the same criterion. ``prior_sd`` is that of the dispersion expected at the frame's airmass (ln
@@ -57,6 +64,8 @@ def fit_plate(x: ArrayLike, y: ArrayLike, slope: ArrayLike, error: ArrayLike, pr
     centre = place.mean(axis=0)
     r = place - centre
     design = np.column_stack([np.ones(len(r)), r])
+    expected = np.asarray(prior_mean, dtype=float)
+    value = value - r @ expected
     best: tuple[float, float, NDArray, NDArray] | None = None
     spread = 1.4826 * np.median(np.abs(value - np.median(value)))
     for strength in (0.0, 0.25, 0.5, 1.0, 2.0):
@@ -70,6 +79,6 @@ def fit_plate(x: ArrayLike, y: ArrayLike, slope: ArrayLike, error: ArrayLike, pr
                 gain = prior @ design.T @ np.linalg.inv(covariance)
                 best = (evidence, strength, gain @ value, prior - gain @ design @ prior)
     assert best is not None
-    if best[1] == 0.0:
+    if best[1] == 0.0 and not expected.any():
         return None
-    return PlateTerm(best[2][1:], best[3][1:, 1:], best[1] * prior_sd, centre)
+    return PlateTerm(expected + best[2][1:], best[3][1:, 1:], max(best[1], 0.25) * prior_sd, centre)

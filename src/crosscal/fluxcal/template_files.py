@@ -232,7 +232,9 @@ def read_kurucz_sdss(path: str | os.PathLike[str]) -> TemplateLibrary:
 
 
 def read_kurucz93(path: str | os.PathLike[str]) -> TemplateLibrary:
-    """Kurucz 1993 atlas as distributed by STScI: one file per Teff and metallicity,
+    """Kurucz 1993 atlas as distributed by STScI.
+
+    One file per Teff and metallicity,
     columns g00 ... g50 (20 A steps).
     """
     from astropy.io import fits
