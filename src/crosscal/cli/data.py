@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
 from crosscal import datasets
@@ -54,3 +57,29 @@ def fetch(name: str, url: str | None, checksum: str | None) -> None:
         click.echo(fetch_bosz(base_url=url or BASE_URL, progress=display()))
         return
     click.echo(datasets.fetch(name, url=url, checksum=checksum))
+
+
+@command.command("build-plasma")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--coco", type=click.Path(path_type=Path), help="The continuum file, where SOURCE is a line file.")
+@click.option("--bins", default=1000, show_default=True, help="Bins from 0.1 to 17 keV; 20000 for microcalorimeters.")
+@click.option("--lines", default=1900, show_default=True, help="Strongest lines kept at their exact energy.")
+@click.option("--all-lines", is_flag=True, help="Keep every line at its exact energy.")
+@click.option("--kT", "kT_range", type=(float, float), default=(0.08, 90.0), show_default=True, help="keV.")
+@click.option("--velocity", default=0.0, show_default=True, help="Turbulent broadening of all lines, sigma in km/s.")
+@click.option("--thermal", is_flag=True, help="Thermal broadening of all lines.")
+@click.option("--precision", type=click.Choice(["half", "single"]), default="half", show_default=True)
+@click.option("--force", is_flag=True, help="Replace OUTPUT if it exists.")
+def build_plasma(source: Path, output: Path, coco: Path | None, all_lines: bool, force: bool, **options: Any) -> None:
+    """Make a plasma table OUTPUT (.npz) from AtomDB's files.
+
+    SOURCE is a directory with apec_v*_line.fits and apec_v*_coco.fits (gzipped or not), or the line file, with the
+    other one given by --coco. Use the table with `plasma = "OUTPUT"` in a job's [model] or Model(..., table=OUTPUT).
+    """
+    from crosscal.xray.emission.build import build_plasma as build
+
+    if all_lines:
+        options["lines"] = None
+    path = build(source, coco, output, overwrite=force, **options)
+    click.echo(f"{path}: {path.stat().st_size / 1e6:.2f} MB")

@@ -15,6 +15,7 @@ FAMILIES = Registry(
         "report-sections": "crosscal.report.sections:SECTIONS",
         "executors": "crosscal.compute.executors:EXECUTORS",
         "modifiers": "crosscal.xray.modifiers.registry:MODIFIERS",
+        "models": "crosscal.xray.emission.registry:MODELS",
         "templates": "crosscal.fluxcal.template_files:LIBRARIES",
         "concordance-routes": "crosscal.concordance.routes:ROUTES",
     },
