@@ -67,21 +67,39 @@ def test_parameter_table():
     assert (wide.low, wide.high, wide.unit) == (-np.inf, np.inf, "km/s")
 
 
-def test_missing_package_is_named(monkeypatch):
+class NoLibXSPEC(Exception):
+    """Named as the error of the package whose shared library does not load."""
+
+
+@pytest.fixture
+def failing_import(monkeypatch):
+    """Make the import of the package raise."""
     real = builtins.__import__
 
-    def without(name, *args, **kwargs):
-        if name == "xspectrampoline":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
+    def set_error(error):
+        def without(name, *args, **kwargs):
+            if name == "xspectrampoline":
+                raise error
+            return real(name, *args, **kwargs)
 
-    monkeypatch.setattr(builtins, "__import__", without)
+        monkeypatch.setattr(builtins, "__import__", without)
+
     xspec_library.library.cache_clear()
-    try:
-        with pytest.raises(MissingDependencyError, match=r"pip install 'crosscal\[xspec\]'"):
-            Model("TBabs*cutoffpl")
-    finally:
-        xspec_library.library.cache_clear()
+    yield set_error
+    xspec_library.library.cache_clear()
+
+
+@pytest.mark.parametrize("error", [ImportError("absent"), NoLibXSPEC("broken")])
+def test_missing_package_is_named(failing_import, error):
+    failing_import(error)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'crosscal\[xspec\]'"):
+        Model("TBabs*cutoffpl")
+
+
+def test_other_errors_of_the_package_are_not_hidden(failing_import):
+    failing_import(RuntimeError("something else"))
+    with pytest.raises(RuntimeError, match="something else"):
+        Model("TBabs*cutoffpl")
 
 
 def test_every_model_of_xspec_is_known_by_name():
