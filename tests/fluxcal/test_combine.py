@@ -247,3 +247,35 @@ def test_refusals(rng):
 def test_options_refuse(choice):
     with pytest.raises((ConfigError, UnknownNameError)):
         Options(**choice)
+
+
+def test_the_prior_gradient_stays_where_stars_say_nothing(rng):
+    xy = rng.uniform(-1.6e5, 1.6e5, (8, 2))
+    expected = np.array([0.0, 0.1])
+    slope = xy / 2e5 @ expected + rng.normal(0, 0.002, 8)
+    plate = fit_plate(xy[:, 0], xy[:, 1], slope, np.full(8, 0.002), 1e-3, (0.0, 0.1))
+    np.testing.assert_allclose(plate.gradient, expected, atol=0.005)
+    # without it, so tight a prior about zero does not let the gradient be found
+    plain = fit_plate(xy[:, 0], xy[:, 1], slope, np.full(8, 0.002), 1e-3)
+    assert plain is None or plain.gradient[1] < 0.05
+
+
+def test_stars_without_velocity_are_used_on_request(truth, library, filters, options):
+    from crosscal.fluxcal.calibrate import Calibrator
+    from crosscal.fluxcal.types import StarStatus
+
+    frame = truth.frame
+    flux = frame.flux.copy()
+    level = np.median(flux[0])
+    flux[0] = level * (1 + 0.0 * flux[0]) + rng_like(flux[0]) * 0.2 * level
+    spoiled = replace(frame, flux=flux)
+    strict = Calibrator(truth.catalogue, library, filters, options).calibrate(spoiled, loo=False)
+    assert strict.stars[0].status == StarStatus.RV_FAILED
+    loose = replace(options, rv_required=False)
+    kept = Calibrator(truth.catalogue, library, filters, loose).calibrate(spoiled, loo=False)
+    assert kept.stars[0].status != StarStatus.RV_FAILED
+    assert kept.stars[0].rv == 0.0
+
+
+def rng_like(values):
+    return np.random.default_rng(8).normal(size=values.size)

@@ -73,7 +73,8 @@ class Options:
         Prior mean of the gradient of the throughput's slope in x and y, mag per 1000 A at the plate's edge: what other
         frames of the instrument show.
     rv_required : bool
-        Reject stars without a significant velocity; else they are used at rest (a velocity hardly moves a smooth curve).
+        Reject stars without a significant velocity; else they are used at rest (a velocity hardly moves a smooth
+        curve).
     common_grey, common_slope : float
         Known common errors of the photometry (mag; mag per 1000 A): they do not average down over stars.
     site : SiteExtinction or None

@@ -45,7 +45,8 @@ def fit_plate(
 ) -> PlateTerm | None:
     """Bayesian linear fit of slopes against position.
 
-    slope_s = s0 + g . r_s + noise, g ~ N(prior_mean, a^2 prior_sd^2). The strength a (0, 1/4, 1/2, 1, 2) with the largest
+    slope_s = s0 + g . r_s + noise, g ~ N(prior_mean, a^2 prior_sd^2). The strength a (0, 1/4, 1/2, 1, 2) with the
+    largest
     marginal
     likelihood is used, so that a plate without a gradient gets none; the scatter of the slopes is estimated
     from residuals by the same criterion. ``prior_sd`` is that of the dispersion expected at the frame's airmass (ln
