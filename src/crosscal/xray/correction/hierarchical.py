@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from crosscal.core.errors import UnknownNameError
 from crosscal.inference.problem import Problem
+from crosscal.xray.correction import small
 from crosscal.xray.correction.emulate import CalibrationEmulator, check_pairs
 from crosscal.xray.correction.pairs import PairedSources
 from crosscal.xray.correction.priors import CROSS_NORM_SD, SCATTER_SCALE, amplitude, priors_of
@@ -177,12 +178,10 @@ class HierarchicalModel:
 
     def _whitened(self, params: Mapping[str, Any], expected: Any) -> tuple[Any, Any, Any]:
         """Return L^-1 (x_1 - F) (N, q), ln det(2 pi C) (N,), and the Cholesky factor L."""
-        import jax.numpy as jnp
-
-        root = jnp.linalg.cholesky(self.noise(params, expected))
-        residual = _solve_lower(root, (self.pairs.values[1] - expected)[..., None])[..., 0]
+        root = small.cholesky(self.noise(params, expected))
+        residual = small.solve_lower(root, (self.pairs.values[1] - expected)[..., None])[..., 0]
         q = expected.shape[1]
-        log_det = 2 * jnp.log(jnp.diagonal(root, axis1=1, axis2=2)).sum(axis=1) + q * np.log(2 * np.pi)
+        log_det = small.log_det(root) + q * np.log(2 * np.pi)
         return residual, log_det, root
 
     def expected_with_slope(self, params: Mapping[str, Any], truth: Any) -> tuple[Any, Any]:
@@ -197,16 +196,16 @@ class HierarchicalModel:
         return measured, slope
 
     def _towards_mode(self, params: Mapping[str, Any], u: Any) -> tuple[Any, Any]:
-        """Take one Gauss-Newton step; return the new u and the curvature at the old one."""
+        """Take one Gauss-Newton step; return the new u and the Cholesky factor of the curvature at the old one."""
         import jax.numpy as jnp
 
         truth, _ = self._physical(u)
         expected, slope = self.expected_with_slope(params, truth)
         residual, _, root = self._whitened(params, expected)
-        slope = _solve_lower(root, slope @ self._roots)
-        normal = jnp.eye(u.shape[1]) + jnp.swapaxes(slope, 1, 2) @ slope
+        slope = small.solve_lower(root, slope @ self._roots)
+        factor = small.cholesky(jnp.eye(u.shape[1]) + jnp.einsum("nab,nac->nbc", slope, slope))
         right = jnp.einsum("nab,na->nb", slope, residual + jnp.einsum("nab,nb->na", slope, u))
-        return jnp.linalg.solve(normal, right[..., None])[..., 0], normal
+        return small.solve(factor, right), factor
 
     def _marginal(self, params: Mapping[str, Any]) -> Any:
         """ln of the integral over x of N(x_0; x, C_0) N(x_1; F(x), C_1) p(x), with u = L_0^-1 (x - x_0).
@@ -221,11 +220,11 @@ class HierarchicalModel:
         start = jnp.zeros(self.pairs.values[0].shape)
         u = jax.lax.fori_loop(0, STEPS - 1, lambda _, w: self._towards_mode(held, w)[0], start)
         # Near the mode one step carries the whole derivative of the mode (implicit function theorem).
-        u, normal = self._towards_mode(params, u)
+        u, factor = self._towards_mode(params, u)
         truth, log_prior = self._physical(u)
         residual, log_det, _ = self._whitened(params, self.expected(params, truth))
         fit = -0.5 * (u**2).sum(axis=1) - 0.5 * (residual**2).sum(axis=1) - 0.5 * log_det
-        return log_prior + fit - 0.5 * jnp.linalg.slogdet(normal)[1]
+        return log_prior + fit - 0.5 * small.log_det(factor)
 
     def simulate(self, generator: np.random.Generator, params: Mapping[str, Any], truth: Any) -> PairedSources:
         """Draw pairs: x_0 and x_1 about ``truth`` (N, q) with this model's covariances."""
@@ -239,9 +238,3 @@ class HierarchicalModel:
         first = np.asarray(truth) + np.einsum("nab,nb->na", self._roots, generator.standard_normal(shape))
         second = expected + np.einsum("nab,nb->na", roots, generator.standard_normal(shape))
         return replace(self.pairs, values=np.stack([first, second]), samples=None)
-
-
-def _solve_lower(root: Any, right: Any) -> Any:
-    import jax
-
-    return jax.lax.linalg.triangular_solve(root, right, left_side=True, lower=True)

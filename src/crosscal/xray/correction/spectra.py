@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.inference.problem import Problem
+from crosscal.xray.correction import small
 from crosscal.xray.correction.observations import WINDOW, Block, Prepared
 from crosscal.xray.correction.priors import TAU_PERCENT, amplitude, priors_of
 
@@ -218,7 +219,7 @@ class SpectraModel:
         return {name: physical[:, k] for k, name in enumerate(self.data.pilot.names)}
 
     def conditional_mode(self, params: Mapping[str, Any], steps: int = STEPS) -> tuple[Any, Any]:
-        """Return the most probable v (N, p) at given theta and the curvature there (N, p, p).
+        """Return the most probable v (N, p) at given theta and the Cholesky factor of the curvature there.
 
         Fisher scoring for all sources at once, since they are independent given theta; the last step is Newton's and
         the only one that carries a derivative: it is that of the mode (implicit function theorem).
@@ -230,12 +231,13 @@ class SpectraModel:
 
         def step(_: int, v: Any) -> Any:
             gradient, information = self._fisher(held, v)
-            move = jnp.linalg.solve(information, gradient[..., None])[..., 0]
+            move = small.solve(small.cholesky(information), gradient)
             return jnp.clip(v + jnp.clip(move, -3.0, 3.0), -WINDOW, WINDOW)
 
         v = jax.lax.fori_loop(0, steps, step, jnp.zeros((len(self.data.sources), self._width)))
         gradient, curvature = self._curvature(params, v)
-        return v + jnp.clip(jnp.linalg.solve(curvature, gradient[..., None])[..., 0], -1.0, 1.0), curvature
+        root = small.cholesky(curvature)
+        return v + jnp.clip(small.solve(root, gradient), -1.0, 1.0), root
 
     def _fisher(self, params: Mapping[str, Any], v: Any) -> tuple[Any, Any]:
         """Return the gradient (N, p) and the expected information (N, p, p), which is never negative."""
@@ -279,11 +281,9 @@ class SpectraModel:
 
     def marginal(self, params: Mapping[str, Any]) -> Any:
         """Return ln of the integral over v of likelihood times prior of each source (N,), by Laplace's method."""
-        import jax.numpy as jnp
-
-        v, curvature = self.conditional_mode(params)
-        log_det = jnp.linalg.slogdet(curvature)[1]
-        return self.per_source(params, v) + self._log_prior(v) - 0.5 * log_det + 0.5 * self._width * np.log(2 * np.pi)
+        v, root = self.conditional_mode(params)
+        volume = 0.5 * self._width * np.log(2 * np.pi) - 0.5 * small.log_det(root)
+        return self.per_source(params, v) + self._log_prior(v) + volume
 
 
 def _log_poisson(block: Block, mean: Any) -> Any:

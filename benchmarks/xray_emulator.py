@@ -1,0 +1,56 @@
+"""The calibration emulator: error on fresh points and speed."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from benchmarks.record import Record, cpu_seconds
+
+
+def records(quick: bool) -> list[Record]:
+    """Train on a built-in telescope and judge on points simulated afresh."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    from crosscal import xray
+    from crosscal.core.grid import Axis
+
+    model = xray.Model("TBabs*apec", nH=0.05, Abundanc=0.3, Redshift=0.05, free=("kT", "norm", "Abundanc"))
+    size = (7, 25, 7, 24) if quick else (13, 43, 13, 48)
+    design = xray.Gaussian.grid(
+        A=(-0.2, 0.2, size[0]),
+        mu=Axis("mu", np.geomspace(0.6, 7.5, size[1]), "keV", "log"),
+        sigma=Axis("sigma", np.geomspace(0.3, 2.0, size[2]), "keV", "log"),
+    )
+    seconds, library = cpu_seconds(
+        lambda: xray.build_library(
+            xray.example_telescope("a"), model, design, kT=np.geomspace(1, 15, size[3]), counts=5e4, band=(0.7, 7.0)
+        )
+    )
+    found = [Record(f"library of {np.prod(size)} points", "xray", seconds, "CPU s")]
+    for kind in ("spline",) if quick else ("spline", "mlp"):
+        seconds, emulator = cpu_seconds(lambda kind=kind: xray.train(library, kind, fresh=0))
+        check = emulator.validate(500 if quick else 2000)
+        found.append(Record(f"{kind}: training", "xray", seconds, "CPU s"))
+        worst = float(check.percentile_99.max())
+        required = kind == "spline" and not quick
+        found.append(
+            Record(
+                f"{kind}: 99 % error on {len(check.errors)} fresh points",
+                "xray",
+                worst,
+                "smallest sigma",
+                goal="< 0.1" if required else "",
+                passed=worst < 0.1 if required else None,
+                note=", ".join(f"{o} {p:.3f}" for o, p in zip(check.outputs, check.percentile_99, strict=True)),
+            )
+        )
+        points = np.repeat(check.points, 1_000_000 // len(check.points) + 1, axis=0)[:1_000_000]
+        emulator.emulator.predict(points[:20_000])
+        start = time.process_time()
+        emulator.emulator.predict(points)
+        rate = len(points) / (time.process_time() - start)
+        found.append(Record(f"{kind}: predictions", "xray", rate, "1 / CPU s", goal=">= 1e6", passed=rate >= 1e6))
+    return found
