@@ -234,3 +234,11 @@ def test_source_derivatives(telescope):
         numeric = (up - down) / width
         # Two central differences of different width: their error is of second order in 1e-4.
         np.testing.assert_allclose(jacobian[j], numeric, atol=2e-5 * np.abs(jacobian[j]).max())
+
+
+def test_notes(telescope, plasma, off):
+    s = fakeit(telescope, plasma.replace(kT=4.0, norm=3e-5), exposure=1e5, background=off, seed=21)
+    few = fakeit(telescope, plasma, counts=500, band=BAND, kT=4.0)
+    assert "biases chi2" in fit(few, telescope, plasma, band=BAND, statistic="chi2").notes[0]
+    sparse = replace(s, background=replace(off, counts=np.zeros(telescope.n_channel)))
+    assert "100 % of the groups" in fit(sparse, telescope, plasma, band=BAND).notes[0]

@@ -32,6 +32,8 @@ Array = NDArray[np.float64]
 # Temperatures tried as starts besides the model's own, keV: a fit from 1 keV to a hot plasma may end in a corner.
 _STARTS = (0.3, 0.7, 1.5, 3.0, 6.0, 12.0)
 _SIMULATIONS = 1000
+# Shares and counts above and below which the notes speak up.
+_MANY_EMPTY, _FEW = 0.1, 10.0
 # In units of the statistic; the step that is left is applied, so that 1e-3 sigma remain at most.
 TOLERANCE = 1e-6
 
@@ -55,6 +57,7 @@ class FitResult:
     energy_lo, energy_hi : (n_group,) keV
     counts, background, expected : (n_group,)
         Counts in each group, the background expected in it, and the model's source counts.
+    notes : what to be careful about, in words
     """
 
     names: tuple[str, ...]
@@ -73,6 +76,7 @@ class FitResult:
     background: Array
     expected: Array
     exposure: float
+    notes: tuple[str, ...]
     _problem: _Problem = field(repr=False)
 
     @property
@@ -246,9 +250,23 @@ def fit(
         source.names, best, errors, natural, float(value), name, dof, status,
         _pvalue(kind, data, expected, background, value, dof, n_free),
         model.replace(free=names, **best), low, high, data.counts if kind < Kind.CHI2 else data.counts + background,
-        background, expected, spectrum.exposure,
+        background, expected, spectrum.exposure, _notes(kind, data),
         _Problem(source, data, x, source.low, source.high, work, covariance, float(value)),
     )  # fmt: skip
+
+
+def _notes(kind: Kind, data: Data) -> tuple[str, ...]:
+    notes = []
+    if kind in (Kind.WSTAT, Kind.PGSTAT):
+        empty = float((data.background == 0).mean())
+        if empty > _MANY_EMPTY:
+            notes.append(
+                f"{100 * empty:.0f} % of the groups have no background count, which biases a profiled background: "
+                "group for about 5 counts of the background (min_counts(spectrum.background.counts, 5))"
+            )
+    if kind == Kind.CHI2 and float((data.variance < _FEW).mean()) > _MANY_EMPTY:
+        notes.append("many groups have few counts, which biases chi2: use cstat or wstat, or group more")
+    return tuple(notes)
 
 
 def _groups(spectrum: Spectrum, response: Response, band: Any, groups: Groups | None) -> Groups:
