@@ -127,9 +127,9 @@ def test_bad_files(tmp_path):
     with pytest.raises(DataFileError, match="no such table of pairs"):
         read_pairs(tmp_path / "absent.ecsv")
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(DataFileError, match="suffix '.txt'"):
+    with pytest.raises(DataFileError, match=r"suffix '\.txt'"):
         read_pairs(tmp_path / "a.txt")
-    with pytest.raises(DataFileError, match="suffix '.xlsx'"):
+    with pytest.raises(DataFileError, match=r"suffix '\.xlsx'"):
         write_pairs(make(), tmp_path / "a.xlsx")
     (tmp_path / "a.fits").write_bytes(b"SIMPLE")
     with pytest.raises(DataFileError, match="cannot be read"):

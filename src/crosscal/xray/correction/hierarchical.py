@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crosscal.core.errors import UnknownNameError
 from crosscal.inference.problem import Problem
@@ -118,9 +117,12 @@ class HierarchicalModel:
             units=units,
         )
 
-    @cached_property
-    def _roots(self) -> NDArray[np.float64]:
-        return np.linalg.cholesky(self.pairs.covariance[0])
+    @property
+    def _roots(self) -> Any:
+        import jax.numpy as jnp
+
+        # With JAX, so that the data may be arguments of a compiled function (simulation-based calibration).
+        return small.cholesky(jnp.asarray(self.pairs.covariance[0]))
 
     def theta(self, params: Mapping[str, Any]) -> Any:
         """Return theta (d,) of named parameters."""
@@ -235,6 +237,6 @@ class HierarchicalModel:
         expected = np.asarray(self.expected(params, jnp.asarray(truth)))
         roots = np.linalg.cholesky(np.asarray(self.noise(params, jnp.asarray(expected))))
         shape = np.shape(truth)
-        first = np.asarray(truth) + np.einsum("nab,nb->na", self._roots, generator.standard_normal(shape))
+        first = np.asarray(truth) + np.einsum("nab,nb->na", np.asarray(self._roots), generator.standard_normal(shape))
         second = expected + np.einsum("nab,nb->na", roots, generator.standard_normal(shape))
         return replace(self.pairs, values=np.stack([first, second]), samples=None)
