@@ -9,6 +9,8 @@ import base64
 from html import escape
 from typing import Any
 
+import numpy as np
+
 from crosscal.core.registry import Registry
 from crosscal.report.citations import bibtex
 from crosscal.report.record import RunRecord
@@ -146,6 +148,8 @@ def table(header: Any, rows: Any, *, name: str) -> str:
 
 
 def _cell(value: Any) -> str:
+    if getattr(value, "mask", None) is not None and bool(np.all(value.mask)):
+        return ""
     if isinstance(value, float) or getattr(getattr(value, "dtype", None), "kind", "") == "f":
         try:
             return f"{float(value):.5g}"
