@@ -212,6 +212,7 @@ DEMO = {
         "kT": {"min": 1.0, "max": 16.0, "n": 16, "scale": "log"},
         "free": ["kT", "norm", "Abundanc"],
     },
+    "inference": {"cross_norm": 0.02},
     "simulation": {"sources": 40, "planted": {"A": 0.12, "mu": 1.8, "sigma": 0.9}},
 }
 
