@@ -168,6 +168,16 @@ def test_bad_edges(edges):
         Model("powerlaw").spectrum(edges)
 
 
+def test_quantities_are_accepted():
+    u = pytest.importorskip("astropy.units")
+    plain = Model("TBabs*bapec", nH=0.05, Velocity=300.0).spectrum(EDGES, kT=[2.0, 3.0])
+    model = Model("TBabs*bapec", nH=5e20 / u.cm**2, Velocity=3e5 * u.m / u.s)
+    assert model.fixed["nH"] == pytest.approx(0.05)
+    assert model.spectrum(EDGES * 1e3 * u.eV, kT=[2000.0, 3000.0] * u.eV) == pytest.approx(plain, rel=1e-9)
+    with pytest.raises(InputError, match=r"kT: a quantity in s; expected one in keV"):
+        model.spectrum(EDGES, kT=3 * u.s)
+
+
 def test_shapes_broadcast():
     model = Model("TBabs*(apec+powerlaw)")
     assert model.spectrum(EDGES).shape == (99,)

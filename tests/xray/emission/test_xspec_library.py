@@ -59,6 +59,7 @@ def test_parameter_table():
     index, fold = cutoff["parameters"]
     assert (index.name, index.default, index.low, index.high, index.free) == ("PhoIndex", 1.0, -3.0, 10.0, True)
     assert (fold.unit, fold.default) == ("keV", 15.0)
+    assert "keV" in fold.description
     assert not models["zshift"]["parameters"][0].free
     switch, scale, nounit, wide = models["odd"]["parameters"]
     assert (switch.name, switch.default) == ("switch", 2.0)

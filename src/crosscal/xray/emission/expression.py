@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.parameter import Parameter
+from crosscal.core.units import plain
 from crosscal.xray.emission import syntax
 from crosscal.xray.emission.component import Additive, Component, Convolution, Multiplicative, Settings
 from crosscal.xray.emission.elements import abundance_ratio
@@ -58,7 +59,7 @@ class Model:
         Plasma table: the built-in one, a ``.npz`` file of ``build_plasma``, or a directory of AtomDB files.
     free : sequence of str, optional
         Parameters that fits vary; by default those that the components mark, such as kT and norm.
-    **values : float
+    **values : float or Quantity
         Parameter values. A name that occurs more than once is numbered: ``kT``, ``kT_2``, ...
 
     Raises
@@ -117,7 +118,8 @@ class Model:
             if name not in names:
                 raise UnknownNameError("parameter", name, names, where=where)
         self.parameters: tuple[Parameter, ...] = tuple(
-            replace(p, default=p.check(values.get(p.name, p.default), where=where)) for p in parameters
+            replace(p, default=p.check(plain(values.get(p.name, p.default), p.unit, where=p.name), where=where))
+            for p in parameters
         )
         chosen = [p.name for p in parameters if p.free] if free is None else list(dict.fromkeys(free))
         self.free: tuple[str, ...] = tuple(chosen)
@@ -153,9 +155,9 @@ class Model:
 
         Parameters
         ----------
-        energy_edges : array, shape (n + 1,), keV
+        energy_edges : array, shape (n + 1,), keV or a Quantity
             Bin edges, positive and increasing.
-        **values : scalars or arrays, shape (...)
+        **values : scalars, arrays of shape (...) or Quantities
             Parameters that differ from the model's own values; shapes broadcast.
 
         Returns
@@ -178,7 +180,7 @@ class Model:
         full = {p.name: np.asarray(p.default) for p in self.parameters}
         for name, value in values.items():
             parameter = self.parameter(name)
-            array = np.asarray(value, dtype=float)
+            array = np.asarray(plain(value, parameter.unit, where=name), dtype=float)
             outside = ~((array >= parameter.low) & (array <= parameter.high))
             if np.any(outside):
                 parameter.check(array[outside].flat[0], where=where)
@@ -347,7 +349,7 @@ def _unique(parameters: Sequence[Parameter], taken: Sequence[str]) -> list[Param
 
 
 def _checked_edges(energy_edges: ArrayLike) -> Array:
-    edges = np.asarray(energy_edges, dtype=float)
+    edges = np.asarray(plain(energy_edges, "keV", where="energy edges", spectral=True), dtype=float)
     if edges.ndim != 1 or edges.size < 2:
         raise InputError(f"energy edges of shape {edges.shape}", expected="a one-dimensional array of 2 or more")
     if not np.all(np.isfinite(edges)) or edges[0] <= 0 or np.any(np.diff(edges) <= 0):

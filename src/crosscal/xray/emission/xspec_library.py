@@ -16,6 +16,8 @@ from crosscal.core.parameter import Parameter
 from crosscal.xray.emission.component import Array
 
 _HUGE = 1e30
+# XSPEC's spelling of units to astropy's; where it writes something else, the parameter's description has it.
+_UNITS = {"keV": "keV", "km/s": "km/s", "10^22": "1e22 / cm2", "A": "Angstrom", "Mpc": "Mpc", "kpc": "kpc", "eV": "eV"}
 
 
 @lru_cache(maxsize=1)
@@ -132,8 +134,8 @@ def _parameter(line: str) -> Parameter:
         default,
         -math.inf if low < -_HUGE else low,
         math.inf if high > _HUGE else high,
-        unit.strip(),
-        "XSPEC parameter",
+        _UNITS.get(unit.strip(), ""),
+        f"XSPEC parameter, {unit.strip()}".rstrip(", "),
         free=step > 0,
     )
 
