@@ -4,7 +4,10 @@ import pytest
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.xray.emission.expression import Model
 from crosscal.xray.fitting.table import CUBIC, LINEAR
-from crosscal.xray.fitting.templates import FoldedTemplates, node_spectra, shape_axis
+from crosscal.xray.fitting.templates import FoldedTemplates, LinearTables, node_spectra, shape_axis
+from crosscal.xray.modifiers.gaussian import Gaussian
+from crosscal.xray.modifiers.grey import Grey
+from crosscal.xray.modifiers.spline import BSpline
 
 BAND = (0.7, 7.0)
 KT = np.array([1.0, 1.37, 2.5, 6.0, 11.0, 40.0])
@@ -156,3 +159,21 @@ def test_bad_values(templates):
         templates.counts(kT=1.0, Abundanc=0.3)
     with pytest.raises(UnknownNameError, match="norm"):
         templates.counts(kT=1.0, nrom=1.0)
+
+
+@pytest.mark.parametrize("modifier", [Grey(), BSpline(knots=6)])
+def test_linear_modifiers_are_folded_once(telescope, templates, modifier):
+    tables = templates.linear_in(modifier)
+    theta = np.linspace(-0.1, 0.2, len(modifier.names)) + np.array(modifier.null)
+    ours = templates.counts(tables.at(theta), kT=KT, norm=1.0, Abundanc=0.3)
+    expected = templates.counts(
+        templates.folded(modifier.factor(templates.energy, theta)), kT=KT, norm=1.0, Abundanc=0.3
+    )
+    np.testing.assert_allclose(ours, expected, rtol=1e-12)
+    assert LinearTables.pays(templates.nodes, templates.matrix, modifier)
+
+
+def test_other_modifiers_are_not(templates):
+    assert not LinearTables.pays(templates.nodes, templates.matrix, Gaussian())
+    with pytest.raises(InputError, match="not linear"):
+        templates.linear_in(Gaussian())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from crosscal.xray.fitting.engine import Status
 from crosscal.xray.fitting.folding import PackedMatrix
 from crosscal.xray.fitting.poisson import poisson_counts
 from crosscal.xray.fitting.table import FoldedTable
-from crosscal.xray.fitting.templates import NodeSpectra, evaluate_many
+from crosscal.xray.fitting.templates import LinearTables, NodeSpectra, evaluate_many
 from crosscal.xray.library.library import CALIBRATIONS
 
 Array = NDArray[np.float64]
@@ -145,9 +146,22 @@ class LibraryTask:
         """Fold the nodes through the nominal calibration."""
         return self.nodes.folded(self.nodes.table(self.matrix, self.weight))
 
+    @cached_property
+    def linear_tables(self) -> LinearTables | None:
+        """The basis functions of a linear modifier, folded once in each process; None where that does not pay."""
+        if not LinearTables.pays(self.nodes, self.matrix, self.modifier):
+            return None
+        return LinearTables.fold(self.nodes, self.matrix, self.weight, self.energy, self.modifier)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # They are quickly made again, and large.
+        return {k: v for k, v in self.__dict__.items() if k != "linear_tables"}
+
     def modified_table(self, theta: Array) -> FoldedTable | None:
         """Fold the nodes through the calibration of one theta; None where its area is negative or not finite."""
         if self.modifier.acts_on == "area":
+            if self.linear_tables is not None and np.all(self.modifier.factor(self.energy, theta) >= 0.0):
+                return self.linear_tables.at(theta)
             # One theta at a time: a product of many may round differently with their number.
             factor = np.asarray(self.modifier.factor(self.energy, theta), dtype=float)
             if not np.all((factor >= 0.0) & (factor < np.inf)):
