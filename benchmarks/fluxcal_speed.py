@@ -81,7 +81,7 @@ def records(quick: bool) -> list[Record]:
         )
         wave = truth.frame.wavelength[rows]
         x = unit_interval(wave, wave.min(), wave.max())
-        position = (np.log(wave) - np.log(prepared.wavelength[0])) / prepared.step
+        position = np.interp(wave, prepared.wavelength, np.arange(prepared.wavelength.size, dtype=float))
         fast, scores = cpu_seconds(lambda: score_templates(prepared.flux, data, weight, x, 12, position))
         sample = np.linspace(0, len(prepared.flux) - 1, 25).astype(int)
         slow, loop = cpu_seconds(lambda: naive(prepared, data, weight, position, x, 12, sample))

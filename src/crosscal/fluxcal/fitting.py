@@ -20,14 +20,18 @@ from crosscal.fluxcal.templates import TemplateLibrary
 from crosscal.fluxcal.types import FLUX_SCALE, Catalogue, Frame, StarFit, StarStatus
 
 #: So many members of largest posterior weight enter a star's mean model.
-MOST_MEMBERS = 40
+MOST_MEMBERS = 24
+#: A star's candidates are the templates whose weighted colour chi-square is within this of the best;
+#: at least so many.
+CANDIDATE_CHI2 = 60.0
+FEWEST = 100
 #: Velocities are searched with this many templates per star.
 RV_TEMPLATES = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A library at the frame's resolution on a logarithmic grid that covers the frame, and its photometry.
+    """A library at the frame's resolution on its own wavelengths (in the frame's medium) that cover the frame.
 
     ``flux`` (n_t, n_grid) has mean 1 for each member; ``native`` is the library it came from; ``scale`` (n_t,) turns
     ``flux`` back into the library's units.
@@ -41,7 +45,7 @@ class Prepared:
 
 
 def prepare(library: TemplateLibrary, frame: Frame, fwhm: float, *, reach: float = 900.0) -> Prepared:
-    """Convolve a library to ``fwhm`` (Angstrom) and put it on the grid of a frame, with room for ``reach`` km/s.
+    """Convolve a library to ``fwhm`` (Angstrom) and cut it to a frame, with room for ``reach`` km/s.
 
     Raises
     ------
@@ -61,19 +65,12 @@ def prepare(library: TemplateLibrary, frame: Frame, fwhm: float, *, reach: float
     margin = 8 * fwhm / low
     a, b = np.searchsorted(wave, [low / room * (1 - margin), high * room * (1 + margin)])
     cut = slice(max(a - 1, 0), min(b + 1, wave.size))
-    # Air wavelengths are evenly spaced in ln lambda to 1 part in 1e5 over a frame, so the library's grid serves as is.
+    # Air wavelengths depart from even steps in ln lambda by 1 part in 1e5: nothing to a kernel of a few steps.
     native_fwhm = library.fwhm if np.ndim(library.fwhm) == 0 else np.asarray(library.fwhm)[cut]
     flux = convolve_lsf(wave[cut], np.asarray(library.flux[:, cut], dtype=np.float32), fwhm, native_fwhm=native_fwhm)
-    grid = log_grid(float(wave[cut][0]), float(wave[cut][-1]), step)
-    if np.max(np.abs(grid - wave[cut][: grid.size])) > 0.02 * step * low:
-        position = np.interp(grid, wave[cut], np.arange(cut.stop - cut.start))
-        left = np.minimum(position.astype(int), flux.shape[1] - 2)
-        share = (position - left).astype(np.float32)
-        flux = flux[:, left] * (1 - share) + flux[:, left + 1] * share
-    else:
-        flux = flux[:, : grid.size]
     scale = flux.mean(axis=1, dtype=float)
-    return Prepared(library, grid, flux / scale[:, None].astype(np.float32), scale, step)
+    flux /= scale[:, None].astype(np.float32)
+    return Prepared(library, wave[cut], flux, scale, step)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,17 +128,19 @@ def fit_stars(
     wavelength = frame.wavelength[rows]
     low, high = float(wavelength.min()), float(wavelength.max())
     x = unit_interval(wavelength, low, high)
-    shift = np.log(wavelength) - np.log1p(velocities[0] / C_KMS)[:, None]
-    position = (shift - np.log(prepared.wavelength[0])) / prepared.step
-    chi2 = score_templates(prepared.flux, shaped, weights, x, n_terms, position)
+    steps = np.arange(prepared.wavelength.size, dtype=float)
+    rest = wavelength / (1 + velocities[0] / C_KMS)[:, None]
+    position = np.interp(rest, prepared.wavelength, steps, left=-1.0, right=steps[-1] + 1)
+    candidates = np.unique(np.concatenate([_candidates(c, options) for c in colour]))
+    chi2 = score_templates(prepared.flux, shaped, weights, x, n_terms, position, candidates)
     if options.metric == "huber":
         for _ in range(2):
             for i in range(len(active)):
                 best = int(np.nanargmin(chi2[i]))
-                template = np.interp(position[i], np.arange(prepared.wavelength.size), prepared.flux[best])
+                template = np.interp(position[i], steps, prepared.flux[best])
                 model = fit_continuum(template, shaped[i], weights[i], x[i], n_terms)
                 weights[i] = robust_weight(weights[i], shaped[i], model, "huber")
-            chi2 = score_templates(prepared.flux, shaped, weights, x, n_terms, position)
+            chi2 = score_templates(prepared.flux, shaped, weights, x, n_terms, position, candidates)
     n_pixels = np.sum(weights > 0, axis=1)
     for i, k in enumerate(active):
         star = replace(
@@ -155,10 +154,22 @@ def fit_stars(
     return result
 
 
+def _candidates(colour: NDArray[np.float64], options: Options) -> NDArray[np.int64]:
+    """Templates whose colours are not far worse than the best: the box that photometry leaves.
+
+    Beyond a difference of ``CANDIDATE_CHI2`` the spectrum would have to be better by as much, after its chi-square
+    has been
+    divided by the reduced one.
+    """
+    excess = options.photometric_weight * (colour - colour.min())
+    inside = np.flatnonzero(excess <= CANDIDATE_CHI2)
+    return inside if inside.size >= FEWEST else np.sort(np.argsort(excess, kind="stable")[:FEWEST])
+
+
 def _terms(frame: Frame, options: Options) -> int:
     if options.continuum_terms:
         return options.continuum_terms
-    return max(6, int(np.ptp(frame.grid) / 250))
+    return int(np.clip(np.ptp(frame.grid) / 250, 6, 12))
 
 
 def _weights(
@@ -213,7 +224,8 @@ def _velocities(
     options: Options,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
     """Velocity, error, success and peak of each star, with a few templates near its colours."""
-    grid = prepared.wavelength
+    first, last = prepared.wavelength[0], prepared.wavelength[-1]
+    grid = log_grid(float(first), float(last), prepared.step)
     stars, weights = np.empty((len(rows), grid.size)), np.empty((len(rows), grid.size))
     for i, row in enumerate(rows):
         wave = frame.wavelength[row]
@@ -232,9 +244,8 @@ def _velocities(
         chosen += [int(plausible[k]) for k in np.linspace(0, plausible.size - 1, 3).astype(int)]
     values, counts = np.unique(chosen, return_counts=True)
     chosen_templates = values[np.argsort(-counts)][:RV_TEMPLATES]
-    found = cross_correlate(
-        stars, weights, np.asarray(prepared.flux[chosen_templates], dtype=float), prepared.step, limit=options.rv_limit
-    )
+    templates = np.stack([np.interp(grid, prepared.wavelength, prepared.flux[k]) for k in chosen_templates])
+    found = cross_correlate(stars, weights, templates, prepared.step, limit=options.rv_limit)
     return np.where(np.isfinite(found.rv), found.rv, 0.0), found.error, found.ok, found.peak
 
 
@@ -255,6 +266,8 @@ def _describe(
     total = np.nan_to_num(chi2 / reduced, nan=np.inf) + options.photometric_weight * colour
     share = np.exp(-0.5 * (total - total.min()))
     members = np.argpartition(-share, min(MOST_MEMBERS, share.size - 1))[:MOST_MEMBERS]
+    # Denormal weights would cost time and change nothing.
+    members = members[share[members] > 1e-6]
     p = share[members] / share[members].sum()
     best = int(np.argmax(share))
     teff, logg, feh = p @ prepared.native.parameters[members]

@@ -40,7 +40,7 @@ class Options:
         Resolution of the spectra in Angstrom; None: SPECFWHM of the header, else 3.4 pixels.
     metric : "chi2" or "huber"
     continuum_terms : int
-        Terms of the marginalised continuum in the first pass (0: one per 250 A, at least 6).
+        Terms of the marginalised continuum in the first pass (0: one per 250 A, 6 to 12).
     second_terms : int
         Terms in the second pass, when templates have been multiplied by the first throughput; 0 switches the pass off.
     template_error : float

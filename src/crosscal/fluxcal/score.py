@@ -7,8 +7,6 @@ per star are all there is to compute: two matrix products over pixels for all te
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -17,14 +15,6 @@ from crosscal.core.errors import UnknownNameError
 from crosscal.core.robust import huber_weights
 
 METRICS = ("chi2", "huber")
-
-
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """Chi-square (n_star, n_t) at the best continuum, and the number of pixels (n_star,) that entered."""
-
-    chi2: NDArray[np.float64]
-    n_pixels: NDArray[np.int64]
 
 
 def chebyshev(x: NDArray[np.float64], n: int) -> NDArray[np.float64]:
@@ -78,6 +68,7 @@ def score_templates(
     x: NDArray[np.float64],
     n_terms: int,
     position: NDArray[np.float64],
+    candidates: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64]:
     """Chi-square of every template for every star.
 
@@ -94,19 +85,37 @@ def score_templates(
         Terms of the continuum.
     position : array (n_star, n_pix)
         Place of each pixel on the template grid, in grid steps and in the star's rest frame.
+    candidates : array of int, optional
+        Numbers of the templates to score.
 
     Returns
     -------
     array (n_star, n_t)
+        NaN for templates that are no candidates, and where nothing could be computed.
 
     Notes
     -----
     Instead of moving 5000 templates to each star's velocity, the weights of a star are moved to the templates' grid
-    by the transpose of linear interpolation with shares 1 - f and f. For sums over t this is exact; for t^2 the
-    square of
-    an interpolation is (1 - f) t_j^2 + f t_{j+1}^2 - f (1 - f) (t_{j+1} - t_j)^2, a third product. The mean template is
-    treated in double precision and only deviations from it in single.
+    by the transpose of linear interpolation with shares 1 - f and f. For sums over t this is exact; for t^2 the square
+    of an interpolation is (1 - f) t_j^2 + f t_{j+1}^2 - f (1 - f) (t_{j+1} - t_j)^2, a third product. The mean
+    template is treated in double precision and only deviations from it in single.
     """
+    chi2 = np.full((len(data), len(templates)), np.nan)
+    chosen = np.arange(len(templates)) if candidates is None else np.asarray(candidates)
+    part = templates if chosen.size == len(templates) else np.asarray(templates[chosen])
+    chi2[:, chosen] = _score(part, data, weight, x, n_terms, position)
+    return chi2
+
+
+def _score(
+    templates: NDArray[np.float32],
+    data: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    x: NDArray[np.float64],
+    n_terms: int,
+    position: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Chi-square (n_star, n_t) of all templates for stars that share them."""
     n_star, n_grid = len(data), templates.shape[1]
     n_moments = 2 * n_terms - 1
     squares = np.empty((n_star, n_moments, n_grid))

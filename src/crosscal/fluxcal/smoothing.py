@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,21 +88,23 @@ def _spline(
     level = np.median(throughput[good])
     level = level if level > 0 else float(np.mean(np.abs(throughput[good])))
     information = float(np.sum(weight) * level**2)
-    second = np.diff(np.eye(design.shape[1]), 2, axis=0)
+    n = design.shape[1]
+    second = np.diff(np.eye(n), 2, axis=0)
     # The penalty is 1e-4 of the mean information of a coefficient: it decides only where there are no data.
-    penalty = 1e-4 * information / design.shape[1] * second.T @ second
+    penalty = 1e-4 * information / n * second.T @ second
+
+    def normal_matrix(diagonal: NDArray[np.float64]) -> NDArray[np.float64]:
+        matrix = (design.T @ design.multiply(diagonal[:, None]).tocsr()).toarray() + penalty
+        return matrix + 1e-12 * np.trace(matrix) / n * np.eye(n)
+
     start = np.where(good, np.clip(throughput, 0.05 * level, None), level)
     log_weight = weight * start**2
-    normal = (design.T * log_weight) @ design + penalty
-    normal += 1e-12 * np.trace(normal) / len(normal) * np.eye(len(normal))
-    beta = np.linalg.solve(normal, design.T @ (log_weight * np.log(start)))
+    beta = np.linalg.solve(normal_matrix(log_weight), design.T @ (log_weight * np.log(start)))
     for _ in range(15):
         model = np.exp(design @ beta)
-        jacobian = design * model[:, None]
-        normal = (jacobian.T * weight) @ jacobian + penalty
-        normal += 1e-12 * np.trace(normal) / len(normal) * np.eye(len(normal))
+        normal = normal_matrix(weight * model**2)
         residual = np.where(good, throughput - model, 0.0)
-        step = np.linalg.solve(normal, jacobian.T @ (weight * residual) - penalty @ beta)
+        step = np.linalg.solve(normal, design.T @ (model * weight * residual) - penalty @ beta)
         beta = beta + np.clip(step, -0.5, 0.5)
         if np.max(np.abs(step)) < 1e-6:
             break
@@ -110,8 +113,8 @@ def _spline(
 
 
 @lru_cache(maxsize=16)
-def _design(wave: bytes, scale: float) -> NDArray[np.float64]:
-    """Dense cubic B-spline basis (n, n_coefficients) with knots every ``scale``; remembered,
+def _design(wave: bytes, scale: float) -> Any:
+    """Sparse cubic B-spline basis (n, n_coefficients) with knots every ``scale``; remembered,
     as a frame asks for it often.
     """
     from scipy.interpolate import BSpline
@@ -120,7 +123,7 @@ def _design(wave: bytes, scale: float) -> NDArray[np.float64]:
     n_knots = max(int(np.ceil((x[-1] - x[0]) / scale)), 1)
     inner = np.linspace(x[0], x[-1], n_knots + 1)
     knots = np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3])
-    return BSpline.design_matrix(x, knots, 3).toarray()
+    return BSpline.design_matrix(x, knots, 3).tocsr()
 
 
 def _savgol_matrix(wave: NDArray[np.float64], good: NDArray[np.bool_], scale: float):
