@@ -2,6 +2,8 @@
 
 import gzip
 import shutil
+import warnings
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -143,3 +145,21 @@ def test_bad_continuum(own_tiny, column, value):
     edit(own_tiny.coco, 4, set_value(column, value))
     with pytest.raises(DataFileError, match=rf"_coco\.fits\[4\], column {column}: values cannot be used"):
         read_atomdb(own_tiny.line, own_tiny.coco)
+
+
+def test_files_damaged_at_random_are_read_or_refused(own_tiny):
+    rng = np.random.default_rng(4)
+    originals = {path: path.read_bytes() for path in (own_tiny.line, own_tiny.coco)}
+    for k in range(60):
+        path = (own_tiny.line, own_tiny.coco)[k % 2]
+        content = bytearray(originals[path])
+        if k % 3 == 0:
+            content = content[: rng.integers(1, len(content))]
+        else:
+            for _ in range(3):
+                content[rng.integers(len(content))] = rng.integers(256)
+        path.write_bytes(content)
+        with warnings.catch_warnings(), suppress(DataFileError):
+            warnings.simplefilter("ignore")
+            read_atomdb(own_tiny.line, own_tiny.coco)
+        path.write_bytes(originals[path])

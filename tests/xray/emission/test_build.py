@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -155,7 +156,7 @@ def test_finding_the_table(tiny, table_file, tmp_path):
 def test_corrupt_file(tmp_path, content):
     path = tmp_path / "broken.npz"
     path.write_bytes(content)
-    with pytest.raises(DataFileError, match=r"broken\.npz: not a plasma table, or damaged"):
+    with pytest.raises(DataFileError, match=r"broken\.npz: not a plasma table, or damaged; expected a file written by"):
         read_table(path)
 
 
@@ -186,6 +187,12 @@ def test_foreign_and_future_files(table_file, tmp_path):
     future = rewrite(table_file, tmp_path / "future.npz", about=about(table_file, format_version=99))
     with pytest.raises(DataFileError, match="format version 99"):
         read_table(future)
+    groups = rewrite(table_file, tmp_path / "groups.npz", about=about(table_file, groups=[["H"], ["He"]]))
+    with pytest.raises(DataFileError, match=r"groups\.npz: the arrays do not fit together"):
+        read_table(groups)
+    bare = rewrite(table_file, tmp_path / "bare.npz", about=None)
+    with pytest.raises(DataFileError, match=r"bare\.npz: not a plasma table"):
+        read_table(bare)
     absent = rewrite(table_file, tmp_path / "absent.npz", kT=None)
     with pytest.raises(DataFileError, match=r"absent\.npz"):
         read_table(absent)
@@ -220,3 +227,21 @@ def test_built_in_table_is_what_the_documents_say():
     assert table.line_energy.size == 1900
     assert (table.velocity, table.thermal) == (0.0, False)
     assert tablefile.BUILT_IN.endswith("plasma.npz")
+
+
+def test_files_damaged_at_random_are_read_or_refused(table_file, tmp_path):
+    rng = np.random.default_rng(3)
+    whole = table_file.read_bytes()
+    path = tmp_path / "random.npz"
+    for k in range(80):
+        content = bytearray(whole)
+        if k % 4 == 0:
+            content = content[: rng.integers(len(content))]
+        for _ in range(3):
+            # The directory at the end and the first header are where formats go wrong.
+            ranges = ((0, 600), (len(content) - 900, len(content)), (0, len(content)))
+            low, high = ranges[k % 3]
+            content[rng.integers(max(low, 0), max(high, 1))] = rng.integers(256)
+        path.write_bytes(content)
+        with suppress(DataFileError):
+            read_table(path)

@@ -6,7 +6,6 @@ import gzip
 import io
 import os
 import re
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from crosscal.core.errors import DataFileError
 from crosscal.core.files import existing_file
 from crosscal.xray.emission.elements import SYMBOLS
 from crosscal.xray.emission.plasma import DetailedPlasma, NodeEmission
+from crosscal.xray.instrument.ogip_table import BROKEN
 
 # The value that XSPEC converts AtomDB's wavelengths with; a line near a bin edge needs the same one.
 KEV_ANGSTROM = 12.39841974
@@ -114,7 +114,10 @@ def _open(path: str | os.PathLike[str], hduclas1: str) -> fits.HDUList:
         if content[:2] == GZIP_MAGIC:
             content = gzip.decompress(content)
         opened = fits.open(io.BytesIO(content), lazy_load_hdus=False)
-    except (OSError, ValueError, TypeError, EOFError, zlib.error) as error:
+        # Cards are parsed on first use: provoke that here.
+        for hdu in opened:
+            list(hdu.header.items())
+    except BROKEN as error:
         raise DataFileError("not a readable FITS file", where=str(path), expected="an AtomDB file") from error
     kinds = [hdu.header.get("HDUCLAS1") for hdu in opened[1:]]
     if hduclas1 not in kinds:
@@ -125,18 +128,18 @@ def _open(path: str | os.PathLike[str], hduclas1: str) -> fits.HDUList:
 
 def _table(opened: fits.HDUList, number: int, columns: tuple[str, ...], path) -> np.ndarray:
     where = f"{path}[{number}]"
+    if number >= len(opened):
+        raise DataFileError("the file ends early", where=where, expected="one HDU per temperature")
+    hdu = opened[number]
     try:
-        hdu = opened[number]
-    except IndexError:
-        raise DataFileError("the file ends early", where=where, expected="one HDU per temperature") from None
-    present = () if not isinstance(hdu, fits.BinTableHDU) else hdu.columns.names
+        data = hdu.data
+        present = hdu.columns.names if isinstance(hdu, fits.BinTableHDU) else ()
+    except BROKEN as error:
+        raise DataFileError("the table cannot be read", where=where, expected="a whole file") from error
     for column in columns:
         if column not in present:
             raise DataFileError(f"no column {column}", where=where, expected=", ".join(columns))
-    try:
-        return hdu.data
-    except (OSError, ValueError, TypeError, EOFError) as error:
-        raise DataFileError("the table cannot be read", where=where, expected="a whole file") from error
+    return data
 
 
 def _temperatures(opened: fits.HDUList, path) -> np.ndarray:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from functools import lru_cache
 from importlib.resources import files
 
@@ -12,6 +10,7 @@ import numpy as np
 from crosscal.core.errors import DataFileError
 from crosscal.core.parameter import Parameter
 from crosscal.xray.emission.component import Additive, Array, Settings, Values, norm_parameter
+from crosscal.xray.emission.npz import read_arrays
 
 
 def read_gaunt(path) -> tuple[Array, Array, Array]:
@@ -22,12 +21,12 @@ def read_gaunt(path) -> tuple[Array, Array, Array]:
     DataFileError
         If the file is not such a table.
     """
+    arrays = read_arrays(path, "table of Gaunt factors")
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            log_u, log_kT, factor = (archive[n].astype(float) for n in ("log_u", "log_kT", "factor"))
+        log_u, log_kT, factor = (arrays[n].astype(float) for n in ("log_u", "log_kT", "factor"))
         if factor.shape != (log_kT.size, log_u.size) or np.any(np.diff(log_u) < 0) or np.any(factor <= 0):
             raise ValueError("shapes")
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, KeyError) as error:
         raise DataFileError("not a table of Gaunt factors", where=str(path)) from error
     return log_u, log_kT, factor
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NoReturn
 
 from crosscal.core.errors import InputError
 
@@ -107,7 +108,7 @@ class _Parser:
         self.kind, self.value = str(found.lastgroup), str(found.group(str(found.lastgroup)))
         self.next = found.end()
 
-    def fail(self, expected: str) -> None:
+    def fail(self, expected: str) -> NoReturn:
         what = "the expression ends early" if self.kind == "end" else f"{self.value!r} does not fit"
         raise InputError(what, where=f"model {self.text!r}, position {self.position}", expected=expected)
 
@@ -141,7 +142,6 @@ class _Parser:
         if self.kind == "mark" and self.value == "(":
             return [self.group(depth)]
         self.fail("a model name, a number or '('")
-        raise AssertionError  # unreachable: fail() always raises
 
     def group(self, depth: int) -> Node:
         self.advance()

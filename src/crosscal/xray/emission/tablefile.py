@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-import zlib
 from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from crosscal.core.errors import DataFileError, InputError, UnknownNameError
 from crosscal.core.files import atomic_path, existing_file
 from crosscal.xray.emission import elements
+from crosscal.xray.emission.npz import read_arrays
 from crosscal.xray.emission.plasma import CompactPlasma, PlasmaTable
 
 FORMAT = "crosscal plasma table"
@@ -23,17 +23,6 @@ FORMAT_VERSION = 1
 BUILT_IN = "data/plasma.npz"
 PRECISIONS = {"half": np.float16, "single": np.float32}
 _TOP = 6.0e4  # just below the largest half-precision number
-_ARRAYS = (
-    "kT",
-    "edges",
-    "content",
-    "content_scale",
-    "line_energy",
-    "line_element",
-    "lines",
-    "line_scale",
-    "trace_share",
-)
 
 
 def _boltzmann(energy: NDArray, kT: NDArray) -> NDArray:
@@ -135,14 +124,13 @@ def read_table(path: str | os.PathLike[str]) -> CompactPlasma:
     DataFileError
         If the file is absent, corrupted, or something else.
     """
-    where = str(existing_file(path, what="plasma table"))
-    expected = "a file written by 'crosscal data build-plasma'"
+    source = existing_file(path, what="plasma table")
+    where, expected = str(source), "a file written by 'crosscal data build-plasma'"
+    arrays = read_arrays(source, "plasma table", expected=expected)
     try:
-        with np.load(where, allow_pickle=False) as archive:
-            about = json.loads(str(archive["about"]))
-            arrays = {name: archive[name] for name in _ARRAYS}
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataFileError("not a plasma table, or damaged", where=where, expected=expected) from error
+        about = json.loads(str(arrays.pop("about")))
+    except (KeyError, ValueError, RecursionError) as error:
+        raise DataFileError("not a plasma table", where=where, expected=expected) from error
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise DataFileError("not a plasma table", where=where, expected=expected)
     if about.get("format_version") != FORMAT_VERSION:
@@ -153,7 +141,7 @@ def read_table(path: str | os.PathLike[str]) -> CompactPlasma:
         )
     try:
         return _assemble(about, arrays)
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise DataFileError("the arrays do not fit together", where=where, expected=expected) from error
 
 

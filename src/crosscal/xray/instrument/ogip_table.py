@@ -21,7 +21,7 @@ from crosscal.core.errors import DataFileError, closest
 from crosscal.core.files import existing_file
 
 # What astropy raises on truncated or scrambled FITS and gzip streams.
-_BROKEN = (
+BROKEN = (
     OSError, EOFError, zlib.error, ValueError, TypeError, IndexError, KeyError, ArithmeticError, AttributeError,
     AssertionError, MemoryError, fits.VerifyError,
 )  # fmt: skip
@@ -44,7 +44,7 @@ def opened(path: str | os.PathLike[str], what: str) -> Iterator[fits.HDUList]:
             # Cards are parsed on first use: provoke that here, where it can be told which file is broken.
             for hdu in hdus:
                 list(hdu.header.items())
-        except _BROKEN as error:
+        except BROKEN as error:
             raise _unreadable(target, error) from error
         with hdus:
             yield hdus
@@ -68,7 +68,7 @@ class Table:
             self.data = self.hdu.data
             self.columns = {name.upper(): name for name in self.hdu.columns.names}
             self.rows = len(self.data)
-        except _BROKEN as error:
+        except BROKEN as error:
             raise _unreadable(self.label, error) from error
         if self.rows == 0:
             raise self.error("the table has no rows", expected="at least one row")
@@ -108,7 +108,7 @@ class Table:
             raise self.error(f"there is no column {column}", expected=closest(column, self.columns.values()))
         try:
             return self.data[self.columns[column.upper()]]
-        except _BROKEN as error:
+        except BROKEN as error:
             raise _unreadable(f"{self.label}, column {column}", error) from error
 
     def number(self, column: str) -> int:
