@@ -7,7 +7,7 @@ from scipy import optimize
 from crosscal.core.random import point_seeds
 from crosscal.xray.emission.expression import Model
 from crosscal.xray.fitting import engine, statistics
-from crosscal.xray.fitting.batch import fit_counts
+from crosscal.xray.fitting.batch import fit_counts, solve_batch
 from crosscal.xray.fitting.engine import MAX_ITERATIONS, MEANING, TOLERANCE, Status
 from crosscal.xray.fitting.poisson import poisson_counts
 from crosscal.xray.fitting.statistics import Data, Kind
@@ -222,6 +222,30 @@ def test_other_statistics_have_right_errors(templates, plasma, truth, kind):
     # 150 spectra: 0.08 of the mean, 0.06 of the sd. pgstat and chi2-model are biased by order 1/counts in channels.
     assert np.all(np.abs(pulls.std(axis=0) - 1) < 0.25)
     assert np.all(np.abs(pulls.mean(axis=0)) < (0.35 if kind in (Kind.CHI2, Kind.WSTAT) else 4.0))
+
+
+def test_shared_starts(templates, plasma, truth):
+    """Noisy copies of one spectrum: the common first step changes nothing but the time."""
+    mean = templates.counts(kT=np.array([2.0, 6.0]), norm=truth["norm"], Abundanc=0.3)
+    counts = poisson_counts(mean, point_seeds(5, np.arange(2)[:, None], np.arange(25)[None])).reshape(50, -1)
+    start = templates.nodes.to_engine({**truth, "kT": np.array([2.0, 6.0])})
+    limits = templates.limits(plasma)
+    shared = solve_batch(templates.table, counts, start, *limits)
+    alone = solve_batch(templates.table, counts, start.repeat(25, axis=0), *limits)
+    assert np.all(shared.status == Status.OK)
+    sd = np.sqrt(np.diagonal(alone.covariance, axis1=1, axis2=2))
+    assert np.max(np.abs(shared.x - alone.x) / sd) < 2e-4
+    np.testing.assert_allclose(shared.statistic, alone.statistic, atol=1e-5)
+
+
+def test_failed_fits_are_tried_again(templates, plasma, truth):
+    """From a start where nothing is emitted in the band, the second attempt scans the nodes."""
+    counts = simulated(templates, truth, 3)
+    start = templates.nodes.to_engine({**truth, "kT": 0.0862, "norm": 1e-20})[None, :]
+    found = solve_batch(templates.table, counts, np.repeat(start, 3, axis=0), *templates.limits(plasma))
+    near = solve_batch(templates.table, counts, templates.nodes.to_engine(truth)[None, :], *templates.limits(plasma))
+    assert np.all(found.status == Status.OK)
+    np.testing.assert_allclose(found.x, near.x, rtol=1e-4)
 
 
 def test_bad_batch(templates, plasma, truth):

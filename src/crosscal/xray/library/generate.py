@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from crosscal.xray.instrument.response import Response
 
 NOISE = ("asimov", "poisson")
-# About this many simulated spectra a chunk: a tenth of a second of work, a few files of 100 kB.
-_SPECTRA_PER_CHUNK = 10_000
+# About this many simulated spectra a chunk: a quarter of a second of work, a few files of 200 kB.
+_SPECTRA_PER_CHUNK = 20_000
 DEFAULT_EXPOSURE = 1e5
 
 

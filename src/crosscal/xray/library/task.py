@@ -23,6 +23,9 @@ from crosscal.xray.library.library import CALIBRATIONS
 
 Array = NDArray[np.float64]
 
+# Of noisy fits: the last step, which is applied, is below 0.01 sigma, and what is left some hundredths of it.
+NOISY_TOLERANCE = 1e-4
+
 
 def scaled_truth(
     nodes: NodeSpectra, nominal: FoldedTable, n_channel: int, truth: Mapping[str, Array], counts: float | None
@@ -120,7 +123,7 @@ class LibraryTask:
             if seeds is None and c == 0:
                 found = noiseless
             else:
-                found = solve_batch(table, counts, start.repeat(n_draw, axis=0), self.low, self.high)
+                found = solve_batch(table, counts, start, self.low, self.high, tolerance=NOISY_TOLERANCE)
             x[:, :, c] = found.x.reshape(n_T, n_draw, n_free)
             covariance[:, :, c] = found.covariance.reshape(n_T, n_draw, n_free, n_free)
             statistic[:, :, c] = found.statistic.reshape(n_T, n_draw)
