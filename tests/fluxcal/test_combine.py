@@ -9,7 +9,8 @@ import pytest
 
 from crosscal.core.errors import ConfigError, InputError, UnknownNameError
 from crosscal.fluxcal.apply import apply_curve, band_error
-from crosscal.fluxcal.combine import MAG, combine, compress, polynomials
+from crosscal.fluxcal.combine import combine
+from crosscal.fluxcal.curve import MAG, compress, polynomials
 from crosscal.fluxcal.night import transfer_function
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.position import fit_plate

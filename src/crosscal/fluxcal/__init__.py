@@ -26,7 +26,7 @@ _EXPORTS: dict[str, str] = {
     "vega_to_ab": f"{_HERE}.photometry",
     "TemplateLibrary": f"{_HERE}.templates",
     "load_templates": f"{_HERE}.template_files",
-    "Curve": f"{_HERE}.combine",
+    "Curve": f"{_HERE}.curve",
     "combine": f"{_HERE}.combine",
     "calibrate": f"{_HERE}.calibrate",
     "Options": f"{_HERE}.calibrate",

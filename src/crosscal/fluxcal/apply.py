@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
-from crosscal.fluxcal.combine import Curve
+from crosscal.fluxcal.curve import Curve
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.types import Frame
 from crosscal.fluxcal.vectors import atmosphere, pixel_ratio

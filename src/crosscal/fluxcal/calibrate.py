@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
-from crosscal.fluxcal.combine import Curve
+from crosscal.fluxcal.curve import Curve
 from crosscal.fluxcal.fitting import Prepared, fit_stars, prepare
 from crosscal.fluxcal.loo import combine_with, leave_one_out
 from crosscal.fluxcal.options import Options

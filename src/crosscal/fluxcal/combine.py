@@ -3,84 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.robust import huber_weights, mad_sd
+from crosscal.fluxcal.curve import MAG, Curve, compress, polynomials
 from crosscal.fluxcal.options import METHODS
 from crosscal.fluxcal.position import PlateTerm, fit_plate
 from crosscal.fluxcal.smoothing import smooth_throughput
 from crosscal.fluxcal.types import CalibrationVector
-
-MAG = 0.4 * np.log(10)
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """The combined calibration curve.
-
-    Attributes
-    ----------
-    wavelength : array (n_pix,), Angstrom
-    value : array (n_pix,)
-        C in 1e-17 erg/s/cm2/A per count/s; positive everywhere inside ``covered``.
-    variance : array (n_pix,)
-        Independent part of Var(C).
-    modes : array (k, n_pix)
-        Correlated errors: Cov(ln C) = diag(variance / C^2) + modes^T modes.
-    covered : array of bool (n_pix,)
-        Where the curve is supported by stars (bridged gaps included).
-    bridged : array of bool (n_pix,)
-        Telluric and other gaps that smoothing bridged.
-    n_stars : array of int (n_pix,)
-        Stars per pixel.
-    scatter : array (n_pix,)
-        RMS of the stars' ratio to the curve after removing each star's grey and slope (FCALRMS against wavelength).
-    names : tuple of str; coefficients : array (n_star, order + 1)
-        Grey, slope (per 1000 A), curvature of each star in mag, relative to the curve: positive = more throughput.
-    coefficient_errors : array (n_star, order + 1), mag
-    rejected : tuple of int
-        Numbers of stars left out as outliers, with ``rejected_why`` "grey" or "slope".
-    rms : float
-        Robust RMS fractional scatter over all pixels and stars.
-    plate : PlateTerm or None
-    """
-
-    wavelength: NDArray[np.float64]
-    value: NDArray[np.float64]
-    variance: NDArray[np.float64]
-    modes: NDArray[np.float64]
-    covered: NDArray[np.bool_]
-    bridged: NDArray[np.bool_]
-    n_stars: NDArray[np.int64]
-    scatter: NDArray[np.float64]
-    names: tuple[str, ...]
-    coefficients: NDArray[np.float64]
-    coefficient_errors: NDArray[np.float64]
-    rejected: tuple[int, ...] = ()
-    rejected_why: tuple[str, ...] = ()
-    rms: float = float("nan")
-    plate: PlateTerm | None = None
-    warnings: tuple[str, ...] = field(default_factory=tuple)
-
-    @property
-    def total_variance(self) -> NDArray[np.float64]:
-        """Var(C) of single pixels: independent part and modes."""
-        return self.variance + self.value**2 * np.sum(self.modes**2, axis=0)
-
-
-def polynomials(wavelength: NDArray[np.float64], order: int) -> NDArray[np.float64]:
-    """1, x, x^2, ... with x in 1000 A from the middle of the grid, shape (order + 1, n); x^2 has its mean removed."""
-    x = (wavelength - 0.5 * (wavelength[0] + wavelength[-1])) / 1000.0
-    rows = [np.ones_like(x), x]
-    for k in range(2, order + 1):
-        power = x**k
-        basis = np.stack(rows)
-        rows.append(power - basis.T @ np.linalg.lstsq(basis.T, power, rcond=None)[0])
-    return np.stack(rows[: order + 1])
 
 
 def combine(
@@ -455,19 +389,6 @@ def mean_modes(state: State, keep: NDArray[np.bool_], plate: PlateTerm | None, s
     return np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
 
 
-def compress(modes: NDArray[np.float64], keep: float = 0.9999) -> NDArray[np.float64]:
-    """The fewest orthogonal modes with the same covariance, up to a part ``1 - keep`` of its trace."""
-    if modes.size == 0:
-        return modes
-    values, vectors = np.linalg.eigh(modes @ modes.T)
-    values, vectors = values[::-1], vectors[:, ::-1]
-    total = np.cumsum(np.clip(values, 0, None))
-    if total[-1] <= 0:
-        return modes[:0]
-    n = int(np.searchsorted(total, keep * total[-1])) + 1
-    return vectors[:, :n].T @ modes
-
-
 def _scatter(stack: Stack, state: State, basis: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
     """RMS fractional scatter of the stars about the curve per pixel, and its robust value over everything."""
     predicted = state.smooth * stack.model * np.exp(state.c @ basis)
@@ -517,8 +438,3 @@ def _ivar_mean(stack: Stack, smooth: str, scale: float, n_sigma: float) -> Curve
         rms=float(mad_sd(relative)),
         warnings=("the inverse-variance mean is biased low at low signal-to-noise ratio",),
     )
-
-
-def scaled(curve: Curve, factor: float) -> Curve:
-    """Return the curve multiplied by a number."""
-    return replace(curve, value=curve.value * factor, variance=curve.variance * factor**2)

@@ -102,7 +102,7 @@ def curve_figure(result: Result) -> Figure:
 @styled
 def ratio_figure(result: Result) -> Figure:
     """Residual throughput of each star after removing its own grey level and chromatic terms."""
-    from crosscal.fluxcal.combine import MAG, polynomials
+    from crosscal.fluxcal.curve import MAG, polynomials
 
     curve = result.curve
     assert curve is not None

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.fluxcal.apply import apply_curve
-from crosscal.fluxcal.combine import MAG, Curve, combine
+from crosscal.fluxcal.combine import combine
+from crosscal.fluxcal.curve import MAG, Curve
 from crosscal.fluxcal.fitting import synthetic_offset
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.photometry import Filter

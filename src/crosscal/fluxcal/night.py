@@ -13,7 +13,7 @@ import numpy as np
 from crosscal.core.correction import Correction
 from crosscal.core.errors import FitError, InputError
 from crosscal.core.robust import mad_sd
-from crosscal.fluxcal.combine import Curve, compress, polynomials
+from crosscal.fluxcal.curve import Curve, compress, polynomials
 from crosscal.fluxcal.quality import Gate, Quality
 from crosscal.fluxcal.result import Result
 

@@ -12,7 +12,7 @@ from astropy.io import fits
 
 from crosscal.core.errors import DataFileError
 from crosscal.core.files import atomic_path, existing_file, refuse_overwriting, write_text
-from crosscal.fluxcal.combine import Curve
+from crosscal.fluxcal.curve import Curve
 from crosscal.fluxcal.frames import write_frame
 from crosscal.fluxcal.night import Night
 from crosscal.fluxcal.result import CalibratedFrame, Result

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crosscal.core.errors import ConfigError
-from crosscal.fluxcal.combine import Curve
+from crosscal.fluxcal.curve import Curve
 from crosscal.fluxcal.loo import HeldOut
 from crosscal.fluxcal.types import StarFit, StarStatus
 

@@ -15,7 +15,7 @@ from crosscal.core.correction import Correction
 from crosscal.core.errors import FitError
 from crosscal.core.robust import mad_sd
 from crosscal.fluxcal.apply import apply_curve
-from crosscal.fluxcal.combine import Curve
+from crosscal.fluxcal.curve import Curve
 from crosscal.fluxcal.loo import HeldOut
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.quality import Quality
