@@ -161,6 +161,19 @@ def test_profiles(telescope, plasma, design):
     assert np.all(np.diff(kT, axis=-1) > 0)
 
 
+def test_intervals(telescope, plasma, design):
+    small = build_library(telescope, plasma, design, kT=[4.0], band=BAND, counts=2e4, interval=1.0, profile=[-1.0, 1.0])
+    low, high = small.interval("modified")
+    np.testing.assert_allclose(high - low, 2 * small.errors("kT", "modified"), rtol=0.02)
+    assert np.all(low < small.values("kT", "modified"))
+    wide = build_library(telescope, plasma, design, kT=[4.0], band=BAND, counts=2e4, interval=2.706)
+    np.testing.assert_allclose((wide.interval()[1] - wide.interval()[0]) / (small.interval()[1] - small.interval()[0]),
+                               np.sqrt(2.706), rtol=0.01)  # fmt: skip
+    # Where the interval ends the profile has risen by one.
+    kT, rise = small.profile("modified")
+    np.testing.assert_allclose(np.interp(low[..., 0], kT[0, 0, 0], rise[0, 0, 0]), 1.0, atol=0.1)
+
+
 def test_more_free_parameters(telescope, plasma):
     library = build_library(
         telescope, plasma, Grey.grid(), kT=[3.0], band=BAND, counts=5e4, free=("kT", "norm", "Abundanc", "nH"),
@@ -270,6 +283,8 @@ def test_bad_requests(telescope, plasma, design):
         build(design=Grid(tuple(Axis(n, np.array([-5.0])) for n in ("A", "mu", "sigma"))), modifier=Gaussian())
     with pytest.raises(InputError, match="without a store"):
         build(executor="dask")
+    with pytest.raises(InputError, match="interval -1"):
+        build(interval=-1.0)
 
 
 def test_large_library_streams(telescope, plasma, tmp_path):

@@ -36,6 +36,8 @@ def test_unknown_names(library):
         library.truth("Abundanc")
     with pytest.raises(InputError, match="no stored profiles"):
         library.profile()
+    with pytest.raises(InputError, match="no stored intervals"):
+        library.interval()
 
 
 def test_summary_of_a_noiseless_library(asimov):

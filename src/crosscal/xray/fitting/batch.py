@@ -20,7 +20,7 @@ from crosscal.xray.fitting.engine import (
     fit_table,
     normal_equations,
 )
-from crosscal.xray.fitting.profile import profile_curve
+from crosscal.xray.fitting.profile import profile_curve, profile_limit
 from crosscal.xray.fitting.starts import best_scale_start
 from crosscal.xray.fitting.statistics import Data, Kind, assess
 from crosscal.xray.fitting.table import (
@@ -110,6 +110,30 @@ def profile_batch(
     usable = found.status <= Status.AT_BOUND
     _profiles(table, counts, found.x, found.statistic, found.covariance, usable, j, offsets, low, high, out)
     return out
+
+
+def interval_batch(
+    table: FoldedTable, counts: Array, found: Solutions, j: int, delta: float, low: Array, high: Array
+) -> Array:
+    """Return where C rises by ``delta`` below and above ``x[j]`` (n, 2); see :func:`profile_limit`."""
+    out = np.full((counts.shape[0], 2), np.nan)
+    usable = found.status <= Status.AT_BOUND
+    _intervals(table, counts, found.x, found.statistic, found.covariance, usable, j, float(delta), low, high, out)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _intervals(table, counts, x, best, covariance, usable, j, delta, low, high, out):
+    empty = np.empty(0)
+    work = make_work(counts.shape[1], x.shape[1], table.monomials.shape[0], table.kinds.size)
+    for i in range(counts.shape[0]):
+        if usable[i]:
+            data = Data(Kind.CSTAT.value, counts[i], empty, empty, empty)
+            for side in range(2):
+                out[i, side] = profile_limit(
+                    table, data, x[i], best[i], j, 2 * side - 1, delta, covariance[i], low, high, work,
+                    MAX_ITERATIONS, TOLERANCE,
+                )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)

@@ -46,6 +46,7 @@ def build_library(
     free: Sequence[str] | None = None,
     axes: Mapping[str, Range] | None = None,
     profile: tuple[float, float, int] | ArrayLike | None = None,
+    interval: float | None = None,
     modifier: Any = None,
     store: str | os.PathLike[str] | None = None,
     chunk: int | None = None,
@@ -82,6 +83,9 @@ def build_library(
         Ranges of free parameters that the model does not tabulate (nH, Redshift, ...).
     profile : (low, high, n) or array, optional
         Store C - C_min at these offsets of kT, in standard errors.
+    interval : float, optional
+        Also store the profile-likelihood interval of kT: where C, minimised over the others, is this much above its
+        minimum (1 for 68 %, 2.706 for 90 %).
     store : path, optional
         A Zarr directory; the same call resumes it. In memory if not given.
     chunk : int, optional
@@ -124,6 +128,8 @@ def build_library(
     truth = true_values(templates, model, temperatures, counts)
     x_true = templates.nodes.to_engine({n: truth[n] for n in templates.names})
     offsets = _offsets(profile)
+    if interval is not None and not (np.isfinite(interval) and interval > 0):
+        raise InputError(f"interval {interval:g}", where="build_library", expected="a positive rise of the statistic")
     n_theta, length = len(design), chunk or max(1, _SPECTRA_PER_CHUNK // (temperatures.size * realisations))
     task = LibraryTask(
         nodes=templates.nodes,
@@ -141,14 +147,15 @@ def build_library(
         is_poisson=noise == "poisson",
         offsets=offsets,
         profiled=templates.names.index("kT"),
+        delta=None if interval is None else float(interval),
         exposure=time,
         mask=templates.mask,
         response=None if modifier.acts_on == "area" else response,
         counts=None if counts is None else float(counts),
     )
     job = _job(templates, response, model, modifier, design, temperatures, band, counts, noise, realisations, seed)
-    job["profile"] = offsets
-    variables = _variables(templates.names, offsets.size)
+    job |= {"profile": offsets, "interval": interval}
+    variables = _variables(templates.names, offsets.size, interval is not None)
     coords = _coordinates(design, modifier, temperatures, realisations, truth, templates.names, offsets)
     record = provenance.record(inputs=dict(response.files), config=None, seed=int(seed))
     if store is None:
@@ -267,7 +274,7 @@ def _job(
     }
 
 
-def _variables(names: Sequence[str], n_offset: int) -> dict[str, Variable]:
+def _variables(names: Sequence[str], n_offset: int, has_interval: bool) -> dict[str, Variable]:
     out = {}
     units = {"kT": "keV"}
     for c in CALIBRATIONS:
@@ -278,6 +285,9 @@ def _variables(names: Sequence[str], n_offset: int) -> dict[str, Variable]:
         out[f"status_{c}"] = Variable(DIMS, dtype="int8", description="how the fit ended, see Library.failures")
         if n_offset:
             out[f"profile_{c}"] = Variable((*DIMS, "offset"), description="C - C_min, kT held")
+        if has_interval:
+            for end in ("low", "high"):
+                out[f"kT_{c}_{end}"] = Variable(DIMS, unit="keV", description=f"{end} end of the profile interval")
     return out
 
 

@@ -38,7 +38,8 @@ class Library:
     ----------
     dataset : xarray.Dataset
         ``<parameter>_<calibration>`` best fits, ``covariance_<calibration>`` (..., parameter, parameter_),
-        ``statistic_``, ``status_``, and ``profile_<calibration>`` (..., offset) where asked for. Coordinates: the
+        ``statistic_``, ``status_``, and, where asked for, ``profile_<calibration>`` (..., offset) and the ends of the
+        profile interval ``kT_<calibration>_low`` and ``_high``. Coordinates: the
         modifier's parameters along theta, T_true [keV], ``norm_true`` along T_true. Lazy for stored libraries.
     job : mapping
         What was computed (model, band, counts, noise, seed, modifier, checksums).
@@ -188,6 +189,19 @@ class Library:
         best, sd = self.values("kT", calibration), self.errors("kT", calibration)
         kT = best[..., None] * np.exp(offsets * (sd / best)[..., None])
         return kT, np.asarray(self.dataset[f"profile_{calibration}"])
+
+    def interval(self, calibration: str = "nominal") -> tuple[Array, Array]:
+        """Return the ends of the stored profile-likelihood interval of kT, (n_theta, n_T, n_realisation) each.
+
+        Raises
+        ------
+        InputError
+            If the library was built without intervals.
+        """
+        if f"kT_{calibration}_low" not in self.dataset:
+            raise InputError("no stored intervals", where="library", expected="build_library(..., interval=1.0)")
+        low, high = (np.asarray(self.dataset[f"kT_{calibration}_{end}"]) for end in ("low", "high"))
+        return low, high
 
     def to_grid(self) -> xarray.Dataset:
         """Return the data set with theta unfolded into one dimension a modifier parameter.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from crosscal.compute.layout import ChunkLayout
 from crosscal.core.grid import Grid, Scatter
 from crosscal.core.random import point_seeds
-from crosscal.xray.fitting.batch import profile_batch, solve_batch
+from crosscal.xray.fitting.batch import interval_batch, profile_batch, solve_batch
 from crosscal.xray.fitting.engine import Status
 from crosscal.xray.fitting.folding import PackedMatrix
 from crosscal.xray.fitting.poisson import poisson_counts
@@ -51,6 +51,8 @@ class LibraryTask:
     layout : chunks along theta
     x_true : (n_T, n_free) truth in engine coordinates
     low, high : (n_free,)
+    offsets, delta : where profiles of kT are taken, and by how much C rises at the ends of its interval
+    profiled : number of kT among the parameters
     response : the whole response, for modifiers that act on the matrix
     mask : channels of the band
     """
@@ -70,6 +72,7 @@ class LibraryTask:
     is_poisson: bool
     offsets: Array
     profiled: int
+    delta: float | None
     exposure: float
     mask: NDArray[np.bool_]
     response: Any = None
@@ -78,19 +81,17 @@ class LibraryTask:
     def __call__(self, chunk: int) -> dict[str, NDArray[Any]]:
         """Compute a chunk."""
         points = self.layout.flat(chunk)
-        seeds = None
-        results = []
-        nominal = self.nominal_table()
+        nominal, seeds, results = self.nominal_table(), None, []
         for point, theta in zip(points, self.design.take(points), strict=True):
             if self.is_poisson:
                 n_T = np.arange(self.x_true.shape[0])[:, None]
                 seeds = point_seeds(self.seed, point, n_T, np.arange(self.realisations)[None, :])
             results.append(self.one_theta(nominal, theta, self.x_true, seeds))
-        return self.variables(*(np.stack(column) for column in zip(*results, strict=True)))
+        return self.variables({name: np.stack([r[name] for r in results]) for name in results[0]})
 
     def one_theta(
         self, nominal: FoldedTable, theta: Array, x_true: Array, seeds: NDArray[np.uint64] | None
-    ) -> tuple[Array, Array, Array, NDArray[np.int8], Array]:
+    ) -> dict[str, NDArray[Any]]:
         """Simulate and fit all temperatures and realisations of one theta.
 
         Parameters
@@ -100,20 +101,23 @@ class LibraryTask:
 
         Returns
         -------
-        x, covariance, statistic, status, profile
-            (n_T, n_realisation, 2, ...), the axis of length 2 being nominal, modified.
+        mapping
+            x, covariance, statistic, status, profile, interval: (n_T, n_realisation, 2, ...), the axis of length 2
+            being nominal, modified.
         """
         (n_T, n_free), n_draw = x_true.shape, 1 if seeds is None else seeds.shape[1]
         shape = (n_T, n_draw, 2)
-        x, covariance = np.empty((*shape, n_free)), np.empty((*shape, n_free, n_free))
-        statistic, status = np.empty(shape), np.empty(shape, dtype=np.int8)
-        profile = np.empty((*shape, self.offsets.size))
+        out: dict[str, NDArray[Any]] = {
+            "x": np.full((*shape, n_free), np.nan),
+            "covariance": np.full((*shape, n_free, n_free), np.nan),
+            "statistic": np.full(shape, np.nan),
+            "status": np.full(shape, Status.BAD_DATA.value, dtype=np.int8),
+            "profile": np.full((*shape, self.offsets.size), np.nan),
+            "interval": np.full((*shape, 0 if self.delta is None else 2), np.nan),
+        }
         modified = self.modified_table(theta)
         if modified is None:
-            for values in (x, covariance, statistic, profile):
-                values[:] = np.nan
-            status[:] = Status.BAD_DATA.value
-            return x, covariance, statistic, status, profile
+            return out
         expected = np.maximum(evaluate_many(modified, x_true, self.matrix.n_channel)[0], 0.0)
         # The noiseless solution is within the noise of every noisy one: the best start there is.
         noiseless = solve_batch(nominal, expected, x_true, self.low, self.high)
@@ -124,14 +128,18 @@ class LibraryTask:
                 found = noiseless
             else:
                 found = solve_batch(table, counts, start, self.low, self.high, tolerance=NOISY_TOLERANCE)
-            x[:, :, c] = found.x.reshape(n_T, n_draw, n_free)
-            covariance[:, :, c] = found.covariance.reshape(n_T, n_draw, n_free, n_free)
-            statistic[:, :, c] = found.statistic.reshape(n_T, n_draw)
-            status[:, :, c] = found.status.reshape(n_T, n_draw)
+            results = {n: getattr(found, n) for n in ("x", "covariance", "statistic", "status")}
             if self.offsets.size:
-                curves = profile_batch(table, counts, found, self.profiled, self.offsets, self.low, self.high)
-                profile[:, :, c] = curves.reshape(n_T, n_draw, -1)
-        return x, covariance, statistic, status, profile
+                results["profile"] = profile_batch(
+                    table, counts, found, self.profiled, self.offsets, self.low, self.high
+                )
+            if self.delta is not None:
+                results["interval"] = interval_batch(
+                    table, counts, found, self.profiled, self.delta, self.low, self.high
+                )
+            for name, values in results.items():
+                out[name][:, :, c] = values.reshape(n_T, n_draw, *values.shape[1:])
+        return out
 
     def at(self, theta: Array, kT: Array) -> dict[str, NDArray[Any]]:
         """Noiseless fits at scattered points: theta (n, d), kT (n,) -> arrays (n,) of all variables and truths."""
@@ -142,7 +150,7 @@ class LibraryTask:
         truth = scaled_truth(self.nodes, nominal, self.matrix.n_channel, truth, self.counts)
         x_true = self.nodes.to_engine(truth)
         results = [self.one_theta(nominal, theta[i], x_true[i : i + 1], None) for i in range(kT.size)]
-        out = self.variables(*(np.stack(column) for column in zip(*results, strict=True)))
+        out = self.variables({name: np.stack([r[name] for r in results]) for name in results[0]})
         return {n: v[:, 0, 0] for n, v in out.items()} | {f"{n}_true": v for n, v in truth.items()}
 
     def nominal_table(self) -> FoldedTable:
@@ -174,19 +182,21 @@ class LibraryTask:
         matrix = PackedMatrix.pack(changed.redistribution[np.flatnonzero(self.mask)])
         return self.nodes.folded(self.nodes.table(matrix, changed.area * self.exposure))
 
-    def variables(
-        self, x: Array, covariance: Array, statistic: Array, status: NDArray[np.int8], profile: Array
-    ) -> dict[str, NDArray[Any]]:
-        """Split the kernel's arrays into the library's variables."""
-        values = self.nodes.from_engine(x)
-        covariance = self.nodes.covariance_from_engine(x, covariance)
+    def variables(self, results: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Turn stacked results of :meth:`one_theta` into the library's variables."""
+        values = self.nodes.from_engine(results["x"])
+        covariance = self.nodes.covariance_from_engine(results["x"], results["covariance"])
         out: dict[str, NDArray[Any]] = {}
         for c, calibration in enumerate(CALIBRATIONS):
             for p, name in enumerate(self.nodes.names):
                 out[f"{name}_{calibration}"] = values[..., c, p]
             out[f"covariance_{calibration}"] = covariance[..., c, :, :]
-            out[f"statistic_{calibration}"] = statistic[..., c]
-            out[f"status_{calibration}"] = status[..., c]
+            out[f"statistic_{calibration}"] = results["statistic"][..., c]
+            out[f"status_{calibration}"] = results["status"][..., c]
             if self.offsets.size:
-                out[f"profile_{calibration}"] = profile[..., c, :]
+                out[f"profile_{calibration}"] = results["profile"][..., c, :]
+            if self.delta is not None:
+                axis = self.nodes.axes[self.profiled]
+                for side, end in enumerate(("low", "high")):
+                    out[f"kT_{calibration}_{end}"] = axis.from_coordinate(results["interval"][..., c, side])
         return out
