@@ -264,8 +264,9 @@ class Library:
     def summary(self) -> QTable:
         """Return one row per calibration: fits, how many failed and why, bias and pull of kT over converged fits.
 
-        ``bias_kT`` is the mean of kT/T_true - 1; ``pull_mean`` and ``pull_sd`` are of (kT - T_true)/sd. Only the
-        modified calibration should have no bias; noiseless libraries have no pull (NaN).
+        ``bias_kT`` is the mean of kT/T_true - 1 and ``bias_ln_kT`` that of ln(kT/T_true); ``pull_mean`` and ``pull_sd``
+        are of (kT - T_true)/sd. Only the modified calibration should have no bias, apart from the half squared error
+        (sd/T)^2/2 by which the two means must differ. Noiseless libraries have no pull (NaN).
         """
         from astropy.table import QTable
 
@@ -278,7 +279,7 @@ class Library:
             kT, sd, T = self.values("kT", calibration), self.errors("kT", calibration), self.T_true[None, :, None]
             good = self.good(calibration)
             pull = ((kT - T) / sd)[good]
-            bias = (kT / T)[good].mean() - 1.0 if good.any() else np.nan
+            ratio = (kT / T)[good] if good.any() else np.array([np.nan])
             noisy = good.any() and not self.is_asimov
             rows.append(
                 {
@@ -286,7 +287,8 @@ class Library:
                     "fits": total,
                     "failed": total - ok,
                     "failures": reasons,
-                    "bias_kT": float(bias),
+                    "bias_kT": float(ratio.mean()) - 1.0,
+                    "bias_ln_kT": float(np.log(ratio).mean()),
                     "pull_mean": float(pull.mean()) if noisy else np.nan,
                     "pull_sd": float(pull.std()) if noisy else np.nan,
                 }
