@@ -242,3 +242,11 @@ def test_notes(telescope, plasma, off):
     assert "biases chi2" in fit(few, telescope, plasma, band=BAND, statistic="chi2").notes[0]
     sparse = replace(s, background=replace(off, counts=np.zeros(telescope.n_channel)))
     assert "100 % of the groups" in fit(sparse, telescope, plasma, band=BAND).notes[0]
+
+
+def test_figures_and_failed_profiles(telescope, plasma, spectrum, monkeypatch):
+    result = fit(spectrum, telescope, plasma, band=BAND)
+    assert set(result.figures()) == {"spectrum"}
+    monkeypatch.setattr("crosscal.xray.fitting.fit.profile_limit_object", lambda *arguments: float("nan"))
+    with pytest.raises(FitError, match="profile of kT failed"):
+        result.interval("kT")

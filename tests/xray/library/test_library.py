@@ -74,3 +74,7 @@ def test_reading_needs_no_jax_no_numba_no_xspec(library, telescope, plasma, desi
     opened = Library.open(path)
     with pytest.raises(InputError, match="cannot simulate"):
         opened.simulate([[0.0, 2.0, 1.0]], [4.0])
+
+
+def test_figures(library):
+    assert set(library.figures()) == {"library"}

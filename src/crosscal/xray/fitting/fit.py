@@ -22,6 +22,7 @@ from crosscal.xray.instrument.grouping import Groups
 
 if TYPE_CHECKING:
     from astropy.table import QTable
+    from matplotlib.figure import Figure
 
     from crosscal.xray.emission.expression import Model
     from crosscal.xray.instrument.response import Response
@@ -144,6 +145,12 @@ class FitResult:
             pvalue=self.pvalue,
         )  # fmt: skip
         return table
+
+    def figures(self) -> dict[str, Figure]:
+        """Draw the spectrum with the model and its residuals."""
+        from crosscal.xray.figures import spectrum_fit
+
+        return {"spectrum": spectrum_fit(self)}
 
     def _index(self, name: str) -> int:
         if name not in self.names:

@@ -16,6 +16,7 @@ from crosscal.core.errors import InputError, StoreError, UnknownNameError
 if TYPE_CHECKING:
     import xarray
     from astropy.table import QTable
+    from matplotlib.figure import Figure
 
     from crosscal.compute.store import Store
     from crosscal.xray.library.task import LibraryTask
@@ -294,6 +295,12 @@ class Library:
                 }
             )
         return QTable(rows=rows)
+
+    def figures(self) -> dict[str, Figure]:
+        """Draw slices of the library: kT_nominal / T_true against temperature."""
+        from crosscal.xray.figures import library
+
+        return {"library": library(self)}
 
     def _check(self, name: str, calibration: str = "nominal") -> None:
         if name not in self.parameters:
