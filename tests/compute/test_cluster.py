@@ -85,7 +85,8 @@ def kill_workers(client, times, pause, stop):
 
 
 @pytest.mark.parametrize("kills", [pytest.param(3), pytest.param(20, marks=pytest.mark.slow)])
-def test_killed_at_random_moments_gives_the_same_bits(client, tmp_path, kills):
+def test_killed_at_random_moments_gives_the_same_bits(client, tmp_path, kills, slow_scale):
+    kills = min(kills, max(3, round(20 * slow_scale)))
     n = 100 * kills
     whole = sweep_cases.new_store(tmp_path / "whole", n, 5)
     sweep(Noise(whole.layout), whole, "serial")

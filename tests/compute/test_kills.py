@@ -30,7 +30,8 @@ def killed_run(path, executor, points, moment):
 
 @pytest.mark.parametrize("executor", ["serial", "local"])
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_a_killed_run_resumes_to_the_same_bits(tmp_path, executor, kills):
+def test_a_killed_run_resumes_to_the_same_bits(tmp_path, executor, kills, slow_scale):
+    kills = min(kills, max(3, round(20 * slow_scale)))
     # Two workers take 10 ms a chunk of 5 and live 0.3 s on average: never enough to finish before the last kill.
     points = 5 * 60 * kills
     choice = random.Random(kills)
@@ -60,9 +61,9 @@ def test_no_write_is_lost(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks its writers")
-def test_no_write_is_lost_in_a_thousand_kills(tmp_path):
+def test_no_write_is_lost_in_a_thousand_kills(tmp_path, slow_scale):
     """``CROSSCAL_KILLS`` sets another number."""
-    kills = int(os.environ.get("CROSSCAL_KILLS", "1000"))
+    kills = int(os.environ.get("CROSSCAL_KILLS", str(round(1000 * slow_scale))))
     report = stressed(tmp_path, kills)
     assert report["kills"] == kills
     assert report["stores_done"] > 0
