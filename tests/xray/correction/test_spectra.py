@@ -69,7 +69,7 @@ def test_source_integral_equals_brute_force(prepared):
     v, _ = one.conditional_mode(params)
     density = jax.jit(jax.vmap(lambda w: one.per_source(params, w) + one._log_prior(w)))
     grid = np.linspace(-6, 6, 25)
-    sd = 1 / np.sqrt(np.diagonal(np.asarray(one._curvature(params, v)[1]), axis1=1, axis2=2))
+    sd = 1 / np.sqrt(np.diagonal(np.asarray(one._fisher(params, v)[1]), axis1=1, axis2=2))
     mesh = np.stack(np.meshgrid(grid, grid, grid, indexing="ij"), axis=-1).reshape(-1, 3)
     # Correlations widen the marginals; 2.5 conditional widths a unit of 6 reach far into the tails.
     steps = 2.5 / 6 * 6 * sd / 2.5
@@ -80,7 +80,7 @@ def test_source_integral_equals_brute_force(prepared):
         for k in (2, 1, 0):
             total = simpson(total, x=grid * steps[i, k] * 2.0, axis=-1 if k == 2 else (1 if k == 1 else 0))
         slow = np.log(total) + values[:, i].max()
-        # Skewness of 5e4-count posteriors: Laplace is good to a per cent.
+        # Skewness of 5e4-count posteriors, and the expected curvature in place of the observed: a per cent or two.
         assert fast[i] == pytest.approx(slow, abs=0.03)
 
 
@@ -89,12 +89,10 @@ def test_marginal_posterior_equals_full_sampling(clusters, prepared):
     family = xray.Spline(knots=4, low=0.7, high=7.0)
     trusted = observations[0].telescope
     full = infer_spectra(observations, family, trusted=trusted, tau=0.1, draws=400, warmup=150, chains=2, seed=1)
-    integrated = infer_spectra(
-        observations, family, trusted=trusted, tau=0.1, sampler="importance", seed=2, proposals=3000, draws=1500
-    )
+    integrated = infer_spectra(observations, family, trusted=trusted, tau=0.1, sampler="laplace", seed=2, draws=1500)
     for name in family.names:
         a, b = full.posterior_draws.draws(name), integrated.posterior_draws.draws(name)
-        # Monte Carlo error of two means of some 500 effective draws.
+        # Monte Carlo error of some 500 effective draws; four coefficients measured to 2 % are nearly normal.
         assert abs(a.mean() - b.mean()) < 0.25 * a.std()
         assert a.std() == pytest.approx(b.std(), rel=0.2)
     low, high = full.correction.interval(0.99)
@@ -140,6 +138,7 @@ def test_background_is_profiled(clusters, prepared):
             return -(block.counts[i, g] * np.log(total) - total + background[i, g] * log_b - b)
 
         slow = -minimize_scalar(cost, bounds=(-30, 10), method="bounded", options={"xatol": 1e-10}).fun
+        slow -= sum(x * np.log(x) - x for x in (block.counts[i, g], background[i, g]) if x > 0)
         assert fast[i, g] == pytest.approx(slow, abs=1e-6)
 
 

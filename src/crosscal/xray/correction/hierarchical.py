@@ -222,9 +222,12 @@ class HierarchicalModel:
         start = jnp.zeros(self.pairs.values[0].shape)
         u = jax.lax.fori_loop(0, STEPS - 1, lambda _, w: self._towards_mode(held, w)[0], start)
         # Near the mode one step carries the whole derivative of the mode (implicit function theorem).
-        u, factor = self._towards_mode(params, u)
+        u, _ = self._towards_mode(params, u)
         truth, log_prior = self._physical(u)
-        residual, log_det, _ = self._whitened(params, self.expected(params, truth))
+        expected, slope = self.expected_with_slope(params, truth)
+        residual, log_det, root = self._whitened(params, expected)
+        slope = small.solve_lower(root, slope @ self._roots)
+        factor = small.cholesky(jnp.eye(u.shape[1]) + jnp.einsum("nab,nac->nbc", slope, slope))
         fit = -0.5 * (u**2).sum(axis=1) - 0.5 * (residual**2).sum(axis=1) - 0.5 * log_det
         return log_prior + fit - 0.5 * small.log_det(factor)
 

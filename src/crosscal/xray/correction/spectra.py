@@ -186,7 +186,7 @@ class SpectraModel:
         return found
 
     def per_source(self, params: Mapping[str, Any], v: Any) -> Any:
-        """Return the log likelihood of each source (N,), without constants of the data."""
+        """Return the log likelihood of each source (N,), relative to a perfect fit of its counts."""
         import jax.numpy as jnp
 
         total = jnp.zeros(len(self.data.sources))
@@ -221,8 +221,8 @@ class SpectraModel:
     def conditional_mode(self, params: Mapping[str, Any], steps: int = STEPS) -> tuple[Any, Any]:
         """Return the most probable v (N, p) at given theta and the Cholesky factor of the curvature there.
 
-        Fisher scoring for all sources at once, since they are independent given theta; the last step is Newton's and
-        the only one that carries a derivative: it is that of the mode (implicit function theorem).
+        Fisher scoring for all sources at once, since they are independent given theta; only the last step carries a
+        derivative: it is that of the mode (implicit function theorem). The curvature is the expected one.
         """
         import jax
         import jax.numpy as jnp
@@ -235,9 +235,9 @@ class SpectraModel:
             return jnp.clip(v + jnp.clip(move, -3.0, 3.0), -WINDOW, WINDOW)
 
         v = jax.lax.fori_loop(0, steps, step, jnp.zeros((len(self.data.sources), self._width)))
-        gradient, curvature = self._curvature(params, v)
-        root = small.cholesky(curvature)
-        return v + jnp.clip(small.solve(root, gradient), -1.0, 1.0), root
+        gradient, information = self._fisher(params, v)
+        v = v + jnp.clip(small.solve(small.cholesky(information), gradient), -1.0, 1.0)
+        return v, small.cholesky(self._fisher(params, v)[1])
 
     def _fisher(self, params: Mapping[str, Any], v: Any) -> tuple[Any, Any]:
         """Return the gradient (N, p) and the expected information (N, p, p), which is never negative."""
@@ -262,16 +262,6 @@ class SpectraModel:
             information = information.at[block.index].add(jnp.einsum("npg,ng,nqg->npq", slope, weight, slope))
         return gradient, information
 
-    def _curvature(self, params: Mapping[str, Any], v: Any) -> tuple[Any, Any]:
-        """Return the gradient (N, p) and minus the Hessian (N, p, p) of each source's log density in v."""
-        import jax
-        import jax.numpy as jnp
-
-        n, p = v.shape
-        gradient = jax.grad(lambda w: (self.per_source(params, w) + self._log_prior(w)).sum())
-        columns = [jax.jvp(gradient, (v,), (jnp.zeros((n, p)).at[:, k].set(1.0),))[1] for k in range(p)]
-        return gradient(v), -jnp.stack(columns, axis=2)
-
     def _log_prior(self, v: Any) -> Any:
         """Log of the (normal) prior of the source parameters, normalised, (N,)."""
         import jax.numpy as jnp
@@ -287,17 +277,20 @@ class SpectraModel:
 
 
 def _log_poisson(block: Block, mean: Any) -> Any:
-    """Log likelihood of each group (n, g), up to constants of the data: Poisson, or with the background profiled.
+    """Log likelihood of each group (n, g) relative to a perfect fit: Poisson, or with the background profiled.
 
     With background counts B and ratio r the most probable background b solves
     r (1 + r) b^2 + [(1 + r) m - r (N + B)] b - B m = 0 (the W statistic; Wachter, Leach & Kellogg 1979).
     """
     import jax.numpy as jnp
+    from scipy.special import xlogy
 
     # A spectrum cannot be negative; the floor keeps the logarithm finite where a bad proposal makes it so.
     m = jnp.maximum(mean, 1e-10)
+    # Without this constant of the data the sum is of the order of the counts, and optimisers stop too early.
+    perfect = xlogy(block.counts, block.counts) - block.counts
     if block.background is None:
-        return block.counts * jnp.log(m) - m
+        return block.counts * jnp.log(m) - m - perfect
     n, b_off, r = block.counts, block.background, block.ratio
     half = 0.5 * ((1 + r) * m - r * (n + b_off))
     root = jnp.sqrt(half**2 + r * (1 + r) * b_off * m + 1e-30)
@@ -305,7 +298,7 @@ def _log_poisson(block: Block, mean: Any) -> Any:
     b = jnp.where(half > 0, b_off * m / jnp.where(half > 0, half + root, 1.0), (root - half) / (r * (1 + r)))
     total = m + r * b
     off = jnp.where(b_off > 0, b_off * jnp.log(jnp.maximum(b, 1e-30)), 0.0)
-    return n * jnp.log(total) - total + off - b
+    return n * jnp.log(total) - total + off - b - perfect - (xlogy(b_off, b_off) - b_off)
 
 
 def source_table(model: SpectraModel, posterior: Any) -> Any:
