@@ -250,3 +250,15 @@ def test_figures_and_failed_profiles(telescope, plasma, spectrum, monkeypatch):
     monkeypatch.setattr("crosscal.xray.fitting.fit.profile_limit_object", lambda *arguments: float("nan"))
     with pytest.raises(FitError, match="profile of kT failed"):
         result.interval("kT")
+
+
+def test_quantities(telescope, plasma):
+    from astropy import units as u
+
+    kilo = fakeit(telescope, plasma, 1.0 * u.ks, kT=4.0 * u.keV, seed=1)
+    plain = fakeit(telescope, plasma, 1000.0, kT=4.0, seed=1)
+    assert np.array_equal(kilo.counts, plain.counts)
+    a = fit(plain, telescope, plasma, band=(700 * u.eV, 7 * u.keV))
+    assert a.statistic == fit(plain, telescope, plasma, band=BAND).statistic
+    with pytest.raises(InputError, match="a quantity in m"):
+        fakeit(telescope, plasma, 1.0 * u.m)

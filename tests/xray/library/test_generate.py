@@ -299,3 +299,13 @@ def test_large_library_streams(telescope, plasma, tmp_path):
     )  # fmt: skip
     assert psutil.Process(os.getpid()).memory_info().rss - before < 300e6
     assert library.summary()["failed"].sum() == 0
+
+
+def test_quantities(telescope, plasma, asimov):
+    from astropy import units as u
+
+    library = build_library(
+        telescope, plasma, Gaussian.grid(A=[0.1], mu=[1.5], sigma=0.8), kT=[2000.0, 5000.0, 9000.0] * u.eV,
+        band=BAND * u.keV, counts=2e4,
+    )  # fmt: skip
+    np.testing.assert_allclose(library.values("kT")[0], asimov.values("kT")[4], rtol=1e-12)

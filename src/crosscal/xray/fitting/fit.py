@@ -15,6 +15,7 @@ from crosscal.xray.fitting import statistics
 from crosscal.xray.fitting.engine import MAX_ITERATIONS, MEANING, Status, covariance_of, fit_object
 from crosscal.xray.fitting.poisson import poisson_counts
 from crosscal.xray.fitting.profile import constrained_object, profile_limit_object
+from crosscal.xray.fitting.simulate import plain_band
 from crosscal.xray.fitting.source import ModelSource
 from crosscal.xray.fitting.statistics import Data, Kind
 from crosscal.xray.fitting.table import make_work
@@ -208,7 +209,7 @@ def fit(
     statistic : str, optional
         "cstat", "wstat", "pgstat", "chi2", "chi2-gehrels", "chi2-model"; by default wstat with a background and cstat
         without.
-    band : (low, high), keV
+    band : (low, high), keV or quantities
     free : sequence of str
         Free parameters, by default the model's.
     groups : Groups, optional
@@ -278,7 +279,7 @@ def _notes(kind: Kind, data: Data) -> tuple[str, ...]:
 
 def _groups(spectrum: Spectrum, response: Response, band: Any, groups: Groups | None) -> Groups:
     if groups is None:
-        mask = np.ones(spectrum.n_channel, bool) if band is None else response.band(*band)
+        mask = np.ones(spectrum.n_channel, bool) if band is None else response.band(*plain_band(band))
         return Groups.from_mask(mask & spectrum.good)
     if band is not None:
         raise InputError("a band and groups", where="fit", expected="one of them: the groups say which channels count")

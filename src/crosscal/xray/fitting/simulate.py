@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from crosscal.core.errors import InputError
 from crosscal.core.random import point_seeds
+from crosscal.core.units import plain
 from crosscal.xray.fitting.poisson import poisson_counts
 from crosscal.xray.instrument.spectrum import Spectrum
 
 if TYPE_CHECKING:
     from crosscal.xray.emission.expression import Model
     from crosscal.xray.instrument.response import Response
+
+
+def plain_band(band: tuple[Any, Any]) -> tuple[float, float]:
+    """Return an energy band (low, high), numbers in keV or quantities, as numbers."""
+    low, high = (float(plain(end, "keV", where="band", spectral=True)) for end in band)
+    return low, high
 
 
 def fakeit(
@@ -36,7 +43,7 @@ def fakeit(
     ----------
     response : Response
     model : Model
-    exposure : float, s
+    exposure : float, s, or a Quantity
     counts : float
         Instead of an exposure: as long as it takes to expect this many source counts in ``band``.
     band : (low, high), keV
@@ -62,9 +69,10 @@ def fakeit(
         raise InputError("exposure and counts", where="fakeit", expected="exactly one of them")
     if noise not in ("poisson", "asimov"):
         raise InputError(f"noise {noise!r}", where="fakeit", expected="'poisson' or 'asimov'")
+    exposure = None if exposure is None else plain(exposure, "s", where="fakeit")
     rate = response.fold(model.spectrum(response.energy_edges, **values))
     if counts is not None:
-        inside = rate[slice(None) if band is None else response.band(*band)].sum()
+        inside = rate[slice(None) if band is None else response.band(*plain_band(band))].sum()
         if not (inside > 0 and np.isfinite(counts) and counts > 0):
             raise InputError(
                 f"{counts:g} counts of a rate of {inside:g}/s", where="fakeit", expected="positive numbers"

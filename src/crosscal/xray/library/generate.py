@@ -16,6 +16,8 @@ from crosscal.core import provenance
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.grid import Grid, Scatter
 from crosscal.core.progress import SILENT, Progress
+from crosscal.core.units import plain
+from crosscal.xray.fitting.simulate import plain_band
 from crosscal.xray.fitting.templates import FoldedTemplates, Range
 from crosscal.xray.library.library import CALIBRATIONS, DIMS, KIND, Library
 from crosscal.xray.library.task import LibraryTask, scaled_truth
@@ -106,7 +108,7 @@ def build_library(
         Before anything is computed, if the arguments do not fit together.
     """
     modifier = _modifier_of(design, modifier)
-    temperatures = _temperatures(kT)
+    temperatures, band = _temperatures(plain(kT, "keV", where="kT")), plain_band(band)
     if noise not in NOISE:
         raise UnknownNameError("noise", noise, NOISE, where="build_library")
     if realisations < 1 or (noise == "asimov" and realisations != 1):
@@ -116,7 +118,7 @@ def build_library(
     names = tuple(model.free if free is None else free)
     if "kT" not in names:
         raise InputError(f"free parameters {names}", where="build_library", expected="kT among them")
-    time = DEFAULT_EXPOSURE if exposure is None else float(exposure)
+    time = DEFAULT_EXPOSURE if exposure is None else float(plain(exposure, "s", where="exposure"))
     if not (np.isfinite(time) and time > 0):
         raise InputError(f"exposure {time:g} s", where="build_library", expected="a positive number")
     templates = FoldedTemplates.build(
