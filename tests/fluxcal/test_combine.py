@@ -261,7 +261,7 @@ def test_the_prior_gradient_stays_where_stars_say_nothing(rng):
     assert plain is None or plain.gradient[1] < 0.05
 
 
-def test_stars_without_velocity_are_used_on_request(truth, library, filters, options):
+def test_stars_without_velocity_are_used_at_rest_or_rejected(truth, library, filters, options):
     from crosscal.fluxcal.calibrate import Calibrator
     from crosscal.fluxcal.types import StarStatus
 
@@ -270,12 +270,13 @@ def test_stars_without_velocity_are_used_on_request(truth, library, filters, opt
     level = np.median(flux[0])
     flux[0] = level * (1 + 0.0 * flux[0]) + rng_like(flux[0]) * 0.2 * level
     spoiled = replace(frame, flux=flux)
-    strict = Calibrator(truth.catalogue, library, filters, options).calibrate(spoiled, loo=False)
+    required = replace(options, rv_required=True)
+    strict = Calibrator(truth.catalogue, library, filters, required).calibrate(spoiled, loo=False)
     assert strict.stars[0].status == StarStatus.RV_FAILED
-    loose = replace(options, rv_required=False)
-    kept = Calibrator(truth.catalogue, library, filters, loose).calibrate(spoiled, loo=False)
+    kept = Calibrator(truth.catalogue, library, filters, options).calibrate(spoiled, loo=False)
     assert kept.stars[0].status != StarStatus.RV_FAILED
     assert kept.stars[0].rv == 0.0
+    assert np.isnan(kept.stars[0].rv_error)
 
 
 def rng_like(values):

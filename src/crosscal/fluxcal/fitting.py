@@ -122,6 +122,7 @@ def fit_stars(
     velocities = _velocities(frame, rows, data, weight, colour, prepared, options)
     ok = velocities[2] | (not options.rv_required)
     velocities[0][~velocities[2] & ok] = 0.0
+    velocities[1][~velocities[2] & ok] = np.nan
     shaped = data if throughput is None else np.where(weight > 0, data / throughput[rows], 0.0)
     weights = weight if throughput is None else weight * throughput[rows] ** 2
     n_terms = _terms(frame, options) if throughput is None else options.second_terms

@@ -73,10 +73,10 @@ bands = { "decam2014-g" = "mag_g", "decam2014-r" = "mag_r", "decam2014-i" = "mag
 # second_terms = 3               # of the second pass, after the first throughput; 0 switches it off
 # template_error = 0.03          # fractional
 # mag_floor = 0.015              # mag
-# photometric_weight = 5.0       # of colours against the spectrum in the choice of templates
+# photometric_weight = 50.0      # of colours against the spectrum in the choice of templates
 # coverage = 0.995               # part of a band that must be covered
 # rv_limit = 600.0               # km/s
-# rv_required = true             # false: stars without a significant velocity are used at rest
+# rv_required = false            # true: reject stars without a significant velocity; else they are used at rest
 # ebv = 0.0                      # E(B-V) where the catalogue has none
 # law = "fitzpatrick99"          # Galactic extinction with R = 3.1
 # colour_limit = 0.15            # mag

@@ -74,7 +74,7 @@ class Options:
         frames of the instrument show.
     rv_required : bool
         Reject stars without a significant velocity; else they are used at rest (a velocity hardly moves a smooth
-        curve).
+        curve), with NaN as their velocity error.
     common_grey, common_slope : float
         Known common errors of the photometry (mag; mag per 1000 A): they do not average down over stars.
     site : SiteExtinction or None
@@ -93,10 +93,10 @@ class Options:
     second_terms: int = 3
     template_error: float = 0.03
     mag_floor: float = 0.015
-    photometric_weight: float = 5.0
+    photometric_weight: float = 50.0
     coverage: float = 0.995
     rv_limit: float = 600.0
-    rv_required: bool = True
+    rv_required: bool = False
     ebv: float = 0.0
     law: str = "fitzpatrick99"
     colour_limit: float = 0.15
