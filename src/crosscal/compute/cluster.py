@@ -17,8 +17,12 @@ from crosscal.core.errors import ConfigError, MissingDependencyError, SweepError
 
 # A task costs the scheduler about 2 ms, so several chunks share one.
 _LARGEST_BATCH = 32
-# Each worker's sampling profiler costs time, for a page of the dashboard that nobody opens here.
-_QUIET = {"distributed.worker.profile.enabled": False}
+_SETTINGS = {
+    # Each worker's sampling profiler costs time, for a page of the dashboard that nobody opens here.
+    "distributed.worker.profile.enabled": False,
+    # After so long a worker that does not come back is replaced by a new one.
+    "distributed.deploy.lost-worker-timeout": "10s",
+}
 
 
 def batches(chunks: Sequence[int], workers: int) -> list[list[int]]:
@@ -134,7 +138,7 @@ class DaskExecutor:
             else:
                 import dask
 
-                stack.enter_context(dask.config.set(_QUIET))
+                stack.enter_context(dask.config.set(_SETTINGS))
                 stack.enter_context(_main_left_alone())
                 cluster = stack.enter_context(self._own_cluster(distributed))
                 client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
@@ -147,12 +151,16 @@ class DaskExecutor:
     def _own_cluster(self, distributed: Any) -> Any:
         if self.slurm is not None:
             return slurm.start(self.slurm)
-        return distributed.LocalCluster(
-            n_workers=self.workers or available_cpus(),
+        workers = self.workers or available_cpus()
+        cluster = distributed.LocalCluster(
+            n_workers=workers,
             threads_per_worker=1,
             dashboard_address=":0",
             env=worker_environment(),
         )
+        # A nanny gives up where the process that it restarts is killed too; the cluster must not end up empty.
+        cluster.adapt(minimum=workers, maximum=workers)
+        return cluster
 
 
 def _equal(chunks: Sequence[int], size: int) -> list[list[int]]:
