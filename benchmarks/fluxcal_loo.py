@@ -18,7 +18,7 @@ from crosscal.core.robust import mad_sd
 
 BANDS = {f"DES_{b}": f"CoAdd mag_auto {b}" for b in "griz"}
 FWHM = {"blue": 3.7, "red": 5.3}
-#: Mean chromatic gradient over the plate of the two arms, mag per 1000 A at the plate's edge in x and y. Two numbers from
+#: Mean chromatic gradient over the plate, mag per 1000 A at its edge in x and y, of each arm. Two numbers from
 #: 760 spectra of 27 configurations of the plate: one star does not move them.
 GRADIENT = {"red": (0.020, 0.036), "blue": (0.033, 0.076)}
 GOALS = {"blue": {"slope": 0.10, "grey": 0.25}, "red": {"slope": 0.05, "grey": 0.22}}
