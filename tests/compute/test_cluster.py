@@ -159,3 +159,12 @@ def test_batches_get_smaller_and_hold_every_chunk_once(n, workers):
     assert sizes == sorted(sizes, reverse=True)
     assert max(sizes) <= 32
     assert sizes[-1] == 1
+
+
+def test_workers_that_die_at_the_start_are_an_error(store, monkeypatch):
+    def die(**_):
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr(distributed, "LocalCluster", die)
+    with pytest.raises(SweepError, match=r"could not be started \(Nanny failed to start\.\); the same job resumes"):
+        sweep(Noise(store.layout), store, "dask", workers=1)

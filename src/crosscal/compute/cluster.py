@@ -152,12 +152,15 @@ class DaskExecutor:
         if self.slurm is not None:
             return slurm.start(self.slurm)
         workers = self.workers or available_cpus()
-        cluster = distributed.LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            dashboard_address=":0",
-            env=worker_environment(),
-        )
+        try:
+            cluster = distributed.LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                dashboard_address=":0",
+                env=worker_environment(),
+            )
+        except RuntimeError as error:
+            raise SweepError(f"the Dask workers could not be started ({error}); the same job resumes.") from error
         # A nanny gives up where the process that it restarts is killed too; the cluster must not end up empty.
         cluster.adapt(minimum=workers, maximum=workers)
         return cluster

@@ -103,6 +103,7 @@ def test_posterior_recovers_the_planted_correction(amplitude_only, pairs):
     assert np.sqrt(np.mean(residuals**2)) == pytest.approx(1, abs=0.25)
 
 
+@pytest.mark.slow
 def test_sampled_truths_agree_with_integrated_ones(amplitude_only, pairs):
     some = pairs.only("kT").take(slice(0, 30, 4))
     kinds = {

@@ -84,6 +84,7 @@ def test_source_integral_equals_brute_force(prepared):
         assert fast[i] == pytest.approx(slow, abs=0.03)
 
 
+@pytest.mark.slow
 def test_marginal_posterior_equals_full_sampling(clusters, prepared):
     observations = observations_of(clusters)
     family = xray.Spline(knots=4, low=0.7, high=7.0)
@@ -113,6 +114,21 @@ def test_marginal_posterior_equals_full_sampling(clusters, prepared):
     assert len(left.table()) == 4
     with pytest.raises(InputError, match="integrated"):
         leave_one_out(full)
+
+
+def test_planted_correction_is_found_from_spectra(clusters):
+    """The verb from end to end, with a family that is one number: a grey factor near the planted mean."""
+    observations = observations_of(clusters)
+    trusted = observations[0].telescope
+    result = infer_spectra(
+        observations, xray.Grey(), trusted=trusted, tau=0.1, draws=300, warmup=100, chains=2, norm_scatter=0.02, seed=1
+    )
+    scale = result.posterior_draws.draws("scale")
+    # The planted bump is 0 to 10 % over the band; a scatter of norms of 2 % widens the answer to 1 %.
+    assert 1.0 < scale.mean() < 1.12
+    assert 0.003 < scale.std() < 0.02
+    assert "should be multiplied by" in result.answer()
+    assert result.diagnostics.modes.n_constrained == 1
 
 
 def test_background_is_profiled(clusters, prepared):
