@@ -8,6 +8,8 @@ Names are imported on first use. See ``docs/`` for a tutorial.
 from importlib import import_module
 from typing import Any
 
+from crosscal.core.lazy import protect_names
+
 _HERE = "crosscal.fluxcal"
 
 _EXPORTS: dict[str, str] = {
@@ -56,3 +58,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+protect_names(__name__)

@@ -8,6 +8,8 @@ Names are imported on first use. See ``docs/`` for a tutorial.
 from importlib import import_module
 from typing import Any
 
+from crosscal.core.lazy import protect_names
+
 _MODULES: dict[str, tuple[str, ...]] = {
     "calibrated": ("Calibrated",),
     "diagnostics": ("Diagnostics",),
@@ -45,3 +47,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+protect_names(__name__)
