@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from crosscal.core.correction import Correction
 from crosscal.core.errors import ConfigError, CrossCalError, InputError, closest
 from crosscal.core.files import existing_file, write_text
 from crosscal.core.grid import Axis
@@ -112,6 +113,17 @@ class JobResult(Protocol):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user must know before trusting it, one sentence each."""
+        ...
+
+    @property
+    def correction(self) -> Correction | None:
+        """What to multiply by, with its covariance; None where the job corrects nothing.
+
+        Raises
+        ------
+        FitError
+            If the data gave none.
+        """
         ...
 
     def figures(self) -> Mapping[str, Any]:

@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import numpy as np
 import pytest
 
 from crosscal.cli.parts import PARTS
 from crosscal.config import JobModel, Part
-from crosscal.core.errors import InputError
+from crosscal.core.correction import Correction
+from crosscal.core.errors import FitError, InputError
 from crosscal.core.files import write_text
 
 
@@ -31,6 +33,16 @@ class ToyResult:
         self.citations = ("nuts",)
         self.captions = {"line": "A line."}
         self.count = count
+
+    @property
+    def correction(self):
+        """A number per count; counting to nothing gives none, to one fails."""
+        if self.count == 0:
+            return None
+        if self.count == 1:
+            raise FitError("one is no count.")
+        n = np.arange(1.0, self.count + 1)
+        return Correction(n, n, np.eye(len(n)), "energy")
 
     def figures(self):
         from crosscal.plot import figure

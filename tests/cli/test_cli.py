@@ -12,11 +12,11 @@ from crosscal.cli.parts import PARTS
 def test_help_names_every_command(crosscal):
     code, out, _ = crosscal("--help")
     assert code == 0
-    for name in ("demo", "init", "run", "report", "list", "data"):
+    for name in ("demo", "init", "run", "report", "compare", "list", "data"):
         assert f"  {name} " in out
 
 
-@pytest.mark.parametrize("command", ["demo", "init", "run", "report", "list", "data", "data fetch"])
+@pytest.mark.parametrize("command", ["demo", "init", "run", "report", "compare", "list", "data", "data fetch"])
 def test_every_command_has_help(crosscal, command):
     code, out, _ = crosscal(*command.split(), "--help")
     assert code == 0
@@ -189,3 +189,14 @@ def test_starting_is_light(arguments):
     # What is loaded decides the start-up time; the time itself depends on the machine.
     heavy = {"numpy", "jax", "numba", "scipy", "astropy", "matplotlib", "xarray", "zarr", "numpyro", "pydantic"}
     assert not loaded & heavy
+
+
+def test_every_run_leaves_its_correction(crosscal):
+    from crosscal.datasets import read_correction
+
+    job = Path("job.toml")
+    for count, there in ((3, True), (1, False), (3, True), (0, False)):
+        job.write_text(f'job = "toy"\noutput = "out"\ncount = {count}\n')
+        assert crosscal("run", str(job), "--quiet")[0] == 0
+        assert Path("out/correction.nc").exists() == there
+        assert not there or list(read_correction("out").factor) == [1.0, 2.0, 3.0]

@@ -22,6 +22,7 @@ COMMANDS = {
     "init": ("crosscal.cli.init", "Write a commented job file."),
     "run": ("crosscal.cli.run", "Run a job file; finished stages are skipped."),
     "report": ("crosscal.cli.report", "Write the HTML report of a run directory."),
+    "compare": ("crosscal.cli.compare", "Compare the corrections of two runs."),
     "list": ("crosscal.cli.list", "List the members of a family (modifiers, models, kernels, ...)."),
     "fluxcal": ("crosscal.cli.fluxcal", "Flux calibrate a list of fibre frames."),
     "data": ("crosscal.cli.data", "Show, find, fetch and build data."),

@@ -16,11 +16,11 @@ import click
 from crosscal.cli.arfs import write_corrected_arfs
 from crosscal.compute.progress import display
 from crosscal.config import JobModel, JobResult, Part, input_paths, write_toml
-from crosscal.core.errors import ConfigError, DataFileError, InputError
+from crosscal.core.errors import ConfigError, DataFileError, FitError, InputError
 from crosscal.core.files import refuse_overwriting, write_text
 from crosscal.core.progress import SILENT, Advance, Progress
 from crosscal.core.provenance import record
-from crosscal.datasets import cache_directory, resolve
+from crosscal.datasets import CORRECTION_FILE, cache_directory, resolve, write_correction
 from crosscal.report.html import write_report
 from crosscal.report.record import RunRecord
 
@@ -119,6 +119,7 @@ def execute(part: str, work: Callable[[Progress], JobResult], output: Path, *, q
         progress = Logged(SILENT if quiet else display(), output / "run.log")
         result = work(progress)
         write_corrected_arfs(result, output, progress)
+        _write_correction(result, output, progress)
         figures = draw(result, output, progress)
         outcome = RunRecord(
             output,
@@ -135,6 +136,20 @@ def execute(part: str, work: Callable[[Progress], JobResult], output: Path, *, q
         report = write_report(output)
     tell(outcome, report)
     return result
+
+
+def _write_correction(result: JobResult, output: Path, progress: Progress) -> None:
+    """Write ``correction.nc``, by which runs of any part are compared; a run that found none leaves none behind."""
+    path = output / CORRECTION_FILE
+    try:
+        correction = result.correction
+    except FitError as error:
+        progress.message(f"no correction: {error}")
+        correction = None
+    if correction is None:
+        path.unlink(missing_ok=True)
+    else:
+        write_correction(path, correction)
 
 
 def draw(result: JobResult, output: Path, progress: Progress) -> list[Mapping[str, Any]]:

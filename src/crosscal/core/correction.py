@@ -178,10 +178,34 @@ class Correction:
         )
 
     def compare(self, other: Correction) -> Comparison:
-        """Compare with an independent correction on this one's coordinate."""
+        """Compare with an independent correction where both are defined, on this one's coordinate.
+
+        Raises
+        ------
+        InputError
+            If the axes or units differ, or the two have no coordinate in common.
+        """
         self._check_same_axis(other)
-        second = other.at(self.coordinate)
-        return Comparison.of(self, second)
+        common = self._common(other)
+        return Comparison.of(self.at(common), other.at(common))
+
+    def _common(self, other: Correction) -> NDArray[Any]:
+        """Return the coordinates of this correction at which the other one is defined too."""
+        if self.numeric != other.numeric:
+            inside = np.zeros(self.coordinate.size, dtype=bool)
+        elif self.numeric:
+            # Beyond its ends a correction is an extrapolation, no measurement; a single factor holds everywhere.
+            inside = (self.coordinate >= other.coordinate[0]) & (self.coordinate <= other.coordinate[-1])
+            inside |= other.coordinate.size == 1
+        else:
+            inside = np.isin(self.coordinate.astype(str), other.coordinate.astype(str))
+        if not inside.any():
+            raise InputError(
+                f"they share no {self.axis}",
+                where=f"corrections of {self.target or 'unnamed target'} and {other.target or 'unnamed target'}",
+                expected="overlapping ranges or common names",
+            )
+        return self.coordinate[inside]
 
     def _check_same_axis(self, other: Correction) -> None:
         if (self.axis, self.unit) != (other.axis, other.unit):
@@ -192,26 +216,44 @@ class Correction:
             )
 
 
+#: Directions of the joint covariance with less than this fraction of the largest variance count as not measured.
+NEGLIGIBLE_VARIANCE = 1e-6
+
+
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The difference of two corrections.
+    """The difference of two corrections on a common coordinate.
+
+    The statistic is ``chi2 = d^T C^+ d`` with ``d = ln(first / second)``, ``C`` the sum of both covariances, and the
+    pseudo-inverse over the directions that have a variance; a smooth curve given at many energies has few of them.
 
     Attributes
     ----------
+    first, second : Correction
+        Both at the common coordinate.
     log_ratio : array (n,)
         ln(first / second).
     sd : array (n,)
         Its standard deviation, taking the two as independent.
     chi2, dof, p_value : float
-        Test of equality in the constrained directions of the joint covariance.
+        Test of equality in the directions that have a variance; p_value is NaN where there are none.
+    remainder : float
+        Largest absolute ln ratio in the directions without variance: what the test cannot judge.
     """
 
-    coordinate: NDArray[Any]
+    first: Correction
+    second: Correction
     log_ratio: NDArray[np.float64]
     sd: NDArray[np.float64]
     chi2: float
     dof: int
     p_value: float
+    remainder: float
+
+    @property
+    def coordinate(self) -> NDArray[Any]:
+        """The common coordinate."""
+        return self.first.coordinate
 
     @classmethod
     def of(cls, first: Correction, second: Correction) -> Comparison:
@@ -221,14 +263,17 @@ class Comparison:
         difference = np.log(first.factor) - np.log(second.factor)
         covariance = first.covariance + second.covariance
         values, vectors = np.linalg.eigh(covariance)
-        used = values > 1e-10 * max(values[-1], 1e-300)
-        statistic = float(np.sum((vectors.T @ difference)[used] ** 2 / values[used]))
+        used = values > max(NEGLIGIBLE_VARIANCE * values[-1], 1e-300)
+        along = vectors.T @ difference
+        statistic = float(np.sum(along[used] ** 2 / values[used]))
         dof = int(used.sum())
         return cls(
-            first.coordinate,
+            first,
+            second,
             difference,
             np.sqrt(np.clip(np.diag(covariance), 0, None)),
             statistic,
             dof,
-            float(chi2_distribution.sf(statistic, dof)),
+            float(chi2_distribution.sf(statistic, dof)) if dof else float("nan"),
+            float(np.max(np.abs(vectors[:, ~used] @ along[~used]), initial=0.0)),
         )

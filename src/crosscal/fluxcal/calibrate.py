@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from crosscal.core.errors import InputError
 from crosscal.fluxcal.curve import Curve
 from crosscal.fluxcal.fitting import Prepared, fit_stars, prepare
+from crosscal.fluxcal.lsf import Resolution, widths
 from crosscal.fluxcal.loo import combine_with, leave_one_out
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.photometry import Filter
@@ -69,7 +70,7 @@ class Calibrator:
         self.known = dict(known or {})
         self._prepared: dict[tuple[Any, ...], Prepared] = {}
 
-    def fwhm(self, frame: Frame) -> float:
+    def fwhm(self, frame: Frame) -> Resolution:
         """Resolution of a frame in Angstrom: options, else SPECFWHM, else 3.4 pixels."""
         if self.options.fwhm is not None:
             return self.options.fwhm
@@ -185,7 +186,7 @@ _RETRY = {StarStatus.GREY_OUTLIER, StarStatus.SLOPE_OUTLIER, StarStatus.COLOUR_O
 
 
 def known_star(
-    frame: Frame, star: StarFit, wavelength: NDArray[np.float64], flux: NDArray[np.float64], fwhm: float
+    frame: Frame, star: StarFit, wavelength: NDArray[np.float64], flux: NDArray[np.float64], fwhm: Resolution
 ) -> StarFit:
     """A star whose spectrum is known absolutely:
     its model is that spectrum at the frame's resolution (vacuum input).
@@ -193,8 +194,10 @@ def known_star(
     from crosscal.fluxcal.lsf import convolve_lsf
     from crosscal.fluxcal.resample import log_grid
 
+    margin = 10 * float(np.max(widths(fwhm, frame.grid)))
+
     wave = convert_medium(wavelength, "vacuum", frame.medium)
-    low, high = float(frame.wavelength.min()) - 10 * fwhm, float(frame.wavelength.max()) + 10 * fwhm
+    low, high = float(frame.wavelength.min()) - margin, float(frame.wavelength.max()) + margin
     if wave[0] > low or wave[-1] < high:
         raise InputError(
             f"the known spectrum covers {wave[0]:.0f}-{wave[-1]:.0f} A",
@@ -207,7 +210,7 @@ def known_star(
         if np.median(np.diff(wave)) < np.median(np.diff(grid))
         else np.interp(grid, wave, flux)
     )
-    model = resample(grid, convolve_lsf(grid, fine, fwhm), frame.wavelength[star.fibre])
+    model = resample(grid, convolve_lsf(grid, fine, widths(fwhm, grid)), frame.wavelength[star.fibre])
     modes = np.zeros((3, model.size))
     modes[0] = 0.01  # CALSPEC's systematic uncertainty of 1 per cent
     return replace(

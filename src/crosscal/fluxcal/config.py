@@ -101,7 +101,7 @@ class MethodTable(StrictModel):
     match: str = "position"
     radius: float = 1.5
     snr_floor: float = 3.0
-    fwhm: float | None = None
+    fwhm: float | tuple[tuple[float, float], ...] | None = None
     metric: str = "chi2"
     continuum_terms: int = 0
     second_terms: int = Options.second_terms

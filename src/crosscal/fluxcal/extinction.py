@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,9 +36,46 @@ def fitzpatrick99(wavelength: ArrayLike) -> NDArray[np.float64]:
     return CubicSpline(_F99_X, _F99_A, bc_type="natural")(1e4 / w)
 
 
-def redden(wavelength: ArrayLike, ebv: ArrayLike) -> NDArray[np.float64]:
+#: Coefficients of the optical a(y), b(y), y = 1e4 / lambda[A] - 1.82, of O'Donnell 1994 (ApJ 422, 158), table 1.
+_O94_A = (1.0, 0.104, -0.609, 0.701, 1.137, -1.718, -0.827, 1.647, -0.505)
+_O94_B = (0.0, 1.952, 2.908, -3.989, -7.985, 11.102, 5.491, -10.805, 3.347)
+
+
+def odonnell94(wavelength: ArrayLike) -> NDArray[np.float64]:
+    """A(lambda) / E(B-V) with R = 3.1: Cardelli, Clayton & Mathis 1989 with the optical part of O'Donnell 1994.
+
+    A / A(V) = a(x) + b(x) / R, x = 1e4 / lambda[A] (CCM 1989, ApJ 345, 245, eq. 1, 2 and 4).
+
+    Raises
+    ------
+    InputError
+        Outside 1700 to 33000 A.
+    """
+    w = np.asarray(wavelength, dtype=float)
+    if w.size and (w.min() < 1700.0 or w.max() > 33000.0):
+        raise InputError(
+            f"wavelengths {w.min():g} to {w.max():g} A", where="O'Donnell 1994 extinction", expected="1700 to 33000 A"
+        )
+    x = 1e4 / w
+    y = x - 1.82
+    infrared = np.power(x, 1.61)
+    optical = [np.polynomial.polynomial.polyval(y, c) for c in (_O94_A, _O94_B)]
+    ultraviolet = (
+        1.752 - 0.316 * x - 0.104 / ((x - 4.67) ** 2 + 0.341),
+        -3.090 + 1.825 * x + 1.206 / ((x - 4.62) ** 2 + 0.263),
+    )
+    a = np.select([x < 1.1, x <= 3.3], [0.574 * infrared, optical[0]], ultraviolet[0])
+    b = np.select([x < 1.1, x <= 3.3], [-0.527 * infrared, optical[1]], ultraviolet[1])
+    return np.asarray(3.1 * a + b)
+
+
+#: Laws by name; each is A(lambda) / E(B-V) with R = 3.1.
+EXTINCTION_LAWS = {"fitzpatrick99": fitzpatrick99, "odonnell94": odonnell94}
+
+
+def redden(wavelength: ArrayLike, ebv: ArrayLike, law: str = "fitzpatrick99") -> NDArray[np.float64]:
     """Factor 10^(-0.4 k(lambda) E(B-V)) by which Galactic dust dims a star, shape ebv.shape + wavelength.shape."""
-    curve = fitzpatrick99(wavelength)
+    curve = galactic_law(law)(wavelength)
     return 10 ** (-0.4 * np.multiply.outer(np.asarray(ebv, dtype=float), curve))
 
 
@@ -88,10 +126,7 @@ def refraction(wavelength: ArrayLike, *, pressure: float = 700.0, temperature: f
     return 206264.806 * n_15 * factor
 
 
-EXTINCTION_LAWS = {"fitzpatrick99": fitzpatrick99}
-
-
-def galactic_law(name: str):
+def galactic_law(name: str) -> Callable[[ArrayLike], NDArray[np.float64]]:
     """Return the function A(lambda)/E(B-V) called ``name``."""
     if name not in EXTINCTION_LAWS:
         raise UnknownNameError("extinction law", name, EXTINCTION_LAWS)

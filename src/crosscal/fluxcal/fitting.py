@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
 from crosscal.fluxcal.extinction import redden
-from crosscal.fluxcal.lsf import convolve_lsf
+from crosscal.fluxcal.lsf import Resolution, convolve_lsf, widths
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.photometry import C_KMS, Filter
 from crosscal.fluxcal.resample import convert_medium, log_grid, resample
@@ -44,8 +44,9 @@ class Prepared:
     step: float
 
 
-def prepare(library: TemplateLibrary, frame: Frame, fwhm: float, *, reach: float = 900.0) -> Prepared:
-    """Convolve a library to ``fwhm`` (Angstrom) and cut it to a frame, with room for ``reach`` km/s.
+def prepare(library: TemplateLibrary, frame: Frame, fwhm: Resolution, *, reach: float = 900.0) -> Prepared:
+    """Convolve a library to ``fwhm`` (Angstrom; a number, or pairs that :func:`widths` reads) and cut it to a frame,
+    with room for ``reach`` km/s.
 
     Raises
     ------
@@ -62,12 +63,13 @@ def prepare(library: TemplateLibrary, frame: Frame, fwhm: float, *, reach: float
             expected=f"at least {low / room:.0f}-{high * room:.0f} A for this frame",
         )
     step = library.step
-    margin = 8 * fwhm / low
+    margin = 8 * float(np.max(widths(fwhm, frame.grid))) / low
     a, b = np.searchsorted(wave, [low / room * (1 - margin), high * room * (1 + margin)])
     cut = slice(max(a - 1, 0), min(b + 1, wave.size))
     # Air wavelengths depart from even steps in ln lambda by 1 part in 1e5: nothing to a kernel of a few steps.
     native_fwhm = library.fwhm if np.ndim(library.fwhm) == 0 else np.asarray(library.fwhm)[cut]
-    flux = convolve_lsf(wave[cut], np.asarray(library.flux[:, cut], dtype=np.float32), fwhm, native_fwhm=native_fwhm)
+    part = np.asarray(library.flux[:, cut], dtype=np.float32)
+    flux = convolve_lsf(wave[cut], part, widths(fwhm, wave[cut]), native_fwhm=native_fwhm)
     scale = flux.mean(axis=1, dtype=float)
     flux /= scale[:, None].astype(np.float32)
     return Prepared(library, wave[cut], flux, scale, step)
@@ -191,22 +193,23 @@ def _star_photometry(
 ) -> _Photometry:
     magnitude, error = catalogue.magnitude[star.catalogue_row], catalogue.error[star.catalogue_row]
     used = np.flatnonzero(np.isfinite(magnitude) & (library.coverage(filters) >= options.coverage))
-    synthetic = _magnitudes(library, tuple(filters[int(b)] for b in used), _ebv(star, catalogue, options))
+    chosen = tuple(filters[int(b)] for b in used)
+    synthetic = _magnitudes(library, chosen, _ebv(star, catalogue, options), options.law)
     total = np.hypot(error[used], options.mag_floor)
     return _Photometry(used, magnitude[used], total, synthetic)
 
 
-_MEMORY: dict[tuple[int, tuple[int, ...], float], tuple[object, NDArray[np.float64]]] = {}
+_MEMORY: dict[tuple[int, tuple[int, ...], float, str], tuple[object, NDArray[np.float64]]] = {}
 
 
-def _magnitudes(library: TemplateLibrary, filters: tuple[Filter, ...], ebv: float) -> NDArray[np.float64]:
+def _magnitudes(library: TemplateLibrary, filters: tuple[Filter, ...], ebv: float, law: str) -> NDArray[np.float64]:
     """Synthetic magnitudes, remembered for the last few (library, filters, E(B-V)): stars of a field share them."""
-    key = (id(library), tuple(id(f) for f in filters), round(ebv, 4))
+    key = (id(library), tuple(id(f) for f in filters), round(ebv, 4), law)
     if key not in _MEMORY:
         if len(_MEMORY) > 64:
             _MEMORY.clear()
         # The library and filters are kept with the value, so that an id cannot be reused while it is remembered.
-        _MEMORY[key] = ((library, filters), library.magnitudes(filters, ebv))
+        _MEMORY[key] = ((library, filters), library.magnitudes(filters, ebv, law))
     return _MEMORY[key][1]
 
 
@@ -275,7 +278,8 @@ def _describe(
     colour_rms = float(np.sqrt(np.mean((p @ residual[members]) ** 2))) if residual.shape[1] > 1 else 0.0
     scale_error = float(1 / np.sqrt(np.sum(1 / photometry.error**2)))
     ebv = _ebv(star, catalogue, options)
-    model, variance, modes = _model(star, frame, members, p, 10 ** (0.4 * mean[members]), ebv, prepared)
+    dust = redden(frame.wavelength[star.fibre], ebv, options.law)
+    model, variance, modes = _model(star, frame, members, p, 10 ** (0.4 * mean[members]), dust, prepared)
     modes = np.concatenate([np.full((1, model.size), 0.4 * np.log(10) * scale_error), modes])
     names = catalogue.bands
     return replace(
@@ -305,14 +309,14 @@ def _model(
     members: NDArray[np.int64],
     share: NDArray[np.float64],
     scale: NDArray[np.float64],
-    ebv: float,
+    dust: NDArray[np.float64],
     prepared: Prepared,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Mean model (n_pix,), its independent variance, and the two strongest modes of ln model over the posterior."""
     wave = frame.wavelength[star.fibre]
     moved = prepared.wavelength * (1 + star.rv / C_KMS)
     physical = np.asarray(prepared.flux[members], dtype=float) * (prepared.scale[members] * scale)[:, None]
-    spectra = resample(moved, physical, wave) * redden(wave, ebv)
+    spectra = resample(moved, physical, wave) * dust
     mean = share @ spectra
     deviation = np.log(spectra / mean) * np.sqrt(share)[:, None]
     modes = np.zeros((2, wave.size))

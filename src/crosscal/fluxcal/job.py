@@ -67,7 +67,7 @@ bands = { "decam2014-g" = "mag_g", "decam2014-r" = "mag_r", "decam2014-i" = "mag
 # match = "position"             # "index" pairs fibres and rows in order: only if you are sure
 # radius = 1.5                   # arcsec
 # snr_floor = 3.0                # least median signal-to-noise ratio per pixel
-# fwhm = 4.0                     # Angstrom; default SPECFWHM of the header, else 3.4 pixels
+# fwhm = 4.0                     # Angstrom, or [[3700, 3.5], [5800, 4.1]]; default SPECFWHM, else 3.4 pixels
 # metric = "chi2"                # or "huber"
 # continuum_terms = 0            # free continuum of the first pass (0: automatic)
 # second_terms = 3               # of the second pass, after the first throughput; 0 switches it off
@@ -78,7 +78,7 @@ bands = { "decam2014-g" = "mag_g", "decam2014-r" = "mag_r", "decam2014-i" = "mag
 # rv_limit = 600.0               # km/s
 # rv_required = false            # true: reject stars without a significant velocity; else they are used at rest
 # ebv = 0.0                      # E(B-V) where the catalogue has none
-# law = "fitzpatrick99"          # Galactic extinction with R = 3.1
+# law = "fitzpatrick99"          # Galactic extinction with R = 3.1; or "odonnell94"
 # colour_limit = 0.15            # mag
 # mask = [[7585.0, 7710.0]]      # masked ranges, Angstrom; default: telluric bands, interstellar lines, 5577
 # method = "throughput"          # or "ivar-mean" (biased at low signal-to-noise ratio)

@@ -9,6 +9,18 @@ from numpy.typing import ArrayLike, NDArray
 
 FWHM_TO_SIGMA = 1.0 / np.sqrt(8.0 * np.log(2.0))
 
+#: A full width at half maximum: one number, or (wavelength, FWHM) pairs with increasing wavelengths, in Angstrom.
+Resolution = float | tuple[tuple[float, float], ...]
+
+
+def widths(fwhm: Resolution, wavelength: ArrayLike) -> NDArray[np.float64]:
+    """FWHM at each wavelength: the number, or the pairs interpolated linearly and constant beyond their ends."""
+    grid = np.asarray(wavelength, dtype=float)
+    if isinstance(fwhm, tuple):
+        x, y = np.array(fwhm, dtype=float).T
+        return np.interp(grid, x, y)
+    return np.full(grid.shape, float(fwhm))
+
 
 def _pad(n: int, width: int) -> tuple[int, int]:
     from scipy.fft import next_fast_len

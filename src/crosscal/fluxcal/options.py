@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from crosscal.core.errors import ConfigError, UnknownNameError
 from crosscal.fluxcal.extinction import EXTINCTION_LAWS, SiteExtinction
+from crosscal.fluxcal.lsf import Resolution
 from crosscal.fluxcal.matching import MATCHERS
 from crosscal.fluxcal.score import METRICS
 
@@ -27,6 +28,16 @@ TELLURIC = (
 INTERSTELLAR = ((3926.0, 3940.0), (3964.0, 3973.0), (5568.0, 5586.0), (5884.0, 5902.0))
 
 
+def _is_resolution(fwhm: Resolution) -> bool:
+    """Whether it is a positive number, or pairs with increasing wavelengths and positive widths."""
+    if not isinstance(fwhm, tuple):
+        return bool(np.isfinite(fwhm) and fwhm > 0)
+    if not fwhm or any(len(pair) != 2 for pair in fwhm):
+        return False
+    wavelength, width = np.array(fwhm, dtype=float).T
+    return bool(np.all(np.diff(wavelength) > 0) and np.all(np.isfinite(width)) and np.all(width > 0))
+
+
 @dataclass(frozen=True)
 class Options:
     """How to calibrate.
@@ -36,8 +47,9 @@ class Options:
     match : "position" or "index"; radius : arcsec
     snr_floor : float
         Least median signal-to-noise ratio per pixel of a standard.
-    fwhm : float or None
-        Resolution of the spectra in Angstrom; None: SPECFWHM of the header, else 3.4 pixels.
+    fwhm : float, or tuple of (wavelength, FWHM) pairs, or None
+        Resolution of the spectra in Angstrom, constant or interpolated along the spectrum; None: SPECFWHM of the
+        header, else 3.4 pixels.
     metric : "chi2" or "huber"
     continuum_terms : int
         Terms of the marginalised continuum in the first pass (0: one per 250 A, 6 to 12).
@@ -87,7 +99,7 @@ class Options:
     match: str = "position"
     radius: float = 1.5
     snr_floor: float = 3.0
-    fwhm: float | None = None
+    fwhm: Resolution | None = None
     metric: str = "chi2"
     continuum_terms: int = 0
     second_terms: int = 3
@@ -133,8 +145,12 @@ class Options:
         for key in ("photometric_weight", "ebv", "common_grey", "common_slope", "position_sd"):
             if not (np.isfinite(getattr(self, key)) and getattr(self, key) >= 0):
                 raise ConfigError(f"{key} = {getattr(self, key)}", where="fluxcal options", expected="a number >= 0")
-        if self.fwhm is not None and not self.fwhm > 0:
-            raise ConfigError(f"fwhm = {self.fwhm}", where="fluxcal options", expected="Angstrom > 0")
+        if self.fwhm is not None and not _is_resolution(self.fwhm):
+            raise ConfigError(
+                f"fwhm = {self.fwhm}",
+                where="fluxcal options",
+                expected="Angstrom > 0, or pairs of increasing wavelength and FWHM > 0",
+            )
         if not 0 < self.coverage <= 1:
             raise ConfigError(f"coverage = {self.coverage}", where="fluxcal options", expected="between 0 and 1")
         if not 0 <= self.slope_order <= 3:

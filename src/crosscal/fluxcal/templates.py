@@ -109,11 +109,13 @@ class TemplateLibrary:
             inside &= (column >= low) & (column <= high)
         return inside
 
-    def magnitudes(self, filters: Sequence[Filter], ebv: float = 0.0) -> NDArray[np.float64]:
+    def magnitudes(
+        self, filters: Sequence[Filter], ebv: float = 0.0, law: str = "fitzpatrick99"
+    ) -> NDArray[np.float64]:
         """AB magnitudes (n_t, n_b) of all templates behind dust of ``ebv``, up to one constant per template."""
         weights = np.stack([f.weights(self.wavelength) for f in filters], axis=1)
         if ebv:
-            weights = weights * redden(self.wavelength, ebv)[:, None]
+            weights = weights * redden(self.wavelength, ebv, law)[:, None]
         used = np.flatnonzero(weights.any(axis=1))
         cut = slice(used[0], used[-1] + 1) if used.size else slice(0, 1)
         # Templates have a range of scales; single precision is enough for 1e-4 mag.

@@ -4,6 +4,7 @@ Figures are matplotlib ``Figure`` objects made without pyplot, so they need no d
 """
 
 from crosscal.plot.bands import band, envelope, quantile_band
+from crosscal.plot.comparison import comparison
 from crosscal.plot.corner import corner
 from crosscal.plot.style import COLOURS, INSTRUMENT_COLOURS, describe_axes, figure, save_figures, styled
 
@@ -11,6 +12,7 @@ __all__ = [
     "COLOURS",
     "INSTRUMENT_COLOURS",
     "band",
+    "comparison",
     "corner",
     "describe_axes",
     "envelope",
