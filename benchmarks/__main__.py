@@ -1,12 +1,18 @@
-"""``python -m benchmarks [part ...] [--quick] [--json FILE]``: run the benchmarks and print one table."""
+"""``python -m benchmarks [part ...] [--quick] [--json FILE] [--measured FILE]``: run benchmarks, print one table.
+
+``--measured docs/measured.json`` also puts the records into the file that the documentation's page of comparisons is
+made of; modules that were not run keep their earlier records there.
+"""
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import importlib
 import json
 import os
 import pkgutil
+import platform
 import sys
 import time
 from pathlib import Path
@@ -61,12 +67,40 @@ def show(records: list[Record]) -> None:
     Console(width=190 if not sys.stdout.isatty() else None).print(table)
 
 
+def machine() -> dict[str, str]:
+    """Describe this machine, as far as it matters for the figures."""
+    from importlib.metadata import version
+
+    processor = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next((x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")), processor)
+    except OSError:
+        pass
+    packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "jax", "numba"))
+    return {
+        "processor": f"{processor}, {os.cpu_count()} cores",
+        "system": platform.system(),
+        "Python": f"{platform.python_version()} with {packages}",
+    }
+
+
+def keep(path: Path, name: str, records: list[Record], quick: bool) -> None:
+    """Put the records of one module into a file of measured figures, in place of its earlier ones."""
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    entry = {"date": date, "quick": quick, "machine": machine(), "records": [r.as_dict() for r in records]}
+    content = dict(sorted({**content, name: entry}.items()))
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def main() -> int:
     """Run and report; the exit code is 1 if a goal was missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", help="a part (xray) or a module (xray_library); all if none")
     parser.add_argument("--quick", action="store_true", help="smaller samples, for a look")
     parser.add_argument("--json", type=Path, help="also write the records here")
+    parser.add_argument("--measured", type=Path, help="also put the records into this file, beside earlier ones")
     arguments = parser.parse_args()
     chosen = modules(arguments.parts)
     if not chosen:
@@ -75,7 +109,10 @@ def main() -> int:
     for name in chosen:
         start = time.perf_counter()
         print(f"running {name} ...", file=sys.stderr, flush=True)
-        records += importlib.import_module(f"benchmarks.{name}").records(arguments.quick)
+        found = importlib.import_module(f"benchmarks.{name}").records(arguments.quick)
+        if arguments.measured:
+            keep(arguments.measured, name, found, arguments.quick)
+        records += found
         print(f"  {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     show(records)
     if arguments.json:
