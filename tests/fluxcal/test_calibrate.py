@@ -214,6 +214,38 @@ def test_resolution_from_the_header(truth, library, filters, options):
         calibrator.fwhm(replace(truth.frame, header={"SPECFWHM": -1}))
 
 
+def test_resolution_that_changes_along_the_spectrum(truth, library, filters, options, result):
+    level = Calibrator(truth.catalogue, library, filters, replace(options, fwhm=((4000.0, 5.0), (8000.0, 5.0))))
+    made = level.calibrate(truth.frame, loo=False)
+    np.testing.assert_allclose(made.curve.value, result.curve.value, rtol=1e-6)
+    from crosscal.fluxcal.lsf import convolve_lsf, widths
+
+    wave = log_grid(4000.0, 8000.0, 1e-4)
+    fwhm = widths(((4000.0, 4.0), (8000.0, 8.0)), wave)
+    lines = np.zeros(wave.size)
+    centres = np.searchsorted(wave, [4500.0, 6000.0, 7500.0])
+    lines[centres] = 1.0
+    smooth = convolve_lsf(wave, lines, fwhm)
+    for k in centres:
+        near = slice(k - 60, k + 61)
+        profile = smooth[near] / smooth[near].sum()
+        sd = np.sqrt(np.sum(profile * (wave[near] - wave[k]) ** 2))
+        assert sd * 2.3548 == pytest.approx(fwhm[k], rel=0.02)
+    for bad in (((5000.0, 4.0), (4000.0, 4.0)), ((5000.0, -1.0),), ((5000.0,),), ()):
+        with pytest.raises(ConfigError, match="fwhm"):
+            replace(options, fwhm=bad)
+
+
+def test_the_law_of_dust_is_used(truth, library, filters, options, result):
+    thick = replace(truth.catalogue, ebv=np.full(len(truth.catalogue), 0.3))
+    made = [
+        Calibrator(thick, library, filters, replace(options, law=law)).calibrate(truth.frame, loo=False)
+        for law in ("fitzpatrick99", "odonnell94")
+    ]
+    ratio = made[0].curve.value / made[1].curve.value
+    assert np.ptp(ratio[made[0].curve.covered]) > 0.005
+
+
 def test_a_known_spectrum_replaces_the_template(truth, library, filters, options):
     name = str(truth.frame.fibres.name[0])
     row = int(np.flatnonzero(truth.catalogue.name == name)[0])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crosscal.core.errors import ConfigError, DataFileError, InputError, UnknownNameError
-from crosscal.fluxcal.catalogue import guess_bands, read_catalogue
+from crosscal.fluxcal.catalogue import guess_bands, guess_errors, read_catalogue
 from crosscal.fluxcal.extinction import (
     SiteExtinction,
     airmass,
@@ -116,6 +116,8 @@ def test_catalogue_reading(tmp_path):
     assert cat.pm_ra[0] == 100
     assert read_catalogue(path, bands={"gaiadr3-RP": "mag_r"}, system="Vega").magnitude[0, 0] > 18.3
     assert guess_bands(path, ["decam-r"]) == {"decam-r": "mag_r"}
+    assert guess_errors(path, {"decam-r": "mag_r"}) == {"decam-r": "e_r"}
+    assert guess_errors(path, {"decam-i": "mag_i"}) == {}
     with pytest.raises(DataFileError, match="no column for filter"):
         guess_bands(path, ["decam-z"])
     with pytest.raises(UnknownNameError, match="column 'mag_q'"):

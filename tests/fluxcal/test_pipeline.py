@@ -97,6 +97,13 @@ def test_a_failed_frame_stays_as_it_was(tmp_path, truth, bands):
     assert not outcome.calibrated
     assert "stars used: 0" in outcome.text
     assert path.read_bytes() == before
+    copy = tmp_path / "copy.fits"
+    assert kspecdr.apply_fluxcal(path, {**bands, "CALIBFLUX_OUTPUT": str(copy)}).output == copy
+    assert path.read_bytes() == before
+    header = fits.getheader(copy)
+    assert header["FLUXCAL"] is False
+    assert "stars used: 0" in header["FCALFAIL"]
+    np.testing.assert_array_equal(fits.getdata(copy), fits.getdata(path))
 
 
 def _all_program(hdus):
@@ -166,6 +173,12 @@ def test_job_retypes_targets_and_needs_a_frame(tmp_path, truth, bands):
     content["fallback"] = content["leave_one_out"] = False
     night = run(validate(FluxcalJob, content), tmp_path / "run")
     assert len(night.results[0].stars) == 4
+    failed = write_raw(tmp_path / "b.fits", truth, change=_all_program)
+    content["data"]["frames"] = [str(failed)]
+    before = failed.read_bytes()
+    assert not run(validate(FluxcalJob, content), tmp_path / "run3").passed
+    assert fits.getheader(tmp_path / "run3" / "frames" / "b_cal.fits")["FLUXCAL"] is False
+    assert failed.read_bytes() == before
     broken = write_raw(tmp_path / "c.fits", truth, change=lambda h: h.__delitem__("WAVELA"))
     with pytest.raises(DataFileError, match="no frame could be read"):
         run(validate(FluxcalJob, job_content(tmp_path, bands, [broken])), tmp_path / "run2")

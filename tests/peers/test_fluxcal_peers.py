@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crosscal.fluxcal.demo import demo_spectrum
-from crosscal.fluxcal.extinction import fitzpatrick99
+from crosscal.fluxcal.extinction import fitzpatrick99, odonnell94
 from crosscal.fluxcal.filters import load_filter
 from crosscal.fluxcal.photometry import ab_magnitude
 from crosscal.fluxcal.resample import resample
@@ -41,6 +41,9 @@ def test_extinction_as_dust_extinction():
     theirs = parameters.F99(Rv=3.1)(1e4 / wave) * 3.1
     # both are splines through the table's anchors; end conditions differ
     np.testing.assert_allclose(fitzpatrick99(wave), theirs, rtol=0.01)
+    wave = np.linspace(2500.0, 20000.0, 300)
+    theirs = parameters.O94(Rv=3.1)(1e4 / wave) * 3.1
+    np.testing.assert_allclose(odonnell94(wave), theirs, rtol=1e-6)
 
 
 def test_magnitudes_as_speclite():

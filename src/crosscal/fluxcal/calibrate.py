@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from crosscal.core.errors import InputError
 from crosscal.fluxcal.curve import Curve
 from crosscal.fluxcal.fitting import Prepared, fit_stars, prepare
-from crosscal.fluxcal.lsf import Resolution, widths
 from crosscal.fluxcal.loo import combine_with, leave_one_out
+from crosscal.fluxcal.lsf import Resolution, widths
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.photometry import Filter
 from crosscal.fluxcal.quality import Limits, judge

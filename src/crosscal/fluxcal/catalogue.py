@@ -16,6 +16,9 @@ from crosscal.fluxcal.types import Catalogue
 
 SYSTEMS = ("AB", "Vega")
 
+#: Readers by suffix; astropy recognises the others.
+_FORMATS = {"csv": "ascii.csv", "ecsv": "ascii.ecsv", "txt": "ascii"}
+
 #: Column names that are found without being told, lower case, in order of preference.
 _GUESSES: Mapping[str, tuple[str, ...]] = {
     "name": ("name", "id", "source_id", "objid", "star", "target_name", "candidate name"),
@@ -70,7 +73,7 @@ def read_catalogue(
     if not bands:
         raise ConfigError("no bands", where=f"catalogue {target}", expected="bands = {filter = column, ...}")
     suffix = target.name.removesuffix(".gz").rsplit(".", 1)[-1].lower()
-    format = format or {"csv": "ascii.csv", "ecsv": "ascii.ecsv", "txt": "ascii"}.get(suffix)
+    format = format or _FORMATS.get(suffix)
     try:
         table = Table.read(target, format=format) if format else Table.read(target)
     # astropy's readers raise many types, among them bare Exception subclasses of their own.
@@ -153,6 +156,22 @@ def _photometry(
     return magnitude, sd
 
 
+def _columns_of(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Column names of a table, by their lower-case spelling."""
+    from astropy.table import Table
+
+    target = existing_file(path, what="catalogue")
+    suffix = target.name.removesuffix(".gz").rsplit(".", 1)[-1].lower()
+    format = _FORMATS.get(suffix)
+    table = Table.read(target, format=format) if format else Table.read(target)
+    return {c.lower(): c for c in table.colnames}
+
+
+def _short(name: str) -> str:
+    """The letter or last part of a filter's name: "g" of "decam2014-g" and of "DES_g"."""
+    return name.replace("_", "-").rsplit("-", 1)[-1].lower()
+
+
 def guess_bands(path: str | os.PathLike[str], filters: list[str]) -> dict[str, str]:
     """Find a column for each filter: its own name, or its last part with usual decorations ("g", "mag_g", "gmag").
 
@@ -161,21 +180,28 @@ def guess_bands(path: str | os.PathLike[str], filters: list[str]) -> dict[str, s
     DataFileError
         If a filter has no such column.
     """
-    from astropy.table import Table
-
-    target = existing_file(path, what="catalogue")
-    suffix = target.name.removesuffix(".gz").rsplit(".", 1)[-1].lower()
-    format = {"csv": "ascii.csv", "ecsv": "ascii.ecsv", "txt": "ascii"}.get(suffix)
-    table = Table.read(target, format=format) if format else Table.read(target)
-    lowered = {c.lower(): c for c in table.colnames}
+    lowered = _columns_of(path)
     found = {}
     for name in filters:
-        short = name.replace("_", "-").rsplit("-", 1)[-1].lower()
+        short = _short(name)
         options = (name.lower(), short, f"mag_{short}", f"{short}_mag", f"{short}mag", f"psf_{short}", f"{short}psf")
         column = next((lowered[o] for o in options if o in lowered), None)
         if column is None:
             raise DataFileError(
-                f"no column for filter {name!r}", where=str(target), expected=f"a column {name!r} or {short!r}"
+                f"no column for filter {name!r}", where=str(path), expected=f"a column {name!r} or {short!r}"
             )
         found[name] = column
+    return found
+
+
+def guess_errors(path: str | os.PathLike[str], bands: Mapping[str, str]) -> dict[str, str]:
+    """Find columns of magnitude errors by usual decorations of the filter or its column ("dg", "e_gmag", "err_g")."""
+    lowered = _columns_of(path)
+    found = {}
+    for name, column in bands.items():
+        short, own = _short(name), column.lower()
+        options = (f"{own}_err", f"e_{own}", f"err_{own}", f"d{own}", f"{own}err", f"d{short}", f"err_{short}")
+        options += (f"{short}_err", f"e_{short}", f"e_{short}mag", f"magerr_{short}", f"sigma_{short}")
+        if (error := next((lowered[o] for o in options if o in lowered), None)) is not None:
+            found[name] = error
     return found

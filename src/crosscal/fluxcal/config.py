@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 from crosscal.config import JobModel, StrictModel
 from crosscal.core.errors import InputError
 from crosscal.datasets import resolve, search_path
+from crosscal.fluxcal.extinction import SF11
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.quality import Limits
 
@@ -72,6 +73,8 @@ class CatalogueTable(StrictModel):
     system: Literal["AB", "Vega"] | dict[str, Literal["AB", "Vega"]] = "AB"
     missing: tuple[float, ...] = (0.0, 99.0, -99.0, -999.0)
     epoch: float = 2000.0
+    dust_map: Files = ()
+    dust_factor: float = Field(default=SF11, gt=0)
 
 
 class FilterTable(StrictModel):
@@ -179,6 +182,7 @@ class FluxcalJob(JobModel):
     inputs: ClassVar[tuple[str, ...]] = (
         "data.frames",
         "catalogue.path",
+        "catalogue.dust_map",
         "filters.files",
         "templates.file",
         "method.extinction_table",

@@ -69,6 +69,10 @@ def odonnell94(wavelength: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(3.1 * a + b)
 
 
+#: Factor of the E(B-V) of Schlegel, Finkbeiner & Davis 1998 that Schlafly & Finkbeiner 2011 (ApJ 737, 103, section 6)
+#: recommend together with Fitzpatrick's law.
+SF11 = 0.86
+
 #: Laws by name; each is A(lambda) / E(B-V) with R = 3.1.
 EXTINCTION_LAWS = {"fitzpatrick99": fitzpatrick99, "odonnell94": odonnell94}
 

@@ -16,6 +16,7 @@ from crosscal.datasets import resolve
 from crosscal.fluxcal.calibrate import Calibrator
 from crosscal.fluxcal.catalogue import read_catalogue
 from crosscal.fluxcal.config import FluxcalJob
+from crosscal.fluxcal.dust import read_dust_map, with_dust
 from crosscal.fluxcal.filters import load_filter, read_filter
 from crosscal.fluxcal.frames import read_frame, retyped
 from crosscal.fluxcal.night import Night, fall_back
@@ -50,6 +51,8 @@ bands = { "decam2014-g" = "mag_g", "decam2014-r" = "mag_r", "decam2014-i" = "mag
 # system = "AB"                  # or "Vega" (known bands), or a table per filter
 # missing = [0.0, 99.0]          # values that mean "not measured"
 # epoch = 2000.0                 # of the positions, for proper motions
+# dust_map = ["SFD_dust_4096_ngp.fits", "SFD_dust_4096_sgp.fits"]    # E(B-V) where the catalogue has none
+# dust_factor = 0.86             # of the map (Schlafly & Finkbeiner 2011)
 
 [filters]
 # files = ["filters/DES_g.dat"]  # two columns; the band is called like the file; other bands come from speclite
@@ -118,7 +121,11 @@ def run(job: FluxcalJob, output: Path, progress: Progress = SILENT) -> Night:
     """
     with progress.stage("Reading catalogue and templates", total=3) as advance:
         table = job.catalogue
-        catalogue = read_catalogue(resolve(table.path), **{k: v for k, v in table.model_dump().items() if k != "path"})
+        choices = table.model_dump(exclude={"path", "dust_map", "dust_factor"})
+        catalogue = read_catalogue(resolve(table.path), **choices)
+        if table.dust_map:
+            dust = read_dust_map([resolve(f) for f in table.dust_map], factor=table.dust_factor)
+            catalogue = with_dust(catalogue, dust)
         advance(1)
         filters = _filters(list(table.bands), [resolve(f) for f in job.filters.files])
         advance(1)

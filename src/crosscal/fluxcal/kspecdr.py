@@ -17,7 +17,7 @@ import numpy as np
 from crosscal.core.errors import ConfigError, CrossCalError, UnknownNameError
 from crosscal.core.files import existing_file
 from crosscal.fluxcal.calibrate import Calibrator
-from crosscal.fluxcal.catalogue import guess_bands, read_catalogue
+from crosscal.fluxcal.catalogue import guess_bands, guess_errors, read_catalogue
 from crosscal.fluxcal.filters import load_filters
 from crosscal.fluxcal.frames import mark_failed, read_frame
 from crosscal.fluxcal.options import Options
@@ -50,7 +50,7 @@ USUAL_BANDS = ("panstarrs1-g", "panstarrs1-r", "panstarrs1-i", "panstarrs1-z")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What happened to one file: ``calibrated`` or not, the written path, and the reason or the answer in words."""
+    """What happened to one file: ``calibrated`` or not, the written path if any, the reason or the answer in words."""
 
     path: Path
     output: Path | None
@@ -71,7 +71,8 @@ def apply_fluxcal(red_filename: str | os.PathLike[str], args: Mapping[str, Any])
     Returns
     -------
     Outcome
-        With ``calibrated`` false the file is as it was: CALIBFLUX was false, or the frame failed for the reason given.
+        With ``calibrated`` false the file is as it was: CALIBFLUX was false, or the frame failed for the reason given
+        (then CALIBFLUX_OUTPUT, if it names another path, is a copy with FLUXCAL = F and the reason).
 
     Raises
     ------
@@ -112,9 +113,6 @@ def calibrate_list(
             outcome = _calibrate(path, target, calibrator)
         except CrossCalError as error:
             outcome = Outcome(path, None, False, str(error))
-        else:
-            if not outcome.calibrated:
-                mark_failed(path, target, outcome.text)
         outcomes.append(outcome)
     return outcomes
 
@@ -148,9 +146,14 @@ def _single(path: Path, values: Mapping[str, Any]) -> Outcome:
 
 
 def _calibrate(path: Path, target: Path, calibrator: Calibrator) -> Outcome:
+    """Calibrate one file; on failure the file stays as it is, and a copy elsewhere says FLUXCAL = F and why."""
     result = calibrator.calibrate(read_frame(path))
     if not result.passed:
-        return Outcome(path, None, False, result.quality.reason or "no calibration curve")
+        reason = result.quality.reason or "no calibration curve"
+        if target.resolve() == path.resolve():
+            return Outcome(path, None, False, reason)
+        mark_failed(path, target, reason)
+        return Outcome(path, target, False, reason)
     write_calibrated(result.apply(), target)
     return Outcome(path, target, True, result.answer)
 
@@ -164,7 +167,8 @@ def _calibrator(values: Mapping[str, Any]) -> Calibrator:
     names = list(bands) if bands else list(values["CALIBFLUX_FILTERS"] or USUAL_BANDS)
     filters = load_filters(names, directory=directory)
     bands = bands or guess_bands(catalogue_path, names)
-    catalogue = read_catalogue(catalogue_path, bands=bands, columns=values["CALIBFLUX_COLUMNS"])
+    errors = guess_errors(catalogue_path, bands)
+    catalogue = read_catalogue(catalogue_path, bands=bands, errors=errors, columns=values["CALIBFLUX_COLUMNS"])
     fwhm = values["CALIBFLUX_FWHM"]
     if fwhm is not None and not (np.isfinite(float(fwhm)) and float(fwhm) > 0):
         raise ConfigError(f"CALIBFLUX_FWHM = {fwhm}", where="fluxcal", expected="Angstrom > 0")

@@ -13,7 +13,7 @@ from astropy.io import fits
 from crosscal.core.errors import DataFileError
 from crosscal.core.files import atomic_path, existing_file, refuse_overwriting, write_text
 from crosscal.fluxcal.curve import Curve
-from crosscal.fluxcal.frames import write_frame
+from crosscal.fluxcal.frames import mark_failed, write_frame
 from crosscal.fluxcal.night import Night
 from crosscal.fluxcal.result import CalibratedFrame, Result
 
@@ -167,8 +167,9 @@ def save_png(figures: Mapping[str, Any], directory: Path, prefix: str = "") -> N
 
 
 def write_result(result: Result, directory: Path, *, figures: bool = True, inputs: tuple[Path, ...] = ()) -> Path:
-    """Write ``<frame>`` (if it passed), ``<frame>-stars.ecsv``, ``<frame>-curve.ecsv``, ``<frame>-quality.txt``,
-    figures.
+    """Write ``<frame>_cal.fits``, ``<frame>-stars.ecsv``, ``<frame>-curve.ecsv``, ``<frame>-quality.txt``, figures.
+
+    A frame that failed is copied from its file among ``inputs``, with FLUXCAL = F and the reason.
     """
     stem = result.frame.name.split(".fits")[0] or "frame"
     target = directory / f"{stem}_cal.fits"
@@ -177,8 +178,11 @@ def write_result(result: Result, directory: Path, *, figures: bool = True, input
     write_text(directory / f"{stem}-quality.txt", result.diagnostics + "\n" + result.answer + "\n")
     if result.curve is not None:
         write_table(correction_table(result), directory / f"{stem}-curve.ecsv")
+    source = next((p for p in inputs if p.name == result.frame.name), None)
     if result.passed:
         write_calibrated(result.apply(), target)
+    elif source is not None:
+        mark_failed(source, target, result.quality.reason or "no calibration curve")
     if figures:
         save_png(result.figures(), directory / "figures", f"{stem}-")
     return directory
@@ -187,7 +191,7 @@ def write_result(result: Result, directory: Path, *, figures: bool = True, input
 def write_night(night: Night, directory: Path, *, inputs: tuple[Path, ...] = ()) -> Path:
     """Write ``summary.ecsv`` (stars), ``frames.ecsv``, ``correction.ecsv`` and each frame's files in ``frames/``.
 
-    Frames that failed are listed with their reason in ``frames.ecsv``; no calibrated file is written for them.
+    Frames that failed are listed with their reason in ``frames.ecsv``; their copies say FLUXCAL = F and why.
     """
     from crosscal.fluxcal.tables import frame_table
 
