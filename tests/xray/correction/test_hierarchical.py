@@ -234,3 +234,11 @@ def test_bias_tables():
         found.power_law(9.0, 9.5)
     with pytest.raises(InputError, match="positive"):
         TemperatureBias(kT, -draws)
+
+
+def test_an_emulator_says_what_it_is_in_one_line(emulator, amplitude_only):
+    text = repr(emulator)
+    assert text.startswith("<CalibrationEmulator 'pn': spline map of A, mu, sigma, T_true to kT (rms error")
+    assert len(text.splitlines()) == 1
+    assert " sigma)" in text
+    assert " sigma)" not in repr(amplitude_only)  # no statistical error to compare with

@@ -61,6 +61,19 @@ class CalibrationEmulator:
                 f"outputs {self.emulator.outputs}", where="calibration emulator", expected=", ".join(known)
             )
 
+    def __repr__(self) -> str:
+        """Say what is emulated, how, and how well: the numbers of the map itself would fill screens."""
+        known = {text: name for name, text in OUTPUTS.items()}
+        found = []
+        for output, sd in zip(self.emulator.outputs, self.emulator.residual_sd, strict=True):
+            sigma = (self.sigma or {}).get(output)
+            error = f"rms error {sd:.2g}" if sigma is None else f"rms error {sd / sigma:.2g} sigma"
+            found.append(f"{known[output]} ({error})")
+        return (
+            f"<CalibrationEmulator {self.telescope!r}: {self.emulator.kind} map of {', '.join(self.emulator.names)} "
+            f"to {', '.join(found)}>"
+        )
+
     @property
     def names(self) -> tuple[str, ...]:
         """Varying parameters theta, in order."""
