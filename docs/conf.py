@@ -20,7 +20,17 @@ author = "The CrossCal developers"
 copyright = "2026, The CrossCal developers"
 version = release = __version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "mathml", "measured"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "mathml",
+    "measured",
+    "api",
+    "commands",
+]
 source_suffix = {".md": "myst-nb", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
 default_role = "py:obj"
@@ -45,6 +55,10 @@ autodoc_preserve_defaults = True
 napoleon_numpy_docstring = True
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+# Types in words ("array (n, N)") stay words: as fields of Sphinx they would become links to whatever has that name.
+napoleon_use_param = False
+napoleon_custom_sections = [("Attributes", "params_style")]
+autosummary_generate = False
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 80
 toc_object_entries_show_parents = "hide"

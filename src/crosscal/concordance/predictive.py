@@ -28,7 +28,7 @@ class PredictiveCheck:
     scatter_p : array
         Of sum_j e_ij^2 / s_ij.
     extreme_p : array
-        Of max_j |e_ij| / sqrt(s_ij).
+        Of the largest absolute e_ij / sqrt(s_ij) over j.
     replicates : int
     """
 

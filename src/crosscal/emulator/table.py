@@ -137,7 +137,7 @@ class TrainingTable:
         sd: Any = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> TrainingTable:
-        """Take values of shape (*grid.shape, k); axes with one value are left out of the inputs."""
+        """Take values of shape ``(*grid.shape, k)``; axes with one value are left out of the inputs."""
         varying = tuple(axis for axis in grid.axes if len(axis) > 1)
         if not varying:
             raise InputError("no axis of the grid varies", where="training table", expected="axes with several values")

@@ -57,7 +57,7 @@ class Posterior:
         log_likelihood: Mapping[str, ArrayLike] | None = None,
         **facts: Any,
     ) -> Posterior:
-        """Build a posterior from arrays of shape (chain, draw, *shape).
+        """Build a posterior from arrays of shape ``(chain, draw, *shape)``.
 
         Raises
         ------
@@ -101,7 +101,7 @@ class Posterior:
         return int(sizes["chain"] * sizes["draw"])
 
     def draws(self, name: str) -> NDArray[np.float64]:
-        """Return the draws of one parameter, chains joined: shape (n_draws, *shape)."""
+        """Return the draws of one parameter, chains joined: shape ``(n_draws, *shape)``."""
         if name not in self.tree["posterior"]:
             raise UnknownNameError("parameter", name, self.names)
         values = self.tree["posterior"][name].values

@@ -171,7 +171,7 @@ class Problem:
         return params
 
     def draw_prior(self, seed: int, n: int) -> dict[str, NDArray[np.float64]]:
-        """Draw ``n`` samples from the priors: name to array (n, *shape)."""
+        """Draw ``n`` samples from the priors: name to array ``(n, *shape)``."""
         import jax
 
         require_x64()

@@ -38,7 +38,7 @@ class Library:
     Attributes
     ----------
     dataset : xarray.Dataset
-        ``<parameter>_<calibration>`` best fits, ``covariance_<calibration>`` (..., parameter, parameter_),
+        ``<parameter>_<calibration>`` best fits, ``covariance_<calibration>`` of shape ``(..., parameter, parameter_)``,
         ``statistic_``, ``status_``, and, where asked for, ``profile_<calibration>`` (..., offset) and the ends of the
         profile interval ``kT_<calibration>_low`` and ``_high``. Coordinates: the
         modifier's parameters along theta, T_true [keV], ``norm_true`` along T_true. Lazy for stored libraries.

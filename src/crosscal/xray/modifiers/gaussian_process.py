@@ -49,7 +49,7 @@ def _expansion(kernel: str, sd: float, length: float, low: float, high: float, n
 class GaussianProcess(BasisModifier):
     """Gaussian process in x = ln E as a linear basis: phi = 1 + sum_k z_k sqrt(lambda_k) u_k(x), z_k ~ N(0, 1).
 
-    lambda_k and u_k are eigenvalues and eigenfunctions of the covariance sd^2 k(|x - x'| / length) on ``low``
+    lambda_k and u_k are eigenvalues and eigenfunctions of the covariance ``sd^2 k(|x - x'| / length)`` on ``low``
     to ``high`` (Karhunen-Loeve expansion), outside which phi keeps its value at the end. With ``log`` the
     process is ln phi instead of phi - 1.
 

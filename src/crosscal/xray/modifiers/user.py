@@ -20,7 +20,7 @@ def _tilt(energy: Any, xp: ModuleType, *, tilt: Any) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class UserFunction(Modifier):
-    """A function of one's own: phi = function(energy, xp, **parameters).
+    """A function of one's own: phi = ``function(energy, xp, **parameters)``.
 
     Parameters
     ----------
