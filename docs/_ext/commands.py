@@ -1,0 +1,44 @@
+"""``{commands}``: the help of every command, as the terminal shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from crosscal.cli.main import group
+
+
+def pages(command: click.Command, path: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Name and help of a command and of the commands below it."""
+    context = click.Context(command, info_name=" ".join(path), max_content_width=90, terminal_width=90)
+    found = [(" ".join(path), command.get_help(context))]
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            if below is not None:
+                found += pages(below, (*path, name))
+    return found
+
+
+class Commands(SphinxDirective):
+    """A section for each command."""
+
+    def run(self) -> list[nodes.Node]:
+        """Write the sections."""
+        sections: list[nodes.Node] = []
+        for name, text in pages(group, ("crosscal",)):
+            section = nodes.section(ids=[nodes.make_id(name)])
+            section += nodes.title(text=name)
+            section += nodes.literal_block(text, text, language="text")
+            sections.append(section)
+        return sections
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Offer the directive."""
+    app.add_directive("commands", Commands)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
