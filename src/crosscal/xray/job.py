@@ -9,7 +9,7 @@ from crosscal.config import Part
 from crosscal.core.files import sha256
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.stages import Stages
-from crosscal.datasets import resolve
+from crosscal.datasets import read_correction, resolve
 from crosscal.xray.outcome import XrayOutcome
 from crosscal.xray.settings import XrayJob
 from crosscal.xray.simulated import simulated
@@ -66,6 +66,7 @@ pairs = "clusters.ecsv"              # N sources: source, kT_<telescope>, kT_err
 # scatter = 0.03                     # scale of the prior of intrinsic scatter, 0: none
 # cross_norm = 0.1                   # prior sd of ln of the relative normalisation, 0: none
 # tau = 0.05                         # prior sd of the effective area; by default the IACHEC value of the telescope
+# prior_correction = "runs/concordance/correction_acis.nc"   # what another method found, against energy
 
 # [simulation]                       # instead of inference.pairs: simulated clusters with a planted error
 # sources = 40
@@ -162,6 +163,7 @@ def infer_stage(job: XrayJob, emulator: Any, pairs_path: Path, stages: Stages, o
     """Sample the posterior, or load its draws; the diagnostics are made from them."""
     from crosscal.inference.posterior import Posterior
     from crosscal.xray import read_pairs
+    from crosscal.xray.correction.external import described
     from crosscal.xray.correction.hierarchical import HierarchicalModel
     from crosscal.xray.correction.infer import infer_model
 
@@ -175,6 +177,7 @@ def infer_stage(job: XrayJob, emulator: Any, pairs_path: Path, stages: Stages, o
         scatter=plan.scatter or None,
         cross_norm=plan.cross_norm or None,
         tau=plan.tau,
+        prior_correction=None if plan.prior_correction is None else read_correction(resolve(plan.prior_correction)),
     )
     draws = output / "posterior.nc"
 
@@ -188,7 +191,8 @@ def infer_stage(job: XrayJob, emulator: Any, pairs_path: Path, stages: Stages, o
         "Inference",
         key={
             "pairs": sha256(pairs_path),
-            "inference": plan.model_dump(mode="json", exclude={"pairs"}),
+            "inference": plan.model_dump(mode="json", exclude={"pairs", "prior_correction"}),
+            "prior_correction": described(model.prior_correction),
             "seed": job.seed,
         },
         files=[draws.name],

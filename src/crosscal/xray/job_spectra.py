@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from crosscal.config import JobModel, Part, StrictModel
 from crosscal.core.progress import SILENT, Progress
-from crosscal.datasets import resolve
+from crosscal.datasets import read_correction, resolve
 from crosscal.xray.outcome import XrayOutcome
 from crosscal.xray.settings import ModifierChoice, Simulation, Source, Telescope
 from crosscal.xray.simulated import simulated
@@ -43,6 +43,7 @@ free = ["kT", "norm", "Abundanc"]    # of each source
 observations = "observations.ecsv"   # columns source, telescope, pha, arf, rmf, background, nH, Redshift, ...
 modifier = { name = "spline", knots = 10, low = 0.7, high = 7.0 }
 # tau = 0.05                         # prior sd of the area; by default the IACHEC value of the telescope
+# prior_correction = "runs/concordance/correction_acis.nc"   # what another method found, against energy
 # norm_scatter = 0.02                # scatter of ln norm between the telescopes
 # draws = 750
 # chains = 4
@@ -61,6 +62,7 @@ class SpectraInference(StrictModel):
     sampler: Literal["nuts", "importance", "laplace", "nested"] = "nuts"
     tau: float | str | None = None
     norm_scatter: float | None = Field(None, gt=0)
+    prior_correction: Path | None = Field(None, description="correction.nc of another run, against energy")
     draws: int | None = Field(None, gt=0)
     warmup: int | None = Field(None, gt=0)
     chains: int | None = Field(None, gt=0)
@@ -88,6 +90,7 @@ class SpectraJob(JobModel):
         "trusted.arf",
         "trusted.rmf",
         "inference.observations",
+        "inference.prior_correction",
     )
 
     @model_validator(mode="after")
@@ -125,6 +128,7 @@ def run(job: SpectraJob, output: Path, progress: Progress = SILENT) -> XrayOutco
         sampler=plan.sampler,
         tau=plan.tau,
         norm_scatter=plan.norm_scatter,
+        prior_correction=None if plan.prior_correction is None else read_correction(resolve(plan.prior_correction)),
         seed=job.seed,
         progress=progress,
         **plan.options,

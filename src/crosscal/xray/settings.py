@@ -188,6 +188,7 @@ class Inference(StrictModel):
     scatter: float = Field(0.03, ge=0, description="scale of the intrinsic scatter; 0 leaves it out")
     cross_norm: float = Field(0.1, ge=0, description="prior sd of ln of the relative normalisation; 0 leaves it out")
     tau: float | str | None = Field(None, description="prior sd of the area, or a telescope of the IACHEC matrix")
+    prior_correction: Path | None = Field(None, description="correction.nc of another run, against energy")
     draws: int | None = Field(None, gt=0)
     warmup: int | None = Field(None, gt=0)
     chains: int | None = Field(None, gt=0)
@@ -246,6 +247,7 @@ class XrayJob(JobModel):
         "trusted.arf",
         "trusted.rmf",
         "inference.pairs",
+        "inference.prior_correction",
     )
 
     @model_validator(mode="after")

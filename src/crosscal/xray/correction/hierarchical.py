@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from crosscal.core.errors import UnknownNameError
+from crosscal.core.correction import Correction
+from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.inference.problem import Problem
 from crosscal.xray.correction import small
 from crosscal.xray.correction.emulate import CalibrationEmulator, check_pairs
+from crosscal.xray.correction.external import ExternalCorrection
 from crosscal.xray.correction.pairs import PairedSources
 from crosscal.xray.correction.priors import CROSS_NORM_SD, SCATTER_SCALE, amplitude, priors_of
 
@@ -48,6 +50,8 @@ class HierarchicalModel:
         Prior sd of amplitudes: a telescope of ``priors.TAU_PERCENT``, a number, or None for the emulator's telescope.
     priors : mapping, optional
         numpyro distributions that replace the defaults, by parameter name.
+    prior_correction : Correction, optional
+        What another method found for phi(E), independent of these sources; see `ExternalCorrection`.
 
     References
     ----------
@@ -61,10 +65,17 @@ class HierarchicalModel:
     cross_norm: float | None = CROSS_NORM_SD
     tau: str | float | None = None
     priors: Mapping[str, Any] | None = None
+    prior_correction: Correction | None = None
 
     def __post_init__(self) -> None:
         if self.latent not in LATENT:
             raise UnknownNameError("treatment of latent truths", self.latent, LATENT)
+        if self._external is not None and self.emulator.modifier is None:
+            raise InputError(
+                "the emulator does not say what its parameters change",
+                where="prior_correction",
+                expected="an emulator with its modifier",
+            )
         object.__setattr__(self, "emulator", check_pairs(self.emulator, self.pairs.quantities))
 
     @property
@@ -109,13 +120,24 @@ class HierarchicalModel:
         units = {i.name: i.unit for i in self.emulator.emulator.inputs if i.unit}
         return Problem(
             self.all_priors,
-            lambda p: self.pointwise(p).sum(),
+            self.log_likelihood,
             derived=(lambda p: {"truth": self.truth(p)}) if sampled else None,
             pointwise=self.pointwise,
             dims=dims,
             coords=coords,
             units=units,
         )
+
+    def log_likelihood(self, params: Mapping[str, Any]) -> Any:
+        """Log likelihood of all sources and, where there is one, of the correction known from elsewhere."""
+        total = self.pointwise(params).sum()
+        if self._external is not None:
+            total = total + self._external.log_density(self.emulator.factor, self.theta(params))
+        return total
+
+    @cached_property
+    def _external(self) -> ExternalCorrection | None:
+        return None if self.prior_correction is None else ExternalCorrection.of(self.prior_correction)
 
     @property
     def _roots(self) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from crosscal.core.correction import Correction
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.provenance import record
 from crosscal.core.random import generator, integer_seed
@@ -16,6 +17,7 @@ from crosscal.inference.posterior import Posterior
 from crosscal.inference.registry import sample
 from crosscal.xray.correction.bias import emulated_bias
 from crosscal.xray.correction.emulate import CalibrationEmulator
+from crosscal.xray.correction.external import described
 from crosscal.xray.correction.hierarchical import HierarchicalModel
 from crosscal.xray.correction.identifiability import Diagnostics, find_aliases, modes_of_draws, prior_dominated
 from crosscal.xray.correction.pairs import PairedSources
@@ -36,6 +38,7 @@ def infer(
     cross_norm: float | None = CROSS_NORM_SD,
     tau: str | float | None = None,
     priors: Mapping[str, Any] | None = None,
+    prior_correction: Correction | None = None,
     energy: ArrayLike | None = None,
     seed: int = 0,
     progress: Progress = SILENT,
@@ -51,7 +54,7 @@ def infer(
     sampler : str
         A sampler of `crosscal.inference` ("nuts", "nested", "importance", ...), or "auto": "nuts" where the
         likelihood has one maximum, "nested" where the search for aliases found several.
-    latent, scatter, cross_norm, tau, priors
+    latent, scatter, cross_norm, tau, priors, prior_correction
         See `HierarchicalModel`.
     energy : array, keV, optional
         Grid of the correction; 0.3 to 10 keV by default.
@@ -65,7 +68,14 @@ def infer(
     """
     require_x64()
     model = HierarchicalModel(
-        pairs, emulator, latent=latent, scatter=scatter, cross_norm=cross_norm, tau=tau, priors=priors
+        pairs,
+        emulator,
+        latent=latent,
+        scatter=scatter,
+        cross_norm=cross_norm,
+        tau=tau,
+        priors=priors,
+        prior_correction=prior_correction,
     )
     return infer_model(model, sampler=sampler, energy=energy, seed=seed, progress=progress, **options)
 
@@ -111,6 +121,7 @@ def infer_model(
                 "scatter": model.scatter,
                 "cross_norm": model.cross_norm,
                 "amplitude_sd": model.amplitude_sd,
+                "prior_correction": described(model.prior_correction),
                 "quantities": list(model.pairs.quantities),
                 "sources": len(model.pairs),
                 "pairs": dict(model.pairs.provenance),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from crosscal.core.correction import Correction
 from crosscal.core.errors import InputError
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.provenance import record
@@ -16,6 +17,7 @@ from crosscal.inference.jaxconfig import require_x64
 from crosscal.inference.posterior import Posterior
 from crosscal.inference.registry import sample
 from crosscal.xray.correction.bias import TemperatureBias
+from crosscal.xray.correction.external import described
 from crosscal.xray.correction.identifiability import Diagnostics, find_aliases, modes_of_draws, prior_dominated
 from crosscal.xray.correction.infer import PRIOR_DRAWS
 from crosscal.xray.correction.observations import Observation, prepare
@@ -40,6 +42,7 @@ def infer_spectra(
     norm_scatter: float | None = None,
     tau: str | float | None = None,
     priors: Mapping[str, Any] | None = None,
+    prior_correction: Correction | None = None,
     energy: ArrayLike | None = None,
     seed: int = 0,
     progress: Progress = SILENT,
@@ -60,7 +63,7 @@ def infer_spectra(
         sources integrated out.
     sources : "sampled" or "marginal", optional
         Overrides that choice.
-    norm_scatter, tau, priors
+    norm_scatter, tau, priors, prior_correction
         See `SpectraModel`.
     energy : array, keV, optional
         Grid of the correction; the band by default.
@@ -73,7 +76,7 @@ def infer_spectra(
     require_x64()
     data = prepare(observations, trusted, progress=progress)
     chosen = sources or ("sampled" if sampler == "nuts" else "marginal")
-    model = SpectraModel(data, modifier, chosen, norm_scatter, tau, priors)
+    model = SpectraModel(data, modifier, chosen, norm_scatter, tau, priors, prior_correction)
     grid = checked_energy(energy, model.band)
     best, aliases = _search(model, grid, seed, progress)
     problem = model.problem()
@@ -111,6 +114,7 @@ def infer_spectra(
                 "n_sources": len(data.sources),
                 "amplitude_sd": model.amplitude_sd,
                 "norm_scatter": norm_scatter,
+                "prior_correction": described(prior_correction),
                 "model": other.model.expression,
                 "band": list(other.band),
                 "options": {k: str(v) for k, v in options.items() if k != "start"},

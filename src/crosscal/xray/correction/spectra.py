@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from crosscal.core.correction import Correction
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.inference.problem import Problem
 from crosscal.xray.correction import small
+from crosscal.xray.correction.external import ExternalCorrection
 from crosscal.xray.correction.observations import WINDOW, Block, Prepared
 from crosscal.xray.correction.priors import TAU_PERCENT, amplitude, priors_of
 
@@ -46,7 +48,7 @@ class SpectraModel:
         Whether y_i are sampled or integrated out by Laplace's method.
     norm_scatter : float or None
         Prior sd of ln of each source's relative normalisation (different regions, vignetting).
-    tau, priors
+    tau, priors, prior_correction
         As for `HierarchicalModel`.
     """
 
@@ -56,6 +58,7 @@ class SpectraModel:
     norm_scatter: float | None = None
     tau: str | float | None = None
     priors: Mapping[str, Any] | None = None
+    prior_correction: Correction | None = None
 
     def __post_init__(self) -> None:
         if self.sources not in SOURCES:
@@ -198,12 +201,23 @@ class SpectraModel:
         """Return the log likelihood of each source, integrated over its parameters if they are not sampled."""
         return self.per_source(params, params["v"]) if self.sources == "sampled" else self.marginal(params)
 
+    def log_likelihood(self, params: Mapping[str, Any]) -> Any:
+        """Log likelihood of all spectra and, where there is one, of the correction known from elsewhere."""
+        total = self.pointwise(params).sum()
+        if self._external is not None:
+            total = total + self._external.log_density(self.modifier.factor, self.theta(params))
+        return total
+
+    @cached_property
+    def _external(self) -> ExternalCorrection | None:
+        return None if self.prior_correction is None else ExternalCorrection.of(self.prior_correction)
+
     def problem(self) -> Problem:
         """Return the posterior for the samplers of `crosscal.inference`."""
         sampled = self.sources == "sampled"
         return Problem(
             self.all_priors,
-            lambda p: self.pointwise(p).sum(),
+            self.log_likelihood,
             derived=self._derived if sampled else None,
             pointwise=self.pointwise,
             dims={"v": ("source", "parameter")} | dict.fromkeys(self.data.pilot.names, ("source",)) if sampled else {},
