@@ -1,11 +1,13 @@
-"""Corrected ARFs of results that adjust effective areas: the one step that joins two parts, so it is done here."""
+"""What joins the X-ray part and concordance: corrected ARFs one way, band averages of ARF ensembles the other."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from crosscal.core.files import refuse_overwriting
+from crosscal.core.errors import InputError
+from crosscal.core.files import atomic_path, refuse_overwriting
 from crosscal.core.progress import SILENT, Progress
 
 
@@ -44,3 +46,40 @@ def write_corrected_arfs(result: Any, output: Path, progress: Progress = SILENT)
             paths.append(write_arf(target, response.corrected(correction), history=correction))
             advance(1)
     return paths
+
+
+def write_area_draws(
+    output: Path, ensembles: Sequence[str], bands: Mapping[str, tuple[float, float]], *, index: float = 2.0
+) -> Path:
+    """Write band-averaged areas of ARF ensembles: a row per draw, a column of instruments, one per band.
+
+    Parameters
+    ----------
+    ensembles : sequence of "NAME=FILE"
+
+    Raises
+    ------
+    InputError
+        If an entry has no name, or a band lies outside an effective area; DataFileError if a file cannot be read.
+    """
+    import numpy as np
+    from astropy.table import Table
+
+    from crosscal.xray import read_arf_ensemble
+
+    names, areas = [], []
+    for entry in ensembles:
+        name, equals, path = entry.partition("=")
+        if not (name and equals and path):
+            raise InputError(f"{entry!r}", where="ensembles", expected="NAME=FILE")
+        refuse_overwriting([output], [path])
+        means = read_arf_ensemble(path).band_means(bands, index=index)
+        names += [name] * len(means)
+        areas.append(means)
+    table = Table({"instrument": names})
+    for k, band in enumerate(bands):
+        table[band] = np.concatenate(areas)[:, k]
+        table[band].unit = "cm2"
+    with atomic_path(output) as temporary:
+        table.write(temporary, format="ascii.ecsv", overwrite=True)
+    return output

@@ -83,3 +83,18 @@ def build_plasma(source: Path, output: Path, coco: Path | None, all_lines: bool,
         options["lines"] = None
     path = build(source, coco, output, overwrite=force, **options)
     click.echo(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+
+
+@command.command("area-draws")
+@click.argument("ensembles", nargs=-1, required=True, metavar="NAME=FILE...")
+@click.option("--band", "bands", type=(str, float, float), multiple=True, required=True, help="Name, low, high (keV).")
+@click.option("--index", default=2.0, show_default=True, help="Photon index that the bands are averaged with.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The table to write (ECSV).")
+def area_draws(ensembles: tuple[str, ...], bands: tuple[Any, ...], index: float, output: Path) -> None:
+    """Average ensembles of ARFs over energy bands, for `area_draws` of a concordance job's [prior].
+
+    Each NAME=FILE is an instrument as the concordance calls it, and its ensemble (one file, or a directory of ARFs).
+    """
+    from crosscal.cli.arfs import write_area_draws
+
+    click.echo(write_area_draws(output, ensembles, {name: (low, high) for name, low, high in bands}, index=index))

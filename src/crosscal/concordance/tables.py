@@ -15,6 +15,7 @@ from crosscal.concordance.priors import TauTable
 from crosscal.concordance.types import Comparison
 from crosscal.core.errors import ConfigError, DataFileError, InputError, MissingDependencyError, UnknownNameError
 from crosscal.core.files import atomic_path, existing_file
+from crosscal.datasets import write_correction
 
 if TYPE_CHECKING:
     from crosscal.concordance.result import Result
@@ -408,4 +409,9 @@ def write_result(result: Result, directory: Path) -> dict[str, Path]:
     )
     paths = {name: write_table(directory / f"{name}.ecsv", table) for name, table in tables}
     paths["posterior"] = result.posterior.write(directory / "posterior.nc")
+    for instrument in result.data.instruments:
+        # Against energy, for jobs of other parts; only where the job said what its bands mean in keV.
+        if all(band in result.band_energies for name, band in result.data.channels if name == instrument):
+            path = directory / f"correction_{instrument.replace(' ', '_').replace('/', '_')}.nc"
+            paths[path.stem] = write_correction(path, result.correction_for(instrument))
     return paths

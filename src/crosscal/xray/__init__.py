@@ -78,6 +78,7 @@ _EXPORTS: dict[str, str] = {
     "infer": "crosscal.xray.correction.infer",
     "minimise_divergence": "crosscal.xray.correction.point",
     "read_pairs": "crosscal.xray.correction.pairs_io",
+    "simulate_clusters": "crosscal.xray.correction.clusters",
     "simulate_pairs": "crosscal.xray.correction.simulate",
     "train": "crosscal.xray.correction.train",
     "write_pairs": "crosscal.xray.correction.pairs_io",

@@ -10,6 +10,7 @@ Lee et al. 2011, ApJ 731, 126, section 3 (ensembles of ARFs); Drake et al. 2006,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,37 @@ class ArfEnsemble:
 
     arf: Arf
     draws: NDArray[np.float64]
+
+    def band_means(self, bands: Mapping[str, tuple[float, float]], *, index: float = 2.0) -> NDArray[np.float64]:
+        """Return the mean area of each draw in energy bands, shape (n_draws, n_bands), cm2.
+
+        The mean is over the photons of a power law: the sum of A(E) E^-index dE over that of E^-index dE.
+
+        Parameters
+        ----------
+        bands : mapping of name to (low, high) in keV
+        index : float
+            Photon index of the sources that will be compared.
+
+        Raises
+        ------
+        InputError
+            If a band holds no energy bin of the effective area.
+        """
+        lo, hi = self.arf.energy_lo, self.arf.energy_hi
+        centre = 0.5 * (lo + hi)
+        columns = []
+        for name, (low, high) in bands.items():
+            width = np.clip(np.minimum(hi, high) - np.maximum(lo, low), 0.0, None)
+            weight = width * centre**-index
+            if not weight.sum() > 0:
+                raise InputError(
+                    f"no energy of the effective area lies in {low:g}-{high:g} keV",
+                    where=f"band {name!r}",
+                    expected=f"low < high inside {lo[0]:g} to {hi[-1]:g} keV",
+                )
+            columns.append(self.draws @ weight / weight.sum())
+        return np.stack(columns, axis=1)
 
 
 def area_draws(
