@@ -193,5 +193,5 @@ def records(quick: bool) -> list[Record]:
             *memory(folder, 100_000 if quick else 1_000_000),
             *chunk_cost(folder, 100_000 if quick else 500_000),
             *overhead(folder, 100 if quick else 400),
-            *against_dask(folder, 50 if quick else 150, 400, 1 if quick else 2),
+            *against_dask(folder, 50 if quick else 400, 400, 1 if quick else 2),
         ]
