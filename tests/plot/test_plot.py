@@ -64,3 +64,14 @@ def test_figures_are_saved_and_described(tmp_path):
     paths = save_figures({"f": fig}, tmp_path / "new", formats=("png",))
     assert paths[0].read_bytes().startswith(b"\x89PNG")
     assert len(describe_axes(fig)) == 1
+
+
+def test_a_notebook_shows_a_figure_without_pyplot():
+    from crosscal.plot import figure
+
+    fig = figure(3.0, 2.0)
+    fig.subplots().plot([0, 1], [1, 2])
+    picture = fig._repr_png_()
+    assert picture.startswith(b"\x89PNG")
+    width = int.from_bytes(picture[16:20], "big")
+    assert width == 330  # 3 inches at the 110 dots an inch of the project's look

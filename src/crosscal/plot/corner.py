@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError
-from crosscal.plot.style import COLOURS, styled
+from crosscal.plot.style import COLOURS, figure, styled
 
 MAX_PARAMETERS = 12
 
@@ -48,7 +48,7 @@ def corner(
     if n > MAX_PARAMETERS:
         raise InputError(f"{n} parameters", where="corner plot", expected=f"at most {MAX_PARAMETERS}")
     size = 1.1 + 1.75 * n
-    fig = Figure(figsize=(size, size), layout="constrained")
+    fig = figure(size, size)
     axes = fig.subplots(n, n, squeeze=False)
     ranges = [_range(column) for column in values.T]
     for row in range(n):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
+from io import BytesIO
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from crosscal.core.files import atomic_path
@@ -81,9 +84,34 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
+class NotebookFigure(Figure):
+    """A figure that notebooks show by itself: matplotlib's own waits for pyplot to be imported."""
+
+    def _repr_png_(self) -> bytes:
+        stream = BytesIO()
+        with style():
+            self.savefig(stream, format="png", dpi=RC["figure.dpi"])
+        return stream.getvalue()
+
+
 def figure(width: float = 7.0, height: float = 4.2, **options: Any) -> Figure:
-    """Return an empty figure (inches) with a constrained layout."""
-    return Figure(figsize=(width, height), layout="constrained", **options)
+    """Return an empty figure (``width`` x ``height`` inches) with a constrained layout; notebooks show it."""
+    return NotebookFigure(figsize=(width, height), layout="constrained", **options)
+
+
+#: Labelled places of a logarithmic axis: each decade at these multiples.
+MULTIPLES = (1, 2, 3, 5, 7)
+
+
+def log_axis(axes: Axes, low: float, high: float) -> None:
+    """Make the x axis logarithmic from ``low`` to ``high``, with plain numbers as labels."""
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    multiples = MULTIPLES if high / low < 300 else (1,)
+    ticks = [m * 10.0**d for d in decades for m in multiples if low <= m * 10.0**d <= high]
+    axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    axes.minorticks_off()
 
 
 def save_figures(
