@@ -75,3 +75,13 @@ def test_a_notebook_shows_a_figure_without_pyplot():
     assert picture.startswith(b"\x89PNG")
     width = int.from_bytes(picture[16:20], "big")
     assert width == 330  # 3 inches at the 110 dots an inch of the project's look
+
+
+def test_log_axis_has_plain_labels_inside_its_limits():
+    from crosscal.plot import figure, log_axis
+
+    axes = figure(3, 2).subplots()
+    for low, high, labels in ((0.5, 8.0, "0.5 0.7 1 2 3 5 7"), (0.05, 60.0, "0.1 1 10")):
+        log_axis(axes, low, high)
+        assert axes.get_xlim() == (low, high)
+        assert " ".join(t.get_text() for t in axes.get_xticklabels()) == labels

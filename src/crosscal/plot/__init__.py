@@ -6,7 +6,7 @@ Figures are matplotlib ``Figure`` objects made without pyplot, so they need no d
 from crosscal.plot.bands import band, envelope, quantile_band
 from crosscal.plot.comparison import comparison
 from crosscal.plot.corner import corner
-from crosscal.plot.style import COLOURS, INSTRUMENT_COLOURS, describe_axes, figure, save_figures, styled
+from crosscal.plot.style import COLOURS, INSTRUMENT_COLOURS, describe_axes, figure, log_axis, save_figures, styled
 
 __all__ = [
     "COLOURS",
@@ -17,6 +17,7 @@ __all__ = [
     "describe_axes",
     "envelope",
     "figure",
+    "log_axis",
     "quantile_band",
     "save_figures",
     "styled",

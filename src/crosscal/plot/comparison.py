@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from crosscal.core.correction import Comparison, Correction
 from crosscal.plot.bands import LEVELS
-from crosscal.plot.style import COLOURS, figure, styled
+from crosscal.plot.style import COLOURS, figure, log_axis, styled
 
 
 @styled
@@ -26,12 +26,13 @@ def comparison(compared: Comparison, names: tuple[str, str] = ("A", "B")) -> Fig
     fig = figure(6.4 if numeric else max(4.5, 1.5 + 0.6 * compared.coordinate.size), 5.4)
     top, bottom = fig.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     x = np.asarray(compared.coordinate if numeric else range(compared.coordinate.size), dtype=float)
-    pair = zip((compared.first, compared.second), names, ("before", "after"), (-0.1, 0.1), strict=True)
+    pair = zip((compared.first, compared.second), names, ("after", "truth"), (-0.1, 0.1), strict=True)
     for correction, name, colour, offset in pair:
         _draw(top, x, correction, name, COLOURS[colour], 0.0 if numeric else offset)
     top.axhline(1, color="0.5", lw=0.8)
     top.set_ylabel("Factor")
-    top.legend()
+    # Above the panel, where it hides no curve.
+    top.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
     _difference(bottom, x, compared, numeric)
     bottom.axhline(0, color="0.5", lw=0.8)
     bottom.set_ylabel(f"ln({names[0]} / {names[1]})" if max(map(len, names)) < 12 else "ln ratio")
@@ -39,7 +40,7 @@ def comparison(compared: Comparison, names: tuple[str, str] = ("A", "B")) -> Fig
     if numeric:
         bottom.set_xlabel(f"{compared.first.axis.capitalize()}{unit}")
         if x[0] > 0 and x[-1] / x[0] > 5:
-            bottom.set_xscale("log")
+            log_axis(bottom, x[0], x[-1])
     else:
         bottom.set_xticks(x, [str(c) for c in compared.coordinate], rotation=90 if x.size > 5 else 0)
         bottom.set_xlabel(compared.first.axis.capitalize())

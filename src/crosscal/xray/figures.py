@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from crosscal.plot import COLOURS, INSTRUMENT_COLOURS, band, corner, figure, styled
+from crosscal.plot import COLOURS, INSTRUMENT_COLOURS, band, corner, figure, log_axis, styled
 
 CAPTIONS = {
     "area": "Effective area before and after the correction, and the correction phi(E) with its 68 and 95 % bands; the "
@@ -22,14 +22,6 @@ CAPTIONS = {
     "spectra": "Summed residuals of the corrected telescope's spectra, with the nominal area and with the correction.",
     "spectrum": "Counts, model and residuals.",
 }
-
-
-def _energy_axis(axes: Any, low: float, high: float) -> None:
-    axes.set_xscale("log")
-    axes.set_xlim(low, high)
-    ticks = [t for t in (0.2, 0.3, 0.5, 0.7, 1, 2, 3, 5, 7, 10, 20) if low <= t <= high]
-    axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
-    axes.minorticks_off()
 
 
 @styled
@@ -97,7 +89,7 @@ def area(
     lower.set_ylabel("Correction φ(E)")
     lower.set_xlabel("Energy (keV)")
     lower.legend(loc="best", ncols=2)
-    _energy_axis(lower, energy[0], energy[-1])
+    log_axis(lower, energy[0], energy[-1])
     return fig
 
 
@@ -138,7 +130,7 @@ def bias(result: Any, *, power: float = 1.5, planted: ArrayLike | None = None) -
     a, b = result.power_law().mean(axis=0)
     top.set_title(f"T$_{{nominal}}$ = {a:.3f} T$^{{{b:.3f}}}$ (keV)")
     top.legend(loc="best")
-    _energy_axis(bottom, result.kT[0], result.kT[-1])
+    log_axis(bottom, result.kT[0], result.kT[-1])
     bottom.set_xlabel("True temperature (keV)")
     return fig
 
@@ -170,7 +162,7 @@ def pairs(before: Any, after: Any = None) -> Figure:
     panels[0].legend(loc="best", ncols=2)
     panels[0].set_title(f"{before.telescopes[1]} against {before.telescopes[0]}")
     kT = before.values[0, :, 0]
-    _energy_axis(panels[-1], 0.9 * kT.min(), 1.1 * kT.max())
+    log_axis(panels[-1], 0.9 * kT.min(), 1.1 * kT.max())
     panels[-1].set_xlabel(f"kT of {before.telescopes[0]} (keV)")
     return fig
 
@@ -217,7 +209,7 @@ def modes(found: Any, energy: ArrayLike, *, most: int = 5) -> Figure:
     right.set_ylabel("Change of ln φ for one prior sd (%)")
     right.set_xlabel("Energy (keV)")
     right.legend(title="Mode", ncols=3, fontsize=8)
-    _energy_axis(right, energy[0], energy[-1])
+    log_axis(right, energy[0], energy[-1])
     return fig
 
 
@@ -278,7 +270,7 @@ def library(found: Any, *, quantity: str = "kT", lines: int = 5) -> Figure:
             axes.plot(found.T_true, 100 * values[row], color=INSTRUMENT_COLOURS[i], label=f"{level:.3g}")
         axes.axhline(0, color=COLOURS["before"], lw=1)
         axes.legend(title=names[k], fontsize=7, ncols=2)
-        _energy_axis(axes, found.T_true[0], found.T_true[-1])
+        log_axis(axes, found.T_true[0], found.T_true[-1])
         axes.set_xlabel("True temperature (keV)")
     panels[0].set_ylabel(f"Bias of {quantity} (%)")
     return fig
@@ -313,7 +305,7 @@ def spectrum_fit(fit: Any, *, title: str = "") -> Figure:
     bottom.plot(x, fit.residuals, ".", ms=3, color=COLOURS["data"])
     bottom.set_ylabel("Residual (σ)")
     bottom.set_xlabel("Energy (keV)")
-    _energy_axis(bottom, fit.energy_lo[0], fit.energy_hi[-1])
+    log_axis(bottom, fit.energy_lo[0], fit.energy_hi[-1])
     return fig
 
 
@@ -347,7 +339,7 @@ def spectra(result: Any) -> Figure:
     axes.set_ylabel("Counts / model, all sources")
     axes.set_xlabel("Energy (keV)")
     axes.legend()
-    _energy_axis(axes, *model.band)
+    log_axis(axes, *model.band)
     return fig
 
 
