@@ -155,7 +155,7 @@ class Arfs(StrictModel):
 
 
 class ConcordanceJob(JobModel):
-    """A concordance job file."""
+    """Adjust the effective areas of N instruments from sources that they share."""
 
     job: Literal["concordance"] = "concordance"
     data: Data

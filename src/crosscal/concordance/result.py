@@ -125,11 +125,11 @@ class Result:
         Columns: factor (median of exp(B - b)) with its 68 and 95 % interval, mean and sd of B - b, prior tau, W, D_ii,
         sigma with sd where unknown, drift, number of sources, pull and p-values of the checks.
         """
-        from astropy.table import QTable
+        from crosscal.core.tables import ResultTable
 
         data, prior, checks = self.data, self.model.prior, self.checks
         quantiles = np.quantile(np.exp(self.log_factor), [0.5, 0.16, 0.84, 0.025, 0.975], axis=0)
-        table = QTable({"instrument": [name for name, _ in data.channels]})
+        table = ResultTable({"instrument": [name for name, _ in data.channels]})
         if data.bands != ("",):
             table["band"] = [band for _, band in data.channels]
         for key, row in zip(("factor", "q16", "q84", "q2.5", "q97.5"), quantiles, strict=True):
@@ -158,11 +158,11 @@ class Result:
 
         "spread_before" and "spread_after" are the standard deviations over instruments of y - b and y - B.
         """
-        from astropy.table import QTable
+        from crosscal.core.tables import ResultTable
 
         data = self.data
         unit = data.flux_unit or None
-        table = QTable({"source": [name for name, _ in data.columns]})
+        table = ResultTable({"source": [name for name, _ in data.columns]})
         if data.bands != ("",):
             table["band"] = [band for _, band in data.columns]
         table["log_flux"], table["log_flux_sd"] = self.flux_mean, self.flux_sd
@@ -183,10 +183,10 @@ class Result:
 
     def conflicts(self) -> Any:
         """Return a table of the prior-data conflict tests, one row per group of connected instruments."""
-        from astropy.table import QTable
+        from crosscal.core.tables import ResultTable
 
         tests = self.checks.conflicts
-        table = QTable()
+        table = ResultTable()
         table["instruments"] = [", ".join(t.channels) for t in tests] or np.array([], dtype=str)
         table["chi2"] = np.array([t.chi2 for t in tests], dtype=float)
         table["dof"] = np.array([t.dof for t in tests], dtype=int)
@@ -195,18 +195,18 @@ class Result:
 
     def leave_one_out(self) -> Any:
         """Return a table: what each instrument changes (see `LeaveOneOut`)."""
-        from astropy.table import QTable
+        from crosscal.core.tables import ResultTable
 
         found, names = self.checks.leave_one_out, self.data.channel_names
-        table = QTable({"instrument": list(names), "pull": found.pull, "largest_shift": found.shift})
+        table = ResultTable({"instrument": list(names), "pull": found.pull, "largest_shift": found.shift})
         table["moves_most"] = [names[k] if k >= 0 else "" for k in found.moved]
         return table
 
     def influences(self) -> Any:
         """Return the exact prior influence D as a table: row i, column k is d E[B_i] / d b_k."""
-        from astropy.table import QTable
+        from crosscal.core.tables import ResultTable
 
-        table = QTable({"instrument": list(self.data.channel_names)})
+        table = ResultTable({"instrument": list(self.data.channel_names)})
         for k, name in enumerate(self.data.channel_names):
             table[name] = self.influence[:, k]
         return table

@@ -101,7 +101,7 @@ def compare_kernels(
     InputError
         If the errors are Student-t: their sampler gives no evidence.
     """
-    from astropy.table import QTable
+    from crosscal.core.tables import ResultTable
 
     if replace(settings or Settings(), **changes).errors != "gaussian":
         raise InputError("Student-t errors have no evidence", where="kernels", expected="errors = 'gaussian'")
@@ -123,6 +123,6 @@ def compare_kernels(
             )
         )
     rows.sort(key=lambda row: -row[1])
-    table = QTable(rows=rows, names=("kernel", "log_evidence", "error", "sampler", "converged"))
+    table = ResultTable(rows=rows, names=("kernel", "log_evidence", "error", "sampler", "converged"))
     table.add_column(table["log_evidence"] - table["log_evidence"][0], name="difference", index=3)
     return table

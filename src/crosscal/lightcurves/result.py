@@ -134,11 +134,11 @@ class Result:
         Columns: telescope, points, scale and shift with standard deviations and their covariance, systematic error
         and error scale of the continuum (first flag), and the smallest distance to a prior limit as a note.
         """
-        from astropy.table import QTable
+        from crosscal.core.tables import ResultTable
 
         f = self.factors
         counts = np.sum([curve.counts for curve in self.curves.files], axis=0)
-        table = QTable({"telescope": list(f.codes), "points": counts})
+        table = ResultTable({"telescope": list(f.codes), "points": counts})
         table["scale"], table["scale_sd"] = f.scale.mean(0), f.scale.std(0, ddof=1)
         table["shift"], table["shift_sd"] = f.shift.mean(0), f.shift.std(0, ddof=1)
         centred = (f.scale - f.scale.mean(0)) * (f.shift - f.shift.mean(0))

@@ -1,0 +1,39 @@
+"""Tables of results are readable and lose no digit."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.table import QTable
+
+from crosscal.core.tables import ResultTable
+
+
+@pytest.fixture
+def table():
+    made = ResultTable({"name": ["a", "b"], "x": [1 / 3, 2 / 3], "n": [1, 2]})
+    made["y"] = np.array([np.pi, np.nan]) * u.keV
+    made["z"] = [0.123456789, 1.0]
+    made["z"].info.format = ".2f"
+    return made
+
+
+@pytest.mark.parametrize("show", [str, repr, lambda t: t._repr_html_()], ids=["str", "repr", "html"])
+def test_five_digits_are_shown(table, show):
+    text = show(table)
+    assert "0.33333" in text
+    assert "0.333333" not in text
+    assert "3.1416" in text
+    assert "0.12" in text
+    assert "0.123" not in text  # a column's own format
+
+
+def test_columns_of_a_table_are_readable_too(table):
+    assert isinstance(table["x", "y"], ResultTable)
+    assert "0.33333 " in str(table["x", "y"])
+
+
+def test_no_digit_is_lost(table, tmp_path):
+    assert table["x"][0] == 1 / 3
+    del table["z"]
+    table.write(tmp_path / "t.ecsv")
+    assert QTable.read(tmp_path / "t.ecsv")["x"][0] == 1 / 3
