@@ -178,3 +178,22 @@ def test_the_same_seed_gives_the_same_bits(finished, tmp_path):
     _, outcome = finished
     again = run(small(tmp_path), tmp_path, SILENT)
     np.testing.assert_array_equal(again.correction.factor, outcome.correction.factor)
+
+
+def test_a_correction_from_elsewhere_is_used(finished, tmp_path):
+    """Given to the tenth of a per cent at 1.8 keV, it holds the posterior there; the emulator is not made again."""
+    from crosscal.core.correction import Correction
+    from crosscal.core.errors import DataFileError
+    from crosscal.datasets import write_correction
+
+    output, outcome = finished
+    known = Correction(np.array([1.8]), np.array([1.03]), np.array([[1e-6]]), "energy", unit="keV")
+    path = write_correction(tmp_path / "known.nc", known)
+    inference = {"sampler": "laplace", "cross_norm": 0, "prior_correction": str(path)}
+    job = small(output, inference=inference)
+    held = run(job, output, SILENT).correction.at([1.8])
+    assert abs(np.log(held.factor[0] / 1.03)) < 0.004
+    assert held.sd[0] < 0.3 * outcome.correction.at([1.8]).sd[0]
+    path.unlink()
+    with pytest.raises(DataFileError, match=r"known\.nc"):
+        run(job, output, SILENT)
