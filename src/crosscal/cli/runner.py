@@ -17,12 +17,15 @@ from crosscal.cli.arfs import write_corrected_arfs
 from crosscal.compute.progress import display
 from crosscal.config import JobModel, JobResult, Part, input_paths, write_toml
 from crosscal.core.errors import ConfigError, DataFileError, FitError, InputError
-from crosscal.core.files import refuse_overwriting, write_text
+from crosscal.core.files import refuse_inputs_inside, refuse_overwriting, write_text
 from crosscal.core.progress import SILENT, Advance, Progress
 from crosscal.core.provenance import record
 from crosscal.datasets import CORRECTION_FILE, cache_directory, resolve, write_correction
 from crosscal.report.html import write_report
 from crosscal.report.record import RunRecord
+
+#: What every run writes into its directory.
+WRITTEN = ("job.toml", "provenance.json", "outcome.json", "run.log", "report.html", ".lock", "stages.json")
 
 
 @dataclass
@@ -94,13 +97,15 @@ def run_job(part: Part, job: JobModel, *, quiet: bool = False) -> JobResult:
     Raises
     ------
     InputError
-        If the output directory holds one of the inputs under a name that the run writes.
+        If one of the inputs lies in the output directory, where the run could overwrite it.
     """
     inputs = {role: resolve(path) for role, path in input_paths(job).items()}
     output = job.output
     if output.exists() and not output.is_dir():
         raise InputError("the output is a file", where=str(output), expected="a directory")
-    refuse_overwriting([output / name for name in ("job.toml", "provenance.json")], inputs.values())
+    # A link under one of these names would lead what is written through it to an input.
+    refuse_overwriting([output / name for name in WRITTEN], inputs.values())
+    refuse_inputs_inside(output, inputs)
     provenance = record(inputs=inputs, config=job.model_dump(mode="json"), seed=job.seed)
 
     def work(progress: Progress) -> JobResult:

@@ -32,6 +32,7 @@ from crosscal.compute.ondisk import (
 from crosscal.compute.schema import Coordinate, Variable, as_coordinate, first_difference
 from crosscal.core.errors import StoreError, UnknownNameError
 from crosscal.core.provenance import versions
+from crosscal.core.reading import is_broken_content, parsing
 
 if TYPE_CHECKING:
     import xarray
@@ -297,10 +298,12 @@ class Store:
         for chunk in np.flatnonzero(done):
             self._require_file(name, int(chunk))
         if done.all():
+            array = self._array(name)
             try:
-                return np.asarray(self._array(name)[...])
-            except (ValueError, RuntimeError, OSError):
-                pass  # found and named below
+                return np.asarray(array[...])
+            except Exception as error:  # which chunk it is, is found and named below
+                if not is_broken_content(error):
+                    raise
         # Chunk by chunk: files of chunks that are not done may be remainders of a killed write, not data.
         array = self._array(name)
         values = np.full(array.shape, self.header.variables[name].fill, dtype=array.dtype)
@@ -332,10 +335,20 @@ class Store:
             yield int(chunk), self.read_chunk(int(chunk), names)
 
     def dataset(self) -> xarray.Dataset:
-        """Return the whole store as a lazy xarray data set (values are read when used)."""
+        """Return the whole store as a lazy xarray data set: xarray reads values when they are used.
+
+        Raises
+        ------
+        StoreError
+            If its description or a coordinate is damaged; `verify` finds damage of other values.
+        """
         import xarray
 
-        return xarray.open_zarr(str(self.path), consolidated=False, chunks=None)
+        with parsing("the store cannot be opened", where=self.path, expected=_INTACT, error=StoreError):
+            dataset = xarray.open_zarr(str(self.path), consolidated=False, chunks=None)
+            for name in self.header.coords:
+                dataset[name].load()
+        return dataset
 
     def verify(self, *, repair: bool = False) -> list[tuple[int, str]]:
         """Read every done chunk against its checksum; return the damaged ones as ``(chunk, message)``.
@@ -374,7 +387,8 @@ class Store:
             import zarr
 
             mode = "r+" if self.writable else "r"
-            self._arrays[name] = zarr.open_array(str(self.path / name), mode=mode, zarr_format=3)
+            with parsing(f"the description of {name!r} is damaged", where=self.path, error=StoreError):
+                self._arrays[name] = zarr.open_array(str(self.path / name), mode=mode, zarr_format=3)
         return self._arrays[name]
 
     def _variable(self, name: str) -> Variable:
@@ -398,10 +412,8 @@ class Store:
             raise StoreError(f"the file of {_damaged(name, chunk)} is missing", where=str(self.path), expected=_INTACT)
 
     def _get(self, name: str, region: Any, what: str) -> NDArray[Any]:
-        try:
+        with parsing(f"{what} is damaged", where=self.path, expected=_INTACT, error=StoreError):
             return np.asarray(self._array(name)[region])
-        except (ValueError, RuntimeError, OSError) as error:
-            raise StoreError(f"{what} is damaged ({error})", where=str(self.path), expected=_INTACT) from error
 
     @contextmanager
     def _reported(self, what: str, expected: str) -> Iterator[None]:

@@ -15,6 +15,7 @@ from crosscal.concordance.priors import TauTable
 from crosscal.concordance.types import Comparison
 from crosscal.core.errors import ConfigError, DataFileError, InputError, MissingDependencyError, UnknownNameError
 from crosscal.core.files import atomic_path, existing_file
+from crosscal.core.reading import parsing, read_text
 from crosscal.datasets import write_correction
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def load_columns(path: str | os.PathLike[str]) -> Any:
     name = source.name.lower()
     if not name.endswith(SUFFIXES):
         raise DataFileError("unknown kind of table", where=str(path), expected=", ".join(SUFFIXES))
-    try:
+    with parsing("the table cannot be read", where=path, expected="a table"):
         if name.endswith((".fits", ".fit", ".fits.gz")):
             return Table.read(source, format="fits")
         if name.endswith(".parquet"):
@@ -55,10 +56,6 @@ def load_columns(path: str | os.PathLike[str]) -> Any:
         kind = "ascii.csv" if name.endswith(".csv") else "ascii"
         # Names such as "007" or "-1" must stay names, so numbers are only made of columns used as numbers.
         return Table.read(source, format=kind, converters={"*": [str]})
-    except MissingDependencyError:
-        raise
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DataFileError(f"the table cannot be read ({error})", where=str(path), expected="a table") from error
 
 
 def read_table(
@@ -300,8 +297,8 @@ def read_tau_matrix(path: str | os.PathLike[str], *, keep_ambiguous: bool = Fals
         If no column is an energy range or an entry is not a number.
     """
     source = existing_file(path, what="tau table")
-    with open(source, newline="", encoding="utf-8") as stream:
-        rows = list(csv.reader(stream))
+    with parsing("the table cannot be read", where=source, expected="CSV in UTF-8"):
+        rows = [row for row in csv.reader(read_text(source).splitlines()) if row]
     header = rows[0] if rows else []
     ranges = {k: tuple(float(x) for x in text.split("-")) for k, text in enumerate(header) if _is_range(text)}
     if not ranges:
@@ -309,6 +306,8 @@ def read_tau_matrix(path: str | os.PathLike[str], *, keep_ambiguous: bool = Fals
     note = header.index("parse_note") if "parse_note" in header else None
     entries: dict[str, list[tuple[float, float, float]]] = {}
     for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(header):
+            raise DataFileError(f"{len(row)} fields", where=f"{path}, line {number}", expected=f"{len(header)}")
         if note is not None and row[note].strip() != "ok" and not keep_ambiguous:
             continue
         found = []

@@ -7,6 +7,7 @@ Anything else that escapes (KeyError, ValueError of a library, ...) is a bug of 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -14,10 +15,18 @@ class CrossCalError(Exception):
     """Base of all errors that CrossCal raises on purpose; the command line prints it and exits with 1."""
 
 
+#: What would break a line, or the terminal, where a name or a foreign message is quoted.
+_BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
+_LONGEST = 600
+
+
 def _sentence(what: str, where: str | None, expected: str | None) -> str:
     text = f"{where}: {what}" if where else what
     if expected:
         text += f"; expected {expected}"
+    text = _BREAKS.sub(" ", text).strip()
+    if len(text) > _LONGEST:
+        text = text[:_LONGEST].rstrip() + " ..."
     return text if text.endswith((".", "?", "!")) else text + "."
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -89,6 +89,24 @@ def existing_file(path: str | os.PathLike[str], *, what: str = "file", where: st
     if not os.access(target, os.R_OK):
         raise DataFileError(f"the {what} cannot be read", where=prefix + str(target), expected="read permission")
     return target
+
+
+def refuse_inputs_inside(directory: str | os.PathLike[str], inputs: Mapping[str, str | os.PathLike[str]]) -> None:
+    """Check that no input (role to path) lies below a directory that a run will write into.
+
+    Raises
+    ------
+    InputError
+        Naming the first input that a run could destroy there.
+    """
+    root = Path(directory).resolve()
+    for role, path in inputs.items():
+        if Path(path).resolve().is_relative_to(root):
+            raise InputError(
+                f"the input {role} lies inside the run directory {directory}",
+                where=str(path),
+                expected="another output, so that no input is overwritten",
+            )
 
 
 def refuse_overwriting(outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[str | os.PathLike[str]]) -> None:

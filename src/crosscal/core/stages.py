@@ -73,7 +73,9 @@ class Stages:
         entry = self._read().get(name)
         if not isinstance(entry, dict) or entry.get("fingerprint") != full:
             return False
-        digests = entry.get("files", {})
+        digests = entry.get("files")
+        if not isinstance(digests, dict):
+            return False
         return all((self.directory / f).is_file() and sha256(self.directory / f) == digests.get(f) for f in files)
 
     def _read(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from crosscal.core.correction import Correction
 from crosscal.core.errors import DataFileError, InputError
 from crosscal.core.files import atomic_path, existing_file
+from crosscal.core.reading import parsing
 
 #: The file's name in a run directory.
 CORRECTION_FILE = "correction.nc"
@@ -66,24 +67,25 @@ def read_correction(path: str | os.PathLike[str]) -> Correction:
     if source.is_dir():
         source = source / CORRECTION_FILE
     source = existing_file(source, what="correction")
+    expected = "a netCDF file written by CrossCal"
     try:
-        with xarray.open_dataset(source, engine="h5netcdf") as data:
-            data.load()
-        axis = str(data.attrs["axis"])
-        coordinate = data[axis].values
-        return Correction(
-            coordinate if coordinate.dtype.kind in "fiu" else coordinate.astype(str),
-            data["factor"].values,
-            data["log_covariance"].values,
-            axis,
-            unit=str(data[axis].attrs.get("units", "")),
-            target=str(data.attrs["target"]),
-            draws=data["draws"].values if "draws" in data else None,
-            provenance=json.loads(data.attrs["provenance"]),
-        )
+        with parsing("not a correction file", where=source, expected=expected, told=False):
+            with xarray.open_dataset(source, engine="h5netcdf") as data:
+                data.load()
+            axis = str(data.attrs["axis"])
+            coordinate = data[axis].values
+            provenance = json.loads(data.attrs["provenance"])
+            return Correction(
+                coordinate if coordinate.dtype.kind in "fiu" else coordinate.astype(str),
+                data["factor"].values,
+                data["log_covariance"].values,
+                axis,
+                unit=str(data[axis].attrs.get("units", "")),
+                target=str(data.attrs["target"]),
+                draws=data["draws"].values if "draws" in data else None,
+                provenance=dict(provenance),
+            )
+    except DataFileError:
+        raise
     except InputError as error:
         raise DataFileError(f"no valid correction ({error})", where=str(source)) from error
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise DataFileError(
-            "not a correction file", where=str(source), expected="a netCDF file written by CrossCal"
-        ) from error

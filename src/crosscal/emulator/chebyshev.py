@@ -47,8 +47,20 @@ class Chebyshev(Emulator):
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Floats], settings: Mapping[str, Any], **facts: Any) -> Chebyshev:
-        """Rebuild from `arrays`."""
-        return cls(index=arrays["index"].astype(np.int64), coefficients=arrays["coefficients"], **facts)
+        """Rebuild from `arrays`.
+
+        Raises
+        ------
+        InputError
+            If the multi-indices are not degrees of the inputs.
+        """
+        index, coefficients = arrays["index"].astype(np.int64), arrays["coefficients"]
+        d = len(facts["inputs"])
+        if index.ndim != 2 or index.shape != (len(coefficients), d) or np.any((index < 0) | (index > MAX_TERMS)):
+            raise InputError(
+                f"multi-indices of shape {index.shape}", where="chebyshev emulator", expected=f"{d} degrees a term"
+            )
+        return cls(index=index, coefficients=coefficients, **facts)
 
 
 def _design(unit: Any, index: NDArray[np.int64], xp: Any) -> Any:

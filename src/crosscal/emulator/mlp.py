@@ -79,14 +79,25 @@ class MLP(Emulator):
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Floats], settings: Mapping[str, Any], **facts: Any) -> MLP:
-        """Rebuild from `arrays` and `settings`."""
-        n = len(arrays) // 2
-        return cls(
-            weights=tuple(arrays[f"weight_{j}"] for j in range(n)),
-            biases=tuple(arrays[f"bias_{j}"] for j in range(n)),
-            activation=settings["activation"],
-            **facts,
-        )
+        """Rebuild from `arrays` and `settings`.
+
+        Raises
+        ------
+        InputError
+            If the layers do not follow one another; UnknownNameError for an activation.
+        """
+        weights, biases = (tuple(arrays[f"{name}_{j}"] for j in range(len(arrays) // 2)) for name in ("weight", "bias"))
+        activation = settings["activation"]
+        if activation not in ACTIVATIONS:
+            raise UnknownNameError("activation", str(activation), ACTIVATIONS, where="mlp emulator")
+        members, width = len(weights[0]), len(facts["inputs"])
+        for w, b in zip(weights, biases, strict=True):
+            if w.ndim != 3 or members == 0 or w.shape[::2] != (members, width) or b.shape != w.shape[:2]:
+                raise InputError(
+                    f"weights of shape {w.shape}", where="mlp emulator", expected=f"({members}, n, {width})"
+                )
+            width = w.shape[1]
+        return cls(weights=weights, biases=biases, activation=activation, **facts)
 
 
 def _activate(x: Any, name: str, xp: Any) -> Any:

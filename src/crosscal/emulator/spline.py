@@ -116,14 +116,31 @@ class Spline(Emulator):
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Floats], settings: Mapping[str, Any], **facts: Any) -> Spline:
-        """Rebuild from `arrays`."""
-        d = arrays["coefficients"].ndim - 1
-        return cls(
-            coefficients=arrays["coefficients"],
-            breaks=tuple(arrays[f"breaks_{j}"] for j in range(d)),
-            pieces=tuple(arrays[f"pieces_{j}"] for j in range(d)),
-            **facts,
-        )
+        """Rebuild from `arrays`.
+
+        Raises
+        ------
+        InputError
+            If break points, pieces and coefficients of an input do not belong together.
+        """
+        coefficients = arrays["coefficients"]
+        d = len(facts["inputs"])
+        if coefficients.ndim != d + 1:
+            raise InputError(
+                f"coefficients of shape {coefficients.shape}", where="spline emulator", expected=f"{d} inputs"
+            )
+        breaks, pieces = (tuple(arrays[f"{name}_{j}"] for j in range(d)) for name in ("breaks", "pieces"))
+        # Compiled code indexes these without looking.
+        for j, (b, p) in enumerate(zip(breaks, pieces, strict=True)):
+            order = p.shape[-1]
+            fits = b.ndim == 1 and p.shape == (len(b) - 1, order, order) and 1 <= order <= 4
+            if not fits or coefficients.shape[j] != len(p) + order - 1 or np.any(np.diff(b) <= 0):
+                raise InputError(
+                    f"breaks of shape {b.shape}, pieces of shape {p.shape}",
+                    where=f"spline emulator, input {j + 1}",
+                    expected=f"{coefficients.shape[j]} basis functions",
+                )
+        return cls(coefficients=coefficients, breaks=breaks, pieces=pieces, **facts)
 
 
 def _pieces(knots: Floats, order: int) -> tuple[Floats, Floats]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from crosscal.core.errors import DataFileError
 from crosscal.core.files import atomic_path, existing_file
+from crosscal.core.reading import parsing
 from crosscal.emulator.base import Emulator
 from crosscal.emulator.registry import CLASSES
 from crosscal.emulator.table import Input
@@ -55,22 +55,22 @@ def load(path: str | os.PathLike[str]) -> Emulator:
     """
     source = existing_file(path, what="emulator")
     expected = "a file written by CrossCal's emulator.save"
-    try:
+    with parsing("not an emulator, or damaged", where=path, expected=expected, told=False):
         with np.load(source, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         facts = json.loads(bytes(arrays.pop("_description")).decode())
         residual_sd = arrays.pop("_residual_sd")
-        ours = facts["format"] == FORMAT
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError, TypeError, AttributeError) as error:
-        raise DataFileError("not an emulator, or damaged", where=str(path), expected=expected) from error
-    if not ours or facts["version"] > VERSION:
+        ours = facts["format"] == FORMAT and facts["version"] <= VERSION
+    if not ours:
         raise DataFileError(
             f"format {facts['format']!r} version {facts['version']}",
             where=str(path),
             expected=f"{FORMAT!r} up to version {VERSION}",
         )
-    try:
-        return CLASSES.get(facts["kind"], where=str(path)).from_arrays(
+    with parsing("an emulator with missing parts, or parts that do not fit", where=path, expected=expected):
+        if any(array.dtype.kind not in "fiu" or not np.all(np.isfinite(array)) for array in arrays.values()):
+            raise ValueError("an array does not hold finite numbers")
+        emulator = CLASSES.get(facts["kind"], where=str(path)).from_arrays(
             arrays,
             facts["settings"],
             inputs=tuple(Input(**i) for i in facts["inputs"]),
@@ -79,8 +79,24 @@ def load(path: str | os.PathLike[str]) -> Emulator:
             report=facts["report"],
             provenance=facts["provenance"],
         )
-    except (KeyError, IndexError, TypeError) as error:
-        raise DataFileError("an emulator with missing parts", where=str(path), expected=expected) from error
+        _check(emulator)
+    return emulator
+
+
+def _check(emulator: Emulator) -> None:
+    """Raise ValueError unless the arrays make a map of the inputs to the outputs."""
+    if not isinstance(emulator.report, dict) or not isinstance(emulator.provenance, dict):
+        raise ValueError("report or provenance is no mapping")
+    n = len(emulator.outputs)
+    if not n or not all(isinstance(name, str) for name in (*emulator.outputs, *emulator.names)):
+        raise ValueError("inputs or outputs without names")
+    if emulator.residual_sd.shape != (n,):
+        raise ValueError(f"{emulator.residual_sd.shape} residuals of {n} outputs")
+    low, high = np.array([(i.low, i.high) for i in emulator.inputs], dtype=float).T
+    # The corners of the domain reach every part of each array's index range.
+    values = emulator.predict(np.stack([low, 0.5 * (low + high), high]))
+    if values.shape != (3, n) or not np.all(np.isfinite(values)):
+        raise ValueError("its values are not finite")
 
 
 def _plain(value: Any) -> Any:

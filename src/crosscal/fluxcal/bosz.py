@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from crosscal.core.errors import ConfigError, DataFileError
 from crosscal.core.files import atomic_path, existing_file
 from crosscal.core.progress import SILENT, Progress
+from crosscal.core.reading import parsing
 from crosscal.datasets import cache_directory
 from crosscal.fluxcal.template_files import assemble
 from crosscal.fluxcal.templates import TemplateLibrary
@@ -140,12 +141,8 @@ def _get(url: str, path: Path) -> Path | None:
 
 
 def _columns(path: Path, n: int) -> NDArray[np.float64]:
-    try:
+    with parsing("not a BOSZ file", where=path, expected="columns of numbers"):
         return np.loadtxt(path, usecols=tuple(range(n)), ndmin=2)
-    except (ValueError, OSError, IndexError, EOFError) as error:
-        raise DataFileError(
-            f"not a BOSZ file ({str(error).splitlines()[0]})", where=str(path), expected="columns of numbers"
-        ) from error
 
 
 def read_bosz(path: str | os.PathLike[str]) -> TemplateLibrary:

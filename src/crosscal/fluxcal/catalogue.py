@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from crosscal.core.errors import ConfigError, DataFileError, UnknownNameError
 from crosscal.core.files import existing_file
+from crosscal.core.reading import parsing
 from crosscal.fluxcal.photometry import vega_to_ab
 from crosscal.fluxcal.types import Catalogue
 
@@ -67,22 +69,10 @@ def read_catalogue(
     ConfigError
         If no band is named.
     """
-    from astropy.table import Table
-
     target = existing_file(path, what="catalogue")
     if not bands:
         raise ConfigError("no bands", where=f"catalogue {target}", expected="bands = {filter = column, ...}")
-    suffix = target.name.removesuffix(".gz").rsplit(".", 1)[-1].lower()
-    format = format or _FORMATS.get(suffix)
-    try:
-        table = Table.read(target, format=format) if format else Table.read(target)
-    # astropy's readers raise many types, among them bare Exception subclasses of their own.
-    except Exception as problem:
-        raise DataFileError(
-            f"not a readable table ({str(problem).splitlines()[0] if str(problem) else type(problem).__name__})",
-            where=str(target),
-            expected="CSV, ECSV, FITS or VOTable",
-        ) from problem
+    table = _read(target, format)
     columns = dict(columns or {})
     unknown = set(columns) - set(_GUESSES)
     if unknown:
@@ -158,13 +148,17 @@ def _photometry(
 
 def _columns_of(path: str | os.PathLike[str]) -> dict[str, str]:
     """Column names of a table, by their lower-case spelling."""
+    return {c.lower(): c for c in _read(existing_file(path, what="catalogue"), None).colnames}
+
+
+def _read(target: Path, format: str | None) -> Any:
+    """The table in a file, by its suffix where no format is named."""
     from astropy.table import Table
 
-    target = existing_file(path, what="catalogue")
     suffix = target.name.removesuffix(".gz").rsplit(".", 1)[-1].lower()
-    format = _FORMATS.get(suffix)
-    table = Table.read(target, format=format) if format else Table.read(target)
-    return {c.lower(): c for c in table.colnames}
+    format = format or _FORMATS.get(suffix)
+    with parsing("not a readable table", where=target, expected="CSV, ECSV, FITS or VOTable"):
+        return Table.read(target, format=format) if format else Table.read(target)
 
 
 def _short(name: str) -> str:

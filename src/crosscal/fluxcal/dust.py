@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import ConfigError, DataFileError, InputError
 from crosscal.core.files import existing_file
+from crosscal.core.reading import parsing
 from crosscal.fluxcal.extinction import SF11
 from crosscal.fluxcal.matching import unit_vectors
 from crosscal.fluxcal.types import Catalogue
@@ -90,18 +91,14 @@ def read_dust_map(paths: Sequence[str | os.PathLike[str]], *, factor: float = SF
     poles, scales = [(0.0, 0.0), (0.0, 0.0)], [1.0, 1.0]
     for path in paths:
         source = existing_file(path, what="dust map")
-        try:
-            with fits.open(source, memmap=False) as hdus:
-                header, data = hdus[0].header, np.asarray(hdus[0].data, dtype=np.float32)
-                south = float(header["LAM_NSGP"]) < 0
-                scale = float(header["LAM_SCAL"])
-                pole = (float(header["CRPIX1"]) - 1, float(header["CRPIX2"]) - 1)
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise DataFileError(
-                f"not a dust map ({str(error).splitlines()[0]})",
-                where=str(source),
-                expected="an image with LAM_NSGP, LAM_SCAL, CRPIX1 and CRPIX2",
-            ) from error
+        with (
+            parsing("not a dust map", where=source, expected="an image with LAM_NSGP, LAM_SCAL, CRPIX1 and CRPIX2"),
+            fits.open(source, memmap=False) as hdus,
+        ):
+            header, data = hdus[0].header, np.asarray(hdus[0].data, dtype=np.float32)
+            south = float(header["LAM_NSGP"]) < 0
+            scale = float(header["LAM_SCAL"])
+            pole = (float(header["CRPIX1"]) - 1, float(header["CRPIX2"]) - 1)
         if data.ndim != 2:
             raise DataFileError(f"image of shape {data.shape}", where=str(source), expected="two dimensions")
         if images[south] is not None:

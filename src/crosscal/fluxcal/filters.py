@@ -10,6 +10,7 @@ import numpy as np
 
 from crosscal.core.errors import DataFileError, InputError, MissingDependencyError, UnknownNameError
 from crosscal.core.files import existing_file
+from crosscal.core.reading import parsing
 from crosscal.fluxcal.photometry import Filter
 
 #: Factor to Angstrom of the units a filter file may be in.
@@ -35,12 +36,8 @@ def read_filter(path: str | os.PathLike[str], name: str | None = None, *, unit: 
         If the unit is unknown.
     """
     target = existing_file(path, what="filter file")
-    try:
+    with parsing("not a filter curve", where=target, expected="two columns of numbers"):
         table = np.loadtxt(target, ndmin=2, usecols=(0, 1))
-    except (ValueError, IndexError, UnicodeDecodeError) as error:
-        raise DataFileError(
-            f"not a filter curve ({str(error).splitlines()[0]})", where=str(target), expected="two columns of numbers"
-        ) from error
     if table.size == 0:
         raise DataFileError("no rows", where=str(target), expected="two columns of numbers")
     wavelength = table[:, 0]

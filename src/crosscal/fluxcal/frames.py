@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from crosscal.core.errors import DataFileError, InputError, UnknownNameError
 from crosscal.core.files import atomic_path, existing_file
+from crosscal.core.reading import parsing
 from crosscal.fluxcal.extinction import airmass as airmass_of
 from crosscal.fluxcal.types import FLUX_UNIT, Fibres, Frame
 
@@ -56,13 +57,8 @@ def read_frame(
     if wavela not in WAVELA_POLICIES:
         raise UnknownNameError("policy for WAVELA", wavela, WAVELA_POLICIES)
     target = existing_file(path, what="frame")
-    try:
-        with fits.open(target, memmap=False) as hdus:
-            hdus = fits.HDUList([hdu.copy() for hdu in hdus])
-    except (OSError, TypeError, ValueError) as error:
-        raise DataFileError(
-            f"not a FITS file ({str(error).splitlines()[0]})", where=str(target), expected="a RED frame"
-        ) from error
+    with parsing("not a FITS file", where=target, expected="a RED frame"), fits.open(target, memmap=False) as opened:
+        hdus = fits.HDUList([hdu.copy() for hdu in opened])
     parts = {(hdu.name or "PRIMARY").upper(): hdu for hdu in hdus}
     for name in ("PRIMARY", "VARIANCE", "WAVELA", "FIBRES"):
         if name not in parts or (name != "FIBRES" and parts[name].data is None):
@@ -321,7 +317,10 @@ def mark_failed(source: str | os.PathLike[str], path: str | os.PathLike[str], re
     """
     if os.path.realpath(source) == os.path.realpath(path):
         raise InputError("the frame would overwrite itself", where=str(path), expected="another path")
-    with fits.open(existing_file(source, what="frame"), memmap=False) as hdus:
+    with (
+        parsing("the frame cannot be copied", where=source, expected="a FITS file"),
+        fits.open(existing_file(source, what="frame"), memmap=False) as hdus,
+    ):
         hdus[0].header["FLUXCAL"] = (False, "flux calibrated?")
         hdus[0].header["FCALFAIL"] = (reason[:60], "why not")
         hdus[0].header.add_history(f"fluxcal failed: {reason}")

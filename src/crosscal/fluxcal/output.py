@@ -12,9 +12,11 @@ from astropy.io import fits
 
 from crosscal.core.errors import DataFileError
 from crosscal.core.files import atomic_path, existing_file, refuse_overwriting, write_text
+from crosscal.core.reading import parsing
 from crosscal.fluxcal.curve import Curve
 from crosscal.fluxcal.frames import mark_failed, write_frame
 from crosscal.fluxcal.night import Night
+from crosscal.fluxcal.position import Field, PlatePrior, PlateTerm
 from crosscal.fluxcal.result import CalibratedFrame, Result
 
 
@@ -37,7 +39,7 @@ def write_calibrated(calibrated: CalibratedFrame, path: str | os.PathLike[str], 
         path,
         keywords=keywords,
         history=history_lines(result),
-        tables={"FLUXCAL": curve_hdu(result, curve), "FLUXSTAR": star_hdu(result)},
+        tables={"FLUXCAL": curve_hdu(result, curve), "FLUXSTAR": star_hdu(result), **plate_hdus(curve)},
         overwrite=overwrite,
     )
     return Path(path)
@@ -82,10 +84,6 @@ def curve_hdu(result: Result, curve: Curve) -> fits.BinTableHDU:
     hdu = fits.BinTableHDU.from_columns(columns, name="FLUXCAL")
     for k, vector in enumerate(result.vectors):
         hdu.header[f"STAR{k + 1}"] = vector.star
-    if curve.plate is not None:
-        gradient = curve.plate.gradient / (0.4 * np.log(10))
-        hdu.header["PLATEGX"] = (gradient[0], "mag per 1000 A per 0.2 m in X")
-        hdu.header["PLATEGY"] = (gradient[1], "mag per 1000 A per 0.2 m in Y")
     hdu.header["COMMENT"] = "Cov(C_i,C_j) = VARIANCE_I d_ij + C_i C_j sum_k MODES_ik MODES_jk"
     return hdu
 
@@ -97,6 +95,55 @@ def star_hdu(result: Result) -> fits.BinTableHDU:
     return hdu
 
 
+def plate_hdus(curve: Curve) -> dict[str, fits.BinTableHDU]:
+    """The field over the plate as HDU FLUXPLATE (one row for each order that has one); empty without a field.
+
+    f(r) = MEAN . (r - CENTRE) + sum_i k(r, PLACE_i) ALPHA_i, ln units; k = SD^2 exp(-|r - r'|^2 / 2 SCALE^2) + GRAD_SD^2
+    (r - CENTRE) . (r' - CENTRE), r = (X, Y) / 0.2 m; f is of ln throughput.
+    """
+    if curve.plate is None:
+        return {}
+    rows = [(k, f) for k, f in enumerate(curve.plate.fields) if f is not None]
+    n = len(rows[0][1].place)
+
+    def column(name: str, form: str, values: list[Any]) -> fits.Column:
+        return fits.Column(name, form, array=np.array(values))
+
+    hdu = fits.BinTableHDU.from_columns(
+        [
+            column("ORDER", "J", [k for k, _ in rows]),
+            column("SD", "D", [f.sd for _, f in rows]),
+            column("SCALE", "D", [f.scale for _, f in rows]),
+            column("GRAD_SD", "D", [f.gradient_sd for _, f in rows]),
+            column("MEAN", "2D", [f.gradient_mean for _, f in rows]),
+            column("CENTRE", "2D", [f.centre for _, f in rows]),
+            column("PLACE", f"{2 * n}D", [f.place.ravel() for _, f in rows]),
+            column("ALPHA", f"{n}D", [f.alpha for _, f in rows]),
+            column("INVERSE", f"{n * n}D", [f.inverse.ravel() for _, f in rows]),
+        ],
+        name="FLUXPLATE",
+    )
+    hdu.header["NORDER"] = (len(curve.plate.fields), "orders: grey, slope, curvature")
+    return {"FLUXPLATE": hdu}
+
+
+def _read_plate(hdus: fits.HDUList) -> PlateTerm | None:
+    if "FLUXPLATE" not in hdus:
+        return None
+    table, n_orders = hdus["FLUXPLATE"].data, int(hdus["FLUXPLATE"].header["NORDER"])
+    fields: list[Field | None] = [None] * n_orders
+    sd, gradient_sd, mean, scale = [0.0] * n_orders, 0.0, (0.0, 0.0), 0.3
+    for row in table:
+        k, alpha = int(row["ORDER"]), np.array(row["ALPHA"], dtype=float).ravel()
+        place, inverse = (np.array(row[key], dtype=float).reshape(alpha.size, -1) for key in ("PLACE", "INVERSE"))
+        centre, slope = (np.array(row[key], dtype=float) for key in ("CENTRE", "MEAN"))
+        sd[k], scale = float(row["SD"]), float(row["SCALE"])
+        if k == 1:
+            gradient_sd, mean = float(row["GRAD_SD"]), (float(slope[0]), float(slope[1]))
+        fields[k] = Field(place, centre, alpha, inverse, sd[k], scale, float(row["GRAD_SD"]), slope)
+    return PlateTerm(tuple(fields), PlatePrior(tuple(sd), scale, gradient_sd, mean))
+
+
 def read_curve(path: str | os.PathLike[str]) -> Curve:
     """Read the curve back from a calibrated frame (or a file with the HDU FLUXCAL).
 
@@ -106,7 +153,10 @@ def read_curve(path: str | os.PathLike[str]) -> Curve:
         If the file has no such HDU.
     """
     source = existing_file(path, what="calibrated frame")
-    with fits.open(source, memmap=False) as hdus:
+    with (
+        parsing("not a calibrated frame", where=source, expected="a frame calibrated by crosscal"),
+        fits.open(source, memmap=False) as hdus,
+    ):
         if "FLUXCAL" not in hdus:
             raise DataFileError("no HDU FLUXCAL", where=str(source), expected="a frame calibrated by crosscal")
         table = hdus["FLUXCAL"].data
@@ -127,6 +177,7 @@ def read_curve(path: str | os.PathLike[str]) -> Curve:
             np.zeros((0, 1)),
             np.zeros((0, 1)),
             rms=float(hdus[0].header.get("FCALRMS", np.nan)),
+            plate=_read_plate(hdus),
         )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from crosscal.core.errors import DataFileError
 from crosscal.core.files import existing_file
+from crosscal.core.reading import parsing
 from crosscal.fluxcal.extinction import SiteExtinction
 
 
@@ -20,14 +21,8 @@ def read_site(path: str | os.PathLike[str]) -> SiteExtinction:
         If the file is absent or not such a table.
     """
     target = existing_file(path, what="extinction table")
-    try:
+    with parsing("not an extinction table", where=target, expected="two columns of numbers"):
         table = np.loadtxt(target, usecols=(0, 1), ndmin=2)
-    except (ValueError, IndexError) as error:
-        raise DataFileError(
-            f"not an extinction table ({str(error).splitlines()[0]})",
-            where=str(target),
-            expected="two columns of numbers",
-        ) from error
     if len(table) < 2:
         raise DataFileError("fewer than two rows", where=str(target), expected="two columns of numbers")
     wavelength, magnitude = table[np.argsort(table[:, 0], kind="stable")].T

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from crosscal.core.errors import DataFileError, InputError
 from crosscal.core.files import existing_file
 from crosscal.core.provenance import fingerprint
+from crosscal.core.reading import parsing
 from crosscal.core.registry import Registry
 from crosscal.datasets import cache_directory, find, search_path
 from crosscal.fluxcal.resample import log_grid, resample
@@ -143,23 +145,21 @@ def read_cache(slot: Path) -> TemplateLibrary:
     DataFileError
         If the directory is not such a cache.
     """
-    try:
+    with parsing("not a template cache", where=slot, expected="remove it to parse anew"):
         meta = json.loads((slot / "meta.json").read_text(encoding="utf-8"))
-        flux = np.load(slot / "flux.npy", mmap_mode="r")
-        fwhm = np.load(slot / "fwhm.npy")
+        flux = np.load(slot / "flux.npy", mmap_mode="r", allow_pickle=False)
+        wavelength, parameters, fwhm = (
+            np.load(slot / f"{name}.npy", allow_pickle=False) for name in ("wavelength", "parameters", "fwhm")
+        )
         return TemplateLibrary(
             meta["name"],
-            np.load(slot / "wavelength.npy"),
+            wavelength,
             flux,
-            np.load(slot / "parameters.npy"),
+            parameters,
             tuple(meta["label"]),
             meta["medium"],
             fwhm if fwhm.ndim else float(fwhm),
         )
-    except (OSError, ValueError, KeyError) as error:
-        raise DataFileError(
-            f"not a template cache ({error})", where=str(slot), expected="remove it to parse anew"
-        ) from error
 
 
 def assemble(
@@ -211,16 +211,16 @@ def read_kurucz_sdss(path: str | os.PathLike[str]) -> TemplateLibrary:
     from astropy.io import fits
 
     source = existing_file(path, what="template library")
-    try:
-        with fits.open(source, memmap=False) as hdus:
-            header, data, table = hdus[0].header, np.array(hdus[0].data, dtype=float), hdus[1].data
-            parameters = np.stack([table["TEFF"], table["G"], table["FEH"]], axis=1).astype(float)
-            labels = [str(m).strip() for m in table["MODEL"]]
-            start, step = float(header["CRVAL1"]), float(header["CD1_1"])
-    except (OSError, KeyError, IndexError, TypeError) as error:
-        raise DataFileError(
-            f"not a Kurucz standard file ({error})", where=str(source), expected="kurucz_stds_v5.fit"
-        ) from error
+    with (
+        parsing("not a Kurucz standard file", where=source, expected="kurucz_stds_v5.fit"),
+        fits.open(source, memmap=False) as hdus,
+    ):
+        header, data, table = hdus[0].header, np.array(hdus[0].data, dtype=float), hdus[1].data
+        parameters = np.stack([table["TEFF"], table["G"], table["FEH"]], axis=1).astype(float)
+        labels = [str(m).strip() for m in table["MODEL"]]
+        start, step = float(header["CRVAL1"]), float(header["CD1_1"])
+        if data.ndim != 2 or data.size == 0:
+            raise ValueError(f"an image of shape {data.shape}")
     good = np.all(data > 0, axis=0)
     inside = slice(int(np.argmax(good)), good.size - int(np.argmax(good[::-1])))
     wavelength = np.asarray(10 ** (start + step * np.arange(data.shape[1]))[inside], dtype=float)
@@ -247,10 +247,13 @@ def read_kurucz93(path: str | os.PathLike[str]) -> TemplateLibrary:
     for file in files:
         stem = file.name.split(".")[0]
         feh = float(stem[2:4]) / 10 * (1 if stem[1] == "p" else -1)
-        with fits.open(file, memmap=False) as hdus:
+        with (
+            parsing("not a Kurucz file", where=file, expected="columns WAVELENGTH, g00, ..."),
+            fits.open(file, memmap=False) as hdus,
+        ):
             table = hdus[1].data
             wavelength = np.array(table["WAVELENGTH"], dtype=float)
-            for column in [c for c in table.columns.names if c.lower().startswith("g")]:
+            for column in [c for c in table.columns.names if re.fullmatch(r"g\d\d", c.lower())]:
                 flux = np.array(table[column], dtype=float)
                 inside = (wavelength > 2800) & (wavelength < 12000)
                 if np.all(flux[inside] > 0):
@@ -272,12 +275,8 @@ def read_grid(path: str | os.PathLike[str]) -> TemplateLibrary:
 
     directory = Path(path)
     index = existing_file(directory / "grid.ecsv", what="grid table")
-    try:
+    with parsing("not an ECSV table", where=index, expected="columns file, teff, ..."):
         table = Table.read(index, format="ascii.ecsv")
-    except ValueError as error:
-        raise DataFileError(
-            f"not an ECSV table ({error})", where=str(index), expected="columns file, teff, ..."
-        ) from error
     missing = {"file", "teff", "logg", "feh"} - set(table.colnames)
     if missing:
         raise DataFileError(f"no column {min(missing)}", where=str(index), expected="file, teff, logg, feh")
@@ -301,7 +300,7 @@ def read_spectrum(path: str | os.PathLike[str]) -> tuple[NDArray[np.float64], ND
     CALSPEC files are of the second kind.
     """
     source = existing_file(path, what="spectrum")
-    try:
+    with parsing("not a spectrum", where=source, expected="columns of wavelength and flux"):
         if ".fit" in source.name.lower():
             from astropy.io import fits
 
@@ -313,12 +312,8 @@ def read_spectrum(path: str | os.PathLike[str]) -> tuple[NDArray[np.float64], ND
                 wavelength, flux = (np.array(table.field(k), dtype=float) for k in (first, second))
         else:
             wavelength, flux = np.loadtxt(source, usecols=(0, 1), unpack=True, ndmin=2)
-    except (OSError, ValueError, StopIteration, IndexError) as error:
-        raise DataFileError(
-            f"not a spectrum ({str(error).splitlines()[0] if str(error) else 'no table'})",
-            where=str(source),
-            expected="columns of wavelength and flux",
-        ) from error
+    if wavelength.ndim != 1 or wavelength.shape != flux.shape:
+        raise DataFileError(f"columns of shape {flux.shape}", where=str(source), expected="one number a row")
     if wavelength.size < 2 or np.any(np.diff(wavelength) <= 0):
         raise InputError("wavelengths do not increase", where=str(source), expected="increasing Angstrom")
     return wavelength, flux

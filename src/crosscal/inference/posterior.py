@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crosscal.core.errors import DataFileError, InputError, UnknownNameError
+from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.files import atomic_path, existing_file
+from crosscal.core.reading import parsing
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,12 +131,11 @@ class Posterior:
 
     def summary(self, names: Sequence[str] | None = None) -> Any:
         """Return an astropy QTable: mean, sd, 2.5/16/50/84/97.5 % quantiles, R-hat, bulk and tail ESS."""
-        from astropy.table import QTable
-
+        from crosscal.core.tables import ResultTable
         from crosscal.inference.diagnostics import effective_sizes
 
         labels, values = self.matrix(names)
-        table = QTable({"parameter": labels})
+        table = ResultTable({"parameter": labels})
         table["mean"], table["sd"] = values.mean(axis=0), values.std(axis=0, ddof=1)
         quantiles = np.quantile(values, [0.025, 0.16, 0.5, 0.84, 0.975], axis=0)
         for key, row in zip(("q2.5", "q16", "median", "q84", "q97.5"), quantiles, strict=True):
@@ -176,14 +176,13 @@ class Posterior:
         import xarray
 
         source = existing_file(path, what="posterior")
-        try:
+        with parsing("not a posterior file", where=path, expected="a netCDF file written by CrossCal", told=False):
             tree = xarray.open_datatree(source, engine="h5netcdf")
             tree.load()
             tree.close()
             facts = json.loads(tree.attrs["crosscal"])
-        except (OSError, KeyError, ValueError) as error:
-            raise DataFileError(
-                "not a posterior file", where=str(path), expected="a netCDF file written by CrossCal"
-            ) from error
-        facts["messages"] = tuple(facts["messages"])
-        return cls(tree, **facts)
+            facts["messages"] = tuple(facts["messages"])
+            posterior = cls(tree, **facts)
+            if posterior.n_draws != len(posterior.matrix()[1]):  # every parameter has chains and draws
+                raise ValueError("dimensions")
+        return posterior

@@ -12,6 +12,7 @@ from typing import Any
 
 from crosscal.core.errors import DataFileError
 from crosscal.core.files import write_text
+from crosscal.core.reading import parsing
 
 OUTCOME = "outcome.json"
 
@@ -65,42 +66,63 @@ class RunRecord:
             raise DataFileError(
                 "no finished run here", where=str(directory), expected=f"a run directory with {OUTCOME}"
             )
-        try:
+        with parsing("the record of the run is damaged", where=path, expected="run again"):
             content = json.loads(path.read_text(encoding="utf-8"))
             for key in ("warnings", "citations"):
                 content[key] = tuple(content.get(key, ()))
-            return cls(Path(directory), **content)
-        except (ValueError, TypeError) as error:
-            raise DataFileError("the record of the run is damaged", where=str(path), expected="run again") from error
+            record = cls(Path(directory), **content)
+            record._check()
+        return record
+
+    def _check(self) -> None:
+        """Raise ValueError unless everything has the type that sections rely on."""
+        texts = [self.part, self.answer, self.diagnostics, *self.warnings, *self.citations]
+        texts += [g["gate"] for g in self.quality] + [g.get("why", "") for g in self.quality]
+        texts += [f.get(key, "") for f in self.figures for key in ("title", "caption", "axes_json")]
+        names = [f["name"] for f in self.figures]
+        if not all(isinstance(text, str) for text in [*texts, *names]):
+            raise ValueError("a value that should be text is not")
+        if any(not name or set(name) & set("/\\\0") for name in names):
+            raise ValueError("the name of a figure is a path")
+        if isinstance(self.seconds, bool) or not isinstance(self.seconds, int | float):
+            raise ValueError("the duration is no number")
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """Content of ``provenance.json``; empty for a demonstration without one."""
-        return _json(self.directory / "provenance.json")
+        path = self.directory / "provenance.json"
+        content = _json(path)
+        with parsing("damaged provenance", where=path, expected="run again"):
+            for entry in content.get("inputs", {}).values():
+                entry["path"], entry["sha256"]
+            content.get("versions", {}).items()
+        return content
 
     @cached_property
     def job_text(self) -> str:
         """The job file as run."""
-        path = self.directory / "job.toml"
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
+        return _text(self.directory / "job.toml")
 
     @cached_property
     def job(self) -> dict[str, Any]:
         """The job file as run, parsed."""
-        return tomllib.loads(self.job_text)
+        with parsing("damaged job file", where=self.directory / "job.toml", expected="run again"):
+            return tomllib.loads(self.job_text)
 
     @cached_property
     def log(self) -> str:
         """The run's log."""
-        path = self.directory / "run.log"
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
+        return _text(self.directory / "run.log")
 
     def tables(self) -> dict[str, Any]:
         """Return the ECSV tables of the directory by name, ``summary`` first."""
         from astropy.table import Table
 
-        paths = sorted(self.directory.glob("*.ecsv"), key=lambda p: (p.stem != "summary", p.stem))
-        return {path.stem: Table.read(path, format="ascii.ecsv") for path in paths}
+        found = {}
+        for path in sorted(self.directory.glob("*.ecsv"), key=lambda p: (p.stem != "summary", p.stem)):
+            with parsing("damaged table", where=path, expected="run again"):
+                found[path.stem] = Table.read(path, format="ascii.ecsv")
+        return found
 
     def files(self) -> list[tuple[str, int]]:
         """Return the result files with their sizes in bytes, stores counted as one."""
@@ -113,11 +135,13 @@ class RunRecord:
         return rows
 
 
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
 def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    try:
+    with parsing("damaged JSON", where=path, expected="run again", told=False):
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataFileError("damaged JSON", where=str(path), expected="run again") from error
     return content if isinstance(content, dict) else {}

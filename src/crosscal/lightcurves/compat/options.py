@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from crosscal.core.errors import ConfigError, UnknownNameError
-from crosscal.core.files import existing_file
+from crosscal.core.reading import read_text
 from crosscal.lightcurves.settings import Settings
 from crosscal.lightcurves.types import LightCurves
 
@@ -146,9 +146,8 @@ def read_param_file(path: str | os.PathLike[str]) -> Options:
     ConfigError
         For an unknown or repeated tag, a value that cannot be read, or a missing ``FileCont``.
     """
-    source = existing_file(path, what="parameter file")
     found: dict[str, Any] = {}
-    for number, line in enumerate(source.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path, what="parameter file").splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
         where = f"{path}, line {number}"

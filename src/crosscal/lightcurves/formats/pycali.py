@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from crosscal.core.errors import DataFileError, InputError
-from crosscal.core.files import existing_file, write_text
+from crosscal.core.files import write_text
+from crosscal.core.reading import read_text
 from crosscal.lightcurves.types import LightCurve, LightCurves
 
 
@@ -39,11 +40,7 @@ def read_block_file(path: str | os.PathLike[str], *, unit: str = "") -> LightCur
 
     The first data row decides whether there is a flag column; all rows must then agree.
     """
-    source = existing_file(path, what="light-curve file")
-    try:
-        text = source.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataFileError("the file is not text", where=str(path), expected="blocks '# CODE N'") from error
+    text = read_text(path, what="light-curve file", expected="blocks '# CODE N'").splitlines()
     codes: list[str] = []
     values: list[list[float]] = []
     code: list[int] = []

@@ -9,13 +9,13 @@ import csv
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import DataFileError, InputError
 from crosscal.core.files import existing_file
+from crosscal.core.reading import parsing, read_text
 from crosscal.lightcurves.types import LightCurves, curve_from_arrays
 
 Columns = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
@@ -158,7 +158,8 @@ def _table(path: str | os.PathLike[str], *, delimiter: str | None = ",") -> tupl
         lines.insert(0, comments[-1].lstrip("#"))  # the header is a comment, as in ATLAS tables
     if not lines:
         raise DataFileError("the table is empty", where=str(path), expected="a header and rows")
-    rows = list(csv.reader(lines, delimiter=delimiter)) if delimiter else [line.split() for line in lines]
+    with parsing("the table cannot be read", where=path, expected="comma-separated columns"):
+        rows = list(csv.reader(lines, delimiter=delimiter)) if delimiter else [line.split() for line in lines]
     header = [word.strip() for word in rows[0]]
     for k, row in enumerate(rows[1:], start=2):
         if len(row) != len(header):
@@ -280,7 +281,7 @@ def read_columns(path: str | os.PathLike[str], code: str, selection: Selection |
     cuts = selection or Selection(errlimit=None)
     source = existing_file(path, what="light-curve file")
     rows = []
-    for number, line in enumerate(Path(source).read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(source, what="light-curve file").splitlines(), start=1):
         words = line.replace(",", " ").split()
         if not words or line.startswith("#"):
             continue

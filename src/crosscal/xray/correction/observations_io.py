@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from crosscal.core.errors import DataFileError, InputError
 from crosscal.core.files import existing_file
+from crosscal.core.reading import parsing
 from crosscal.xray.correction.observations import Observation
 from crosscal.xray.instrument.ogip import read_response
 from crosscal.xray.instrument.ogip_spectrum import read_spectrum
@@ -37,10 +38,8 @@ def read_observations(
     from astropy.table import Table
 
     source = existing_file(path, what="table of observations")
-    try:
+    with parsing("not a readable table", where=path, expected="ECSV, CSV or FITS"):
         table = Table.read(source, format=_format(source))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataFileError("not a readable table", where=str(path), expected="ECSV, CSV or FITS") from error
     missing = [name for name in REQUIRED if name not in table.colnames]
     if missing:
         raise DataFileError(f"no column {missing[0]!r}", where=str(path), expected=f"columns {', '.join(REQUIRED)}")

@@ -18,6 +18,7 @@ import numpy as np
 
 from crosscal.core.errors import DataFileError, InputError, closest
 from crosscal.core.files import atomic_path, existing_file, sha256
+from crosscal.core.reading import parsing
 from crosscal.xray.correction.pairs import QUANTITIES, Floats, PairedSources
 
 FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits", ".fit": "fits"}
@@ -43,11 +44,8 @@ def read_pairs(path: str | os.PathLike[str], *, telescopes: tuple[str, str] | No
     suffix = source.suffix.lower()
     if suffix not in FORMATS:
         raise DataFileError(f"a table with suffix {suffix!r}", where=where, expected=" or ".join(FORMATS))
-    try:
+    with parsing("cannot be read as a table", where=where, expected=suffix[1:]):
         table = Table.read(source, format=FORMATS[suffix])
-    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataFileError(f"cannot be read as a table ({reason})", where=where, expected=suffix[1:]) from error
     if len(table) == 0:
         raise DataFileError("the table has no rows", where=where, expected="one row a source")
     if "source" not in table.colnames:

@@ -13,6 +13,7 @@ import numpy as np
 
 from crosscal.core.errors import MissingDependencyError
 from crosscal.core.parameter import Parameter
+from crosscal.core.reading import parsing
 from crosscal.xray.emission.component import Array
 
 _HUGE = 1e30
@@ -107,13 +108,27 @@ class Library:
 
 
 def read_definitions(text: str) -> dict[str, dict[str, Any]]:
-    """Parse XSPEC's ``model.dat``: name -> {"function", "type", "parameters"}, these in order."""
+    """Parse XSPEC's ``model.dat``: name -> {"function", "type", "parameters"}, these in order.
+
+    Raises
+    ------
+    DataFileError
+        Naming the model whose lines are not such a definition.
+    """
     models: dict[str, dict[str, Any]] = {}
-    lines = iter([line for line in text.splitlines() if line.strip()])
-    for line in lines:
-        name, count, _, _, function, kind = line.split()[:6]
-        parameters = [_parameter(next(lines)) for _ in range(int(count))]
+    lines = [line for line in text.splitlines() if line.strip()]
+    at = 0
+    while at < len(lines):
+        with parsing(
+            "not a model definition", where=f"XSPEC's model.dat, {lines[at].split()[0]!r}", expected="XSPEC's format"
+        ):
+            name, count, _, _, function, kind = lines[at].split()[:6]
+            end = at + 1 + int(count)
+            if not at < end <= len(lines):
+                raise ValueError(f"{count} parameters, {len(lines) - at - 1} lines left")
+            parameters = [_parameter(line) for line in lines[at + 1 : end]]
         models[name] = {"function": function, "type": kind, "parameters": parameters}
+        at = end
     return models
 
 

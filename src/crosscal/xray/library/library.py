@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError, StoreError, UnknownNameError
+from crosscal.core.reading import parsing
 
 if TYPE_CHECKING:
     import xarray
@@ -29,6 +30,7 @@ KIND = "crosscal.xray.library"
 # Statuses as they are stored; the engine's names, without importing the engine (and numba) to read a file.
 STATUS = ("OK", "AT_BOUND", "NO_CONVERGENCE", "SINGULAR", "BAD_DATA", "NOT_DONE")
 USABLE = (0,)
+REPAIR = "an intact file; Store.verify(repair=True) marks such chunks to be computed again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,10 @@ class Library:
                 where=str(path),
                 expected="a finished run (build_library with the same arguments resumes)",
             )
-        return cls.of_store(store)
+        with parsing("its description is damaged", where=path, expected="an X-ray library", error=StoreError):
+            library = cls.of_store(store)
+            library._require_parts()
+        return library
 
     @classmethod
     def of_store(cls, store: Store, task: LibraryTask | None = None) -> Library:
@@ -108,12 +113,12 @@ class Library:
     @cached_property
     def theta(self) -> Array:
         """Points theta, shape (n_theta, d)."""
-        return np.stack([np.asarray(self.dataset[name]) for name in self.names], axis=-1)
+        return np.stack([self._array(name) for name in self.names], axis=-1)
 
     @cached_property
     def T_true(self) -> Array:
         """True temperatures, shape (n_T,), keV."""
-        return np.asarray(self.dataset["T_true"], dtype=float)
+        return self._array("T_true").astype(float)
 
     @property
     def band(self) -> tuple[float, float] | None:
@@ -145,26 +150,26 @@ class Library:
         self._check(name)
         if name == "kT":
             return self.T_true
-        return np.asarray(self.dataset[f"{name}_true"], dtype=float)
+        return self._array(f"{name}_true").astype(float)
 
     # ---- values ---------------------------------------------------------------------------------
 
     def values(self, name: str, calibration: str = "nominal") -> Array:
         """Return best fits of a parameter, shape (n_theta, n_T, n_realisation); NaN where the fit failed."""
         self._check(name, calibration)
-        return np.asarray(self.dataset[f"{name}_{calibration}"])
+        return self._array(f"{name}_{calibration}")
 
     def errors(self, name: str, calibration: str = "nominal") -> Array:
         """Return 1-sigma errors from the Fisher matrix, same shape as ``values``."""
         self._check(name, calibration)
         k = self.parameters.index(name)
-        variance = np.asarray(self.dataset[f"covariance_{calibration}"][..., k, k])
+        variance = self._array(f"covariance_{calibration}", (..., k, k))
         return np.sqrt(variance)
 
     def status(self, calibration: str = "nominal") -> NDArray[np.int8]:
         """Return how each fit ended (see ``STATUS``)."""
         self._check(self.parameters[0], calibration)
-        return np.asarray(self.dataset[f"status_{calibration}"])
+        return self._array(f"status_{calibration}")
 
     def good(self, calibration: str = "nominal") -> NDArray[np.bool_]:
         """Return which fits converged inside the limits."""
@@ -186,10 +191,10 @@ class Library:
         """
         if f"profile_{calibration}" not in self.dataset:
             raise InputError("no stored profiles", where="library", expected="build_library(..., profile=(-3, 3, 13))")
-        offsets = np.asarray(self.dataset["offset"], dtype=float)
+        offsets = self._array("offset").astype(float)
         best, sd = self.values("kT", calibration), self.errors("kT", calibration)
         kT = best[..., None] * np.exp(offsets * (sd / best)[..., None])
-        return kT, np.asarray(self.dataset[f"profile_{calibration}"])
+        return kT, self._array(f"profile_{calibration}")
 
     def interval(self, calibration: str = "nominal") -> tuple[Array, Array]:
         """Return the ends of the stored profile-likelihood interval of kT, (n_theta, n_T, n_realisation) each.
@@ -201,7 +206,7 @@ class Library:
         """
         if f"kT_{calibration}_low" not in self.dataset:
             raise InputError("no stored intervals", where="library", expected="build_library(..., interval=1.0)")
-        low, high = (np.asarray(self.dataset[f"kT_{calibration}_{end}"]) for end in ("low", "high"))
+        low, high = (self._array(f"kT_{calibration}_{end}") for end in ("low", "high"))
         return low, high
 
     def to_grid(self) -> xarray.Dataset:
@@ -269,7 +274,7 @@ class Library:
         are of (kT - T_true)/sd. Only the modified calibration should have no bias, apart from the half squared error
         (sd/T)^2/2 by which the two means must differ. Noiseless libraries have no pull (NaN).
         """
-        from astropy.table import QTable
+        from crosscal.core.tables import ResultTable
 
         rows = []
         counts = self.failures()
@@ -294,13 +299,36 @@ class Library:
                     "pull_sd": float(pull.std()) if noisy else np.nan,
                 }
             )
-        return QTable(rows=rows)
+        return ResultTable(rows=rows)
 
     def figures(self) -> dict[str, Figure]:
         """Draw slices of the library: kT_nominal / T_true against temperature."""
         from crosscal.xray.figures import library
 
         return {"library": library(self)}
+
+    def _array(self, name: str, index: Any = ...) -> NDArray[Any]:
+        """Read a variable; damage of a stored one is a StoreError."""
+        if self.store is None:
+            return np.asarray(self.dataset[name][index])
+        with parsing(f"variable {name!r} is damaged", where=self.store.path, expected=REPAIR, error=StoreError):
+            return np.asarray(self.dataset[name][index])
+
+    def _require_parts(self) -> None:
+        """Raise ValueError unless job and data set hold what every library has."""
+        if not self.parameters or self.job["noise"] not in ("asimov", "poisson"):
+            raise ValueError("parameters or noise")
+        for calibration in self.calibrations:
+            for name in (*(f"{p}_{calibration}" for p in self.parameters), f"status_{calibration}"):
+                if self.dataset[name].dims != DIMS:
+                    raise ValueError(f"dimensions of {name}")
+            if self.dataset[f"covariance_{calibration}"].dims != (*DIMS, "parameter", "parameter_"):
+                raise ValueError("dimensions of the covariance")
+        if self.dataset["T_true"].dims != ("T_true",) or any(self.dataset[n].dims != ("theta",) for n in self.names):
+            raise ValueError("dimensions of the coordinates")
+        n = self.dataset.sizes["parameter"]
+        if n != len(self.parameters) or n != self.dataset.sizes["parameter_"]:
+            raise ValueError("number of parameters")
 
     def _check(self, name: str, calibration: str = "nominal") -> None:
         if name not in self.parameters:
