@@ -10,6 +10,7 @@ from astropy.io import fits
 
 from crosscal import fluxcal
 from crosscal.core.errors import ConfigError, DataFileError, FitError, InputError, UnknownNameError
+from crosscal.fluxcal.apply import apply_curve
 from crosscal.fluxcal.calibrate import Calibrator, calibrate
 from crosscal.fluxcal.demo import demo_spectrum
 from crosscal.fluxcal.night import Night, fall_back
@@ -109,6 +110,18 @@ def test_written_frame_follows_the_contract(result, tmp_path, raw, csv, library,
         read_curve(raw)
     with pytest.raises(InputError, match="calibrated already"):
         Calibrator(result_catalogue(csv, filters), library, filters, options).calibrate(again)
+
+
+def test_the_field_over_the_plate_is_written_and_read(truth, library, filters, options, tmp_path):
+    chosen = replace(options, position=True, position_sd=0.05, position_grey_sd=0.15)
+    made = Calibrator(truth.catalogue, library, filters, chosen).calibrate(truth.frame, loo=False)
+    assert made.curve.plate is not None
+    path = made.apply().write(tmp_path / "cal.fits")
+    curve = read_curve(path)
+    again = apply_curve(truth.frame, curve, chosen)
+    np.testing.assert_allclose(again.flux, made.apply().flux, rtol=1e-6)
+    # bad pixels have NaN
+    np.testing.assert_allclose(again.variance, made.apply().variance, rtol=1e-6)
 
 
 def result_catalogue(csv, filters):

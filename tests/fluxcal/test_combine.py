@@ -13,7 +13,6 @@ from crosscal.fluxcal.combine import combine
 from crosscal.fluxcal.curve import MAG, compress, polynomials
 from crosscal.fluxcal.night import transfer_function
 from crosscal.fluxcal.options import Options
-from crosscal.fluxcal.position import fit_plate
 from crosscal.fluxcal.smoothing import smooth_throughput
 from crosscal.fluxcal.types import CalibrationVector, Fibres, Frame
 
@@ -132,33 +131,6 @@ def test_smoothing_of_few_pixels_and_unknown_name():
         smooth_throughput(np.arange(20.0), t, t, "median", 1.0)
 
 
-def test_plate_gradient_is_found_and_applied(rng):
-    xy = rng.uniform(-1.6e5, 1.6e5, (14, 2))
-    stars = vectors(rng, n=14, snr=30.0, grey=0.1, slope=0.02, xy=xy, tilt=(0.0, 0.15))
-    plain, fitted = combine(stars), combine(stars, plate_sd=0.1 * MAG)
-    assert plain.plate is None
-    assert fitted.plate is not None
-    gradient = -fitted.plate.gradient / MAG
-    # 0.02 mag scatter of 14 slopes over positions with RMS 0.46: 0.012, prior shrinkage 5 %
-    assert gradient[1] == pytest.approx(0.15, abs=0.05)
-    assert abs(gradient[0]) < 0.05
-    frame = frame_at(xy[:1] * 0 + [[0.0, 1.6e5]])
-    flat = apply_curve(frame, fitted).flux[0] / apply_curve(frame, plain).flux[0]
-    x = (WAVE - 6000) / 1000
-    change = np.polyfit(x, -2.5 * np.log10(flat), 1)[0]
-    assert change == pytest.approx(-0.15 * 0.8, abs=0.06)
-
-
-def test_no_gradient_where_there_is_none(rng):
-    xy = rng.uniform(-1.6e5, 1.6e5, (12, 2))
-    plate = fit_plate(xy[:, 0], xy[:, 1], rng.normal(0, 0.02, 12), np.full(12, 0.005), 0.05)
-    if plate is not None:  # evidence may prefer a weak one
-        assert np.abs(plate.gradient).max() < 0.03
-        assert plate.sd(np.nan, 0.0) == pytest.approx(plate.prior_sd)
-        assert plate.at(np.nan, 0.0) == 0.0
-    assert fit_plate(xy[:3, 0], xy[:3, 1], np.zeros(3), np.ones(3), 0.05) is None
-
-
 def frame_at(xy, counts=100.0, wave=WAVE, exposure=10.0):
     n = len(xy)
     zeros = np.zeros(n)
@@ -248,17 +220,6 @@ def test_refusals(rng):
 def test_options_refuse(choice):
     with pytest.raises((ConfigError, UnknownNameError)):
         Options(**choice)
-
-
-def test_the_prior_gradient_stays_where_stars_say_nothing(rng):
-    xy = rng.uniform(-1.6e5, 1.6e5, (8, 2))
-    expected = np.array([0.0, 0.1])
-    slope = xy / 2e5 @ expected + rng.normal(0, 0.002, 8)
-    plate = fit_plate(xy[:, 0], xy[:, 1], slope, np.full(8, 0.002), 1e-3, (0.0, 0.1))
-    np.testing.assert_allclose(plate.gradient, expected, atol=0.005)
-    # without it, so tight a prior about zero does not let the gradient be found
-    plain = fit_plate(xy[:, 0], xy[:, 1], slope, np.full(8, 0.002), 1e-3)
-    assert plain is None or plain.gradient[1] < 0.05
 
 
 def test_stars_without_velocity_are_used_at_rest_or_rejected(truth, library, filters, options):

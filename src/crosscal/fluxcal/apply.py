@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
-from crosscal.fluxcal.curve import Curve
+from crosscal.fluxcal.curve import Curve, polynomials
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.types import Frame
 from crosscal.fluxcal.vectors import atmosphere, pixel_ratio
@@ -24,7 +24,7 @@ class FibreCurve:
 
 
 def curve_for_fibre(curve: Curve, frame: Frame, fibre: int) -> FibreCurve:
-    """Interpolate a curve (in ln C) to a fibre's pixels and add the plate's chromatic term, if there is one.
+    """Interpolate a curve (in ln C) to a fibre's pixels and add the plate's field, if there is one.
 
     NaN outside the curve.
     """
@@ -41,10 +41,11 @@ def curve_for_fibre(curve: Curve, frame: Frame, fibre: int) -> FibreCurve:
         modes = modes.reshape(len(curve.modes), wave.size)
     if curve.plate is not None:
         x, y = frame.fibres.x[fibre], frame.fibres.y[fibre]
-        tilt = (wave - 0.5 * (grid[0] + grid[-1])) / 1000.0
-        factor = np.exp(-float(curve.plate.at(x, y)) * tilt)
+        shapes = polynomials(grid, max(len(curve.plate.fields) - 1, 1))[: len(curve.plate.fields)]
+        shapes = np.stack([np.interp(wave, grid, shape) for shape in shapes])
+        factor = np.exp(-curve.plate.at(x, y)[0] @ shapes)
         value, variance = value * factor, variance * factor**2
-        modes = np.concatenate([modes, float(curve.plate.sd(x, y)) * tilt[None, :]])
+        modes = np.concatenate([modes, curve.plate.sd(x, y)[0][:, None] * shapes])
     return FibreCurve(value, variance, modes)
 
 

@@ -12,7 +12,7 @@ from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.robust import huber_weights, mad_sd
 from crosscal.fluxcal.curve import MAG, Curve, compress, polynomials
 from crosscal.fluxcal.options import METHODS
-from crosscal.fluxcal.position import PlateTerm, fit_plate
+from crosscal.fluxcal.position import PlatePrior, PlateTerm, fit_plate
 from crosscal.fluxcal.smoothing import smooth_throughput
 from crosscal.fluxcal.types import CalibrationVector
 
@@ -29,8 +29,7 @@ def combine(
     common_slope: float = 0.005,
     grey_sigma: float = 5.0,
     slope_sigma: float = 5.0,
-    plate_sd: float | None = None,
-    plate_mean: tuple[float, float] = (0.0, 0.0),
+    plate: PlatePrior | None = None,
 ) -> Curve:
     """Combine vectors of several stars.
 
@@ -42,6 +41,9 @@ def combine(
 
     ``method="ivar-mean"``: the inverse-variance mean of C_s with clipping at ``n_sigma``, as older pipelines do; biased
     low where the counts are noisy, because a low count makes both C and its variance large.
+
+    With ``plate``, the coefficients follow a smooth field over the plate, which the curve is relative to and
+    which is applied to each fibre at its place.
 
     Raises
     ------
@@ -68,12 +70,12 @@ def combine(
         if outlier < 0:
             break
         keep[outlier], why[outlier] = False, reason
-    plate = None
-    if plate_sd is not None and keep.sum() >= 4 and order >= 1:
-        plate = fit_plate(stack.x[keep], stack.y[keep], state.c[keep, 1], state.slope_error(keep), plate_sd, plate_mean)
-        if plate is not None:
-            state = _solve(stack, keep, basis, n_sigma, smooth, smooth_scale, plate)
-    return _curve(stack, state, keep, why, basis, common_grey, common_slope, smooth, smooth_scale, plate)
+    term = None
+    if plate is not None and order >= 1:
+        term = fit_plate(stack.x[keep], stack.y[keep], state.c[keep], state.c_error[keep], plate)
+        if term is not None:
+            state = _solve(stack, keep, basis, n_sigma, smooth, smooth_scale, term)
+    return _curve(stack, state, keep, why, basis, common_grey, common_slope, smooth, smooth_scale, term)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,10 +146,6 @@ class State:
         """Errors (n_star, order + 1) of the coefficients."""
         return np.sqrt(np.clip(np.einsum("skk->sk", self.c_covariance), 0, None))
 
-    def slope_error(self, keep: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Errors of the slopes of some stars."""
-        return self.c_error[keep, 1]
-
 
 def _solve(
     stack: Stack,
@@ -168,9 +166,7 @@ def _solve(
     c = np.zeros((n_star, len(basis)))
     c[:, 0] = np.log(np.clip(np.nan_to_num(level / centre, nan=1.0), 1e-3, 1e3))
     covariance = np.zeros((n_star, len(basis), len(basis)))
-    offset = np.zeros((n_star, len(basis)))
-    if plate is not None and len(basis) > 1:
-        offset[:, 1] = plate.at(stack.x, stack.y)
+    offset = np.zeros((n_star, len(basis))) if plate is None else plate.at(stack.x, stack.y, len(basis))
     share = np.full(n_star, 1.0)
     spline = "spline" if smooth == "none" else smooth
     for iteration in range(12):
@@ -378,8 +374,8 @@ def mean_modes(state: State, keep: NDArray[np.bool_], plate: PlateTerm | None, s
         total = np.mean(state.c_covariance[index], axis=0) / index.size + usual / index.size
     else:
         deviation = state.c[index].copy()
-        if plate is not None and order > 1:
-            deviation[:, 1] -= plate.at(stack.x[index], stack.y[index])
+        if plate is not None:
+            deviation -= plate.at(stack.x[index], stack.y[index], order)
         share = state.share[index]
         weighted = share * deviation
         correction = 1 / np.clip(1 - np.sum(share**2, axis=0), 0.2, 1)

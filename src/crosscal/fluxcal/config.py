@@ -124,6 +124,8 @@ class MethodTable(StrictModel):
     slope_order: int = Options.slope_order
     position: bool = Options.position
     position_sd: float = Options.position_sd
+    position_grey_sd: float = Options.position_grey_sd
+    position_scale: float = Options.position_scale
     position_gradient: tuple[float, float] = Options.position_gradient
     common_grey: float = Options.common_grey
     common_slope: float = Options.common_slope

@@ -14,6 +14,7 @@ from crosscal.fluxcal.curve import MAG, Curve
 from crosscal.fluxcal.fitting import synthetic_offset
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.photometry import Filter
+from crosscal.fluxcal.position import PlatePrior
 from crosscal.fluxcal.types import FLUX_SCALE, CalibrationVector, Catalogue, Frame, StarFit
 
 
@@ -38,11 +39,7 @@ class HeldOut:
 
 def combine_with(vectors: Sequence[CalibrationVector], options: Options, airmass: float = float("nan")) -> Curve:
     """Combine vectors under the choices of a calibration."""
-    plate = None
-    if options.position:
-        # Differential refraction grows with tan z; 1.02 is tan z at airmass 1.43, where the prior is stated.
-        tangent = np.sqrt(max(airmass, 1.0) ** 2 - 1) if np.isfinite(airmass) else 0.5
-        plate = options.position_sd * 0.4 * np.log(10) * max(float(tangent), 0.1)
+    plate = plate_prior(options, airmass) if options.position else None
     return combine(
         vectors,
         method=options.method,
@@ -54,8 +51,23 @@ def combine_with(vectors: Sequence[CalibrationVector], options: Options, airmass
         common_slope=options.common_slope,
         grey_sigma=options.grey_sigma,
         slope_sigma=options.slope_sigma,
-        plate_sd=plate,
-        plate_mean=(options.position_gradient[0] * MAG, options.position_gradient[1] * MAG),
+        plate=plate,
+    )
+
+
+def plate_prior(options: Options, airmass: float) -> PlatePrior:
+    """The prior of the field over the plate at an airmass.
+
+    The gradient's prior grows as tan z, as differential refraction does (half of ``position_sd`` at tan z = 1).
+    Curvatures, per 1000 A squared, have half the prior of slopes.
+    """
+    tangent = np.sqrt(max(airmass, 1.0) ** 2 - 1) if np.isfinite(airmass) else 0.5
+    sd = options.position_sd * MAG
+    return PlatePrior(
+        sd=(options.position_grey_sd * MAG, sd, 0.5 * sd, 0.25 * sd)[: options.slope_order + 1],
+        scale=options.position_scale,
+        gradient_sd=0.5 * sd * max(float(tangent), 0.1),
+        gradient_mean=(options.position_gradient[0] * MAG, options.position_gradient[1] * MAG),
     )
 
 

@@ -28,6 +28,12 @@ TELLURIC = (
 INTERSTELLAR = ((3926.0, 3940.0), (3964.0, 3973.0), (5568.0, 5586.0), (5884.0, 5902.0))
 
 
+_POSITIVE = (
+    "radius", "template_error", "mag_floor", "rv_limit", "smooth_scale", "n_sigma", "colour_limit", "position_scale",
+)  # fmt: skip
+_NOT_NEGATIVE = ("photometric_weight", "ebv", "common_grey", "common_slope", "position_sd", "position_grey_sd")
+
+
 def _is_resolution(fwhm: Resolution) -> bool:
     """Whether it is a positive number, or pairs with increasing wavelengths and positive widths."""
     if not isinstance(fwhm, tuple):
@@ -78,9 +84,13 @@ class Options:
     slope_order : int
         Order of the chromatic polynomial that may differ from star to star (0: grey only).
     position : bool
-        Fit a regularised chromatic term linear in (x, y).
+        Let the losses vary smoothly over the plate (x, y).
     position_sd : float
-        Prior: mag per 1000 A across the plate radius, at airmass 1.4 (tan z = 1).
+        Prior of the chromatic field: mag per 1000 A.
+    position_grey_sd : float
+        Prior of the grey field: mag; 0 switches it off.
+    position_scale : float
+        Correlation length of the fields, as a fraction of the plate's half size (0.2 m).
     position_gradient : (float, float)
         Prior mean of the gradient of the throughput's slope in x and y, mag per 1000 A at the plate's edge: what other
         frames of the instrument show.
@@ -119,6 +129,8 @@ class Options:
     slope_order: int = 2
     position: bool = False
     position_sd: float = 0.05
+    position_grey_sd: float = 0.0
+    position_scale: float = 0.3
     position_gradient: tuple[float, float] = (0.0, 0.0)
     common_grey: float = 0.01
     common_slope: float = 0.005
@@ -137,12 +149,12 @@ class Options:
         ):
             if value not in known:
                 raise UnknownNameError(kind, str(value), known, where="fluxcal options")
-        for key in ("radius", "template_error", "mag_floor", "rv_limit", "smooth_scale", "n_sigma", "colour_limit"):
+        for key in _POSITIVE:
             if not (np.isfinite(getattr(self, key)) and getattr(self, key) > 0):
                 raise ConfigError(
                     f"{key} = {getattr(self, key)}", where="fluxcal options", expected="a positive number"
                 )
-        for key in ("photometric_weight", "ebv", "common_grey", "common_slope", "position_sd"):
+        for key in _NOT_NEGATIVE:
             if not (np.isfinite(getattr(self, key)) and getattr(self, key) >= 0):
                 raise ConfigError(f"{key} = {getattr(self, key)}", where="fluxcal options", expected="a number >= 0")
         if self.fwhm is not None and not _is_resolution(self.fwhm):

@@ -1,4 +1,14 @@
-"""A chromatic term that is linear in the position on the plate, with an atmospheric-dispersion prior."""
+"""Losses that depend smoothly on the position on the plate: a Gaussian process with an atmospheric-dispersion gradient.
+
+Each star's throughput departs from the frame's by exp(sum_k c_sk P_k(lambda)), with P_0 = 1 (grey), P_1 the slope per
+1000 A and P_2 the curvature. Fibres near one another lose alike, because errors of the field's distortion, rotation
+and scale, and chromatic distortion of the corrector, are smooth over the plate. So
+
+    c_sk = m_k + g_k . r_s + f_k(r_s) + e_sk,    f_k ~ GP(0, a_k^2 exp(-|r - r'|^2 / 2 l^2)),    g_k ~ N(mean, sd^2),
+
+with positions r in units of the plate's half size and e_sk drawn from Student's t with 3 degrees of freedom, as single
+fibres do stray. (Rasmussen & Williams 2006, Gaussian Processes for Machine Learning, eq. 2.25, 2.26 and 3.58.)
+"""
 
 from __future__ import annotations
 
@@ -10,76 +20,189 @@ from numpy.typing import ArrayLike, NDArray
 #: Positions are measured in units of the 2dF plate's half size.
 PLATE_RADIUS = 2.0e5
 
+#: Strengths of the field, in units of its prior, that marginal likelihood chooses from.
+STRENGTHS = (0.0, 1.0, 2.0)
+#: ln evidence that a frame must bring against the stated prior to be without a field: a dozen stars say little.
+ODDS = 2.0
+#: Scatters of single fibres about the field, in units of the field's prior.
+SCATTERS = (0.25, 0.5, 1.0)
+#: Degrees of freedom of that scatter.
+FREEDOM = 3.0
+#: Fewest stars with known positions.
+FEWEST = 4
+
+
+@dataclass(frozen=True)
+class PlatePrior:
+    """What is expected of the field before a frame is seen, in ln units.
+
+    Attributes
+    ----------
+    sd : tuple of float
+        Standard deviation of each coefficient's field (grey, slope, curvature); zero: no field.
+    scale : float
+        Length of its correlation, in units of :data:`PLATE_RADIUS`.
+    gradient_sd : float
+        Standard deviation of the slope's linear gradient: what atmospheric dispersion makes of errors of rotation and
+        scale, so proportional to tan z.
+    gradient_mean : (float, float)
+        Its mean in x and y.
+    """
+
+    sd: tuple[float, ...]
+    scale: float = 0.3
+    gradient_sd: float = 0.0
+    gradient_mean: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """The field of one coefficient: conditioned on ``n`` stars at ``place`` (n, 2).
+
+    f(r) = mean . (r - centre) + k(r, place) alpha; its variance is k(r, r) - k(r, place) inverse k(place, r).
+    """
+
+    place: NDArray[np.float64]
+    centre: NDArray[np.float64]
+    alpha: NDArray[np.float64]
+    inverse: NDArray[np.float64]
+    sd: float
+    scale: float
+    gradient_sd: float
+    gradient_mean: NDArray[np.float64]
+
+    def kernel(self, r: NDArray[np.float64], s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Prior covariance (n, m) between places (n, 2) and (m, 2)."""
+        square = np.sum((r[:, None, :] - s[None, :, :]) ** 2, axis=-1)
+        linear = (r - self.centre) @ (s - self.centre).T
+        return np.asarray(self.sd**2 * np.exp(-0.5 * square / self.scale**2) + self.gradient_sd**2 * linear)
+
+    def at(self, r: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and standard deviation (n,) at places (n, 2)."""
+        between = self.kernel(r, self.place)
+        own = self.sd**2 + self.gradient_sd**2 * np.sum((r - self.centre) ** 2, axis=1)
+        variance = own - np.einsum("ij,jk,ik->i", between, self.inverse, between)
+        return (r - self.centre) @ self.gradient_mean + between @ self.alpha, np.sqrt(np.clip(variance, 0, None))
+
+    @property
+    def gradient(self) -> NDArray[np.float64]:
+        """The linear part (2,), per unit of :data:`PLATE_RADIUS`."""
+        return self.gradient_mean + self.gradient_sd**2 * self.alpha @ (self.place - self.centre)
+
 
 @dataclass(frozen=True, eq=False)
 class PlateTerm:
-    """slope(x, y) = gradient . (x, y) / PLATE_RADIUS (ln units per 1000 A), with its covariance (2, 2) and strength."""
+    """Fields of the coefficients of a frame, one per order; None where there is none."""
 
-    gradient: NDArray[np.float64]
-    covariance: NDArray[np.float64]
-    prior_sd: float
-    centre: NDArray[np.float64]
+    fields: tuple[Field | None, ...]
+    prior: PlatePrior
 
-    def at(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
-        """Slope at positions in micrometre; zero where a position is not known."""
-        place = self._place(x, y)
-        return np.nan_to_num(place @ self.gradient)
+    @property
+    def gradient(self) -> NDArray[np.float64]:
+        """Linear gradient (2,) of the slope, ln units per 1000 A and :data:`PLATE_RADIUS`."""
+        slope = self.fields[1] if len(self.fields) > 1 else None
+        return np.zeros(2) if slope is None else slope.gradient
 
-    def sd(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
-        """Standard deviation of :meth:`at`; the prior's where a position is not known."""
-        place = self._place(x, y)
-        variance = np.einsum("...i,ij,...j->...", place, self.covariance, place)
-        return np.sqrt(np.where(np.isfinite(variance), variance, self.prior_sd**2))
+    def at(self, x: ArrayLike, y: ArrayLike, n: int | None = None) -> NDArray[np.float64]:
+        """Coefficients (n_place, n) at positions in micrometre; zero where a position is not known."""
+        return self._evaluate(x, y, n)[0]
 
-    def _place(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
-        return np.stack([np.asarray(x, dtype=float), np.asarray(y, dtype=float)], axis=-1) / PLATE_RADIUS - self.centre
+    def sd(self, x: ArrayLike, y: ArrayLike, n: int | None = None) -> NDArray[np.float64]:
+        """Standard deviations of :meth:`at`; the prior's where a position is not known."""
+        return self._evaluate(x, y, n)[1]
+
+    def _evaluate(self, x: ArrayLike, y: ArrayLike, n: int | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        place = np.stack([np.atleast_1d(np.asarray(v, dtype=float)) for v in (x, y)], axis=-1) / PLATE_RADIUS
+        known = np.all(np.isfinite(place), axis=1)
+        n = len(self.fields) if n is None else n
+        value, sd = np.zeros((len(place), n)), np.zeros((len(place), n))
+        for k, field in enumerate(self.fields[:n]):
+            if field is not None:
+                sd[:, k] = field.sd
+                value[known, k], sd[known, k] = field.at(place[known])
+        return value, sd
 
 
 def fit_plate(
-    x: ArrayLike,
-    y: ArrayLike,
-    slope: ArrayLike,
-    error: ArrayLike,
-    prior_sd: float,
-    prior_mean: tuple[float, float] = (0.0, 0.0),
+    x: ArrayLike, y: ArrayLike, coefficients: ArrayLike, errors: ArrayLike, prior: PlatePrior
 ) -> PlateTerm | None:
-    """Bayesian linear fit of slopes against position.
+    """Fit the fields of a frame to its stars' coefficients.
 
-    slope_s = s0 + g . r_s + noise, g ~ N(prior_mean, a^2 prior_sd^2). The strength a (0, 1/4, 1/2, 1, 2) with the
-    largest
-    marginal
-    likelihood is used, so that a plate without a gradient gets none; the scatter of the slopes is estimated
-    from residuals by the same criterion. ``prior_sd`` is that of the dispersion expected at the frame's airmass (ln
-    units per 1000 A at the plate's edge).
+    Strength of the field (0, 1 or 2 times its prior) and scatter of single fibres are those with the largest marginal
+    likelihood, so that a plate that shows no field gets none.
+
+    Parameters
+    ----------
+    x, y : arrays (n,), micrometre; NaN where unknown
+    coefficients, errors : arrays (n, n_orders), ln units
+    prior : PlatePrior
 
     Returns
     -------
-    PlateTerm, or None where no gradient is better.
+    PlateTerm, or None where fewer than four positions are known or no field is better than none.
     """
     place = np.stack([np.asarray(x, dtype=float), np.asarray(y, dtype=float)], axis=1) / PLATE_RADIUS
-    value, sd = np.asarray(slope, dtype=float), np.asarray(error, dtype=float)
-    ok = np.all(np.isfinite(place), axis=1) & np.isfinite(value) & np.isfinite(sd)
-    if ok.sum() < 4 or prior_sd <= 0:
+    value, sd = np.asarray(coefficients, dtype=float), np.asarray(errors, dtype=float)
+    ok = np.all(np.isfinite(place), axis=1) & np.all(np.isfinite(value) & np.isfinite(sd), axis=1)
+    if ok.sum() < FEWEST:
         return None
-    place, value, sd = place[ok], value[ok], sd[ok]
+    fields = tuple(
+        _fit_field(place[ok], value[ok, k], sd[ok, k], own, prior, slope=k == 1) if own > 0 else None
+        for k, own in enumerate(prior.sd[: value.shape[1]])
+    )
+    return PlateTerm(fields, prior) if any(f is not None for f in fields) else None
+
+
+def _fit_field(
+    place: NDArray[np.float64],
+    value: NDArray[np.float64],
+    error: NDArray[np.float64],
+    sd: float,
+    prior: PlatePrior,
+    *,
+    slope: bool,
+) -> Field | None:
+    """The field of one coefficient with the best strength and scatter, or None."""
     centre = place.mean(axis=0)
-    r = place - centre
-    design = np.column_stack([np.ones(len(r)), r])
-    expected = np.asarray(prior_mean, dtype=float)
-    value = value - r @ expected
-    best: tuple[float, float, NDArray, NDArray] | None = None
-    spread = 1.4826 * np.median(np.abs(value - np.median(value)))
-    for strength in (0.0, 0.25, 0.5, 1.0, 2.0):
-        for scatter in spread * np.array([0.3, 0.45, 0.6, 0.8, 1.0, 1.25]):
-            prior = np.diag([10.0, *(2 * [(strength * prior_sd) ** 2])])
-            covariance = design @ prior @ design.T + np.diag(sd**2 + scatter**2 + 1e-10)
-            factor = np.linalg.cholesky(covariance)
-            white = np.linalg.solve(factor, value)
-            evidence = -0.5 * white @ white - np.sum(np.log(np.diag(factor)))
-            if best is None or evidence > best[0] + 1e-12:
-                gain = prior @ design.T @ np.linalg.inv(covariance)
-                best = (evidence, strength, gain @ value, prior - gain @ design @ prior)
+    mean = np.array(prior.gradient_mean if slope else (0.0, 0.0), dtype=float)
+    # The constant m_k has a vague prior; the median keeps its numbers small.
+    residual = value - np.median(value) - (place - centre) @ mean
+    best: tuple[float, Field] | None = None
+    for strength in STRENGTHS:
+        gradient_sd = strength * prior.gradient_sd if slope else 0.0
+        zero = np.zeros(len(place))
+        field = Field(place, centre, zero, np.eye(len(place)), strength * sd, prior.scale, gradient_sd, mean)
+        constant = (10 * sd + np.ptp(residual)) ** 2
+        covariance = field.kernel(place, place) + constant
+        for scatter in SCATTERS:
+            noise = error**2 + (scatter * sd) ** 2
+            evidence, alpha, inverse = _student_process(covariance, residual, noise)
+            evidence -= ODDS * (strength == 0)
+            if best is None or evidence > best[0] + 1e-9:
+                made = Field(place, centre, alpha, inverse, strength * sd, prior.scale, gradient_sd, mean)
+                best = (evidence, made)
     assert best is not None
-    if best[1] == 0.0 and not expected.any():
-        return None
-    return PlateTerm(expected + best[2][1:], best[3][1:, 1:], max(best[1], 0.25) * prior_sd, centre)
+    return best[1] if best[1].sd > 0 or mean.any() else None
+
+
+def _student_process(
+    covariance: NDArray[np.float64], value: NDArray[np.float64], noise: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """Laplace evidence, weights alpha (n,) and inverse (n, n) of a process with Student's t noise.
+
+    Iteratively reweighted: each star's variance is noise (nu + r^2 / noise) / (nu + 1) with its residual r.
+    """
+    variance = noise.copy()
+    for _ in range(6):
+        inverse = np.linalg.inv(covariance + np.diag(variance))
+        alpha = inverse @ value
+        square = (alpha * variance) ** 2 / noise
+        variance = noise * (FREEDOM + square) / (FREEDOM + 1)
+    inverse = np.linalg.inv(covariance + np.diag(variance))
+    alpha = inverse @ value
+    residual = alpha * variance
+    likelihood = -0.5 * (FREEDOM + 1) * np.log1p(residual**2 / noise / FREEDOM) - 0.5 * np.log(noise)
+    mode = value - residual
+    # ln det(1 + K W^-1) = ln det(K + W) - ln det W
+    determinant = np.linalg.slogdet(covariance + np.diag(variance))[1] - np.sum(np.log(variance))
+    return float(np.sum(likelihood) - 0.5 * mode @ alpha - 0.5 * determinant), alpha, inverse
