@@ -92,10 +92,13 @@ class AxisSpec(StrictModel):
 
 
 def _band(value: Any) -> tuple[float, float]:
-    low, high = value
-    if not float(low) < float(high):
+    numbers = list(value) if isinstance(value, list | tuple) else []
+    if len(numbers) != 2 or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in numbers):
+        raise ValueError(f"two numbers low < high, got {value!r:.60}")
+    low, high = map(float, numbers)
+    if not low < high:
         raise ValueError(f"low < high, got {low}, {high}")
-    return float(low), float(high)
+    return low, high
 
 
 #: Two increasing numbers, such as an energy band in keV.

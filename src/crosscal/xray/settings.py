@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 
 from crosscal.config import AxisSpec, Band, JobModel, StrictModel
-from crosscal.core.errors import UnknownNameError
+from crosscal.core.errors import ConfigError, UnknownNameError
+from crosscal.core.reading import parsing
 from crosscal.datasets import resolve
 
 
@@ -103,7 +104,8 @@ class ModifierChoice(OpenModel):
         for option in self.rest:
             if option not in known:
                 raise UnknownNameError("option", option, known, where=f"modifier {self.name!r}")
-        return family(**{k: tuple(v) if isinstance(v, list) else v for k, v in self.rest.items()})
+        with parsing("options of a wrong type", where=f"modifier {self.name!r}", error=ConfigError):
+            return family(**{k: tuple(v) if isinstance(v, list) else v for k, v in self.rest.items()})
 
 
 class Library(OpenModel):
