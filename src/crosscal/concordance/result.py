@@ -235,9 +235,11 @@ class Result:
         contrast = mean - mean.mean()
         high, low = int(np.argmax(contrast)), int(np.argmin(contrast))
         names = self.data.channel_names
+        bands = f" in {len(self.data.bands)} bands" if len(self.data.bands) > 1 else ""
         before, after = (float(np.sqrt(np.nanmean(np.square(x)))) for x in self.spreads())
         return (
-            f"Effective areas of {self.data.n_channels} instruments adjusted from {self.data.n_columns} sources: "
+            f"Effective areas of {len(self.data.instruments)} instruments{bands} adjusted from {self.data.n_columns} "
+            f"fluxes: "
             f"{names[high]} by {100 * np.expm1(mean[high]):+.1f} +- {100 * sd[high]:.1f} %, "
             f"{names[low]} by {100 * np.expm1(mean[low]):+.1f} +- {100 * sd[low]:.1f} %; "
             f"fluxes scatter by {100 * before:.1f} % before and {100 * after:.1f} % after."
