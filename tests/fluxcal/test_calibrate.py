@@ -116,6 +116,9 @@ def test_the_field_over_the_plate_is_written_and_read(truth, library, filters, o
     chosen = replace(options, position=True, position_sd=0.05, position_grey_sd=0.15)
     made = Calibrator(truth.catalogue, library, filters, chosen).calibrate(truth.frame, loo=False)
     assert made.curve.plate is not None
+    figures = made.figures()
+    assert set(figures) <= set(made.captions)
+    assert len(figures["plate"].axes) == 4  # grey and slope, with their colour bars
     path = made.apply().write(tmp_path / "cal.fits")
     curve = read_curve(path)
     again = apply_curve(truth.frame, curve, chosen)
@@ -288,6 +291,8 @@ def test_failed_frame_takes_its_neighbours_curve(truth, library, filters, option
     assert any("own stars failed" in w for w in night.warnings)
     np.testing.assert_allclose(night.results[1].apply().flux, result.apply().flux, rtol=1e-8)
     assert "2 of 2 frames calibrated" in night.answer
+    assert {"tonry-davis", "fitzpatrick"} <= set(night.citations)
+    assert "kurucz" in replace(result, template_library="kurucz-sdss").citations
     assert {"night", "frames", "curve"} <= set(night.figures())
     assert night.correction.coordinate.size > 10
     failed = Night((bad,), (("x.fits", "why"),))

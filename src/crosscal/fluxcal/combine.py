@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.robust import huber_weights, mad_sd
 from crosscal.fluxcal.curve import MAG, Curve, compress, polynomials
+from crosscal.fluxcal.ivar_mean import ivar_mean
 from crosscal.fluxcal.options import METHODS
 from crosscal.fluxcal.position import PlatePrior, PlateTerm, fit_plate
 from crosscal.fluxcal.smoothing import smooth_throughput
+from crosscal.fluxcal.stack import Stack
 from crosscal.fluxcal.types import CalibrationVector
 
 
@@ -60,7 +62,7 @@ def combine(
         raise InputError("no star has a good pixel", where="combination", expected="at least one good pixel")
     stack = Stack.of(vectors)
     if method == "ivar-mean":
-        return _ivar_mean(stack, smooth, smooth_scale, min(n_sigma, 3.0))
+        return ivar_mean(stack, smooth, smooth_scale, min(n_sigma, 3.0))
     order = order if len(vectors) > 1 else 0
     basis = polynomials(stack.wavelength, max(order, 1))[: order + 1]
     keep, why = np.ones(len(vectors), dtype=bool), [""] * len(vectors)
@@ -76,57 +78,6 @@ def combine(
         if term is not None:
             state = _solve(stack, keep, basis, n_sigma, smooth, smooth_scale, term)
     return _curve(stack, state, keep, why, basis, common_grey, common_slope, smooth, smooth_scale, term)
-
-
-@dataclass(frozen=True, eq=False)
-class Stack:
-    """Vectors as arrays (n_star, n_pix)."""
-
-    wavelength: NDArray[np.float64]
-    rate: NDArray[np.float64]
-    rate_variance: NDArray[np.float64]
-    model: NDArray[np.float64]
-    model_variance: NDArray[np.float64]
-    modes: NDArray[np.float64]
-    good: NDArray[np.bool_]
-    value: NDArray[np.float64]
-    variance: NDArray[np.float64]
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
-    names: tuple[str, ...]
-
-    @classmethod
-    def of(cls, vectors: Sequence[CalibrationVector]) -> Stack:
-        """Stack vectors that share a grid; the variances of counts are smoothed over 31 pixels.
-
-        A variance made from the counts themselves is low where they are low; used as a weight pixel by pixel it would
-        bias the mean.
-        """
-        from scipy.ndimage import uniform_filter1d
-
-        good = np.stack([v.good for v in vectors])
-
-        def clean(key: str, fill: float) -> NDArray[np.float64]:
-            return np.where(good, np.stack([getattr(v, key) for v in vectors]), fill)
-
-        variance = clean("rate_variance", 0.0)
-        share = uniform_filter1d(good.astype(float), 31, axis=1, mode="nearest")
-        smooth = uniform_filter1d(variance, 31, axis=1, mode="nearest") / np.maximum(share, 1 / 62)
-        smooth = np.maximum(smooth, 0.3 * variance)
-        return cls(
-            vectors[0].wavelength,
-            clean("rate", 0.0),
-            np.where(good, smooth, 1.0),
-            clean("model", 1.0),
-            clean("model_variance", 0.0),
-            np.stack([v.modes for v in vectors]),
-            good,
-            clean("value", 1.0),
-            clean("variance", 1.0),
-            np.array([v.x for v in vectors]),
-            np.array([v.y for v in vectors]),
-            tuple(v.star for v in vectors),
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -395,42 +346,3 @@ def _scatter(stack: Stack, state: State, basis: NDArray[np.float64]) -> tuple[ND
     some = n >= 2
     scatter[some] = np.sqrt(np.nansum(ratio[:, some] ** 2, axis=0) / (n[some] - 1))
     return scatter, float(mad_sd(ratio)) if np.isfinite(ratio).any() else float("nan")
-
-
-def _ivar_mean(stack: Stack, smooth: str, scale: float, n_sigma: float) -> Curve:
-    """Inverse-variance mean of C with clipping; kept for comparison and for old results."""
-    with np.errstate(invalid="ignore"):
-        use = stack.good & (stack.value > 0)
-    value = np.where(use, stack.value, np.nan)
-    weight = np.where(use, 1 / stack.variance, 0.0)
-    for _ in range(5):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            mean = np.nansum(weight * value, axis=0) / np.sum(weight, axis=0)
-        sd = np.nanstd(np.where(weight > 0, value, np.nan), axis=0) if len(value) > 1 else np.full(mean.size, np.inf)
-        new = np.where(np.abs(value - mean) <= n_sigma * sd, np.where(use, 1 / stack.variance, 0.0), 0.0)
-        if np.array_equal(new > 0, weight > 0):
-            break
-        weight = np.where(np.sum(new > 0, axis=0) > 0, new, weight)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        throughput, variance = 1 / mean, 1 / np.sum(weight, axis=0) / mean**4
-    done = smooth_throughput(stack.wavelength, throughput, variance, smooth, scale)
-    relative = value * done.value - 1
-    n = np.sum(weight > 0, axis=0)
-    scatter = np.where(n >= 2, np.sqrt(np.nansum(relative**2, axis=0) / np.maximum(n - 1, 1)), np.nan)
-    curve = 1 / done.value
-    grey = np.array([[np.nanmedian(-2.5 * np.log10(np.clip(r + 1, 1e-3, None)))] for r in relative])
-    return Curve(
-        stack.wavelength,
-        curve,
-        curve**2 * done.variance,
-        done.modes,
-        np.isfinite(curve),
-        np.isfinite(curve) & (n == 0),
-        n,
-        scatter,
-        stack.names,
-        grey,
-        np.zeros_like(grey),
-        rms=float(mad_sd(relative)),
-        warnings=("the inverse-variance mean is biased low at low signal-to-noise ratio",),
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -19,6 +19,7 @@ CAPTIONS = {
     "ratio": "Each star's throughput over the combined one, with grey level and slope removed; grey bands are masked.",
     "fits": "Calibrated standard stars (grey level removed) and their template models.",
     "held_out": "Each star calibrated by the others: offset from its catalogue magnitudes and chromatic slope.",
+    "plate": "Grey level and slope of each star at its place on the plate, over the smooth field fitted to them.",
     "night": "Leave-one-star-out residuals of all frames.",
     "frames": "Stars used and scatter (FCALRMS) of every frame.",
 }
@@ -27,11 +28,6 @@ _LABEL = r"$C$ [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ $\AA^{-1}$ per count s$^{-1}$]
 _WAVE = r"Wavelength [$\mathrm{\AA}$]"
 #: So many stars are drawn one above the other.
 _MOST_FITS = 10
-
-
-def captions(names: Any) -> dict[str, str]:
-    """Return the captions of figures by name."""
-    return {name: CAPTIONS.get(str(name).split("-")[-1], "") for name in names}
 
 
 def result_figures(result: Result) -> dict[str, Figure]:
@@ -45,6 +41,8 @@ def result_figures(result: Result) -> dict[str, Figure]:
         found["fits"] = fit_figure(result)
     if result.held_out:
         found["held_out"] = held_out_figure(result)
+    if result.curve.plate is not None and result.used:
+        found["plate"] = plate_figure(result)
     return found
 
 
@@ -148,12 +146,13 @@ def fit_figure(result: Result) -> Figure:
         wave = vector.wavelength
         axes.plot(wave, flux / level / norm + k, color=COLOURS["before"], lw=0.6)
         axes.plot(wave, model / norm + k, color=INSTRUMENT_COLOURS[k % len(INSTRUMENT_COLOURS)], lw=1.0)
-        text = f"{star.name}  {star.teff:.0f} K  {star.feh:+.1f}  {star.rv:+.0f} km/s"
+        text = f"{star.name}\n{star.teff:.0f} K, [Fe/H] {star.feh:+.1f}, {star.rv:+.0f} km/s"
         right = float(np.nanmedian((model / norm)[-100:]))
-        axes.text(wave[-1], right + k + 0.12, text, fontsize=7, ha="right", va="bottom")
+        axes.text(1.01, right + k, text, transform=axes.get_yaxis_transform(), fontsize=7, ha="left", va="center")
     axes.set(xlabel=_WAVE, ylabel="Flux / median, shifted", title=f"{result.frame.name}: standard stars and templates")
     axes.set_xlim(result.frame.grid[0], result.frame.grid[-1])
     axes.set_ylim(0, len(used) + 0.9)
+    axes.set_yticks([])
     return fig
 
 
@@ -178,6 +177,42 @@ def held_out_figure(result: Result) -> Figure:
     right.plot([h.slope for h in result.held_out], y, "o", ms=4, color=COLOURS["after"])
     right.set_yticks(y, [])
     right.set(xlabel=r"Chromatic slope [mag / 1000 $\mathrm{\AA}$]")
+    return fig
+
+
+@styled
+def plate_figure(result: Result) -> Figure:
+    """The fields over the plate with the stars' own coefficients, both in mag (positive = more throughput)."""
+    from matplotlib.colors import CenteredNorm
+
+    from crosscal.fluxcal.curve import MAG
+    from crosscal.fluxcal.position import PLATE_RADIUS
+
+    curve = result.curve
+    assert curve is not None
+    assert curve.plate is not None
+    titles = ("Grey [mag]", r"Slope [mag / 1000 $\mathrm{\AA}$]")
+    shown = [k for k, field in enumerate(curve.plate.fields[:2]) if field is not None]
+    row = {name: k for k, name in enumerate(curve.names)}
+    stars = [s for s in result.used if s.name in row]
+    x, y = (np.array([getattr(result.frame.fibres, key)[s.fibre] for s in stars]) for key in ("x", "y"))
+    side = np.linspace(-1.1, 1.1, 89) * PLATE_RADIUS
+    gx, gy = np.meshgrid(side, side)
+    values = curve.plate.at(gx.ravel(), gy.ravel()) / MAG
+    outside = np.hypot(gx, gy) > 1.1 * PLATE_RADIUS
+    fig = figure(0.6 + 4.0 * max(len(shown), 1), 3.8)
+    for k, axes in zip(shown, np.atleast_1d(fig.subplots(1, max(len(shown), 1), sharey=True)), strict=False):
+        own = curve.coefficients[[row[s.name] for s in stars], k]
+        field = np.where(outside, np.nan, values[:, k].reshape(gx.shape))
+        norm = CenteredNorm(0.0, max(float(np.nanmax(np.abs(field))), 1.2 * float(np.median(np.abs(own))), 1e-3))
+        extent = (side[0] / 1e3, side[-1] / 1e3) * 2
+        image = axes.imshow(field, origin="lower", extent=extent, cmap="RdBu", norm=norm, interpolation="bilinear")
+        axes.scatter(x / 1e3, y / 1e3, c=own, cmap="RdBu", norm=norm, s=55, edgecolor=COLOURS["data"], lw=0.8)
+        axes.set(xlabel="X [mm]", title=titles[k], aspect="equal")
+        axes.grid(False)
+        fig.colorbar(image, ax=axes, shrink=0.85)
+        if k == shown[0]:
+            axes.set_ylabel("Y [mm]")
     return fig
 
 

@@ -239,6 +239,18 @@ class Night:
 
         return night_figures(self)
 
+    @property
+    def captions(self) -> dict[str, str]:
+        """Captions of the figures by name."""
+        from crosscal.fluxcal.figures import CAPTIONS
+
+        return dict(CAPTIONS)
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """Keys of what to cite."""
+        return tuple(dict.fromkeys(key for r in self.results for key in r.citations))
+
     def write(self, directory: str | os.PathLike[str]) -> Path:
         """Write tables of the night and every frame's results into a directory."""
         from crosscal.fluxcal.output import write_night

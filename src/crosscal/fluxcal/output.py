@@ -98,8 +98,8 @@ def star_hdu(result: Result) -> fits.BinTableHDU:
 def plate_hdus(curve: Curve) -> dict[str, fits.BinTableHDU]:
     """The field over the plate as HDU FLUXPLATE (one row for each order that has one); empty without a field.
 
-    f(r) = MEAN . (r - CENTRE) + sum_i k(r, PLACE_i) ALPHA_i, ln units; k = SD^2 exp(-|r - r'|^2 / 2 SCALE^2) + GRAD_SD^2
-    (r - CENTRE) . (r' - CENTRE), r = (X, Y) / 0.2 m; f is of ln throughput.
+    f(r) = MEAN . (r - CENTRE) + sum_i k(r, PLACE_i) ALPHA_i in ln throughput, with r = (X, Y) / 0.2 m and
+    k = SD^2 exp(-|r - r'|^2 / 2 SCALE^2) + GRAD_SD^2 (r - CENTRE) . (r' - CENTRE).
     """
     if curve.plate is None:
         return {}

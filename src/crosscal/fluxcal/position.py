@@ -205,4 +205,4 @@ def _student_process(
     mode = value - residual
     # ln det(1 + K W^-1) = ln det(K + W) - ln det W
     determinant = np.linalg.slogdet(covariance + np.diag(variance))[1] - np.sum(np.log(variance))
-    return float(np.sum(likelihood) - 0.5 * mode @ alpha - 0.5 * determinant), alpha, inverse
+    return float(np.sum(likelihood) - 0.5 * mode @ alpha - 0.5 * determinant), alpha, np.asarray(inverse, dtype=float)

@@ -25,6 +25,10 @@ from crosscal.fluxcal.types import CalibrationVector, Frame, StarFit, StarStatus
 CORRECTION_NODES = 256
 
 
+#: Keys of the report's bibliography: velocities and their errors, Galactic extinction.
+CITATIONS = ("tonry-davis", "zucker", "fitzpatrick")
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """The calibration of one frame.
@@ -164,6 +168,19 @@ class Result:
         from crosscal.fluxcal.figures import result_figures
 
         return result_figures(self)
+
+    @property
+    def captions(self) -> dict[str, str]:
+        """Captions of the figures by name."""
+        from crosscal.fluxcal.figures import CAPTIONS
+
+        return dict(CAPTIONS)
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """Keys of what to cite."""
+        own = ("kurucz",) if self.template_library.startswith("kurucz") else ()
+        return (*CITATIONS, *own, *(("calspec",) if any(s.template == "known spectrum" for s in self.used) else ()))
 
     def write(self, directory: str | os.PathLike[str], *, figures: bool = True) -> Path:
         """Write the calibrated frame (if it passed), the tables and figures into a directory."""

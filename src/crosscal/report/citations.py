@@ -49,6 +49,13 @@ BIBLIOGRAPHY: dict[str, str] = {
     "drw": """@article{kelly2009, author = {Kelly, B. C. and Bechtold, J. and Siemiginowska, A.}, title = {Are the Variations
   in Quasar Optical Flux Driven by Thermal Fluctuations?}, journal = {ApJ}, year = 2009, volume = 698, pages = 895,
   doi = {10.1088/0004-637X/698/1/895}}""",
+    "tonry-davis": """@article{tonry1979, author = {Tonry, J. and Davis, M.}, title = {A survey of galaxy redshifts. I. Data
+  reduction techniques}, journal = {AJ}, year = 1979, volume = 84, pages = 1511, doi = {10.1086/112569}}""",
+    "zucker": """@article{zucker2003, author = {Zucker, S.}, title = {Cross-correlation and maximum-likelihood analysis: a new
+  approach to combining cross-correlation functions}, journal = {MNRAS}, year = 2003, volume = 342, pages = 1291,
+  doi = {10.1046/j.1365-8711.2003.06633.x}}""",
+    "fitzpatrick": """@article{fitzpatrick1999, author = {Fitzpatrick, E. L.}, title = {Correcting for the Effects of
+  Interstellar Extinction}, journal = {PASP}, year = 1999, volume = 111, pages = 63, doi = {10.1086/316293}}""",
     "kurucz": """@misc{kurucz1993, author = {Kurucz, R. L.}, title = {ATLAS9 Stellar Atmosphere Programs and 2 km/s grid},
   howpublished = {Kurucz CD-ROM No. 13}, year = 1993}""",
     "calspec": """@article{bohlin2014, author = {Bohlin, R. C. and Gordon, K. D. and Tremblay, P.-E.}, title = {Techniques and
