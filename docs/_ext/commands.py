@@ -1,4 +1,4 @@
-"""``{commands}``: the help of every command, as the terminal shows it."""
+"""``{commands}``: the help of every command as the terminal shows it; a warning where an example's command failed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from typing import Any
 import click
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from crosscal.cli.main import group
+
+
+LOG = logging.getLogger(__name__)
+#: Pages that show an error of the command line on purpose.
+SHOWS_AN_ERROR = {"howto/runs"}
 
 
 def pages(command: click.Command, path: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -38,7 +44,16 @@ class Commands(SphinxDirective):
         return sections
 
 
+def failed_commands(app: Sphinx, doctree: nodes.document) -> None:
+    """Warn of cells whose shell command failed: a notebook goes on after them."""
+    for block in doctree.findall(nodes.literal_block):
+        text = block.astext()
+        if "command not found" in text or ("crosscal: error:" in text and app.env.docname not in SHOWS_AN_ERROR):
+            LOG.warning("a command of an example failed: %s", text.strip()[:200], location=block, type="commands")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Offer the directive."""
     app.add_directive("commands", Commands)
+    app.connect("doctree-read", failed_commands)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
