@@ -1,6 +1,8 @@
 """Shared fixtures: double precision for JAX, the real-data directory, seeded randomness."""
 
 import os
+import time
+from itertools import zip_longest
 from pathlib import Path
 
 os.environ.setdefault("JAX_ENABLE_X64", "true")
@@ -9,10 +11,33 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import numpy as np
 import pytest
 
+#: What ``--budget`` counts from.
+STARTED = time.monotonic()
+
 
 def pytest_addoption(parser):
     """Add the option with which CI makes sure that real-data tests do run."""
     parser.addoption("--no-skips", action="store_true", help="count a skipped test as a failure")
+    parser.addoption("--budget", type=float, metavar="SECONDS", help="skip tests that would start later than this")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """Under ``--budget``, take the folders in turn, so that each has its share of a bounded time."""
+    if config.getoption("--budget") is None:
+        return
+    folders: dict[Path, list] = {}
+    for item in items:
+        folders.setdefault(item.path.parent, []).append(item)
+    turns = zip_longest(*folders.values())
+    items[:] = [item for turn in turns for item in turn if item is not None]
+
+
+def pytest_runtest_setup(item):
+    """Skip what the time budget no longer allows; the closing line counts it."""
+    budget = item.config.getoption("--budget")
+    if budget is not None and time.monotonic() - STARTED > budget:
+        pytest.skip(f"the budget of {budget:g} s is spent")
 
 
 @pytest.hookimpl(hookwrapper=True)
