@@ -12,7 +12,6 @@ from sphinx.util.docutils import SphinxDirective
 
 from crosscal.cli.main import group
 
-
 LOG = logging.getLogger(__name__)
 #: Pages that show an error of the command line on purpose.
 SHOWS_AN_ERROR = {"howto/runs"}

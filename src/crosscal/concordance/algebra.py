@@ -92,6 +92,8 @@ def closed_form(
 
     Parameters
     ----------
+    data : Comparison
+    prior : AreaPrior
     variance : array (n_cells,)
         s_ij of each cell.
     link : array (M,), optional

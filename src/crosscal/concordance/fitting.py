@@ -70,6 +70,8 @@ def fit(
         Prior standard deviation of a linear drift of each B per unit of time.
     route : str
         "auto", "closed-form", "map", "gibbs", "slice", "nuts" or "full-nuts".
+    draws, warmup, chains : int
+        Draws kept and discarded in each chain, and chains; where the route samples.
     leave_one_out : bool, optional
         Refit without each instrument; by default where there are at most 30 channels and 20000 cells.
     predictive : int
@@ -106,7 +108,10 @@ def solve(
     predictive: int = 200,
     progress: Progress = SILENT,
 ) -> Result:
-    """Sample a stated problem, reduce it and check it; parameters as in `fit`."""
+    """Sample a stated problem, reduce it and check it.
+
+    ``route``, ``draws``, ``warmup``, ``chains``, ``leave_one_out``, ``predictive`` and errors are as in `fit`.
+    """
     found = run(model, route, seed=seed, draws=draws, warmup=warmup, chains=chains, progress=progress)
     if found.flux_mean is None:
         with progress.stage("Concordance fluxes", total=1) as advance:

@@ -118,7 +118,10 @@ def make_model(
     variability: bool = False,
     drift: float | None = None,
 ) -> Model:
-    """State a concordance problem; parameters as in `fit`.
+    """State a concordance problem; the parameters are those of `fit`.
+
+    The prior is tau, mean, covariance; the noise is variance, df, beta, noise, nu; sources and areas may change in time
+    by variability and drift.
 
     Raises
     ------

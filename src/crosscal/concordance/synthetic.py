@@ -97,6 +97,8 @@ def simulate(
 
     Parameters
     ----------
+    n_instruments, n_sources : int
+        N and M.
     tau : float or array (N,)
         Areas are drawn from N(0, tau^2) unless ``b`` is given.
     df, beta : float
@@ -113,6 +115,10 @@ def simulate(
         Standard normal by default.
     mean_counts : float, optional
         For Poisson: expected counts per cell of a source of log flux 0.
+    nu : float
+        Degrees of freedom of log-t.
+    instruments : sequence of str, optional
+        Their names.
 
     Raises
     ------
@@ -176,6 +182,13 @@ def _pattern(rng: np.random.Generator, m: int, n: int, filled: float) -> NDArray
 
 def published_like(name: str, *, tau: float = 0.05, seed: int = 0) -> Simulation:
     """Simulate a data set of the shape and hyper-parameters of a published run (the originals are not public).
+
+    Parameters
+    ----------
+    name : str
+        A key of `PUBLISHED`.
+    tau : float
+        Areas are drawn from N(0, tau^2).
 
     Raises
     ------

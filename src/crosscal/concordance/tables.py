@@ -87,6 +87,10 @@ def read_table(
         The measured column, exactly one; by default whichever of these names the table has.
     error, log_error : str, optional
         Standard error of flux or counts, or of the natural logarithm.
+    exposure : str, optional
+        Column of the exposure factor T: c / T is compared.
+    time : str, optional
+        Column of times, for drift and variability.
     select : mapping, optional
         Rows to keep: column to a value, a list of values, or {"min": x, "max": y} (inclusive).
     rename : mapping, optional

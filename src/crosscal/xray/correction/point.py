@@ -91,8 +91,13 @@ def minimise_divergence(
 
     Parameters
     ----------
+    pairs : PairedSources
+    emulator : CalibrationEmulator
+        Of telescope 1.
     divergence : str
         A name in ``DIVERGENCES``.
+    starts : int
+        Quasi-random starting points of the search.
     bootstrap : int
         Resamplings of the sources, for standard deviations.
 

@@ -54,6 +54,8 @@ def fakeit(
     noise : "poisson" or "asimov"
         "asimov" gives expected, not integer counts.
     seed : int
+    name : str
+        Of the spectrum.
     **values : float
         Model parameters that differ from the model's own.
 

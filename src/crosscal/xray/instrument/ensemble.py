@@ -76,6 +76,13 @@ def area_draws(
     The posterior draws that the correction carries are used, in order (all of them, or an even selection of
     ``n``); without any, ``n`` (default 100) draws of ln factor from its normal distribution.
 
+    Parameters
+    ----------
+    response : Response
+        With the nominal area, which the draws multiply.
+    correction : Correction
+        Against energy in keV.
+
     Returns
     -------
     array, shape (n, n_energy), cm2
@@ -119,6 +126,13 @@ def write_arf_ensemble(
 
     A path with a suffix (``.arf``, ``.fits``, ``.gz``) becomes one file; a path without becomes a directory
     with ``mean.arf`` and ``draw_0001.arf``, ``draw_0002.arf``, ...
+
+    Parameters
+    ----------
+    history : None, str, sequence of str, Correction, or result
+        As in `write_arf`.
+    overwrite : bool
+        Replace what is there; otherwise that is an error.
 
     Raises
     ------

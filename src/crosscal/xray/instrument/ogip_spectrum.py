@@ -57,7 +57,12 @@ def read_spectrum(
 ) -> Spectrum:
     """Read one spectrum; ``row`` (from 1) chooses among those of a type II file.
 
-    See :func:`read_spectra` for ``background`` and errors.
+    See :func:`read_spectra` for ``background``, ``name`` and further errors.
+
+    Raises
+    ------
+    DataFileError
+        If the file is no spectrum, or is of type II and no row is named.
     """
     spectra = read_spectra(path, background)
     if row is None and len(spectra) == 1:
@@ -275,6 +280,15 @@ def read_observation(
     row: int | None = None,
 ) -> tuple[Spectrum, Response]:
     """Read a spectrum with its response; files that are not given are taken from the header links.
+
+    Parameters
+    ----------
+    pha : path
+    arf, rmf : path, optional
+    background : path, "auto" or None
+        "auto" follows the header; None leaves the background out.
+    row : int, optional
+        Of a type II file, from 1.
 
     Returns
     -------

@@ -166,6 +166,8 @@ def write_arf(
         Becomes HISTORY; of a Correction (or a result that has one) the factor with its interval is told.
     single : bool
         Store float32 as most missions do, instead of float64, which reads back exactly.
+    overwrite : bool
+        Replace an existing file; otherwise that is an error.
 
     Raises
     ------
@@ -187,7 +189,8 @@ def write_rmf(
 ) -> Path:
     """Write the redistribution of ``response`` as an OGIP RMF, or with the area in it (an RSP).
 
-    Runs of zeros are left out (variable-length groups). Other arguments and errors as :func:`write_arf`.
+    Runs of zeros are left out (variable-length groups). ``with_area`` multiplies the matrix by the area. ``history``,
+    ``single``, ``overwrite`` and errors are as in :func:`write_arf`.
     """
     kind = "E" if single else "D"
     matrix = csc_array(response.redistribution)
@@ -251,7 +254,7 @@ def write_spectrum(path: PathLike, spectrum: Spectrum, *, history: Any = None, o
     """Write a spectrum as an OGIP PHA file of type I.
 
     The background is a spectrum of its own: write it to another file and name that in ``links``.
-    Other arguments and errors as :func:`write_arf`.
+    ``history``, ``overwrite`` and errors are as in :func:`write_arf`.
     """
     whole = bool(np.all(spectrum.counts == np.rint(spectrum.counts)))
     small = whole and spectrum.counts.max() < 2**31
