@@ -90,7 +90,7 @@ bands = { "decam2014-g" = "mag_g", "decam2014-r" = "mag_r", "decam2014-i" = "mag
 # n_sigma = 4.0
 # slope_order = 2                # chromatic differences between stars: polynomial order
 # position = false               # losses that vary smoothly over the plate
-# position_sd = 0.05             # prior of the chromatic field, mag/1000 A
+# position_sd = 0.08             # prior of the chromatic field, mag/1000 A
 # position_grey_sd = 0.0         # prior of the grey field, mag; 0: none
 # position_scale = 0.3           # correlation length, of the plate's half size (0.2 m)
 # position_gradient = [0.0, 0.0] # prior mean of its gradient in x and y: what other frames of the instrument show

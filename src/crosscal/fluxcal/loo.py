@@ -58,7 +58,7 @@ def combine_with(vectors: Sequence[CalibrationVector], options: Options, airmass
 def plate_prior(options: Options, airmass: float) -> PlatePrior:
     """The prior of the field over the plate at an airmass.
 
-    The gradient's prior grows as tan z, as differential refraction does (half of ``position_sd`` at tan z = 1).
+    The gradient's prior grows as tan z, as differential refraction does (``position_sd`` at tan z = 1).
     Curvatures, per 1000 A squared, have half the prior of slopes.
     """
     tangent = np.sqrt(max(airmass, 1.0) ** 2 - 1) if np.isfinite(airmass) else 0.5
@@ -66,7 +66,7 @@ def plate_prior(options: Options, airmass: float) -> PlatePrior:
     return PlatePrior(
         sd=(options.position_grey_sd * MAG, sd, 0.5 * sd, 0.25 * sd)[: options.slope_order + 1],
         scale=options.position_scale,
-        gradient_sd=0.5 * sd * max(float(tangent), 0.1),
+        gradient_sd=sd * max(float(tangent), 0.1),
         gradient_mean=(options.position_gradient[0] * MAG, options.position_gradient[1] * MAG),
     )
 

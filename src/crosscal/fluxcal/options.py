@@ -128,7 +128,7 @@ class Options:
     n_sigma: float = 4.0
     slope_order: int = 2
     position: bool = False
-    position_sd: float = 0.05
+    position_sd: float = 0.08
     position_grey_sd: float = 0.0
     position_scale: float = 0.3
     position_gradient: tuple[float, float] = (0.0, 0.0)

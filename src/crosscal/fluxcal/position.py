@@ -20,12 +20,11 @@ from numpy.typing import ArrayLike, NDArray
 #: Positions are measured in units of the 2dF plate's half size.
 PLATE_RADIUS = 2.0e5
 
-#: Strengths of the field, in units of its prior, that marginal likelihood chooses from.
-STRENGTHS = (0.0, 1.0, 2.0)
+#: Scatters of single fibres, in units of the field's prior, that marginal likelihood chooses from: with a field, and
+#: without one.
+SCATTERS = {1.0: (0.5, 1.0), 0.0: (0.1, 0.25, 0.5, 1.0)}
 #: ln evidence that a frame must bring against the stated prior to be without a field: a dozen stars say little.
-ODDS = 2.0
-#: Scatters of single fibres about the field, in units of the field's prior.
-SCATTERS = (0.25, 0.5, 1.0)
+ODDS = 4.0
 #: Degrees of freedom of that scatter.
 FREEDOM = 3.0
 #: Fewest stars with known positions.
@@ -128,8 +127,8 @@ def fit_plate(
 ) -> PlateTerm | None:
     """Fit the fields of a frame to its stars' coefficients.
 
-    Strength of the field (0, 1 or 2 times its prior) and scatter of single fibres are those with the largest marginal
-    likelihood, so that a plate that shows no field gets none.
+    Whether there is a field, and the scatter of single fibres, are decided by marginal likelihood: a plate that shows no
+    field gets none.
 
     Parameters
     ----------
@@ -162,19 +161,19 @@ def _fit_field(
     *,
     slope: bool,
 ) -> Field | None:
-    """The field of one coefficient with the best strength and scatter, or None."""
+    """The field of one coefficient with the best scatter, or None."""
     centre = place.mean(axis=0)
     mean = np.array(prior.gradient_mean if slope else (0.0, 0.0), dtype=float)
     # The constant m_k has a vague prior; the median keeps its numbers small.
     residual = value - np.median(value) - (place - centre) @ mean
     best: tuple[float, Field] | None = None
-    for strength in STRENGTHS:
+    for strength, scatters in SCATTERS.items():
         gradient_sd = strength * prior.gradient_sd if slope else 0.0
         zero = np.zeros(len(place))
         field = Field(place, centre, zero, np.eye(len(place)), strength * sd, prior.scale, gradient_sd, mean)
         constant = (10 * sd + np.ptp(residual)) ** 2
         covariance = field.kernel(place, place) + constant
-        for scatter in SCATTERS:
+        for scatter in scatters:
             noise = error**2 + (scatter * sd) ** 2
             evidence, alpha, inverse = _student_process(covariance, residual, noise)
             evidence -= ODDS * (strength == 0)
