@@ -109,6 +109,45 @@ def test_foreign_and_damaged_directories_are_refused(tmp_path):
         write_report(tmp_path)
 
 
+def test_what_the_parts_cite_is_in_the_bibliography():
+    from crosscal.concordance.result import Result as Concordance
+    from crosscal.fluxcal.result import CITATIONS
+    from crosscal.lightcurves.result import Result as Lightcurves
+    from crosscal.xray.job_fit import FitOutcome
+    from crosscal.xray.outcome import XrayOutcome
+
+    cited = {*Concordance.citations, *CITATIONS, "kurucz", "calspec", *Lightcurves.citations.fget(None)}
+    assert cited | {*FitOutcome.citations, *XrayOutcome.citations} <= set(BIBLIOGRAPHY)
+    assert bibtex(("Nobody 1900",)).startswith("% Nobody 1900")
+
+
+def test_the_answer_is_a_headline_and_a_lead(tmp_path):
+    RunRecord(tmp_path, "xray", "kT is off by -3 +- 1 %. The planted error was found.", ("2 +- 1 is not 3.",)).write()
+    text = write_report(tmp_path).read_text()
+    assert "<h1>kT is off by \u22123 \u00b1 1 %.</h1>" in text
+    assert '<p class="lead">The planted error was found.</p>' in text
+    assert "2 \u00b1 1 is not 3." in text
+
+
+def test_damaged_records_are_refused(directory):
+    content = json.loads((directory / "outcome.json").read_text())
+    for change in (
+        {"answer": 3}, {"figures": [{"name": "../../x"}]}, {"figures": [{}]}, {"seconds": "long"}, {"quality": [1]},
+        {"unknown": 1},
+    ):  # fmt: skip
+        write_text(directory / "outcome.json", json.dumps(content | change))
+        with pytest.raises(DataFileError, match="the record of the run is damaged"):
+            write_report(directory)
+    write_text(directory / "outcome.json", json.dumps(content))
+    write_text(directory / "provenance.json", '{"inputs": 3}')
+    with pytest.raises(DataFileError, match="damaged provenance"):
+        write_report(directory)
+    write_text(directory / "provenance.json", "{}")
+    write_text(directory / "other.ecsv", "nothing")
+    with pytest.raises(DataFileError, match="damaged table"):
+        write_report(directory)
+
+
 def test_bibtex_entries_are_balanced_and_cited_once():
     for key, entry in BIBLIOGRAPHY.items():
         assert entry.startswith("@"), key

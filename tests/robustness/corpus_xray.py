@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from crosscal.core.reading import read_text
+
 from .harness import Reader
 from .sibling import sibling
 
@@ -278,7 +280,7 @@ def _response(path: Path) -> object:
 def _definitions_text(path: Path) -> object:
     from crosscal.xray.emission.xspec_library import read_definitions
 
-    return read_definitions(path.read_text(encoding="utf-8", errors="replace"))
+    return read_definitions(read_text(path))
 
 
 def simple(name: str, build: Any, tag: str = "", **options: Any) -> Reader:

@@ -229,6 +229,20 @@ class Result:
         return "\n".join([*lines, *self.remarks, *self.warnings])
 
     @property
+    def gates(self) -> list[dict[str, Any]]:
+        """Quality gates with their reasons."""
+        conflicts = [
+            {
+                "gate": f"prior against data, {len(test.channels)} instruments",
+                "passed": bool(test.p_value >= 1e-3),
+                "why": f"p = {test.p_value:.3g} (>= 0.001)",
+            }
+            for test in self.checks.conflicts
+        ]
+        sampled = {"gate": "sampling", "passed": bool(self.posterior.converged), "why": "the sampler's own criteria"}
+        return [sampled, *conflicts]
+
+    @property
     def answer(self) -> str:
         """The result in one sentence."""
         mean, sd = self.log_factor.mean(axis=0), self.log_factor.std(axis=0, ddof=1)
@@ -245,10 +259,7 @@ class Result:
             f"fluxes scatter by {100 * before:.1f} % before and {100 * after:.1f} % after."
         )
 
-    citations = (
-        "Chen et al. 2019, Journal of the American Statistical Association 114, 1018",
-        "Marshall et al. 2021, Astronomical Journal 162, 254",
-    )
+    citations = ("concordance", "concordance-application")
 
     @property
     def captions(self) -> dict[str, str]:

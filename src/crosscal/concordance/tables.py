@@ -176,15 +176,27 @@ def _joined(table: Any, columns: Column, where: str) -> NDArray[np.str_]:
     names = [columns] if isinstance(columns, str) else list(columns)
     if not names:
         raise ConfigError("no column is named", where=where, expected="at least one column")
-    parts = [np.char.strip(np.asarray(_column(table, n, where)).astype(str)) for n in names]
+    parts = [_texts(table, n, where) for n in names]
     joined = parts[0]
     for part in parts[1:]:
         joined = np.char.add(np.char.add(joined, " "), part)
     return joined
 
 
+def _texts(table: Any, name: str, where: str) -> NDArray[np.str_]:
+    """A column as text, one word a row."""
+    column = _column(table, name, where)
+    with parsing("names that are no text", where=f"{where}, column {name!r}", expected="one name a row"):
+        texts = np.asarray(column).astype(str)
+    if texts.ndim != 1:
+        raise DataFileError("not one name a row", where=f"{where}, column {name!r}", expected="one name a row")
+    return np.char.strip(texts)
+
+
 def _numeric(table: Any, name: str, where: str, rows: NDArray) -> tuple[NDArray[np.float64], str]:
     column = _column(table, name, where)
+    if column.ndim != 1:
+        raise DataFileError("not one number a row", where=f"{where}, column {name!r}", expected="one number a row")
     unit = str(getattr(column, "unit", None) or "")
     # Empty fields are missing numbers; text columns come from CSV, where nothing is converted on reading.
     filled = np.asarray(
@@ -203,7 +215,7 @@ def _numeric(table: Any, name: str, where: str, rows: NDArray) -> tuple[NDArray[
                 raise DataFileError(
                     f"{str(value)!r} is not a number", where=f"{where}, row {row}, column {name!r}", expected="a number"
                 ) from None
-        raise
+        raise DataFileError("not numbers", where=f"{where}, column {name!r}", expected="numbers") from None
 
 
 def _conversion(found: str, wanted: str, where: str) -> tuple[float, str]:
@@ -220,7 +232,6 @@ def _conversion(found: str, wanted: str, where: str) -> tuple[float, str]:
 def _selected(table: Any, select: Mapping[str, Any], where: str) -> NDArray[np.bool_]:
     keep = np.ones(len(table), bool)
     for name, rule in select.items():
-        column = _column(table, name, where)
         if isinstance(rule, Mapping):
             unknown = set(rule) - {"min", "max"}
             if unknown:
@@ -229,7 +240,7 @@ def _selected(table: Any, select: Mapping[str, Any], where: str) -> NDArray[np.b
             keep &= (values >= rule.get("min", -np.inf)) & (values <= rule.get("max", np.inf))
         else:
             wanted = {str(v) for v in (rule if isinstance(rule, list | tuple) else [rule])}
-            keep &= np.isin(np.asarray(column).astype(str), sorted(wanted))
+            keep &= np.isin(_texts(table, name, where), sorted(wanted))
     return keep
 
 

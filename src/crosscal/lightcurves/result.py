@@ -254,12 +254,24 @@ class Result:
         return captions(names)
 
     @property
+    def gates(self) -> list[dict[str, Any]]:
+        """Quality gates with their reasons."""
+        good = self.draws.posterior.converged
+        bad = sum(len(found) for found in self.diagnostics.outliers.values())
+        n = sum(len(curve) for curve in self.curves.files)
+        return [
+            {"gate": "sampling", "passed": bool(good), "why": "the sampler's own criteria"},
+            {
+                "gate": "outliers",
+                "passed": bad <= max(1.0, 0.01 * n),
+                "why": f"{bad} of {n} points beyond {OUTLIER:g} sigma of leave-one-out (at most 1 %)",
+            },
+        ]
+
+    @property
     def citations(self) -> tuple[str, ...]:
-        """What to cite."""
-        return (
-            "Li, Y.-R. et al. 2014, ApJL 786, L6 (intercalibration with a damped random walk, PyCALI)",
-            "Kelly, B. C., Bechtold, J. & Siemiginowska, A. 2009, ApJ 698, 895 (damped random walk)",
-        )
+        """Keys of what to cite."""
+        return ("pycali", "drw")
 
     def figures(self) -> dict[str, Any]:
         """Return the figures by name."""

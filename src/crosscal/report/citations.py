@@ -49,11 +49,11 @@ BIBLIOGRAPHY: dict[str, str] = {
     "drw": """@article{kelly2009, author = {Kelly, B. C. and Bechtold, J. and Siemiginowska, A.}, title = {Are the Variations
   in Quasar Optical Flux Driven by Thermal Fluctuations?}, journal = {ApJ}, year = 2009, volume = 698, pages = 895,
   doi = {10.1088/0004-637X/698/1/895}}""",
-    "tonry-davis": """@article{tonry1979, author = {Tonry, J. and Davis, M.}, title = {A survey of galaxy redshifts. I. Data
-  reduction techniques}, journal = {AJ}, year = 1979, volume = 84, pages = 1511, doi = {10.1086/112569}}""",
     "zucker": """@article{zucker2003, author = {Zucker, S.}, title = {Cross-correlation and maximum-likelihood analysis: a new
   approach to combining cross-correlation functions}, journal = {MNRAS}, year = 2003, volume = 342, pages = 1291,
   doi = {10.1046/j.1365-8711.2003.06633.x}}""",
+    "tonry-davis": """@article{tonry1979, author = {Tonry, J. and Davis, M.}, title = {A survey of galaxy redshifts. I.
+  Data reduction techniques}, journal = {AJ}, year = 1979, volume = 84, pages = 1511, doi = {10.1086/112569}}""",
     "fitzpatrick": """@article{fitzpatrick1999, author = {Fitzpatrick, E. L.}, title = {Correcting for the Effects of
   Interstellar Extinction}, journal = {PASP}, year = 1999, volume = 111, pages = 63, doi = {10.1086/316293}}""",
     "kurucz": """@misc{kurucz1993, author = {Kurucz, R. L.}, title = {ATLAS9 Stellar Atmosphere Programs and 2 km/s grid},
@@ -68,6 +68,5 @@ ALWAYS = ("astropy",)
 
 
 def bibtex(keys: tuple[str, ...]) -> str:
-    """Return the entries of the given keys, each once, in order; unknown keys are left out."""
-    wanted = dict.fromkeys((*keys, *ALWAYS))
-    return "\n\n".join(BIBLIOGRAPHY[key] for key in wanted if key in BIBLIOGRAPHY)
+    """Return the entries of the given keys, each once, in order; a key without an entry is kept as a comment."""
+    return "\n\n".join(BIBLIOGRAPHY.get(key, f"% {key}") for key in dict.fromkeys((*keys, *ALWAYS)))

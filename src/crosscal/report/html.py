@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 
 from crosscal.core.files import write_text
 from crosscal.report.record import RunRecord
-from crosscal.report.sections import SECTIONS, figure
+from crosscal.report.sections import SECTIONS, figure, typeset
 
 TITLES = {
     "xray": "X-ray effective-area cross-calibration",
@@ -43,7 +44,11 @@ def render(record: RunRecord) -> str:
         body = SECTIONS.get(name)(record)
         if body:
             sections.append({"name": name, "id": escape(name.lower().replace(" ", "-")), "body": body})
+    headline, *rest = re.split(r"(?<=[.!?])\s+(?=[A-Z])", typeset(record.answer), maxsplit=1)
     return template.render(
+        headline=headline,
+        lead=rest[0] if rest else "",
+        warning=typeset(record.warnings[0]) if record.warnings else "",
         title=TITLES.get(record.part.split("-")[0], record.part),
         record=record,
         first=figure(record, record.figures[0]) if record.figures else "",

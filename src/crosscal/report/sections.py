@@ -6,6 +6,7 @@ Add one with a line in `SECTIONS` (or through the entry-point group ``crosscal.r
 from __future__ import annotations
 
 import base64
+import re
 from html import escape
 from typing import Any
 
@@ -21,7 +22,7 @@ SECTIONS = Registry(
         "Warnings": "crosscal.report.sections:warnings",
         "Quality gates": "crosscal.report.sections:quality",
         "Figures": "crosscal.report.sections:figures",
-        "Diagnostics": "crosscal.report.sections:diagnostics",
+        "Diagnostics and identifiability": "crosscal.report.sections:diagnostics",
         "Tables": "crosscal.report.sections:tables",
         "What was asked": "crosscal.report.sections:asked",
         "Inputs": "crosscal.report.sections:inputs",
@@ -40,7 +41,7 @@ def warnings(record: RunRecord) -> str:
     """What must be known before the answer is trusted."""
     if not record.warnings:
         return '<p class="good">None: no check of this run raised a warning.</p>'
-    return "<ul>" + "".join(f'<li class="warn">{escape(w)}</li>' for w in record.warnings) + "</ul>"
+    return "<ul>" + "".join(f'<li class="warn">{escape(typeset(w))}</li>' for w in record.warnings) + "</ul>"
 
 
 def quality(record: RunRecord) -> str:
@@ -51,7 +52,8 @@ def quality(record: RunRecord) -> str:
 
 def figures(record: RunRecord) -> str:
     """All figures but the first, which stands at the top."""
-    return "".join(figure(record, entry) for entry in record.figures[1:])
+    body = "".join(figure(record, entry) for entry in record.figures[1:])
+    return f'<div class="figures">{body}</div>' if body else ""
 
 
 def diagnostics(record: RunRecord) -> str:
@@ -115,7 +117,7 @@ def reproduce(record: RunRecord) -> str:
 
 def citations(record: RunRecord) -> str:
     """BibTeX of what this run used."""
-    return f"<details><summary>BibTeX</summary><pre>{escape(bibtex(record.citations))}</pre></details>"
+    return f"<details open><summary>BibTeX</summary><pre>{escape(bibtex(record.citations))}</pre></details>"
 
 
 def figure(record: RunRecord, entry: Any) -> str:
@@ -135,6 +137,11 @@ def figure(record: RunRecord, entry: Any) -> str:
         f'<img src="data:image/{kind};base64,{data}" alt="{title}" draggable="false"></div>'
         f'<figcaption><b>{title}</b> {caption} <output class="readoff"></output></figcaption></figure>'
     )
+
+
+def typeset(text: str) -> str:
+    """Return a sentence with the signs that plain text spells out."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "\u2212", text.replace("+-", "\u00b1"))
 
 
 def table(header: Any, rows: Any, *, name: str) -> str:

@@ -66,6 +66,28 @@ class XrayOutcome:
         return (*own, *self.calibration.diagnostics.warnings)
 
     @property
+    def gates(self) -> list[dict[str, Any]]:
+        """Quality gates with their reasons."""
+        found = self.calibration.diagnostics
+        gates = [{"gate": "sampling", "passed": bool(found.converged), "why": "the sampler's own criteria"}]
+        if np.isfinite(found.p_value):
+            passed = bool(found.p_value >= 1e-3)
+            gates.append({"gate": "predictive check", "passed": passed, "why": f"p = {found.p_value:.3g} (>= 0.001)"})
+        alone = f"{len(found.aliases)} other solution(s) that fit as well (0)"
+        gates.append({"gate": "identified", "passed": not found.aliases, "why": alone})
+        if self.library is not None:
+            table = self.library.summary()
+            failed, fits = int(table["failed"].sum()), int(table["fits"].sum())
+            gates.append(
+                {
+                    "gate": "library",
+                    "passed": failed <= 0.02 * fits,
+                    "why": f"{failed} of {fits} fits failed (at most 2 %)",
+                }
+            )
+        return gates
+
+    @property
     def answer(self) -> str:
         """The answer in one sentence; with simulated sources, whether the truth was found."""
         text = self.calibration.answer()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscal.core.errors import DataFileError, InputError
+from crosscal.core.errors import DataFileError, InputError, UnknownNameError
 from crosscal.core.files import existing_file
 from crosscal.core.reading import parsing, read_text
 from crosscal.lightcurves.types import LightCurves, curve_from_arrays
@@ -226,6 +226,8 @@ def read_asassn(
             continue
         one = str(band[mine][0])
         if use_flux:
+            if one not in WAVELENGTHS:
+                raise UnknownNameError("filter", one, WAVELENGTHS, where=f"{source}, column 'Filter'")
             per_mjy = 1e-26 * 2.99792458e10 / (WAVELENGTHS[one] * 1e-8) ** 2 * 1e-8
             columns = flux[mine] * per_mjy, flux_error[mine] * per_mjy
         else:

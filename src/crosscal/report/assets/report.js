@@ -64,5 +64,9 @@ for (const frame of document.querySelectorAll(".zoom")) {
     }
     box.remove(); box = null; start = null;
   });
+  // On a touch screen a tap shows the figure at full size, to be moved by the finger.
+  let touched = false;
+  frame.addEventListener("pointerdown", (event) => { touched = event.pointerType === "touch"; });
+  frame.addEventListener("click", () => { if (touched) frame.classList.toggle("wide"); });
   frame.addEventListener("dblclick", () => { view = { x: 0, y: 0, scale: 1 }; apply(); });
 }

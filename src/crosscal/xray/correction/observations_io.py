@@ -66,7 +66,9 @@ def _row(row: Any, k: int, table: Path, model: Model, extra: list[str], band: An
         if key not in responses:
             responses[key] = read_response(arf, rmf)
         spectrum = read_spectrum(pha, file("background"), name=str(row["source"]))
-        own = model.replace(free=None, **{name: float(row[name]) for name in extra}) if extra else model
+        with parsing("a parameter is no number", where=where, expected=f"numbers in {', '.join(extra) or 'no column'}"):
+            values = {name: float(row[name]) for name in extra}
+        own = model.replace(free=None, **values) if extra else model
     except InputError as error:
         raise type(error)(error.what, where=f"{where}: {error.where}", expected=error.expected) from error
     return Observation(str(row["source"]), str(row["telescope"]), spectrum, responses[key], own, band)

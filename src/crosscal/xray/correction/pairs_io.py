@@ -101,13 +101,17 @@ def _telescopes(table: Any, where: str) -> tuple[str, str]:
     return known[0], known[1]
 
 
-def _column(table: Any, name: str, unit: str, where: str) -> Floats:
+def _column(table: Any, name: str, unit: str, where: str, *, ndim: int = 1) -> Floats:
     """Return a column as numbers in ``unit``; say which row is not one."""
     from astropy.units import UnitConversionError, UnitTypeError
 
     if name not in table.colnames:
         raise DataFileError(f"no column {name!r}", where=where, expected=closest(name, table.colnames))
     column = table[name]
+    if column.ndim != ndim:
+        what = "not one array a row" if ndim == 2 else "an array in each row"
+        expected = "arrays of one length" if ndim == 2 else "one number a row"
+        raise DataFileError(what, where=f"{where}, column {name}", expected=expected)
     mask = np.atleast_1d(np.any(np.ma.getmaskarray(np.ma.asarray(column)).reshape(len(table), -1), axis=1))
     if mask.any():
         row = int(np.argmax(mask))
@@ -156,13 +160,7 @@ def _moments(table: Any, quantities: tuple[str, ...], telescope: str, where: str
 
 
 def _samples(table: Any, quantities: tuple[str, ...], telescope: str, where: str) -> Floats:
-    columns = []
-    for quantity in quantities:
-        column = _column(table, f"{quantity}_samples_{telescope}", QUANTITIES[quantity], where)
-        if column.ndim != 2:
-            place = f"{where}, column {quantity}_samples_{telescope}"
-            raise DataFileError("not one array a row", where=place, expected="arrays of one length")
-        columns.append(column)
+    columns = [_column(table, f"{q}_samples_{telescope}", QUANTITIES[q], where, ndim=2) for q in quantities]
     if len({c.shape for c in columns}) > 1:
         raise DataFileError("the quantities have different numbers of samples", where=where, expected="one number")
     return np.stack(columns, axis=-1)

@@ -13,6 +13,7 @@ from astropy.io import fits
 
 from crosscal.core.errors import DataFileError
 from crosscal.core.files import existing_file
+from crosscal.core.reading import parsing
 from crosscal.xray.emission.elements import SYMBOLS
 from crosscal.xray.emission.plasma import DetailedPlasma, NodeEmission
 from crosscal.xray.instrument.ogip_table import BROKEN
@@ -102,7 +103,8 @@ def read_atomdb(
                 where=f"{line}[PARAMETERS]",
                 expected="at least 4",
             )
-        nodes = tuple(_node(lines, continua, int(k), line, coco) for k in chosen)
+        with parsing("the tables do not fit", where=f"{line} and {Path(coco).name}", expected="AtomDB's columns"):
+            nodes = tuple(_node(lines, continua, int(k), line, coco) for k in chosen)
         version = str(lines[0].header.get("SFILEMAP", "")).rpartition("_v")[2] or "unknown"
     return DetailedPlasma(kT[chosen], nodes, version=f"AtomDB {version}", citation=CITATION)
 

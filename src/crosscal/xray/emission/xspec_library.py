@@ -13,7 +13,7 @@ import numpy as np
 
 from crosscal.core.errors import MissingDependencyError
 from crosscal.core.parameter import Parameter
-from crosscal.core.reading import parsing
+from crosscal.core.reading import parsing, read_text
 from crosscal.xray.emission.component import Array
 
 _HUGE = 1e30
@@ -49,7 +49,7 @@ class Library:
     def __init__(self, libraries: Any, root: Path) -> None:
         self._functions = libraries.lib_xs_functions
         self._state: dict[str, str] = {}
-        self.definitions = read_definitions((root / "spectral/manager/model.dat").read_text(encoding="utf-8"))
+        self.definitions = read_definitions(read_text(root / "spectral/manager/model.dat"))
 
     def set_abundances(self, table: str) -> None:
         """Select XSPEC's solar abundances, which are global to the library."""
