@@ -127,3 +127,23 @@ def test_foreign_files_are_refused(tmp_path):
         Posterior.read(tmp_path / "x.nc")
     with pytest.raises(DataFileError, match="no such posterior"):
         Posterior.read(tmp_path / "none.nc")
+
+
+def test_notebooks_without_widgets_are_not_warned():
+    import subprocess
+    import sys
+
+    code = """
+import sys, types
+notebook = types.ModuleType("IPython")
+notebook.get_ipython = lambda: types.SimpleNamespace(config={"IPKernelApp": {}})
+sys.modules["IPython"] = notebook
+sys.modules["ipywidgets"] = None
+{first}
+import tqdm.auto
+"""
+    quiet = "import crosscal; crosscal.enable_x64()"
+    for first, warned in ((quiet, False), ("", True)):
+        run = subprocess.run([sys.executable, "-c", code.format(first=first)], capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        assert ("TqdmWarning" in run.stderr) == warned

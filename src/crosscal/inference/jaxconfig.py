@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from pathlib import Path
 
 from crosscal.core.errors import ConfigError
@@ -18,6 +20,7 @@ def require_x64() -> None:
     """
     import jax
 
+    _quiet_tqdm()
     if not jax.config.jax_enable_x64:
         raise ConfigError(
             "JAX computes in single precision",
@@ -30,6 +33,7 @@ def enable_x64() -> None:
     """Switch JAX to double precision for the whole process (the command line and notebooks call this)."""
     import jax
 
+    _quiet_tqdm()
     jax.config.update("jax_enable_x64", True)
 
 
@@ -40,3 +44,11 @@ def enable_compilation_cache(directory: str | os.PathLike[str]) -> None:
     Path(directory).mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def _quiet_tqdm() -> None:
+    """Import tqdm, which NumPyro loads and CrossCal does not show, without its warning that ipywidgets are absent."""
+    if "IPython" in sys.modules and "tqdm.auto" not in sys.modules:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import tqdm.auto  # noqa: F401
