@@ -173,6 +173,16 @@ def test_job_retypes_targets_and_needs_a_frame(tmp_path, truth, bands):
     content["fallback"] = content["leave_one_out"] = False
     night = run(validate(FluxcalJob, content), tmp_path / "run")
     assert len(night.results[0].stars) == 4
+    table = Table.read(tmp_path / "run" / "targets.ecsv")
+    assert len(table) == 4
+    assert not set(table["star"]) & {s.name for s in night.results[0].stars}
+    # a target's grey offset is its fibre's loss (0.15 mag) relative to the mean of four others
+    losses = truth.grey[np.array(table["fibre"]) - 1]
+    np.testing.assert_allclose(table["grey"] - np.median(table["grey"]), losses - np.median(losses), atol=0.06)
+    assert np.all(np.abs(table["colour"]) < 0.3)
+    assert "targets" in night.figures()
+    several = type(night)((*night.results, night.results[0]))
+    assert "8 targets against the catalogue" in several.answer
     failed = write_raw(tmp_path / "b.fits", truth, change=_all_program)
     content["data"]["frames"] = [str(failed)]
     before = failed.read_bytes()

@@ -20,6 +20,7 @@ CAPTIONS = {
     "fits": "Calibrated standard stars (grey level removed) and their template models.",
     "held_out": "Each star calibrated by the others: offset from its catalogue magnitudes and chromatic slope.",
     "plate": "Grey level and slope of each star at its place on the plate, over the smooth field fitted to them.",
+    "targets": "Standards calibrated as targets: synthetic minus catalogue magnitude in each band, and their colour.",
     "night": "Leave-one-star-out residuals of all frames.",
     "frames": "Stars used and scatter (FCALRMS) of every frame.",
 }
@@ -53,6 +54,8 @@ def night_figures(night: Night) -> dict[str, Figure]:
         if any(r.held_out for r in night.results):
             found["night"] = night_figure(night)
         found["frames"] = frames_figure(night)
+    if any(r.targets for r in night.results):
+        found["targets"] = targets_figure(night)
     first = next((r for r in night.results if r.curve is not None and r.vectors), None)
     if first is not None:
         found |= result_figures(first)
@@ -233,6 +236,34 @@ def night_figure(night: Night) -> Figure:
         axes.set_title(f"median {np.median(values):+.3f}, scatter {float(mad_sd(values)):.3f}", fontsize=9)
         axes.set(xlabel=label)
     grid[0].set_ylabel("Stars held out")
+    return fig
+
+
+@styled
+def targets_figure(night: Night) -> Figure:
+    """Offsets of the targets from their catalogue magnitudes, and from their colours, against signal-to-noise ratio."""
+    targets = [t for r in night.results for t in r.targets]
+    snr = np.array([t.snr for t in targets])
+    offset, bands = np.array([t.offset for t in targets]), night.results[0].bands
+    seen = [b for b in range(len(bands)) if np.isfinite(offset[:, b]).any()]
+    colour = np.array([t.colour for t in targets])
+    fig = figure(7.5, 3.6)
+    left, right = fig.subplots(1, 2)
+    for b in seen:
+        scatter = float(mad_sd(offset[np.isfinite(offset[:, b]), b]))
+        label = f"{bands[b]}: scatter {scatter:.3f}"
+        left.plot(snr, offset[:, b], "o", ms=4, color=INSTRUMENT_COLOURS[b % len(INSTRUMENT_COLOURS)], label=label)
+    left.axhline(0, color=COLOURS["data"], lw=0.8)
+    left.set(xlabel="S/N per pixel", ylabel="Calibrated - catalogue [mag]", title=f"{len(targets)} targets")
+    if seen:
+        left.legend(fontsize=8)
+    finite = np.isfinite(colour)
+    if finite.any():
+        right.plot(snr[finite], colour[finite], "o", ms=4, color=COLOURS["after"])
+        spread = float(mad_sd(colour[finite]))
+        right.set_title(f"median {np.median(colour[finite]):+.3f}, scatter {spread:.3f}", fontsize=9)
+    right.axhline(0, color=COLOURS["data"], lw=0.8)
+    right.set(xlabel="S/N per pixel", ylabel="Colour, calibrated - catalogue [mag]")
     return fig
 
 

@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crosscal.config import Part
 from crosscal.core.errors import DataFileError, InputError
 from crosscal.core.files import refuse_overwriting
 from crosscal.core.progress import SILENT, Progress
+from crosscal.core.random import generator
 from crosscal.datasets import resolve
 from crosscal.fluxcal.calibrate import Calibrator
 from crosscal.fluxcal.catalogue import read_catalogue
@@ -23,6 +25,7 @@ from crosscal.fluxcal.night import Night, fall_back
 from crosscal.fluxcal.output import write_night
 from crosscal.fluxcal.photometry import Filter
 from crosscal.fluxcal.result import Result
+from crosscal.fluxcal.targets import compare_targets
 from crosscal.fluxcal.template_files import load_templates, read_spectrum
 from crosscal.fluxcal.types import Frame
 
@@ -40,7 +43,7 @@ frames = ["red_0027.fits"]       # 2dfdr or KSPECDR RED frames; patterns such as
 # airmass = 1.2
 # medium = "air"                 # of the wavelengths; or "vacuum"
 # wavela = "rebuild"             # scrunched frame whose WAVELA is stale: "rebuild", "refuse", "trust"
-# targets = 0.0                  # retype this fraction of the standards as targets, to test with them
+# targets = 0.0                  # calibrate this fraction of the standards as targets, compare with the catalogue
 
 [catalogue]
 path = "stars.csv"               # CSV, ECSV, FITS, VOTable; positions in degrees
@@ -162,6 +165,7 @@ def calibrate_files(
     """Calibrate files one after another; failures to read are collected."""
     results: list[Result] = []
     unread: list[tuple[str, str]] = []
+    set_asides: dict[int, NDArray[np.int64]] = {}
     data = job.data
     with progress.stage("Calibrating frames", total=len(paths)) as advance:
         for number, path in enumerate(paths):
@@ -169,22 +173,32 @@ def calibrate_files(
                 frame = read_frame(
                     path, exposure=data.exposure, airmass=data.airmass, medium=data.medium, wavela=data.wavela
                 )
-                frame = as_targets(frame, data.targets, job.seed + number)
-                results.append(calibrator.calibrate(frame, loo=job.leave_one_out))
+                aside = set_aside(frame, data.targets, job.seed + number)
+                results.append(calibrator.calibrate(retyped(frame, aside, "P"), loo=job.leave_one_out))
+                set_asides[id(results[-1].frame)] = aside
             except InputError as error:
                 unread.append((str(path), str(error)))
                 progress.message(f"{path.name}: {error}")
             advance(1)
-    return Night(tuple(fall_back(results) if job.fallback else results), tuple(unread))
+    finished = fall_back(results) if job.fallback else results
+    c = calibrator
+    compared = [
+        replace(r, targets=compare_targets(r, set_asides[id(r.frame)], c.catalogue, c.filters, c.options))
+        for r in finished
+    ]
+    return Night(tuple(compared), tuple(unread))
+
+
+def set_aside(frame: Frame, fraction: float, seed: int) -> NDArray[np.int64]:
+    """Numbers (0-based) of a fraction of the standards, chosen at random, to be calibrated as targets."""
+    standards = np.flatnonzero(frame.fibres.type == "C")
+    chosen = generator(seed, "targets").choice(standards, round(fraction * standards.size), replace=False)
+    return np.sort(chosen)
 
 
 def as_targets(frame: Frame, fraction: float, seed: int) -> Frame:
-    """Retype a fraction of the standards as program fibres (P), chosen at random, to be used as test targets."""
-    if fraction == 0.0:
-        return frame
-    standards = np.flatnonzero(frame.fibres.type == "C")
-    n = round(fraction * standards.size)
-    return retyped(frame, np.random.default_rng(seed).choice(standards, n, replace=False), "P")
+    """The frame in which the standards of :func:`set_aside` are program fibres (P)."""
+    return retyped(frame, set_aside(frame, fraction, seed), "P")
 
 
 def demo(output: Path, progress: Progress = SILENT) -> Night:

@@ -36,6 +36,13 @@ class HeldOut:
     colour: float
     slope: float
 
+    @classmethod
+    def of(cls, fibre: int, name: str, snr: float, offset: NDArray[np.float64], slope: float) -> HeldOut:
+        """Make one from the offsets in the bands."""
+        seen = offset[np.isfinite(offset)]
+        grey = float(seen.mean()) if seen.size else float("nan")
+        return cls(fibre, name, snr, offset, grey, float(seen[0] - seen[-1]) if seen.size > 1 else float("nan"), slope)
+
 
 def combine_with(vectors: Sequence[CalibrationVector], options: Options, airmass: float = float("nan")) -> Curve:
     """Combine vectors under the choices of a calibration."""
@@ -117,16 +124,7 @@ def held_out(
         for b, band in enumerate(filters):
             if np.isfinite(magnitude[b]) and band.coverage(wave[0], wave[-1]) >= options.coverage:
                 offset[b] = synthetic_offset(band, wave, filled, float(magnitude[b]))
-    seen = offset[np.isfinite(offset)]
-    return HeldOut(
-        star.fibre,
-        star.name,
-        star.snr,
-        offset,
-        float(seen.mean()) if seen.size else float("nan"),
-        float(seen[0] - seen[-1]) if seen.size > 1 else float("nan"),
-        slope,
-    )
+    return HeldOut.of(star.fibre, star.name, star.snr, offset, slope)
 
 
 def single(frame: Frame, fibre: int) -> Frame:

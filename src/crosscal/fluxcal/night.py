@@ -149,6 +149,11 @@ class Night:
             text += f"; leave-one-star-out scatter: grey {stats['grey']:.3f} mag, slope {stats['slope']:.3f} mag/1000 A"
             if np.isfinite(stats["colour"]):
                 text += f", colour {stats['colour']:.3f} mag (median {stats['colour_median']:+.3f})"
+        aside = self.statistics("targets")
+        if aside["n"] and np.isfinite(aside["grey"]):
+            text += f"; {aside['n']:.0f} targets against the catalogue: grey {aside['grey']:.3f} mag"
+            if np.isfinite(aside["colour"]):
+                text += f", colour {aside['colour']:.3f} mag (median {aside['colour_median']:+.3f})"
         return text + "."
 
     @property
@@ -201,9 +206,9 @@ class Night:
                 return r.correction
         raise FitError("no frame has a calibration curve.")
 
-    def statistics(self) -> dict[str, float]:
-        """Robust scatters of the leave-one-star-out residuals over all frames."""
-        held = [h for r in self.results for h in r.held_out]
+    def statistics(self, which: str = "held_out") -> dict[str, float]:
+        """Robust scatters over all frames of the leave-one-star-out residuals ("held_out"), or of the "targets"."""
+        held = [h for r in self.results for h in getattr(r, which)]
 
         def values(key: str) -> Any:
             v = np.array([getattr(h, key) for h in held], dtype=float)

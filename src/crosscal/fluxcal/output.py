@@ -240,17 +240,21 @@ def write_result(result: Result, directory: Path, *, figures: bool = True, input
 
 
 def write_night(night: Night, directory: Path, *, inputs: tuple[Path, ...] = ()) -> Path:
-    """Write ``summary.ecsv`` (stars), ``frames.ecsv``, ``correction.ecsv`` and each frame's files in ``frames/``.
+    """Write ``summary.ecsv`` (stars), ``frames.ecsv``, ``correction.ecsv`` and each frame's files in ``frames/``;
+    ``targets.ecsv`` where standards were calibrated as targets.
 
     Frames that failed are listed with their reason in ``frames.ecsv``; their copies say FLUXCAL = F and why.
     """
     from crosscal.fluxcal.tables import frame_table
+    from crosscal.fluxcal.targets import target_table
 
     for result in night.results:
         write_result(result, directory / "frames", figures=False, inputs=inputs)
     if night.results:
         write_table(night.summary(), directory / "summary.ecsv")
         write_table(frame_table(list(night.results)), directory / "frames.ecsv")
+    if any(r.targets for r in night.results):
+        write_table(target_table(night.results), directory / "targets.ecsv")
     curves = [r for r in night.results if r.curve is not None]
     if curves:
         write_table(correction_table(curves[0]), directory / "correction.ecsv")

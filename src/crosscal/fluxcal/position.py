@@ -127,8 +127,8 @@ def fit_plate(
 ) -> PlateTerm | None:
     """Fit the fields of a frame to its stars' coefficients.
 
-    Whether there is a field, and the scatter of single fibres, are decided by marginal likelihood: a plate that shows no
-    field gets none.
+    Whether there is a field, and the scatter of single fibres, are decided by marginal likelihood: a plate that shows
+    no field gets none.
 
     Parameters
     ----------

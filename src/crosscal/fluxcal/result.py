@@ -45,6 +45,7 @@ class Result:
     bands : tuple of str
     template_library : str
     source : "stars", or where the curve came from ("neighbours: ...")
+    targets : tuple of HeldOut, standards that were calibrated as targets, against the catalogue
     """
 
     frame: Frame
@@ -57,6 +58,7 @@ class Result:
     bands: tuple[str, ...]
     template_library: str = ""
     source: str = "stars"
+    targets: tuple[HeldOut, ...] = ()
 
     @property
     def used(self) -> tuple[StarFit, ...]:

@@ -22,7 +22,8 @@ def signal_to_noise(frame: Frame) -> NDArray[np.float64]:
     return result
 
 
-def _subset(fibres: Fibres, index: NDArray[np.int64]) -> Fibres:
+def subset(fibres: Fibres, index: NDArray[np.int64]) -> Fibres:
+    """The table of some fibres (0-based numbers)."""
     return Fibres(*(getattr(fibres, key)[index] for key in ("name", "ra", "dec", "x", "y", "type")))
 
 
@@ -62,7 +63,7 @@ def select_standards(
     index = np.flatnonzero(frame.fibres.type == "C")
     if index.size == 0:
         return []
-    fibres, snr = _subset(frame.fibres, index), signal_to_noise(frame)[index]
+    fibres, snr = subset(frame.fibres, index), signal_to_noise(frame)[index]
     if match == "index":
         found = match_index(fibres, catalogue)
     else:
