@@ -27,6 +27,18 @@ def test_five_digits_are_shown(table, show):
     assert "0.123" not in text  # a column's own format
 
 
+def test_dates_are_told_apart():
+    shown = str(ResultTable({"jd": [2458000.12345, 2458003.5, 2458900.25], "flux": [1.0, 1.1, np.inf]}))
+    assert "2458000.1" in shown
+    assert "2458003.5" in shown
+    assert "1.1" in shown
+
+
+def test_an_empty_and_a_constant_column():
+    assert "0.33333" in str(ResultTable({"x": [1 / 3, 1 / 3]}))
+    assert len(str(ResultTable({"x": np.zeros(0)})))
+
+
 def test_columns_of_a_table_are_readable_too(table):
     assert isinstance(table["x", "y"], ResultTable)
     assert "0.33333 " in str(table["x", "y"])

@@ -138,12 +138,13 @@ import sys, types
 notebook = types.ModuleType("IPython")
 notebook.get_ipython = lambda: types.SimpleNamespace(config={"IPKernelApp": {}})
 sys.modules["IPython"] = notebook
+sys.modules["ipykernel.zmqshell"] = types.ModuleType("ipykernel.zmqshell")
 sys.modules["ipywidgets"] = None
-{first}
+FIRST
 import tqdm.auto
 """
     quiet = "import crosscal; crosscal.enable_x64()"
     for first, warned in ((quiet, False), ("", True)):
-        run = subprocess.run([sys.executable, "-c", code.format(first=first)], capture_output=True, text=True)
+        run = subprocess.run([sys.executable, "-c", code.replace("FIRST", first)], capture_output=True, text=True)
         assert run.returncode == 0, run.stderr
         assert ("TqdmWarning" in run.stderr) == warned

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 from astropy.table import QTable
 
-#: How numbers without a format of their own are shown.
-SHOWN = ".5g"
+#: Significant digits of the range of a column, by which its numbers are shown.
+DIGITS = 5
+
+
+def format_of(values: Any) -> str:
+    """The format in which numbers are told apart: five digits, and more where they differ by little (dates)."""
+    numbers = np.asarray(getattr(values, "value", values), dtype=float)
+    numbers = numbers[np.isfinite(numbers)]
+    largest, spread = (float(np.abs(numbers).max()), float(np.ptp(numbers))) if numbers.size else (0.0, 0.0)
+    # Differences by rounding alone are no differences.
+    more = int(np.ceil(np.log10(largest / spread))) if spread > 1e-10 * largest > 0 else 0
+    return f".{DIGITS + max(0, more - 1)}g"
 
 
 class ResultTable(QTable):
-    """An astropy QTable that is printed, and shown in notebooks, with five significant digits.
+    """An astropy QTable that is printed, and shown in notebooks, with as many digits as its numbers need.
 
-    Its numbers are not rounded; a column's own ``info.format`` is respected.
+    They are not rounded; a column's own ``info.format`` is respected.
     """
 
     def _readable(self) -> QTable:
         shown = QTable(self, copy=True)
         for column in shown.itercols():
             if column.dtype.kind == "f" and not column.info.format:
-                column.info.format = SHOWN
+                column.info.format = format_of(column)
         return shown
 
     def __repr__(self) -> str:

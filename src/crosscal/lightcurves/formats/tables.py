@@ -26,9 +26,10 @@ def calibrated_table(result: Result, i: int) -> Any:
     Columns: time, flux, error (total of each point alone), error_measurement (independent), error_calibration (common
     to the telescope: it does not average out), telescope, flag, measured flux and error, leave-one-out z.
     """
-    from astropy.table import QTable
     from astropy.time import Time
     from astropy.timeseries import TimeSeries
+
+    from crosscal.core.tables import ResultTable
 
     curves, curve = result.curves, result.curves.files[i]
     found = result.curve(i)
@@ -53,7 +54,7 @@ def calibrated_table(result: Result, i: int) -> Any:
         time = Time(curve.time, curves.time_zero, format=curves.time_format, scale="utc")
         table = TimeSeries(time=time, data=columns)
     else:
-        table = QTable({"time": curve.time, **columns})
+        table = ResultTable({"time": curve.time, **columns})
     table.meta.update(meta)
     return table
 
