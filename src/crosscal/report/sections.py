@@ -131,7 +131,7 @@ def figure(record: RunRecord, entry: Any) -> str:
     kind = "svg+xml" if source.suffix == ".svg" else "png"
     data = base64.b64encode(source.read_bytes()).decode()
     axes = escape(entry.get("axes_json", "[]"), quote=True)
-    title, caption = escape(entry.get("title", name)), escape(entry.get("caption", ""))
+    title, caption = escape(entry.get("title", name)), escape(typeset(entry.get("caption", "")))
     return (
         f'<figure id="figure-{escape(name)}"><div class="zoom" data-axes="{axes}">'
         f'<img src="data:image/{kind};base64,{data}" alt="{title}" draggable="false"></div>'
