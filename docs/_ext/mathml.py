@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from docutils import nodes
@@ -11,11 +12,17 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 
 LOG = logging.getLogger(__name__)
+#: TeX reads one token for each argument, so that frac12 is a half; the translator would read the number 12.
+SHORT_FRACTION = re.compile(r"(\\[dt]?frac)\s*(\d)\s*(\d)")
+#: What remains of short arguments would be misread too.
+MISREAD = re.compile(r"\\[dt]?frac\s*\w|[_^]\d\d")
 
 
 def markup(node: nodes.Element, block: bool) -> str:
     """Return the MathML of a node; what cannot be translated is reported and shown as it is written."""
-    source = node.astext().strip()
+    source = SHORT_FRACTION.sub(r"\1{\2}{\3}", node.astext().strip())
+    if found := MISREAD.search(source):
+        LOG.warning("equation %r: put %r into braces", source, found[0], location=node, type="mathml")
     try:
         return tex2mathml(source, as_block=block)
     except (MathError, IndexError) as error:
