@@ -71,7 +71,7 @@ def plate_prior(options: Options, airmass: float) -> PlatePrior:
     tangent = np.sqrt(max(airmass, 1.0) ** 2 - 1) if np.isfinite(airmass) else 0.5
     sd = options.position_sd * MAG
     return PlatePrior(
-        sd=(options.position_grey_sd * MAG, sd, 0.5 * sd, 0.25 * sd)[: options.slope_order + 1],
+        sd=(options.position_grey_sd * MAG, sd, 0.25 * sd, 0.1 * sd)[: options.slope_order + 1],
         scale=options.position_scale,
         gradient_sd=sd * max(float(tangent), 0.1),
         gradient_mean=(options.position_gradient[0] * MAG, options.position_gradient[1] * MAG),
