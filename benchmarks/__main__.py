@@ -26,6 +26,8 @@ import benchmarks
 from benchmarks.record import Record
 
 NOT_BENCHMARKS = {"record"}
+#: Long jobs that are run only by name.
+ON_REQUEST = {"memory"}
 
 
 def modules(parts: list[str]) -> list[str]:
@@ -33,7 +35,7 @@ def modules(parts: list[str]) -> list[str]:
     names = sorted(
         m.name
         for m in pkgutil.iter_modules(benchmarks.__path__)
-        if not m.name.startswith("_") and m.name not in NOT_BENCHMARKS
+        if not m.name.startswith("_") and m.name not in NOT_BENCHMARKS and (m.name not in ON_REQUEST or m.name in parts)
     )
     return [n for n in names if not parts or any(n == p or n.startswith(p + "_") for p in parts)]
 
