@@ -218,6 +218,17 @@ def test_the_reference_holds_every_public_name_once(package, page):
     assert set(listed) == set(importlib.import_module(package).__all__)
 
 
+def test_every_argument_of_the_older_packages_is_explained():
+    from crosscal.fluxcal.kspecdr import ARGUMENTS
+    from crosscal.lightcurves.compat.options import TAGS, Options
+
+    kspecdr, pycali = ((DOCS / "howto" / f"{name}.md").read_text(encoding="utf-8") for name in ("kspecdr", "pycali"))
+    assert not [key for key in ARGUMENTS if f"`{key}`" not in kspecdr]
+    assert not [tag for tag in TAGS if f"`{tag}" not in pycali]
+    short = [name.removesuffix("_up") for name in Options.__dataclass_fields__]
+    assert not [name for name in short if f"`{name}" not in pycali]
+
+
 @pytest.mark.parametrize("page", [p.relative_to(DOCS).as_posix() for p in PAGES])
 def test_links_between_pages_lead_somewhere(page):
     text = FENCE.sub("", (DOCS / page).read_text(encoding="utf-8"))
