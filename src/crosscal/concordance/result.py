@@ -16,6 +16,7 @@ from crosscal.concordance.checks import Checks
 from crosscal.concordance.model import Model
 from crosscal.concordance.types import Comparison
 from crosscal.core.correction import Correction
+from crosscal.core.display import brief
 from crosscal.core.errors import UnknownNameError
 
 Floats = NDArray[np.float64]
@@ -58,6 +59,8 @@ class Result:
     band_energies: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     arfs: Mapping[str, Path] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    __repr__ = brief
 
     @property
     def data(self) -> Comparison:

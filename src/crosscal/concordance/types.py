@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from crosscal.core.display import brief
 from crosscal.core.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -56,6 +57,8 @@ class Comparison:
     time_unit: str = ""
     flux_unit: str = ""
     label: str = "the comparison"
+
+    __repr__ = brief
 
     @classmethod
     def from_cells(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from crosscal.core.display import brief
 from crosscal.core.errors import InputError
 
 
@@ -50,6 +51,8 @@ class Correction:
     target: str = ""
     draws: NDArray[np.float64] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         coordinate, factor = np.asarray(self.coordinate), np.asarray(self.factor, dtype=float)
@@ -249,6 +252,8 @@ class Comparison:
     dof: int
     p_value: float
     remainder: float
+
+    __repr__ = brief
 
     @property
     def coordinate(self) -> NDArray[Any]:

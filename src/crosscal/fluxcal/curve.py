@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscal.core.display import brief
 from crosscal.fluxcal.position import PlateTerm
 
 MAG = 0.4 * np.log(10)
@@ -59,6 +60,8 @@ class Curve:
     rms: float = float("nan")
     plate: PlateTerm | None = None
     warnings: tuple[str, ...] = field(default_factory=tuple)
+
+    __repr__ = brief
 
     @property
     def total_variance(self) -> NDArray[np.float64]:

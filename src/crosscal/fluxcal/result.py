@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from crosscal.core.correction import Correction
+from crosscal.core.display import brief
 from crosscal.core.errors import FitError
 from crosscal.core.robust import mad_sd
 from crosscal.fluxcal.apply import apply_curve
@@ -59,6 +60,8 @@ class Result:
     template_library: str = ""
     source: str = "stars"
     targets: tuple[HeldOut, ...] = ()
+
+    __repr__ = brief
 
     @property
     def used(self) -> tuple[StarFit, ...]:
@@ -197,6 +200,8 @@ class CalibratedFrame:
 
     frame: Frame
     result: Result
+
+    __repr__ = brief
 
     @property
     def flux(self) -> Any:

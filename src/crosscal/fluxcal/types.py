@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from crosscal.core.display import brief
 from crosscal.core.errors import InputError
 
 #: Calibrated spectra are kept in this unit: single-precision fluxes in erg/s/cm2/A underflow their inverse variance.
@@ -77,6 +78,8 @@ class Fibres:
     y: NDArray[np.float64]
     type: NDArray[np.str_]
 
+    __repr__ = brief
+
     def __post_init__(self) -> None:
         n = np.size(self.name)
         for key in ("ra", "dec", "x", "y", "type"):
@@ -135,6 +138,8 @@ class Frame:
     notes: tuple[str, ...] = ()
     calibrated: bool = False
     dispaxis: int = 1
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         where = self.name or "frame"
@@ -207,6 +212,8 @@ class Catalogue:
     ebv: NDArray[np.float64]
     epoch: float = 2000.0
 
+    __repr__ = brief
+
     def __post_init__(self) -> None:
         n, b = len(self.name), len(self.bands)
         if n == 0:
@@ -262,6 +269,8 @@ class StarFit:
     model_variance: NDArray[np.float64] | None = None
     model_modes: NDArray[np.float64] | None = None
 
+    __repr__ = brief
+
     @property
     def reason(self) -> str:
         """Why the star was not used, or "used"."""
@@ -289,3 +298,4 @@ class CalibrationVector:
     modes: NDArray[np.float64]
     x: float = float("nan")
     y: float = float("nan")
+    __repr__ = brief

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.correction import Correction
+from crosscal.core.display import brief
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.random import generator
 from crosscal.inference.posterior import Posterior
@@ -52,6 +53,8 @@ class Result:
     factors: Factors
     seed: int = 0
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    __repr__ = brief
 
     @property
     def model(self) -> Model:

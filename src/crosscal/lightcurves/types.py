@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from crosscal.core.display import brief
 from crosscal.core.errors import InputError, UnknownNameError
 
 
@@ -53,6 +54,8 @@ class LightCurve:
     flag_labels: tuple[tuple[int, ...], ...]
     order: NDArray[np.int64]
     unit: str = ""
+
+    __repr__ = brief
 
     @classmethod
     def build(
@@ -152,6 +155,8 @@ class LightCurves:
     time_unit: str = "d"
     time_format: str = ""
     time_zero: float = 0.0
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lines", tuple(self.lines))

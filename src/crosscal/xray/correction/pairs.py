@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscal.core.display import brief
 from crosscal.core.errors import InputError, UnknownNameError
 
 Floats = NDArray[np.float64]
@@ -49,6 +50,8 @@ class PairedSources:
     covariance: Floats
     samples: Floats | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         names, quantities = tuple(map(str, self.names)), tuple(self.quantities)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.correction import Correction
+from crosscal.core.display import brief
 from crosscal.core.errors import InputError
 from crosscal.core.files import write_text
 from crosscal.inference.posterior import Posterior
@@ -64,6 +65,8 @@ class CalibrationResult:
     kT: Floats = field(default_factory=lambda: np.geomspace(1.0, 12.0, 23))
     prior_factor: Floats | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    __repr__ = brief
 
     @property
     def posterior(self) -> Any:

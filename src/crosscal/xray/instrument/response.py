@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse
 
+from crosscal.core.display import brief
 from crosscal.core.errors import InputError
 from crosscal.core.units import plain
 from crosscal.xray.instrument.checks import Floats, band_mask, frozen_vector
@@ -72,6 +73,8 @@ class Response:
     files: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     mission: Mapping[str, str] = field(default_factory=dict)
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         where = f"response {self.name!r}" if self.name else "response"

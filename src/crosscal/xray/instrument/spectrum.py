@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from crosscal.core.display import brief
 from crosscal.core.errors import InputError
 from crosscal.core.units import plain
 from crosscal.xray.instrument.checks import Floats, frozen_vector
@@ -67,6 +68,8 @@ class Spectrum:
     mission: Mapping[str, str] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         where = f"spectrum {self.name!r}" if self.name else "spectrum"
