@@ -44,7 +44,7 @@ enable_x64()
 from crosscal.lightcurves.intercalibrate import intercalibrate
 from crosscal.lightcurves.synthetic import simulate
 curves, _ = simulate(seed=1, codes=("A", "B", "C", "D"), points={points}, span=4e4, tau=200.0, sigma=0.01)
-result = intercalibrate(curves, seed=1, draws=1000, sampler_options={{"proposals": 2000, "starts": 1}})
+result = intercalibrate(curves, seed=1)
 usage = resource.getrusage(resource.RUSAGE_SELF)
 print(result.draws.effective_size, result.draws.posterior.method, usage.ru_maxrss / 1048576)
 """

@@ -134,7 +134,7 @@ class SamplingTable(StrictModel):
     """How to sample."""
 
     sampler: Literal["auto", "importance", "laplace", "nuts", "nested"] = "auto"
-    draws: int = Field(default=4000, ge=100, le=100_000)
+    draws: int | None = Field(default=None, ge=100, le=100_000)
     remove_outliers: float | None = Field(default=None, gt=0)
     compare_kernels: tuple[str, ...] = ()
 

@@ -27,7 +27,7 @@ def intercalibrate(
     reference: str | None = None,
     normalisation: str | Normalisation | None = None,
     sampler: str = "auto",
-    draws: int = 4000,
+    draws: int | None = None,
     seed: int = 0,
     progress: Progress = SILENT,
     sampler_options: dict[str, Any] | None = None,
@@ -47,8 +47,8 @@ def intercalibrate(
         Overrides that of the settings; an object gives the divisors themselves.
     sampler : "auto", "importance", "laplace", "nuts" or "nested"
         Student-t errors are always sampled by Gibbs steps.
-    draws : int
-        Posterior draws asked for.
+    draws : int, optional
+        Posterior draws asked for; 4000 by default, 1000 above 20000 points.
     sampler_options : dict, optional
         Passed on to the sampler.
     **changes
@@ -86,7 +86,7 @@ def compare_kernels(
     *,
     settings: Settings | None = None,
     reference: str | None = None,
-    draws: int = 2000,
+    draws: int | None = 2000,
     seed: int = 0,
     progress: Progress = SILENT,
     **changes: Any,

@@ -75,7 +75,7 @@ continuum = "continuum.txt"      # blocks "# CODE N" with rows "time flux error 
 
 [sampling]
 # sampler = "auto"               # importance sampling where it can be trusted, else NUTS; or "laplace", "nested"
-# draws = 4000
+# draws = 4000                   # 1000 above 20000 points
 # remove_outliers = 5.0          # drop points beyond so many sigma of leave-one-out, and sample again
 # compare_kernels = ["drw", "matern32"]    # table of log evidences
 """

@@ -21,7 +21,7 @@ from crosscal.inference.laplace import collect, find_mode
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.problem import blocks, make_problem
 from crosscal.lightcurves.reconstruct import sample_path
-from crosscal.lightcurves.sampling import Draws, starting_point
+from crosscal.lightcurves.sampling import Draws, default_draws, starting_point
 
 State = dict[str, Any]
 
@@ -119,7 +119,7 @@ class Sampler:
 def draw_student(
     model: Model,
     *,
-    draws: int = 4000,
+    draws: int | None = None,
     seed: int = 0,
     chains: int = 4,
     warmup: int = 500,
@@ -138,6 +138,7 @@ def draw_student(
     """
     if model.settings.errors != "student-t":
         raise InputError("the errors are Gaussian", where="settings", expected="errors = 'student-t'")
+    draws = draws or default_draws(model)
     problem = make_problem(model)
     start = starting_point(model)
     mode = find_mode(problem, seed=seed, starts=2, start=start)
