@@ -33,6 +33,7 @@ ALLOWED = {
         "fluxcal/frames.py",
         "fluxcal/output.py",
         "fluxcal/catalogue.py",
+        "fluxcal/dust.py",
         "fluxcal/template_files.py",
     ],
     "h5py": ["emulator/storage.py", "xray/library/xcalforge.py"],
