@@ -168,3 +168,27 @@ def test_workers_that_die_at_the_start_are_an_error(store, monkeypatch):
     monkeypatch.setattr(distributed, "LocalCluster", die)
     with pytest.raises(SweepError, match=r"could not be started \(Nanny failed to start\.\); the same job resumes"):
         sweep(Noise(store.layout), store, "dask", workers=1)
+
+
+class Client:
+    """A client whose broadcasts fail a number of times."""
+
+    def __init__(self, failures):
+        self.failures, self.calls = failures, 0
+
+    def register_plugin(self, plugin, name):
+        self.calls += 1
+        if self.calls <= self.failures:
+            raise distributed.comm.CommClosedError("the worker is gone")
+
+
+def test_a_worker_that_dies_while_the_job_is_sent(store):
+    from crosscal.compute.cluster import _send_job
+    from crosscal.compute.job import ChunkJob
+
+    job = ChunkJob(Noise(store.layout), store.path)
+    client = Client(failures=2)
+    _send_job(client, job, "name")
+    assert client.calls == 3
+    with pytest.raises(SweepError, match=r"could not be reached .*the worker is gone"):
+        _send_job(Client(failures=99), job, "name")

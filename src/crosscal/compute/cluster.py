@@ -17,6 +17,8 @@ from crosscal.core.errors import ConfigError, MissingDependencyError, SweepError
 
 # A task costs the scheduler about 2 ms, so several chunks share one.
 _LARGEST_BATCH = 32
+# How often the job is sent to workers of which one dies while it is.
+_SENDINGS = 5
 _SETTINGS = {
     # Each worker's sampling profiler costs time, for a page of the dashboard that nobody opens here.
     "distributed.worker.profile.enabled": False,
@@ -82,10 +84,8 @@ class DaskExecutor:
             return
         distributed = _distributed()
         with self._connected(distributed) as connection:
-            from crosscal.compute.dask_worker import JobPlugin
-
             name = f"crosscal-{uuid.uuid4().hex}"
-            connection.client.register_plugin(JobPlugin(job.pickled()), name=name)
+            _send_job(connection.client, job, name)
             try:
                 yield from self._collect(connection, name, chunks)
             finally:
@@ -164,6 +164,19 @@ class DaskExecutor:
         # A nanny gives up where the process that it restarts is killed too; the cluster must not end up empty.
         cluster.adapt(minimum=workers, maximum=workers)
         return cluster
+
+
+def _send_job(client: Any, job: ChunkJob, name: str) -> None:
+    """Bring the job to all workers; one that dies meanwhile breaks the broadcast, and its successor is sent the job."""
+    from crosscal.compute.dask_worker import JobPlugin
+
+    for left in reversed(range(_SENDINGS)):
+        try:
+            client.register_plugin(JobPlugin(job.pickled()), name=name)
+            return
+        except OSError as error:
+            if not left:
+                raise SweepError(f"the Dask workers could not be reached ({error}); the same job resumes.") from error
 
 
 def _equal(chunks: Sequence[int], size: int) -> list[list[int]]:
