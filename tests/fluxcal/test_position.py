@@ -148,7 +148,7 @@ def test_a_target_takes_the_loss_of_its_neighbours(rng):
 def test_prior_of_options():
     options = Options(position=True, position_sd=0.1, position_grey_sd=0.2, slope_order=2)
     low, high = plate_prior(options, 1.0), plate_prior(options, np.sqrt(2.0))
-    assert low.sd == (0.2 * MAG, 0.1 * MAG, 0.05 * MAG)
+    assert low.sd == (0.2 * MAG, 0.1 * MAG, 0.025 * MAG)
     assert high.gradient_sd == pytest.approx(0.1 * MAG)  # tan z = 1
     assert low.gradient_sd < 0.2 * high.gradient_sd
     assert polynomials(WAVE, 2).shape[0] == len(low.sd)

@@ -66,7 +66,7 @@ def plate_prior(options: Options, airmass: float) -> PlatePrior:
     """The prior of the field over the plate at an airmass.
 
     The gradient's prior grows as tan z, as differential refraction does (``position_sd`` at tan z = 1).
-    Curvatures, per 1000 A squared, have half the prior of slopes.
+    Curvatures, per 1000 A squared, have a quarter of the prior of slopes.
     """
     tangent = np.sqrt(max(airmass, 1.0) ** 2 - 1) if np.isfinite(airmass) else 0.5
     sd = options.position_sd * MAG
