@@ -248,3 +248,28 @@ def test_every_page_says_for_whom_it_is(page):
     body = text.split("---\n", 2)[-1] if text.startswith("---\n") else text
     after_title = body.split("\n\n", 2)[1].strip()
     assert after_title.startswith("*"), "the first paragraph says in italics who the page is for"
+
+
+def feature_rows() -> list:
+    """Columns "id", "done by" and "proved by" of the feature table."""
+    rows = re.findall(r"^\| ([A-Z]\d+) \|.*\| (.*) \| (.*) \|$", (DOCS / "features.md").read_text(), flags=re.MULTILINE)
+    return [pytest.param(done, proved, id=name) for name, done, proved in rows]
+
+
+SOURCES = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "src").rglob("*.py"))
+
+
+@pytest.mark.parametrize(("done", "proved"), feature_rows())
+def test_a_feature_names_what_exists(done, proved):
+    tests = {p.name for p in (ROOT / "tests").rglob("*.py")}
+    for path in re.findall(r"`([^`]*\.py)`", proved):
+        place = ROOT / path if path.startswith(("tests/", "benchmarks/")) else ROOT / "tests" / path
+        assert place.is_file() if "/" in path else path in tests, path
+    for name in re.findall(r"`((?:xray|concordance|lightcurves|fluxcal|compute)_\w+)`", proved):
+        assert (ROOT / "benchmarks" / f"{name}.py").is_file(), name
+    for name in re.findall(r"[A-Za-z]+_[a-z_]+", " ".join(re.findall(r"`([^`]*)`", done))):
+        assert name.strip("_") in SOURCES or list((ROOT / "examples").glob(f"{name.rstrip('_')}*")), name
+
+
+def test_every_row_of_the_feature_table_is_read():
+    assert len(feature_rows()) > 25
