@@ -199,7 +199,7 @@ class Store:
         # Read directly (the array's only codec is "bytes"): a thousand flags through zarr take 150 ms.
         try:
             return self._flag(chunk).read_bytes() == b"\x01"
-        except FileNotFoundError:
+        except OSError:  # absent, or no file
             return False
 
     def pending(self) -> NDArray[np.int64]:

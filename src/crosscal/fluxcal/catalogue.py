@@ -113,12 +113,11 @@ def _numbers(table: Any, column: str, where: str) -> NDArray[np.float64]:
     if column not in table.colnames:
         raise UnknownNameError("column", column, table.colnames, where=where)
     values = np.ma.filled(np.ma.asarray(table[column]), np.nan) if table[column].dtype.kind == "f" else table[column]
-    try:
-        return np.ma.filled(np.ma.asarray(values).astype(float), np.nan)
-    except (TypeError, ValueError) as problem:
-        raise DataFileError(
-            "a value is not a number", where=f"{where}, column {column}", expected="numbers"
-        ) from problem
+    with parsing("a value is not a number", where=f"{where}, column {column}", expected="numbers"):
+        numbers = np.ma.filled(np.ma.asarray(values).astype(float), np.nan)
+    if numbers.ndim != 1:
+        raise DataFileError("an array in each row", where=f"{where}, column {column}", expected="one number a row")
+    return numbers
 
 
 def _photometry(

@@ -68,25 +68,31 @@ def read_frame(
                 expected=f"PRIMARY, VARIANCE, WAVELA and FIBRES; the file has {', '.join(parts)}",
             )
     header = parts["PRIMARY"].header.copy()
-    dispaxis = int(header.get("DISPAXIS", 1))
-    flux = np.array(parts["PRIMARY"].data, dtype=float)
-    variance = np.array(parts["VARIANCE"].data, dtype=float)
+    with parsing("DISPAXIS or an image cannot be used", where=target, expected="1 or 2, and images of numbers"):
+        dispaxis = int(header.get("DISPAXIS", 1))
+        flux = np.array(parts["PRIMARY"].data, dtype=float)
+        variance = np.array(parts["VARIANCE"].data, dtype=float)
     if dispaxis == 2:
         flux, variance = flux.T, variance.T
     notes: list[str] = []
     if flux.ndim != 2:
         raise DataFileError(f"image of shape {flux.shape}", where=f"{target}[PRIMARY]", expected="(NFIB, NPIX)")
-    wavelength = _wavelength(parts["WAVELA"], flux.shape, header, str(target), wavela, notes)
-    calibrated, per_second = _unit(header, str(target))
-    seconds = 1.0 if per_second else _exposure(header, exposure, str(target), calibrated)
+    with parsing("WAVELA or the header's scale cannot be used", where=target, expected="wavelengths"):
+        wavelength = _wavelength(parts["WAVELA"], flux.shape, header, str(target), wavela, notes)
+    with parsing("a value of the header cannot be used", where=f"{target}[PRIMARY]", expected="numbers"):
+        calibrated, per_second = _unit(header, str(target))
+        seconds = 1.0 if per_second else _exposure(header, exposure, str(target), calibrated)
+        secz, mjd = _airmass(header, airmass), _mid_exposure(header, seconds)
+    with parsing("the fibre table cannot be used", where=f"{target}[FIBRES]", expected="columns of 2dfdr or KSPECDR"):
+        fibres = _fibres(parts["FIBRES"], header, len(flux), str(target), notes)
     return Frame(
         flux=flux,
         variance=variance,
         wavelength=wavelength,
-        fibres=_fibres(parts["FIBRES"], header, len(flux), str(target), notes),
+        fibres=fibres,
         exposure=seconds,
-        airmass=_airmass(header, airmass),
-        mjd=_mid_exposure(header, seconds),
+        airmass=secz,
+        mjd=mjd,
         medium=medium or _medium(header),
         name=target.name,
         header=header,

@@ -186,6 +186,12 @@ def assemble(
         wavelength, flux = wavelength[keep], flux[keep]
         if wavelength.size < 10:
             raise DataFileError("no spectrum in the range", where=where, expected=f"{limits[0]:g}-{limits[1]:g} A")
+        if np.any(np.diff(wavelength) <= 0):
+            raise DataFileError(
+                f"the wavelengths of template {len(rows) + 1} do not increase",
+                where=where,
+                expected="increasing Angstrom",
+            )
         if grid is None:
             step = step or float(np.median(np.diff(np.log(wavelength))))
             low, high = max(limits[0], wavelength[1]), min(limits[1], wavelength[-2])

@@ -130,7 +130,7 @@ class RunRecord:
         for path in sorted(self.directory.iterdir()):
             if path.name.startswith(".") or path.name in {"report.html", OUTCOME}:
                 continue
-            size = path.stat().st_size if path.is_file() else sum(f.stat().st_size for f in path.rglob("*"))
+            size = sum(f.lstat().st_size for f in (path.rglob("*") if path.is_dir() else (path,)))
             rows.append((path.name + ("/" if path.is_dir() else ""), size))
         return rows
 
