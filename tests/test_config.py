@@ -112,3 +112,18 @@ def test_nothing_in_a_job_file_is_evaluated(tmp_path):
     path = tmp_path / "a.toml"
     path.write_text('job = "test"\noutput = "__import__(\'os\').getcwd()"\n[library]\nA = [1.0]\n')
     assert str(validate(Job, read_toml(path), source=path).output) == "__import__('os').getcwd()"
+
+
+def test_paths_in_lists_of_tables_are_inputs(tmp_path):
+    class Star(StrictModel):
+        path: Path
+
+    class Stars(JobModel):
+        known: tuple[Star, ...] = ()
+        inputs: ClassVar[tuple[str, ...]] = ("known.path",)
+
+    content = {"job": "stars", "output": "o", "known": [{"path": "a.fits"}, {"path": "data:b.fits"}]}
+    job = validate(Stars, content, source=tmp_path / "job.toml")
+    assert input_paths(job) == {"known[0].path": tmp_path / "a.fits", "known[1].path": Path("data:b.fits")}
+    # What the caller gave stays as it was.
+    assert content["known"][0] == {"path": "a.fits"}

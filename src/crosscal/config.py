@@ -6,6 +6,7 @@ more to run, describe and demonstrate it.
 
 from __future__ import annotations
 
+import copy
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -212,29 +213,40 @@ def input_paths(job: JobModel) -> dict[str, Path]:
     found: dict[str, Path] = {}
     content = job.model_dump(mode="python")
     for dotted in type(job).inputs:
-        value: Any = content
-        for key in dotted.split("."):
-            value = value.get(key) if isinstance(value, Mapping) else None
-        if isinstance(value, str | Path):
-            found[dotted] = Path(value)
-        elif isinstance(value, list | tuple):
-            found |= {f"{dotted}[{k}]": Path(v) for k, v in enumerate(value)}
+        for table, last, name in _tables_at(content, dotted):
+            value = table.get(last)
+            if isinstance(value, str | Path):
+                found[name] = Path(value)
+            elif isinstance(value, list | tuple):
+                found |= {f"{name}[{k}]": Path(v) for k, v in enumerate(value)}
     return found
 
 
+def _tables_at(content: Any, dotted: str) -> list[tuple[Any, str, str]]:
+    """Return (table, key, name) for each place that a dotted name means, through lists of tables."""
+    *parents, last = dotted.split(".")
+    tables = [(content, "")]
+    for key in parents:
+        deeper = []
+        for table, name in tables:
+            value = table.get(key) if isinstance(table, Mapping) else None
+            if isinstance(value, list | tuple):
+                deeper += [(item, f"{name}{key}[{k}].") for k, item in enumerate(value)]
+            else:
+                deeper.append((value, f"{name}{key}."))
+        tables = deeper
+    return [(table, last, name + last) for table, name in tables if isinstance(table, Mapping)]
+
+
 def _resolve_paths(model: type[JobModel], content: dict[str, Any], base: Path) -> dict[str, Any]:
+    content = copy.deepcopy(content)
     for dotted in model.inputs:
-        *parents, last = dotted.split(".")
-        table: Any = content
-        for key in parents:
-            table = table.get(key) if isinstance(table, Mapping) else None
-        if not isinstance(table, dict) or last not in table:
-            continue
-        value = table[last]
-        if isinstance(value, str):
-            table[last] = _absolute(value, base)
-        elif isinstance(value, list):
-            table[last] = [_absolute(v, base) if isinstance(v, str) else v for v in value]
+        for table, last, _ in _tables_at(content, dotted):
+            value = table.get(last)
+            if isinstance(value, str):
+                table[last] = _absolute(value, base)
+            elif isinstance(value, list):
+                table[last] = [_absolute(v, base) if isinstance(v, str) else v for v in value]
     return content
 
 

@@ -3,12 +3,15 @@
 import copy
 import hashlib
 import string
+from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from crosscal.cli.parts import PARTS, load_job
 from crosscal.core.errors import CrossCalError
@@ -129,6 +132,27 @@ CONTENTS: dict = {}
 
 def digests(directory):
     return {p: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(directory.rglob("*")) if p.is_file()}
+
+
+def path_fields(annotation, prefix=""):
+    """Return the dotted names of all keys of a job model that hold paths."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        found = []
+        for name, field in annotation.model_fields.items():
+            inner = path_fields(field.annotation, f"{prefix}{name}.")
+            found += inner if inner else []
+        return found
+    if annotation is Path:
+        return [prefix.rstrip(".")]
+    return [name for argument in get_args(annotation) for name in path_fields(argument, prefix)]
+
+
+@pytest.mark.parametrize("part", list(PARTS))
+def test_every_path_of_a_job_is_known_as_an_input(part):
+    """Else it would not be meant from the job file's directory, not be recorded with its hash and not be protected."""
+    model = PARTS.get(part).model
+    found = set(path_fields(model)) - {"output"}
+    assert found == set(model.inputs)
 
 
 #: What a run of each part writes; inputs under these names in the run directory must be refused or survive.

@@ -188,4 +188,5 @@ class FluxcalJob(JobModel):
         "filters.files",
         "templates.file",
         "method.extinction_table",
+        "known.path",
     )
