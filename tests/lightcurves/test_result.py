@@ -13,7 +13,7 @@ from crosscal.lightcurves.reconstruct import predict
 from crosscal.lightcurves.seasons import season_edges, split_seasons
 from crosscal.lightcurves.settings import Settings
 from crosscal.lightcurves.synthetic import simulate
-from crosscal.lightcurves.types import LightCurves
+from crosscal.lightcurves.types import LightCurves, curve_from_arrays
 
 
 def test_truth_is_found(simulated, result):
@@ -330,3 +330,31 @@ def test_one_telescope(simulated):
     found = intercalibrate(curves, seed=1, draws=500)
     assert "nothing to intercalibrate" in found.answer
     assert found.figures()
+
+
+def test_awkward_telescopes_together(rng):
+    """One point, an empty continuum with a line, equal times, duplicated and unsorted rows: all factors are found."""
+    t = rng.uniform(0, 300, 60)
+    true = 1 + 0.2 * np.sin(t / 20)
+    f, e = true + 0.02 * rng.standard_normal(60), np.full(60, 0.02)
+    twice = np.r_[0:60, 0:5]
+    continuum = {
+        "A": (t[twice], f[twice], e[twice]),
+        "B": (t[:30], 1.25 * true[:30], e[:30]),
+        "one": (t[:1], 1.25 * true[:1], e[:1]),
+        "line only": ([], [], []),
+        "nothing": ([], [], []),
+    }
+    half = {"A": (t, 0.5 * f, 0.5 * e), "B": (t[:20], 0.625 * true[:20], 0.5 * e[:20]), "one": ([], [], [])}
+    half |= {"line only": (t[::3] + 0.1, 0.4 * true[::3], 0.5 * e[::3]), "nothing": ([], [], [])}
+    curves = LightCurves(curve_from_arrays(continuum, name="c"), (curve_from_arrays(half, name="l"),))
+    found = intercalibrate(curves, seed=1, draws=1000)
+    scale = found.factors.scale
+    truth = np.array([1, 0.8, 0.8, 1.25])
+    assert np.all(np.abs(scale.mean(axis=0)[:4] - truth) <= 5 * scale.std(axis=0)[:4] + 1e-12)
+    assert np.ptp(scale[:, 4]) == 0
+    for i in (0, 1):
+        assert np.all(np.isfinite(found.curve(i).error))
+        assert np.all(np.isfinite(found.reconstruct(file=i).sd))
+    assert found.figures()
+    assert "4 telescopes" in found.answer

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from crosscal.core.errors import FitError, InputError, UnknownNameError
+from crosscal.core.progress import SILENT
 from crosscal.lightcurves.intercalibrate import compare_kernels, intercalibrate
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.sampling import draw
@@ -157,3 +158,21 @@ def test_evidence_prefers_the_true_kernel():
 def test_student_errors_have_no_evidence_table(two):
     with pytest.raises(InputError, match="no evidence"):
         compare_kernels(two[0], ("drw",), errors="student-t")
+
+
+@pytest.mark.slow
+def test_nuts_takes_over_where_importance_fails(two, importance):
+    """With 30 proposals the weights cannot be trusted, and the posterior is that of NUTS."""
+    said = []
+
+    class Listener:
+        def stage(self, name, total=None):
+            return SILENT.stage(name, total)
+
+        def message(self, text):
+            said.append(text)
+
+    found = draw(Model(two[0], Settings()), seed=4, draws=1000, progress=Listener(), proposals=30, adaptations=0)
+    assert found.posterior.method == "nuts"
+    assert said
+    assert found.posterior.log_evidence == pytest.approx(importance.posterior.log_evidence, abs=0.1)

@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.linalg import solve_triangular
 
 from crosscal.lightcurves.compat.options import Options
 from crosscal.lightcurves.compat.outputs import calibrated_columns, factor_text
@@ -56,7 +57,7 @@ def textbook(model, row):
         S = sigma**2 * tau * np.exp(-np.abs(curve.time[:, None] - curve.time[None, :]) / tau)
         S[np.diag_indices_from(S)] += phi[curve.code] ** 2 * (b**2 * (curve.error / C) ** 2 + eps**2)
         root = np.linalg.cholesky(S)
-        wy, w1 = np.linalg.solve(root, y), np.linalg.solve(root, np.ones(len(y)))
+        wy, w1 = solve_triangular(root, np.stack([y, np.ones(len(y))], axis=1), lower=True).T
         q = w1 @ wy / (w1 @ w1)
         r = wy - q * w1
         total += -0.5 * r @ r - np.log(np.diag(root)).sum() - 0.5 * np.log(w1 @ w1) + np.log(phi[curve.code]).sum()
@@ -76,10 +77,22 @@ def test_likelihood_on_stored_samples(data_dir, case):
     free = lay.free
     assert np.all(x[:, free] >= lay.low[free] - 1e-6)
     assert np.all(x[:, free] <= lay.high[free] + 1e-6)
-    few = np.linspace(0, len(samples) - 1, 12 if len(curves) > 300 else 200).round().astype(int)
-    worst = max(abs(model.log_likelihood(x[k]) - textbook(model, samples[k])) for k in few)
     # Both are exact; the issue asks for 2e-3.
-    assert worst < 1e-6
+    assert worst_difference(model, samples, 10 if len(curves) > 300 else 100) < 1e-6
+
+
+def worst_difference(model, samples, n):
+    """Largest difference of the log likelihood to dense matrices over ``n`` of PyCALI's samples."""
+    few = samples[np.linspace(0, len(samples) - 1, n).round().astype(int)]
+    return max(abs(model.log_likelihood(model.from_pycali(row)) - textbook(model, row)) for row in few)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_likelihood_on_two_hundred_stored_samples(data_dir, case, slow_scale):
+    _, curves, settings, samples = load(data_dir, case)
+    model = Model(curves, settings, marginal=[])
+    assert worst_difference(model, samples, max(5, round(200 * slow_scale))) < 1e-6
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -102,19 +115,31 @@ def test_posterior_and_evidence(data_dir, case):
     kurtosis = np.mean(((x[:, free] - x[:, free].mean(axis=0)) / x[:, free].std(axis=0)) ** 4, axis=0)
     noise = np.sqrt((kurtosis - 1) / (4 * distinct))
     assert np.all(np.abs(ratio - 1) < 0.10 + 3 * noise)
-    # PyCALI's evidence of mrk335_nonorm is 0.4 below that of three samplers here (see the next test).
-    allowed = 0.5 if case == "mrk335_nonorm" else 0.3
-    assert abs(result.draws.posterior.log_evidence - expected["logZ"]) < allowed
+    if case == "mrk335_nonorm":
+        pytest.skip("PyCALI's evidence of this case disagrees with its own mrk335: see the next test")
+    assert result.draws.posterior.log_evidence == pytest.approx(expected["logZ"], abs=0.3)
 
 
-@pytest.mark.slow
-def test_evidence_of_the_case_that_differs(data_dir):
-    _, curves, settings, _ = load(data_dir, "mrk335_nonorm")
-    importance = intercalibrate(curves, settings=settings, seed=2).draws.posterior
-    nested = intercalibrate(curves, settings=settings, seed=3, sampler="nested").draws.posterior
-    nuts = intercalibrate(curves, settings=settings, seed=4, sampler="nuts", draws=2000).draws.posterior
-    assert nested.log_evidence == pytest.approx(importance.log_evidence, abs=0.3)
-    assert nuts.log_evidence == pytest.approx(importance.log_evidence, abs=0.05)
+def test_evidence_does_not_depend_on_the_normalisation(data_dir):
+    """mrk335_nonorm is mrk335 with other divisors and wider priors: the evidences differ by an exact constant.
+
+    sum n_c ln(C_c / C_0) from the Jacobian, and the logarithms of the prior volumes. PyCALI's own two values miss the
+    constant by 0.27 (by 0.41 with its rerun of mrk335), so its value of mrk335_nonorm is that far off.
+    """
+    _, curves, settings, _ = load(data_dir, "mrk335")
+    _, _, other, _ = load(data_dir, "mrk335_nonorm")
+    first, second = (intercalibrate(curves, settings=s, seed=2) for s in (settings, other))
+    C = first.model.norm.factors[0]
+    jacobian = float(curves.continuum.counts @ np.log(C[0] / C))
+    scales = [np.log(np.log(s.scale[1] / s.scale[0])) for s in (settings, other)]
+    shifts = [np.log(s.shift[1] - s.shift[0]) for s in (settings, other)]
+    constant = jacobian - 2 * (scales[1] - scales[0]) - 2 * (shifts[1] - shifts[0])
+    mine = [r.draws.posterior.log_evidence for r in (first, second)]
+    # The errors of both are 0.004; they scatter by 0.01 from seed to seed.
+    assert mine[1] - mine[0] == pytest.approx(constant, abs=0.05)
+    expected = json.loads((data_dir / "lightcurves" / "expected.json").read_text())
+    theirs = [expected[c]["logZ"] for c in ("mrk335", "mrk335_b")] + [expected["mrk335_nonorm"]["logZ"] - constant]
+    assert mine[0] == pytest.approx(np.mean(theirs), abs=0.3)
 
 
 @pytest.mark.parametrize("case", ["mrk335", "ngc5548_contline", "simflag"])

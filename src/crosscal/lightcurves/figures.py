@@ -14,8 +14,12 @@ from crosscal.plot import COLOURS, INSTRUMENT_COLOURS, corner, envelope, figure,
 if TYPE_CHECKING:
     from crosscal.lightcurves.result import Result
 
-#: Corner plots hold at most this many telescopes.
-_PER_CORNER = 5
+#: Corner plots hold at most this many telescopes, of two or more parameters each.
+_PER_CORNER = 3
+#: Symbols change where colours repeat.
+_SYMBOLS = "os^D"
+#: Telescopes with a colour of their own.
+_DISTINCT = 7
 #: Above this many points, error bars would hide everything.
 _CROWDED = 4000
 
@@ -54,6 +58,10 @@ def _colour(k: Any) -> str:
     return INSTRUMENT_COLOURS[int(k) % len(INSTRUMENT_COLOURS)]
 
 
+def _symbol(k: Any) -> str:
+    return _SYMBOLS[int(k) // _DISTINCT % len(_SYMBOLS)]
+
+
 def _flux_label(unit: str) -> str:
     return f"Flux [{unit}]" if unit else "Flux"
 
@@ -65,7 +73,7 @@ def _points(panel: Axes, result: Result, i: int, values: NDArray, errors: NDArra
         mine = curve.code == c
         label = f"{curve.codes[c]} ({mine.sum()})" if legend else None
         panel.errorbar(
-            curve.time[mine], values[mine], None if crowded else errors[mine], fmt="o", ms=1.5 if crowded else 3,
+            curve.time[mine], values[mine], None if crowded else errors[mine], fmt=_symbol(c), ms=1.5 if crowded else 3,
             lw=0.7, color=_colour(c), label=label, alpha=0.8, rasterized=crowded,
         )  # fmt: skip
 
@@ -99,7 +107,7 @@ def residuals(result: Result, i: int = 0) -> Figure:
     left, right = fig.subplots(1, 2, sharey=True, width_ratios=(3, 1))
     for c in np.flatnonzero(curve.counts):
         mine = curve.code == c
-        left.plot(curve.time[mine], loo.z[mine], "o", ms=2.5, color=_colour(c), alpha=0.8, label=curve.codes[c])
+        left.plot(curve.time[mine], loo.z[mine], _symbol(c), ms=2.5, color=_colour(c), alpha=0.8, label=curve.codes[c])
     for level in (-5, 5):
         left.axhline(level, color=COLOURS["limit"], ls="--", lw=1)
     z = loo.z[np.isfinite(loo.z)]
