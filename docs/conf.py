@@ -45,7 +45,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
-nb_execution_timeout = 240
+nb_execution_timeout = 600
 nb_execution_show_tb = True
 nb_merge_streams = True
 
