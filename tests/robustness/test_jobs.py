@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from crosscal.cli.parts import PARTS, load_job
 from crosscal.core.errors import CrossCalError
 
+from . import corpus_fluxcal
 from .corpus_jobs import CASES
 from .harness import Report, attempt
 from .mutations import change_nested, places, scramble, scramble_text
@@ -70,6 +71,23 @@ def sweep(case, n, directory, seed):
         attempt(report, lambda: used(case, path), f"case {k} (seed {seed}):\n{text.decode('utf-8', 'replace')[:3000]}")
     assert {p: p.read_bytes() for p in before} == before
     return report
+
+
+def test_lists_of_frames_do_not_overwrite_inputs(tmp_path):
+    from crosscal.fluxcal.kspecdr import calibrate_list
+
+    catalogue = corpus_fluxcal._catalogue(".csv")(tmp_path)
+    frame = corpus_fluxcal._frame(tmp_path)
+    second = tmp_path / "0001red_cal.fits"
+    second.write_bytes(frame.read_bytes())
+    for frames, arguments in (
+        ([frame, second], {"CALIBFLUX_CATALOG": str(catalogue)}),
+        ([frame], {"CALIBFLUX_CATALOG": str(second)}),
+    ):
+        before = digests(tmp_path)
+        with pytest.raises(CrossCalError, match="would overwrite an input"):
+            calibrate_list(frames, arguments)
+        assert digests(tmp_path) == before
 
 
 def test_every_part_has_a_case():

@@ -19,6 +19,7 @@ from crosscal.compute.layout import ChunkLayout
 from crosscal.compute.schema import Coordinate, Variable, array_digest, fingerprint, jsonable
 from crosscal.core.errors import InputError, StoreError
 from crosscal.core.provenance import versions
+from crosscal.core.reading import parsing
 
 FORMAT = 1
 HEADER = "crosscal_store"
@@ -271,7 +272,8 @@ def read_header(path: Path, *, growing: bool = False) -> Header:
         raise StoreError("this Zarr store is foreign", where=where, expected="one that CrossCal wrote")
     result = Header.from_json(header, where)
     for name in [*result.variables, *result.coords, DONE]:
-        _check_array(path, name, result, growing)
+        with parsing("its description is damaged", where=path / name, error=StoreError):
+            _check_array(path, name, result, growing)
     return result
 
 

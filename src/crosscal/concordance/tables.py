@@ -277,6 +277,8 @@ def read_matrix(
     where = str(path)
     labels = None if names is None else [str(v) for v in _column(table, names, where)]
     columns = [c for c in table.colnames if c != names]
+    if not columns:
+        raise DataFileError("no column of numbers", where=where, expected="one column for each name in the header")
     y = np.column_stack([_numeric(table, c, where, np.arange(1, len(table) + 1))[0] for c in columns])
     if not logarithmic:
         bad = np.argwhere(y <= 0)
@@ -385,6 +387,8 @@ def read_area_draws(path: str | os.PathLike[str], instrument: str = "instrument"
     names = _joined(table, instrument, where)
     numbers = np.arange(1, len(table) + 1)
     bands = [c for c in table.colnames if c != instrument]
+    if not bands:
+        raise DataFileError("no column of areas", where=where, expected="one column a band")
     areas = np.column_stack([_numeric(table, c, where, numbers)[0] for c in bands])
     # A band that an instrument lacks is empty in all its rows.
     return {str(n): areas[names == n][:, ~np.isnan(areas[names == n]).all(axis=0)] for n in dict.fromkeys(names)}

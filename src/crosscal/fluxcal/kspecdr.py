@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from crosscal.core.errors import ConfigError, CrossCalError, UnknownNameError
-from crosscal.core.files import existing_file
+from crosscal.core.files import existing_file, refuse_overwriting
 from crosscal.fluxcal.calibrate import Calibrator
 from crosscal.fluxcal.catalogue import guess_bands, guess_errors, read_catalogue
 from crosscal.fluxcal.filters import load_filters
@@ -97,7 +97,7 @@ def calibrate_list(
     ConfigError
         If two frames would be written to the same file.
     InputError
-        If catalogue, filters or templates cannot be used.
+        If catalogue, filters or templates cannot be used, or an output would overwrite an input.
     """
     values = {**_arguments(args), "CALIBFLUX": True}
     paths = [Path(f) for f in frames]
@@ -106,6 +106,8 @@ def calibrate_list(
         raise ConfigError(
             "two frames have the same name", where="frames", expected="different names, or other directories"
         )
+    named = [values[key] for key in ("CALIBFLUX_CATALOG", "CALIBFLUX_TEMPLATE_FILE") if values[key]]
+    refuse_overwriting(targets, [*paths, *named])
     calibrator = _calibrator(values)
     outcomes = []
     for path, target in zip(paths, targets, strict=True):

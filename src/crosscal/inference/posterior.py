@@ -183,6 +183,7 @@ class Posterior:
             facts = json.loads(tree.attrs["crosscal"])
             facts["messages"] = tuple(facts["messages"])
             posterior = cls(tree, **facts)
-            if posterior.n_draws != len(posterior.matrix()[1]):  # every parameter has chains and draws
-                raise ValueError("dimensions")
+            matrix = posterior.matrix()[1]  # every parameter has chains and draws of numbers
+            if posterior.n_draws != len(matrix) or matrix.dtype.kind not in "fiu":
+                raise ValueError("draws")
         return posterior

@@ -78,6 +78,8 @@ class RunRecord:
         """Raise ValueError unless everything has the type that sections rely on."""
         texts = [self.part, self.answer, self.diagnostics, *self.warnings, *self.citations]
         texts += [g["gate"] for g in self.quality] + [g.get("why", "") for g in self.quality]
+        if not all(isinstance(g["passed"], bool) for g in self.quality):
+            raise ValueError("a verdict is neither true nor false")
         texts += [f.get(key, "") for f in self.figures for key in ("title", "caption", "axes_json")]
         names = [f["name"] for f in self.figures]
         if not all(isinstance(text, str) for text in [*texts, *names]):

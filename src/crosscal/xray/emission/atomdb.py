@@ -88,7 +88,8 @@ def read_atomdb(
         line, coco = find_atomdb(line)
     with _open(line, "LINE MODEL") as lines, _open(coco, "COMP CONT MODEL") as continua:
         kT = _temperatures(lines, line)
-        if not np.allclose(kT, _temperatures(continua, coco), rtol=1e-5):
+        other = _temperatures(continua, coco)
+        if other.shape != kT.shape or not np.allclose(kT, other, rtol=1e-5):
             raise DataFileError(
                 "its temperatures differ from those of the line file",
                 where=f"{coco}[PARAMETERS]",
@@ -145,8 +146,9 @@ def _table(opened: fits.HDUList, number: int, columns: tuple[str, ...], path) ->
 
 
 def _temperatures(opened: fits.HDUList, path) -> np.ndarray:
-    kT = np.asarray(_table(opened, 1, ("kT",), path)["kT"], dtype=float)
-    if kT.size < 2 or not np.all(np.isfinite(kT)) or np.any(np.diff(kT) <= 0) or kT[0] <= 0:
+    with parsing("temperatures are no numbers", where=f"{path}[PARAMETERS], column kT", expected="numbers"):
+        kT = np.asarray(_table(opened, 1, ("kT",), path)["kT"], dtype=float)
+    if kT.ndim != 1 or kT.size < 2 or not np.all(np.isfinite(kT)) or np.any(np.diff(kT) <= 0) or kT[0] <= 0:
         raise DataFileError("temperatures are not positive and increasing", where=f"{path}[PARAMETERS], column kT")
     return kT
 
