@@ -30,6 +30,7 @@ def test_summary_and_answer(result):
     table = result.summary()
     assert list(table["telescope"]) == ["A", "B", "C"]
     assert table["scale_sd"][0] == 0
+    assert list(table["held"]) == ["scale, shift", "-", "-"]
     assert table.meta["reference"] == "A"
     assert "A" in result.answer
     assert "180 points of 3 telescopes" in result.answer

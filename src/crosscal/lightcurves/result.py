@@ -134,8 +134,8 @@ class Result:
     def summary(self) -> Any:
         """Return an astropy QTable with one row per telescope, in physical units.
 
-        Columns: telescope, points, scale and shift with standard deviations and their covariance, systematic error
-        and error scale of the continuum (first flag), and the smallest distance to a prior limit as a note.
+        Columns: telescope, points, scale and shift with standard deviations and their covariance, systematic errors
+        and error scales per file and flag, which factors are held, and which reach a prior limit.
         """
         from crosscal.core.tables import ResultTable
 
@@ -157,6 +157,10 @@ class Result:
             ", ".join(f"{label.split('[')[0]}: {side}" for label, side in limits.items() if f"[{code}]" in label) or "-"
             for code in f.codes
         ]
+        lay = self.model.layout
+        held = [[n for n, at in (("scale", lay.scale), ("shift", lay.shift)) if not lay.free[at[c]]]
+                for c in range(len(f.codes))]  # fmt: skip
+        table["held"] = [", ".join(names) or "-" for names in held]
         table.meta["reference"] = self.reference
         table.meta["log_evidence"] = self.draws.posterior.log_evidence
         table.meta["sampler"] = self.draws.posterior.method

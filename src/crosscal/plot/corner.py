@@ -34,7 +34,7 @@ def corner(
     truth : mapping, optional
         Known values, drawn as lines.
     limits : mapping, optional
-        Prior limits; drawn dashed where they fall inside the panel.
+        Prior limits; drawn dashed where they fall inside the panel, and densities end there.
 
     Raises
     ------
@@ -51,6 +51,7 @@ def corner(
     fig = figure(size, size)
     axes = fig.subplots(n, n, squeeze=False)
     ranges = [_range(column) for column in values.T]
+    spans = [_cut(ranges[k], (limits or {}).get(label), values[:, k]) for k, label in enumerate(labels)]
     for row in range(n):
         for column in range(n):
             panel = axes[row, column]
@@ -58,9 +59,9 @@ def corner(
                 panel.set_axis_off()
                 continue
             if row == column:
-                _density(panel, values[:, row], ranges[row], bins)
+                _density(panel, values[:, row], spans[row], bins)
             else:
-                _contours(panel, values[:, column], values[:, row], ranges[column], ranges[row], bins)
+                _contours(panel, values[:, column], values[:, row], spans[column], spans[row], bins)
                 panel.set_ylim(ranges[row])
             panel.set_xlim(ranges[column])
             _marks(panel, labels, row, column, truth or {}, limits or {}, ranges)
@@ -74,6 +75,13 @@ def _range(column: NDArray[np.float64]) -> tuple[float, float]:
     low, high = np.quantile(column, [0.001, 0.999])
     pad = 0.08 * (high - low) or 1e-6 + 1e-3 * abs(high)
     return float(low - pad), float(high + pad)
+
+
+def _cut(reach: tuple[float, float], limits: tuple[float, float] | None, column: NDArray) -> tuple[float, float]:
+    """Return the range of a panel cut at the prior limits, where all draws are inside them."""
+    if limits is None or column.min() < limits[0] or column.max() > limits[1]:
+        return reach
+    return max(reach[0], limits[0]), min(reach[1], limits[1])
 
 
 def _density(panel: Axes, x: NDArray, limits: tuple[float, float], bins: int) -> None:

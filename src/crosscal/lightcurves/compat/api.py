@@ -12,6 +12,7 @@ cali.recon()
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
-from crosscal.core.files import write_text
+from crosscal.core.files import atomic_path, write_text
 from crosscal.core.progress import SILENT, Progress
 from crosscal.lightcurves.compat.options import Options, data_path, read_param_file
 from crosscal.lightcurves.compat.outputs import factor_text, param_text, write_pycali_outputs
@@ -98,12 +99,21 @@ class Cali:
 
 def plot_results(cali: Cali) -> Path:
     """Write ``PyCALI_results.pdf``: the figures of the run, one a page (no LaTeX needed)."""
+    return _book(cali.directory / "PyCALI_results.pdf", cali.result.figures())
+
+
+def simple_plot(cali: Cali) -> Path:
+    """Write ``PyCALI_simple.pdf``: each light curve as measured, and calibrated with the reconstruction."""
+    from crosscal.lightcurves.figures import light_curve
+
+    pages = {curve.name: light_curve(cali.result, i) for i, curve in enumerate(cali.curves.files)}
+    return _book(cali.directory / "PyCALI_simple.pdf", pages)
+
+
+def _book(path: Path, figures: Mapping[str, Any]) -> Path:
     from matplotlib.backends.backend_pdf import PdfPages
 
-    from crosscal.core.files import atomic_path
-
-    path = cali.directory / "PyCALI_results.pdf"
     with atomic_path(path) as temporary, PdfPages(temporary) as book:
-        for figure in cali.result.figures().values():
+        for figure in figures.values():
             book.savefig(figure)
     return path
