@@ -14,6 +14,8 @@ os.environ.pop("CROSSCAL_DATA", None)
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ["COLUMNS"] = "100"
+# Cells that start a command after JAX was used: JAX warns of every fork, also of those that only start a program.
+os.environ["PYTHONWARNINGS"] = "ignore:os.fork():RuntimeWarning"
 # Examples call the command `crosscal` of the environment that builds the site.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 

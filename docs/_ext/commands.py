@@ -1,4 +1,4 @@
-"""``{commands}``: the help of every command as the terminal shows it; a warning where an example's command failed."""
+"""``{commands}``: the help of every command as the terminal shows it; a warning where an example failed or warned."""
 
 from __future__ import annotations
 
@@ -44,11 +44,12 @@ class Commands(SphinxDirective):
 
 
 def failed_commands(app: Sphinx, doctree: nodes.document) -> None:
-    """Warn of cells whose shell command failed: a notebook goes on after them."""
+    """Warn of cells whose shell command failed or that printed a warning: a notebook goes on after them."""
     for block in doctree.findall(nodes.literal_block):
         text = block.astext()
-        if "command not found" in text or ("crosscal: error:" in text and app.env.docname not in SHOWS_AN_ERROR):
-            LOG.warning("a command of an example failed: %s", text.strip()[:200], location=block, type="commands")
+        failed = "command not found" in text or "Warning: " in text
+        if failed or ("crosscal: error:" in text and app.env.docname not in SHOWS_AN_ERROR):
+            LOG.warning("an example failed or warned: %s", text.strip()[:200], location=block, type="commands")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
