@@ -1,4 +1,4 @@
-"""Light curves: cost of the likelihood, of whole posteriors, and agreement with PyCALI's stored runs."""
+"""Light curves: cost of the likelihood and of whole posteriors."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.record import Record, cpu_seconds
+from benchmarks.record import Record
 from crosscal.lightcurves.compat.options import Options
 from crosscal.lightcurves.formats.pycali import read_pycali
-from crosscal.lightcurves.intercalibrate import intercalibrate
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.settings import Settings
 from crosscal.lightcurves.synthetic import simulate
@@ -204,35 +203,6 @@ def _posteriors(data: Path, quick: bool) -> list[Record]:
     return records
 
 
-def _agreement(data: Path) -> list[Record]:
-    expected = json.loads((data / "lightcurves" / "expected.json").read_text())
-    records = []
-    for directory in sorted((data / "lightcurves" / "pycali_reference").iterdir()):
-        case = directory.name
-        curves, settings = load(data, case)
-        seconds, result = cpu_seconds(lambda c=curves, s=settings: intercalibrate(c, settings=s, seed=1))
-        model, x = result.model, result.draws.vectors
-        stored = model.from_pycali(np.loadtxt(directory / "data" / "posterior_sample.txt"))
-        free = model.layout.free
-        sd = stored[:, free].std(axis=0)
-        shift = float(np.max(np.abs(x[:, free].mean(axis=0) - stored[:, free].mean(axis=0)) / sd))
-        ratio = float(np.max(np.abs(x[:, free].std(axis=0) / sd - 1)))
-        evidence = result.draws.posterior.log_evidence - expected[case]["logZ"]
-        note = f"{len(stored)} stored draws, {len(np.unique(stored, axis=0))} different; {seconds:.1f} CPU-s here"
-        records += [
-            Record(f"{case}: largest shift of a mean", PART, shift, "sd", "PyCALI", goal="<= 0.2", passed=shift <= 0.2),
-            Record(
-                f"{case}: largest change of an sd", PART, ratio, "", "PyCALI", goal="<= 0.1", passed=ratio <= 0.1,
-                note=note,
-            ),
-            Record(
-                f"{case}: log evidence minus PyCALI's", PART, evidence, "", "PyCALI", expected[case]["logZ"],
-                goal="within 0.3", passed=abs(evidence) <= 0.3,
-            ),
-        ]  # fmt: skip
-    return records
-
-
 def records(quick: bool) -> list[Record]:
     """Measure the part."""
     from crosscal.inference.jaxconfig import enable_x64
@@ -258,5 +228,4 @@ def records(quick: bool) -> list[Record]:
     data = os.environ.get("CROSSCAL_DATA")
     if not data:
         return [*found, Record("PyCALI's stored runs", PART, None, "", note="skipped: CROSSCAL_DATA is not set")]
-    found += _posteriors(Path(data), quick)
-    return found if quick else found + _agreement(Path(data))
+    return found + _posteriors(Path(data), quick)
