@@ -22,7 +22,7 @@ from benchmarks.record import Record
 #: Case: (part, what is run, ceiling in GB). The ceilings are those of a laptop: two such jobs fit into 8 GB.
 CASES = {
     "library": ("xray", "library of 1e6 fits into a store", 2.0),
-    "concordance": ("concordance", "100 instruments x 1e5 sources, 10 % filled, Gibbs", 4.0),
+    "concordance": ("concordance", "100 instruments x 1e5 sources, 10 % filled, Gibbs", 2.0),
     "lightcurves": ("lightcurves", "light curves of 1e5 points, 4 telescopes, all results", 2.0),
     "fluxcal": ("fluxcal", "the frames of examples/fluxcal_ozdes.toml", 2.0),
 }

@@ -50,3 +50,9 @@ def test_missing_dependency_says_how_to_install():
 
 def test_all_are_crosscal_errors():
     assert all(issubclass(k, CrossCalError) for k in (InputError, FitError, MissingDependencyError))
+
+
+def test_quoted_names_and_foreign_messages_cannot_break_the_line():
+    text = str(InputError("bad \x00\x1b[31m value", where="a\nb.fits", expected="one\r\nline\u2028only"))
+    assert text == "a b.fits: bad [31m value; expected one line only."
+    assert len(str(InputError("x" * 5000))) < 700

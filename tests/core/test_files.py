@@ -4,7 +4,7 @@ import os
 import pytest
 
 from crosscal.core.errors import DataFileError, InputError
-from crosscal.core.files import atomic_path, existing_file, refuse_overwriting, sha256, write_text
+from crosscal.core.files import atomic_path, existing_file, refuse_inputs_inside, refuse_overwriting, sha256, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -70,3 +70,17 @@ def test_outputs_do_not_replace_inputs(tmp_path):
     refuse_overwriting([tmp_path / "out.arf"], [source])
     with pytest.raises(InputError, match="would overwrite an input"):
         refuse_overwriting([tmp_path / "sub" / ".." / "in.arf"], [source])
+
+
+def test_inputs_inside_a_run_directory_are_refused(tmp_path):
+    (tmp_path / "run").mkdir()
+    inside, outside, loop = tmp_path / "run" / "a.arf", tmp_path / "b.arf", tmp_path / "loop"
+    loop.symlink_to(loop)
+    refuse_inputs_inside(tmp_path / "run", {"arf": outside, "loop": loop})
+    refuse_overwriting([tmp_path / "run" / "x"], [loop])
+    with pytest.raises(InputError, match=r"a\.arf: the input telescope\.arf lies inside the run directory"):
+        refuse_inputs_inside(tmp_path / "run", {"telescope.arf": inside})
+    # Also through a link.
+    (tmp_path / "linked").symlink_to(tmp_path / "run")
+    with pytest.raises(InputError, match="lies inside the run directory"):
+        refuse_inputs_inside(tmp_path / "linked", {"arf": inside})

@@ -16,7 +16,7 @@ class CrossCalError(Exception):
 
 
 #: What would break a line, or the terminal, where a name or a foreign message is quoted.
-_BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
+_BREAKS = re.compile(r" *[\x00-\x1f\x7f\x85\u2028\u2029]+ *")
 _LONGEST = 600
 
 

@@ -99,9 +99,10 @@ def refuse_inputs_inside(directory: str | os.PathLike[str], inputs: Mapping[str,
     InputError
         Naming the first input that a run could destroy there.
     """
-    root = Path(directory).resolve()
+    # os.path.realpath: Path.resolve raises on a link that leads to itself.
+    root = Path(os.path.realpath(directory))
     for role, path in inputs.items():
-        if Path(path).resolve().is_relative_to(root):
+        if Path(os.path.realpath(path)).is_relative_to(root):
             raise InputError(
                 f"the input {role} lies inside the run directory {directory}",
                 where=str(path),
@@ -117,7 +118,7 @@ def refuse_overwriting(outputs: Iterable[str | os.PathLike[str]], inputs: Iterab
     InputError
         Naming the first output that would destroy an input.
     """
-    protected = {Path(path).resolve() for path in inputs}
+    protected = {os.path.realpath(path) for path in inputs}
     for output in outputs:
-        if Path(output).resolve() in protected:
+        if os.path.realpath(output) in protected:
             raise InputError("this output would overwrite an input", where=str(output), expected="another path")

@@ -1,0 +1,58 @@
+"""What parsers of others raise becomes one sentence; our own mistakes stay visible."""
+
+import csv
+
+import pytest
+
+from crosscal.core.errors import DataFileError, InputError, StoreError
+from crosscal.core.reading import parsing, read_text, reason
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("a\nb."), KeyError("x"), csv.Error("odd"), OSError(5, "Input/output error")]
+)
+def test_errors_of_parsers_become_one_sentence(error):
+    with (
+        pytest.raises(DataFileError, match=r"^f\.csv: not a table \(.+\); expected CSV\.$") as caught,
+        parsing("not a table", where="f.csv", expected="CSV"),
+    ):
+        raise error
+    assert caught.value.__cause__ is error
+    assert "\n" not in str(caught.value)
+
+
+def test_errors_of_the_project_pass_and_the_kind_can_be_chosen():
+    with pytest.raises(InputError, match=r"^mine\.$"), parsing("not a table", where="f"):
+        raise InputError("mine")
+    with (
+        pytest.raises(StoreError, match=r"^s: damaged\.$"),
+        parsing("damaged", where="s", told=False, error=StoreError),
+    ):
+        raise ValueError("secret")
+
+
+def test_mistakes_of_the_program_are_not_hidden():
+    class Mistake(Exception):
+        """Not what a parser raises."""
+
+    with pytest.raises(Mistake), parsing("not a table", where="f"):
+        raise Mistake
+    with pytest.raises(KeyboardInterrupt), parsing("not a table", where="f"):
+        raise KeyboardInterrupt
+
+
+def test_reasons_are_short_lines():
+    assert reason(ValueError("")) == "ValueError"
+    assert reason(ValueError("one.\n  two;")) == "one. two"
+    assert len(reason(ValueError("x" * 5000))) < 250
+
+
+def test_text(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"\xef\xbb\xbfab\n")
+    assert read_text(path) == "ab\n"
+    path.write_bytes("é".encode("latin-1"))
+    with pytest.raises(DataFileError, match=r"a\.txt: the table is not text; expected text in UTF-8\.$"):
+        read_text(path, what="table")
+    with pytest.raises(DataFileError, match="no such table"):
+        read_text(tmp_path / "none", what="table")
