@@ -163,3 +163,13 @@ def test_parameter_file_as_a_job_of_the_command_line(run):
     part, job = load_job(str(run / "param.txt"))
     assert part.name == "lightcurves"
     assert job.data.continuum == run / "cont.txt"
+
+
+def test_names_of_the_package():
+    from crosscal.lightcurves import compat
+
+    assert all(callable(getattr(compat, name)) for name in compat.__all__)
+    assert compat.format is compat.format_blocks
+    assert set(dir(compat)) == set(compat.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'mcmc'"):
+        compat.mcmc  # noqa: B018

@@ -106,3 +106,7 @@ def generate_mock_data(directory: str | os.PathLike[str] = ".", seed: int = 0) -
     curves, _ = simulate(seed=seed, codes=tuple("ABCDE"), points=100, lines=2, syserr=(0.01,) * 5)
     names = ("sim_cont.txt", "sim_line.txt", "sim_line2.txt")
     return [write_pycali(Path(directory) / name, curve) for name, curve in zip(names, curves.files, strict=True)]
+
+
+#: PyCALI's own name of `format_blocks`.
+format = format_blocks
