@@ -13,7 +13,7 @@ from crosscal.fluxcal.lsf import gaussian_smooth
 from crosscal.fluxcal.matching import match_index, match_positions
 from crosscal.fluxcal.photometry import C_KMS
 from crosscal.fluxcal.resample import log_grid
-from crosscal.fluxcal.rv import cross_correlate
+from crosscal.fluxcal.rv import _peaks, cross_correlate
 from crosscal.fluxcal.score import fit_continuum, robust_weight, score_templates
 from crosscal.fluxcal.selection import select_standards
 from crosscal.fluxcal.types import Fibres, StarStatus
@@ -100,6 +100,17 @@ def test_noise_has_no_velocity(rng):
     out = cross_correlate(noise, np.full(noise.shape, 0.01), template, step)
     assert out.ok.mean() < 0.2
     assert found.ok.all()
+
+
+def test_the_prior_decides_between_peaks_of_like_height():
+    lags = np.arange(-100, 101)
+    step = 2e-4  # 60 km/s
+    near = 0.5 * np.exp(-0.5 * ((lags - 8) / 2.0) ** 2) + 0.505 * np.exp(-0.5 * ((lags + 60) / 2.0) ** 2)
+    args = (near[None, None], lags, step, 0.0, 5000.0, np.array([500]), 3.0)
+    assert _peaks(*args, np.inf).rv[0] == pytest.approx(-60 * 60, rel=0.02)
+    found = _peaks(*args, 200.0)
+    assert found.rv[0] == pytest.approx(480, rel=0.02)
+    assert found.ok[0]
 
 
 def fibres(ra, dec):

@@ -113,6 +113,7 @@ class MethodTable(StrictModel):
     photometric_weight: float = Options.photometric_weight
     coverage: float = Options.coverage
     rv_limit: float = Options.rv_limit
+    rv_spread: float = Options.rv_spread
     rv_required: bool = Options.rv_required
     ebv: float = 0.0
     law: str = Options.law

@@ -249,7 +249,7 @@ def _velocities(
     values, counts = np.unique(chosen, return_counts=True)
     chosen_templates = values[np.argsort(-counts)][:RV_TEMPLATES]
     templates = np.stack([np.interp(grid, prepared.wavelength, prepared.flux[k]) for k in chosen_templates])
-    found = cross_correlate(stars, weights, templates, prepared.step, limit=options.rv_limit)
+    found = cross_correlate(stars, weights, templates, prepared.step, limit=options.rv_limit, spread=options.rv_spread)
     return np.where(np.isfinite(found.rv), found.rv, 0.0), found.error, found.ok, found.peak
 
 

@@ -81,7 +81,8 @@ bands = { "decam2014-g" = "mag_g", "decam2014-r" = "mag_r", "decam2014-i" = "mag
 # mag_floor = 0.015              # mag
 # photometric_weight = 50.0      # of colours against the spectrum in the choice of templates
 # coverage = 0.995               # part of a band that must be covered
-# rv_limit = 600.0               # km/s
+# rv_limit = 600.0               # km/s: largest velocity searched
+# rv_spread = 200.0              # km/s: prior standard deviation of the stars' velocities
 # rv_required = false            # true: reject stars without a significant velocity; else they are used at rest
 # ebv = 0.0                      # E(B-V) where the catalogue has none
 # law = "fitzpatrick99"          # Galactic extinction with R = 3.1; or "odonnell94"

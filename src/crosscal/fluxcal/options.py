@@ -29,7 +29,8 @@ INTERSTELLAR = ((3926.0, 3940.0), (3964.0, 3973.0), (5568.0, 5586.0), (5884.0, 5
 
 
 _POSITIVE = (
-    "radius", "template_error", "mag_floor", "rv_limit", "smooth_scale", "n_sigma", "colour_limit", "position_scale",
+    "radius", "template_error", "mag_floor", "rv_limit", "rv_spread", "smooth_scale", "n_sigma", "colour_limit",
+    "position_scale",
 )  # fmt: skip
 _NOT_NEGATIVE = ("photometric_weight", "ebv", "common_grey", "common_slope", "position_sd", "position_grey_sd")
 
@@ -69,7 +70,8 @@ class Options:
         Weight of colours in the choice of templates (0 = spectrum alone).
     coverage : float
         Least part of a band that the spectrum must cover to be used as a check, and templates to be used at all.
-    rv_limit : float, km/s
+    rv_limit, rv_spread : float, km/s
+        Largest velocity searched, and prior standard deviation of the stars' velocities.
     ebv : float
         Used for stars without E(B-V) in the catalogue.
     law : str
@@ -118,6 +120,7 @@ class Options:
     photometric_weight: float = 50.0
     coverage: float = 0.995
     rv_limit: float = 600.0
+    rv_spread: float = 200.0
     rv_required: bool = False
     ebv: float = 0.0
     law: str = "fitzpatrick99"

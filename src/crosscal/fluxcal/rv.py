@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from crosscal.fluxcal.lsf import gaussian_smooth
 from crosscal.fluxcal.photometry import C_KMS
 
+#: A peak is clear if its ln probability is so much above all velocities that are so far (km/s) from it.
+GAP, APART = 4.0, 150.0
+
 
 @dataclass(frozen=True, eq=False)
 class Velocities:
@@ -57,6 +60,7 @@ def cross_correlate(
     limit: float = 600.0,
     continuum: float = 4000.0,
     centre: ArrayLike = 0.0,
+    spread: float = np.inf,
     significance: float = 3.0,
 ) -> Velocities:
     """Velocities of stars against templates on the same logarithmic grid.
@@ -72,14 +76,18 @@ def cross_correlate(
         Largest velocity searched, about ``centre`` (per star or one).
     continuum : float, km/s
         Width of the running continuum.
+    spread : float, km/s
+        Prior standard deviation of velocities about ``centre``: among peaks of like height the nearer one is taken.
     significance : float
         Least r = peak / (sqrt(2) sigma_a) of Tonry & Davis 1979 (AJ 84, 1511, eq. 23), with sigma_a the RMS of the
-        antisymmetric part of the correlation about its peak.
+        antisymmetric part of the correlation about its peak. A lower peak is accepted where its ln probability is
+        :data:`GAP` above that of any other velocity.
 
     Notes
     -----
-    With unit-norm signals C(k) = sum s_i t_{i-k}. The peak is interpolated by a parabola; the error is that of Zucker
-    2003 (MNRAS 342, 1291, eq. 6), sigma^-2 = -n (C''/C) C^2 / (1 - C^2), with n the number of unmasked pixels.
+    With unit-norm signals C(k) = sum s_i t_{i-k} and n unmasked pixels, ln L = -(n / 2) ln(1 - C^2) (Zucker 2003, MNRAS
+    342, 1291, eq. 5). The peak is interpolated by a parabola; its error is Zucker's eq. 6, sigma^-2 = -n (C''/C) C^2 /
+    (1 - C^2).
     """
     from scipy.fft import irfft, next_fast_len, rfft
 
@@ -105,7 +113,7 @@ def cross_correlate(
     reach = min(int(np.ceil(3 * np.log1p((limit + np.max(np.abs(centre))) / C_KMS) / step)) + 2, n // 2)
     lags = np.arange(-reach, reach + 1)
     near = correlation[:, :, lags]
-    return _peaks(near, lags, step, centre, limit, np.sum(weights > 0, axis=1), significance)
+    return _peaks(near, lags, step, centre, limit, np.sum(weights > 0, axis=1), significance, spread)
 
 
 def _peaks(
@@ -116,17 +124,23 @@ def _peaks(
     limit: float,
     n_used: NDArray[np.int64],
     significance: float,
+    spread: float,
 ) -> Velocities:
     n_star, n_t, _ = near.shape
     velocity = C_KMS * np.expm1(lags * step)
-    allowed = np.abs(velocity[None, :] - np.broadcast_to(np.asarray(centre, dtype=float), n_star)[:, None]) <= limit
+    away = velocity[None, :] - np.broadcast_to(np.asarray(centre, dtype=float), n_star)[:, None]
+    allowed = np.abs(away) <= limit
     allowed[:, [0, -1]] = False
-    searched = np.where(allowed[:, None, :], near, -np.inf)
+    square = np.clip(near, 0, np.sqrt(1 - 1e-6)) ** 2
+    probability = -0.5 * n_used[:, None, None] * np.log1p(-square) - 0.5 * ((away / spread) ** 2)[:, None, :]
+    searched = np.where(allowed[:, None, :], probability, -np.inf)
     place = np.argmax(searched, axis=2)
     rows, columns = np.indices((n_star, n_t))
-    height = near[rows, columns, place]
-    best = np.argmax(height, axis=1)
+    best = np.argmax(searched[rows, columns, place], axis=1)
     k = place[np.arange(n_star), best]
+    chosen = searched[np.arange(n_star), best]
+    elsewhere = np.where(np.abs(velocity[None, :] - velocity[k][:, None]) > APART, chosen, -np.inf).max(axis=1)
+    clear = chosen[np.arange(n_star), k] - elsewhere > GAP
     left, top, right = (near[np.arange(n_star), best, k + d] for d in (-1, 0, 1))
     curvature = left - 2 * top + right
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -136,7 +150,7 @@ def _peaks(
         error = C_KMS * step / np.sqrt(information)
     edge = ~allowed[np.arange(n_star), k - 1] | ~allowed[np.arange(n_star), k + 1]
     ratio = np.array([_tonry_davis(near[i, best[i]], int(k[i])) for i in range(n_star)])
-    ok = (curvature < 0) & (peak > 0) & (ratio > significance) & ~edge & np.isfinite(error)
+    ok = (curvature < 0) & (peak > 0) & ((ratio > significance) | clear) & ~edge & np.isfinite(error)
     rv = C_KMS * np.expm1((lags[k] + shift) * step)
     return Velocities(rv, error, peak, best, ok)
 
