@@ -74,10 +74,10 @@ def test_simulation_based_calibration(slow_scale):
 
 
 def test_coverage_of_calibrated_fluxes_and_mean_fluxes(slow_scale):
-    """Central 68 and 95 % intervals of joint draws, for single fluxes and for each telescope's mean flux."""
+    """Intervals of joint draws for single fluxes and a telescope's mean flux, and the band of the reconstruction."""
     inside = {0.68: [], 0.95: []}
     means = {0.68: [], 0.95: []}
-    naive = []
+    naive, source = [], []
     replicates = max(16, round(80 * slow_scale))
     for k in range(replicates):
         rng = generator(5, k)
@@ -93,15 +93,20 @@ def test_coverage_of_calibrated_fluxes_and_mean_fluxes(slow_scale):
             # The mean of the calibrated fluxes, whose calibration error is common to all points.
             low, high = np.quantile(draws[:, mine].mean(axis=1), [0.5 - level / 2, 0.5 + level / 2])
             means[level].append(low <= true[mine].mean() <= high)
+        band = result.reconstruct(times=curves.continuum.time)
+        source.append(np.mean(np.abs(band.mean - true) < band.sd))
         found = result.curve(0)
         _, error = found.mean_flux(mine)
         naive.append(error / (np.sqrt(np.sum(found.error[mine] ** 2)) / len(mine)))
-    print({level: (np.mean(inside[level]), np.mean(means[level])) for level in inside}, np.median(naive))
+    print(
+        {level: (np.mean(inside[level]), np.mean(means[level])) for level in inside}, np.median(naive), np.mean(source)
+    )
     # Points of one replicate share its calibration and process: their share inside scatters by some 15 % (10 % at the
     # level of 95 %) from one replicate to the next. Three standard errors of the mean.
     error = 1 / np.sqrt(replicates)
     assert np.mean(inside[0.68]) == pytest.approx(0.68, abs=max(0.03, 3 * 0.15 * error))
     assert np.mean(inside[0.95]) == pytest.approx(0.95, abs=max(0.015, 3 * 0.10 * error))
+    assert np.mean(source) == pytest.approx(0.683, abs=max(0.03, 3 * 0.15 * error))
     # One mean flux a replicate: binomial errors, three of them.
     assert abs(np.mean(means[0.68]) - 0.68) < 3 * 0.466 * error
     assert np.mean(means[0.95]) > 0.95 - 3 * 0.218 * error
