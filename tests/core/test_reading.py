@@ -6,6 +6,7 @@ import pytest
 
 from crosscal.core.errors import DataFileError, InputError, StoreError
 from crosscal.core.reading import parsing, read_text, reason
+from crosscal.core.seal import check_seal, seal
 
 
 @pytest.mark.parametrize(
@@ -56,3 +57,20 @@ def test_text(tmp_path):
         read_text(path, what="table")
     with pytest.raises(DataFileError, match="no such table"):
         read_text(tmp_path / "none", what="table")
+
+
+def test_a_seal_finds_every_change_of_the_content(tmp_path):
+    path = tmp_path / "a.nc"
+    path.write_bytes(b"content")
+    check_seal(path)  # of another program
+    seal(path)
+    check_seal(path)
+    whole = path.read_bytes()
+    for k in range(len(b"content")):
+        path.write_bytes(whole[:k] + bytes([whole[k] ^ 4]) + whole[k + 1 :])
+        with pytest.raises(DataFileError, match="the table is damaged: its checksum differs"):
+            check_seal(path, what="table")
+    for changed in (whole[:-1], whole + b"x", whole[1:]):
+        path.write_bytes(changed)
+        with pytest.raises(DataFileError, match="checksum differs"):
+            check_seal(path)

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from crosscal.core.errors import CrossCalError
+from crosscal.core.reading import is_broken_content
 
 from .mutations import mutate
 
@@ -51,6 +52,8 @@ class Reader:
         Part of the usual number of cases; less than 1 for slow ones.
     writes : bool
         Mends what it reads, as memories of unfinished runs are.
+    reseal : bool
+        Half of the cases get a new seal, so that the content is looked at and not only its checksum.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Reader:
     covers: tuple[str, ...] = ()
     share: float = 1.0
     writes: bool = False
+    reseal: bool = False
 
     @property
     def id(self) -> str:
@@ -157,6 +161,8 @@ def fuzz(reader: Reader, n: int, directory: Path, *, seed: int = 0) -> Report:
     for k in range(n):
         rng = np.random.default_rng([seed, k])
         label = mutate(case, contents, rng)
+        if reader.reseal and k % 2 and sealed_again(case, contents, rng):
+            label = "content changed, sealed again"
         before = {p: (p.stat().st_mtime_ns, p.stat().st_size) for p in map(case.joinpath, _files(case))}
         attempt(report, lambda: reader.read(case / target), f"case {k} (seed {seed}): {label}")
         for path, stamp in before.items():
@@ -166,6 +172,27 @@ def fuzz(reader: Reader, n: int, directory: Path, *, seed: int = 0) -> Report:
                 report.fail("input changed", f"case {k}: {label}: {path.name}")
         restore(case, contents)
     return report
+
+
+def sealed_again(case: Path, contents: dict[Path, bytes], rng: np.random.Generator) -> bool:
+    """Put valid HDF5 with other content, and a seal that fits, in the place of each sealed file."""
+    from crosscal.core.seal import seal
+
+    from .structured import damage_hdf5
+
+    done = False
+    restore(case, contents)
+    for name, content in contents.items():
+        if content.startswith(b"\x89HDF"):
+            try:
+                (case / name).write_bytes(damage_hdf5(content.rpartition(b"\nSHA-256")[0], rng))
+            except Exception as error:
+                if not is_broken_content(error):
+                    raise
+                continue
+            seal(case / name)
+            done = True
+    return done
 
 
 def restore(case: Path, contents: dict[Path, bytes]) -> None:

@@ -65,6 +65,9 @@ def _filesystem(path: Path, directory: Path, contents: dict[Path, bytes], rng: R
 def damage(content: bytes, rng: Rng) -> tuple[bytes, str]:
     """Damage content by its format or by its bytes."""
     ways: list[tuple[str, Callable[[bytes, Rng], bytes]]] = [("bytes", scramble)]
+    if content.startswith(b"\x89HDF") and not content.endswith(b"\n"):
+        # Without a checksum, scrambled bytes can keep the HDF5 library busy for ever: a process must be killed then.
+        ways = [("end", lambda data, rng: data[: int(rng.integers(len(data)))])]
     if format_damage := structured.for_content(content):
         ways += [format_damage, format_damage]
     if _is_text(content):

@@ -12,6 +12,7 @@ from crosscal.core.correction import Correction
 from crosscal.core.errors import DataFileError, InputError
 from crosscal.core.files import atomic_path, existing_file
 from crosscal.core.reading import parsing
+from crosscal.core.seal import check_seal, seal
 
 #: The file's name in a run directory.
 CORRECTION_FILE = "correction.nc"
@@ -50,6 +51,7 @@ def write_correction(path: str | os.PathLike[str], correction: Correction) -> Pa
     )
     with atomic_path(path) as temporary:
         data.to_netcdf(temporary, engine="h5netcdf")
+        seal(temporary)
     return Path(path)
 
 
@@ -67,6 +69,7 @@ def read_correction(path: str | os.PathLike[str]) -> Correction:
     if source.is_dir():
         source = source / CORRECTION_FILE
     source = existing_file(source, what="correction")
+    check_seal(source, what="correction file")
     expected = "a netCDF file written by CrossCal"
     try:
         with parsing("not a correction file", where=source, expected=expected, told=False):

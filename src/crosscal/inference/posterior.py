@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.files import atomic_path, existing_file
 from crosscal.core.reading import parsing
+from crosscal.core.seal import check_seal, seal
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +163,7 @@ class Posterior:
         tree.attrs["crosscal"] = json.dumps(facts, default=str)
         with atomic_path(path) as temporary:
             tree.to_netcdf(temporary, engine="h5netcdf")
+            seal(temporary)
         return Path(path)
 
     @classmethod
@@ -176,6 +178,7 @@ class Posterior:
         import xarray
 
         source = existing_file(path, what="posterior")
+        check_seal(source, what="posterior file")
         with parsing("not a posterior file", where=path, expected="a netCDF file written by CrossCal", told=False):
             tree = xarray.open_datatree(source, engine="h5netcdf")
             tree.load()
