@@ -267,3 +267,16 @@ def test_command_line(tmp_path, truth, bands):
     assert "stars used: 0" in done.output
     done = CliRunner().invoke(command, [str(good), *args, "--band", "nonsense"])
     assert isinstance(done.exception, ConfigError)
+
+
+def test_a_run_with_a_failed_frame_exits_with_1(tmp_path, truth, bands):
+    from click.testing import CliRunner
+
+    from crosscal.cli.run import command
+
+    write_raw(tmp_path / "b.fits", truth, change=_all_program)
+    write_toml(tmp_path / "job.toml", validate(FluxcalJob, job_content(tmp_path, bands, [tmp_path / "b.fits"])))
+    done = CliRunner().invoke(command, [str(tmp_path / "job.toml"), "-q"])
+    assert done.exit_code == 1
+    assert "not calibrated: stars used: 0" in done.output
+    assert fits.getheader(tmp_path / "run" / "frames" / "b_cal.fits")["FLUXCAL"] is False

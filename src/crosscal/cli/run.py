@@ -17,7 +17,8 @@ def command(job: str, output: str | None, seed: int | None, quiet: bool, check: 
     """Run the job file JOB (TOML).
 
     Finished stages are skipped, an interrupted run resumes. Paths in the job file are meant from its own directory;
-    `data:NAME` is looked for on the data search path (see `crosscal data path`).
+    `data:NAME` is looked for on the data search path (see `crosscal data path`). The exit code is 1 if the job file is
+    wrong or if a quality gate of the result failed.
     """
     from crosscal.cli.parts import load_job
     from crosscal.cli.runner import run_job
@@ -28,4 +29,6 @@ def command(job: str, output: str | None, seed: int | None, quiet: bool, check: 
     if check:
         click.echo(f"{job} is a valid {part.name} job; its results would go to {loaded.output}.")
         return
-    run_job(part, loaded, quiet=quiet)
+    result = run_job(part, loaded, quiet=quiet)
+    if getattr(result, "passed", True) is False:
+        raise SystemExit(1)
