@@ -1,8 +1,10 @@
 """Public names: each is what it says whatever was imported before, and each says what it is."""
 
+import ast
 import importlib
 import inspect
 import pkgutil
+import re
 
 import pytest
 
@@ -73,3 +75,22 @@ def test_every_public_name_has_a_docstring(package, name):
         assert not (member.__doc__ or "").startswith(f"{member.__name__}("), "a dataclass's own signature says nothing"
         silent = [method for method, function in own_methods(member).items() if not inspect.getdoc(function)]
         assert not silent
+
+
+#: Arguments that mean the same everywhere, or whose type says all.
+PLAIN = {
+    "self", "cls", "progress", "seed", "path", "paths", "data", "model", "emulator", "pairs", "response", "result",
+    "curves", "store", "options", "filename",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("package", "name"), NAMES, ids=[f"{p}.{n}".removeprefix("crosscal.") for p, n in NAMES])
+def test_the_docstring_of_a_function_names_its_arguments_and_errors(package, name):
+    function = public(package, name)
+    if not inspect.isfunction(function):
+        return
+    text = inspect.getdoc(function) or ""
+    silent = [p for p in inspect.signature(function).parameters if p not in PLAIN and not re.search(rf"\b{p}\b", text)]
+    assert not silent
+    body = [node for node in ast.walk(ast.parse(inspect.getsource(function))) if isinstance(node, ast.Raise)]
+    assert not body or "Raises" in text

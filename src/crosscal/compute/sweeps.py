@@ -138,7 +138,7 @@ def array_part(environment: Mapping[str, str] | None = None) -> tuple[int, int] 
     """Return which part of a Slurm job array this process is, as ``(k, n)``; None outside an array.
 
     It reads ``SLURM_ARRAY_TASK_ID``, ``_MIN``, ``_COUNT`` and ``_STEP`` as ``sbatch --array=MIN-MAX[:STEP]`` sets
-    them.
+    them, from ``environment`` (that of the process by default).
 
     Raises
     ------

@@ -150,8 +150,9 @@ def _fluxes(data, t, p, z, d, l, mean, covariance) -> tuple[Floats, Floats]:
 def prior_weight(tau: ArrayLike, n_cells: ArrayLike, mean_variance: ArrayLike) -> Floats:
     """Return the published prior influence W_i = tau_i^-2 / (tau_i^-2 + n_i / s_i), shape (N,).
 
-    It takes the fluxes as known and so understates the prior; see `AreaPosterior.influence` for the exact one.
-    Chen et al. 2019, eq. 8 (tables 1 and 2 print W although their caption says 1 - W).
+    tau_i is ``tau``, n_i is ``n_cells``, s_i is ``mean_variance``. It takes the fluxes as known and so understates the
+    prior; see `AreaPosterior.influence` for the exact one. Chen et al. 2019, eq. 8 (tables 1 and 2 print W although
+    their caption says 1 - W).
     """
     return 1.0 / (1.0 + np.asarray(n_cells) * np.square(tau) / np.asarray(mean_variance))
 
@@ -159,8 +160,8 @@ def prior_weight(tau: ArrayLike, n_cells: ArrayLike, mean_variance: ArrayLike) -
 def shrinkage_areas(data: Comparison, prior: AreaPrior, variance: Floats, fluxes: Floats) -> Floats:
     """Return B_i = W_i b_i + (1 - W_i) mean_j (y_ij + s_i/2 - G_j), the shrinkage form for given fluxes, shape (N,).
 
-    ``variance`` has one entry per channel. With the fluxes of `closed_form` this is the exact posterior mean for
-    diagonal L. Chen et al. 2019, eqs 7-8.
+    ``variance`` has one entry per channel, ``prior`` gives b and W. With the fluxes of `closed_form` this is the exact
+    posterior mean for diagonal L. Chen et al. 2019, eqs 7-8.
     """
     s = np.asarray(variance, dtype=float)
     residual = data.log_rate + 0.5 * s[data.row] - np.asarray(fluxes)[data.column]
@@ -170,7 +171,10 @@ def shrinkage_areas(data: Comparison, prior: AreaPrior, variance: Floats, fluxes
 
 
 def shrinkage_fluxes(data: Comparison, variance: Floats, areas: Floats) -> Floats:
-    """Return G_j = sum_i p_i (y_ij + s_i/2 - B_i) / sum_i p_i for given areas, shape (M,). Chen et al. 2019, eq. 9."""
+    """Return G_j = sum_i p_i (y_ij + s_i/2 - B_i) / sum_i p_i for given areas, p_i = 1 / s_i, shape (M,).
+
+    ``variance`` s has one entry per channel. Chen et al. 2019, eq. 9.
+    """
     s = np.asarray(variance, dtype=float)[data.row]
     residual = data.log_rate + 0.5 * s - np.asarray(areas)[data.row]
     weight = np.bincount(data.column, 1 / s, data.n_columns)

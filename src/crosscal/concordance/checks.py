@@ -90,8 +90,9 @@ def conflict_tests(model: Model, information: Floats, vector: Floats) -> tuple[C
     """Test each component's contrasts: (zbar - b) ~ N(0, data covariance + L), chi2 with n - 1 degrees of freedom.
 
     Data never see the common mode of a component, so that only n - 1 contrasts of its n anchored channels are tested.
-    With unknown variances the data covariance is taken at their posterior mean. Cf. Evans & Moshonov 2006
-    (Bayesian Analysis 1, 893).
+    ``information`` (N, N) and ``vector`` (N,) are those of `data_information`: precision and information vector
+    of B from the data alone. With unknown variances the data covariance is taken at their posterior mean.
+    Cf. Evans & Moshonov 2006 (Bayesian Analysis 1, 893).
     """
     from scipy.stats import chi2
 
@@ -149,7 +150,10 @@ def pulls(model: Model, information: Floats, vector: Floats) -> Floats:
 
 
 def leave_one_out(model: Model, found: Draws, *, seed: int = 0, progress: Progress = SILENT) -> tuple[Floats, NDArray]:
-    """Refit without each channel; return the largest shift (N,) of the others in sd, and which moved (N,)."""
+    """Refit without each channel; return the largest shift (N,) of the others in sd, and which moved (N,).
+
+    ``found`` are the draws of the whole model, from which the shifts are counted.
+    """
     n = model.data.n_channels
     flat = found.b.reshape(-1, n)
     mean, sd = flat.mean(axis=0), flat.std(axis=0)

@@ -124,7 +124,10 @@ def run(job: ConcordanceJob, output: Path, progress: Progress = SILENT) -> Resul
 
 
 def demo(output: Path, progress: Progress = SILENT) -> Result:
-    """Adjust three cameras from 94 synthetic sources of the published XCAL hyper-parameters (hard band), offline."""
+    """Adjust three cameras from 94 synthetic sources of the published XCAL hyper-parameters (hard band), offline.
+
+    The run directory is ``output``.
+    """
     from astropy.table import QTable
 
     truth = published_like("XCAL_hard", tau=0.05, seed=8)

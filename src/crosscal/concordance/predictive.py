@@ -40,7 +40,7 @@ class PredictiveCheck:
 def predictive_check(
     model: Model, found: Draws, *, replicates: int = 200, seed: int = 0, progress: Progress = SILENT
 ) -> PredictiveCheck | None:
-    """Simulate data from posterior draws of all parameters and compare realised discrepancies.
+    """Simulate ``replicates`` data sets from the posterior draws ``found`` and compare realised discrepancies.
 
     Returns None where it was not asked for or the data are too many. Gelman, Meng & Stern 1996.
     """

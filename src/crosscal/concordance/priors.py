@@ -178,6 +178,8 @@ def make_prior(
         b: expected log areas relative to nominal, by the same names.
     covariance : array (N, N), optional
         Full L in the order of ``data.channel_names``; overrides tau.
+    notes : tuple of str
+        Sentences that the result repeats among its warnings.
 
     Raises
     ------

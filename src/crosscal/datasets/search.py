@@ -82,6 +82,9 @@ def find(name: str, *, directory: bool = False) -> Path:
 
 
 def resolve(path: str | os.PathLike[str], *, directory: bool = False) -> Path:
-    """Return a path for a job file's entry: ``data:NAME`` through the search path, anything else as it is."""
+    """Return a path for a job file's entry: ``data:NAME`` through the search path, anything else as it is.
+
+    ``directory`` also accepts a directory of that name.
+    """
     text = str(path)
     return find(text.removeprefix(PREFIX), directory=directory) if text.startswith(PREFIX) else Path(text)

@@ -75,6 +75,16 @@ def fetch_bosz(
     Each file is checked to be whole (as many rows as the wavelength file); the publisher gives no checksums. A
     combination that the publisher does not have (HTTP 404) is left out and reported.
 
+    Parameters
+    ----------
+    teff, logg, feh : sequences of float
+        The box: effective temperatures (K), log gravity, [M/H].
+    alpha, carbon, vmic, resolution
+        [alpha/M], [C/M], microturbulence (km/s) and resolving power, one of the published values each.
+    base_url : str
+    directory : path, optional
+        Instead of the user's cache.
+
     Returns
     -------
     Path of the directory, to be used as ``load_templates("bosz")``.

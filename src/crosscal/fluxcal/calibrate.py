@@ -252,10 +252,19 @@ def calibrate(
     options : Options; or its fields as keywords (``fwhm=4.0, metric="huber"``)
     limits : Limits
     known : mapping of star name to (wavelength, flux) of spectra known absolutely
+    loo : bool
+        Hold out each star in turn.
+    **choices
+        Fields of `Options`.
 
     Returns
     -------
     Result
+
+    Raises
+    ------
+    InputError
+        If frame, catalogue, templates or filters cannot be used. A frame that fails its gates is no error.
     """
     from crosscal.fluxcal.catalogue import guess_bands, read_catalogue
     from crosscal.fluxcal.filters import load_filters

@@ -59,6 +59,8 @@ def read_catalogue(
     system : "AB" or "Vega", or a mapping of filter name to one of them
     missing : numbers that mean "no measurement"
     epoch : float, Julian year of the positions
+    format : str, optional
+        As astropy's Table.read knows it; by default from the file name.
 
     Raises
     ------

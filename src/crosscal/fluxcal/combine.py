@@ -44,8 +44,9 @@ def combine(
     ``method="ivar-mean"``: the inverse-variance mean of C_s with clipping at ``n_sigma``, as older pipelines do; biased
     low where the counts are noisy, because a low count makes both C and its variance large.
 
-    With ``plate``, the coefficients follow a smooth field over the plate, which the curve is relative to and
-    which is applied to each fibre at its place.
+    ``order`` (that of the polynomials P_k), ``smooth_scale``, ``common_grey``, ``common_slope``, ``grey_sigma`` and
+    ``slope_sigma`` are fields of `Options`. With ``plate``, the coefficients follow a smooth field over the
+    plate, which the curve is relative to and which is applied to each fibre at its place.
 
     Raises
     ------

@@ -262,6 +262,8 @@ def write_frame(
     keywords : mapping of key to (value, comment), set in PRIMARY
     history : HISTORY lines
     tables : mapping of HDU name to a FITS HDU, appended (replacing HDUs of the same name)
+    overwrite : bool
+        Replace an existing file; otherwise that is an error.
     """
     header = (frame.header or fits.Header()).copy()
     for key in ("CHECKSUM", "DATASUM", "BZERO", "BSCALE"):

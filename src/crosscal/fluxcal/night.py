@@ -24,8 +24,15 @@ def transfer_function(
     """Curve of a moment from the curves of neighbouring frames.
 
     ln C is the mean of the ``n`` nearest in time with weights 1 / (1 + (dt / scale)^2), ``scale`` in days. The
-    spread between
-    them, in grey and slope, is added to the covariance in full: another frame differs from its neighbours that much.
+    spread between them, in grey and slope, is added to the covariance in full: another frame differs from its
+    neighbours that much.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+    times : sequence of float, days
+        Of the curves.
+    when : float, days
 
     Raises
     ------

@@ -40,7 +40,7 @@ VEGA_TO_AB: dict[str, float] = {
 
 
 def vega_to_ab(magnitude: ArrayLike, band: str) -> NDArray[np.float64]:
-    """Return AB magnitudes of Vega magnitudes in a band of :data:`VEGA_TO_AB`: m_AB = m_Vega + offset.
+    """Return AB magnitudes of Vega ``magnitude`` in a band of :data:`VEGA_TO_AB`: m_AB = m_Vega + offset.
 
     Raises
     ------
@@ -116,7 +116,7 @@ class Filter:
 
 
 def ab_magnitude(filter: Filter, wavelength: ArrayLike, flux: ArrayLike) -> NDArray[np.float64]:
-    """AB magnitude of spectra ``flux`` (..., n) in erg/s/cm2/A on ``wavelength`` (n,) in Angstrom.
+    """AB magnitude in ``filter`` of spectra ``flux`` (..., n) in erg/s/cm2/A on ``wavelength`` (n,) in Angstrom.
 
     A spectrum that does not cover the band gives the magnitude of the part it covers: check
     :meth:`Filter.coverage` first. A flux that is not positive gives NaN.

@@ -22,6 +22,11 @@ def to_specutils(frame: Frame, fibre: int | None = None) -> Any:
     """A frame as a ``SpectrumCollection``, or one fibre (0-based number) as a ``Spectrum``.
 
     Calibrated fluxes are in 1e-17 erg/s/cm2/A, others in counts; uncertainties are variances, bad pixels are masked.
+
+    Raises
+    ------
+    InputError
+        If there is no such fibre; MissingDependencyError without specutils.
     """
     import astropy.units as u
     from astropy.nddata import VarianceUncertainty
@@ -54,6 +59,16 @@ def from_specutils(
     name: str = "spectra",
 ) -> Frame:
     """A frame from a ``SpectrumCollection``, one 2-d ``Spectrum`` or a list of ``Spectrum`` objects in counts.
+
+    Parameters
+    ----------
+    fibres : Fibres
+        One for each spectrum.
+    exposure : float, s
+    airmass, mjd : float
+    medium : "air" or "vacuum"
+        Of the wavelengths.
+    name : str
 
     Raises
     ------

@@ -96,6 +96,12 @@ def compare_kernels(
     Columns: kernel, log_evidence, error, difference (to the best), sampler, converged. Evidences depend on the prior
     ranges; differences below about 3 decide nothing.
 
+    Parameters
+    ----------
+    kernels : sequence of str or Kernel
+    settings, reference, draws, seed, **changes
+        As in `intercalibrate`.
+
     Raises
     ------
     InputError

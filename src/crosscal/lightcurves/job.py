@@ -125,7 +125,10 @@ def _write(result: Result, output: Path, progress: Progress) -> None:
 
 
 def demo(output: Path, progress: Progress = SILENT) -> Result:
-    """Intercalibrate three simulated telescopes with a continuum and a line, whose factors are known, offline."""
+    """Intercalibrate three simulated telescopes with a continuum and a line, whose factors are known, offline.
+
+    The run directory is ``output``.
+    """
     from astropy.table import QTable
 
     curves, truth = simulate(seed=11, codes=("A", "B", "C"), points=(90, 60, 40), lines=1, syserr=(0.0, 0.03, 0.0))

@@ -37,6 +37,13 @@ def leave_one_out(model: Model, vectors: NDArray[np.float64], i: int = 0) -> Lea
     With L = C^-1 - C^-1 H (H'C^-1 H)^-1 H'C^-1 (mean and marginalised shifts integrated over), the residual is
     (L y)_j / L_jj with variance 1 / L_jj (Sundararajan & Keerthi 2001, Neural Comp. 13, 1103, eqs. 10-11). Both come
     from the reverse pass: d lnL/dy = -L y and d lnL/dR_j = ((L y)_j^2 - L_jj) / 2.
+
+    ``vectors`` (n_draws, n) are posterior draws of the full normalised vector, over which the residuals are averaged.
+
+    Raises
+    ------
+    InputError
+        If the likelihood is not defined at a draw.
     """
     one = model.files[i]
     residual, square, variance = (np.zeros(len(one.dt)) for _ in range(3))
@@ -65,11 +72,21 @@ def remove_outliers(
 ) -> tuple[LightCurves, list[NDArray[np.int64]]]:
     """Drop points whose leave-one-out residual exceeds ``threshold`` sigma; flags are kept.
 
+    Parameters
+    ----------
+    vectors : array (n_draws, n)
+        Posterior draws of the full normalised vector.
+
     Returns
     -------
     curves : LightCurves
     removed : list of int arrays, per file
         Indices of the dropped points (time order).
+
+    Raises
+    ------
+    InputError
+        If the threshold is not positive.
     """
     if not threshold > 0:
         raise InputError(f"threshold {threshold:g}", where="outliers", expected="a number > 0")

@@ -84,6 +84,8 @@ def reconstruct(
         Any model of the data; its marginalised shifts are taken from the draws.
     vectors : array (n_draws, n)
         Normalised full vectors, shifts included; some 50 draws are enough.
+    i : int
+        The file: 0 is the continuum.
     times : array, optional
         Sorted internally; `default_times` if not given.
     gauge : two arrays (n_draws,), optional

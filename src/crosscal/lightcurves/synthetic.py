@@ -73,6 +73,9 @@ def simulate(
 
     Parameters
     ----------
+    codes : sequence of str
+        Telescopes; the first is the reference.
+    kernel : str or Kernel
     points : int or sequence of int
         Points per telescope and file.
     scale, shift, syserr : sequences of length k, optional

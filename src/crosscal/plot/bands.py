@@ -19,7 +19,10 @@ def quantile_band(draws: ArrayLike, level: float) -> tuple[Any, Any]:
 
 
 def band(axes: Axes, x: ArrayLike, draws: ArrayLike, *, colour: str, label: str = "", step: bool = False) -> None:
-    """Draw the median of ``draws`` (n_draws, n) against ``x`` with its 68 and 95 % bands."""
+    """Draw into ``axes`` the median of ``draws`` (n_draws, n) against ``x`` with its 68 and 95 % bands.
+
+    ``colour`` and ``label`` are those of the legend; ``step`` draws values that hold over bins.
+    """
     kind: Any = "mid" if step else None
     for level, alpha in LEVELS.items():
         low, high = quantile_band(draws, level)
@@ -34,7 +37,10 @@ def band(axes: Axes, x: ArrayLike, draws: ArrayLike, *, colour: str, label: str 
 
 
 def envelope(axes: Axes, x: ArrayLike, centre: ArrayLike, sd: ArrayLike, *, colour: str, label: str = "") -> None:
-    """Draw a curve with its 1 and 2 sigma bands from a standard deviation."""
+    """Draw into ``axes`` the curve ``centre`` (n,) against ``x`` with 1 and 2 sigma bands from its ``sd`` (n,).
+
+    ``colour`` and ``label`` are those of the legend.
+    """
     x, centre, sd = np.asarray(x), np.asarray(centre), np.asarray(sd)
     for factor, alpha in ((1.96, 0.18), (1.0, 0.34)):
         axes.fill_between(x, centre - factor * sd, centre + factor * sd, color=colour, alpha=alpha, lw=0)

@@ -35,6 +35,9 @@ def corner(
         Known values, drawn as lines.
     limits : mapping, optional
         Prior limits; drawn dashed where they fall inside the panel, and densities end there.
+    title : str
+    bins : int
+        Of the histograms.
 
     Raises
     ------

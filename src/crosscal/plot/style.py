@@ -74,7 +74,7 @@ def style() -> Iterator[None]:
 
 
 def styled(draw: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a function that makes a figure, so that it draws in the project's look."""
+    """Decorate a function ``draw`` that makes a figure, so that it draws in the project's look."""
 
     @wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -104,7 +104,7 @@ MULTIPLES = (1, 2, 3, 5, 7)
 
 
 def log_axis(axes: Axes, low: float, high: float) -> None:
-    """Make the x axis logarithmic from ``low`` to ``high``, with plain numbers as labels."""
+    """Make the x axis of ``axes`` logarithmic from ``low`` to ``high``, with plain numbers as labels."""
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -117,7 +117,7 @@ def log_axis(axes: Axes, low: float, high: float) -> None:
 def save_figures(
     figures: Mapping[str, Figure], directory: Path, *, formats: tuple[str, ...] = ("png", "svg")
 ) -> list[Path]:
-    """Write each figure as ``directory/name.format`` and return the paths."""
+    """Write each of ``figures`` as ``directory/name.format``, in all ``formats``, and return the paths."""
     paths = []
     for name, fig in figures.items():
         for kind in formats:
@@ -129,7 +129,7 @@ def save_figures(
 
 
 def describe_axes(fig: Figure) -> list[dict[str, Any]]:
-    """Return where the panels of a drawn figure are (fractions of the figure) and their limits and scales.
+    """Return where the panels of the drawn figure ``fig`` are (fractions of the figure) and their limits and scales.
 
     The report uses it to read values off a picture.
     """

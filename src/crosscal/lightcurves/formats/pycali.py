@@ -23,6 +23,14 @@ def read_pycali(
 ) -> LightCurves:
     """Read a continuum file and any number of line files.
 
+    Parameters
+    ----------
+    continuum : path
+    lines : sequence of paths
+        Emission lines: the same codes in the same order.
+    unit, time_unit : str
+        Of fluxes and times, for labels.
+
     Raises
     ------
     DataFileError
@@ -38,7 +46,12 @@ def read_pycali(
 def read_block_file(path: str | os.PathLike[str], *, unit: str = "") -> LightCurve:
     """Read one file of blocks; a blank header line ends it, N = 0 is allowed.
 
-    The first data row decides whether there is a flag column; all rows must then agree.
+    The first data row decides whether there is a flag column; all rows must then agree. ``unit`` is that of the fluxes.
+
+    Raises
+    ------
+    DataFileError
+        Naming file and row.
     """
     text = read_text(path, what="light-curve file", expected="blocks '# CODE N'").splitlines()
     codes: list[str] = []

@@ -122,6 +122,13 @@ class Selection:
 def rebin(time: NDArray, flux: NDArray, error: NDArray, width: float) -> Columns:
     """Average points in greedy bins [t_i, t_i + width): inverse-variance means of time and flux, 1/sqrt(sum 1/e^2).
 
+    Parameters
+    ----------
+    time, flux, error : arrays (n,)
+        Sorted by time.
+    width : float
+        In the unit of time.
+
     Raises
     ------
     InputError
@@ -201,10 +208,17 @@ def read_asassn(
 
     Parameters
     ----------
+    selection : Selection, optional
+        Cuts and units; the defaults of `Selection` otherwise.
     use_flux : bool
         Take the flux column (mJy) rather than magnitudes: F_lambda = F_nu c / lambda^2.
     by_camera : bool
         One code per camera and filter ("asas_bbV") rather than per filter ("asas_V").
+
+    Raises
+    ------
+    DataFileError
+        If the file is absent or is no such table, naming row and column.
     """
     cuts = selection or Selection()
     table, source = _table(path)
@@ -237,7 +251,18 @@ def read_asassn(
 
 
 def read_ztf(path: str | os.PathLike[str], selection: Selection | None = None) -> dict[str, Columns]:
-    """Read a ZTF table (``hjd, mag, magerr, catflags, filtercode``); only ``catflags == 0`` is used."""
+    """Read a ZTF table (``hjd, mag, magerr, catflags, filtercode``); only ``catflags == 0`` is used.
+
+    Parameters
+    ----------
+    selection : Selection, optional
+        Cuts and units; the defaults of `Selection` otherwise.
+
+    Raises
+    ------
+    DataFileError
+        If the file is absent or is no such table, naming row and column.
+    """
     cuts = selection or Selection()
     table, source = _table(path)
     _need(table, ("hjd", "mag", "magerr", "catflags", "filtercode"), source, "a ZTF table")
@@ -257,6 +282,18 @@ def read_atlas(
     """Read ATLAS forced photometry (``MJD m dm uJy duJy F err chi/N ...``): fluxes in uJy, ``err == 0`` only.
 
     Difference fluxes may be negative: use ``normalisation="spread"`` and ``errlimit=None``.
+
+    Parameters
+    ----------
+    selection : Selection, optional
+        Cuts and units; the defaults of `Selection` otherwise.
+    chi_limit : float
+        Largest reduced chi2 of the fit of the star's image.
+
+    Raises
+    ------
+    DataFileError
+        If the file is absent or is no such table, naming row and column.
     """
     cuts = selection or Selection(errlimit=None)
     with open(existing_file(path, what="ATLAS table"), encoding="utf-8", errors="replace") as stream:
@@ -279,7 +316,20 @@ def read_atlas(
 
 
 def read_columns(path: str | os.PathLike[str], code: str, selection: Selection | None = None) -> dict[str, Columns]:
-    """Read plain columns time, flux, error (further columns are ignored) of one telescope."""
+    """Read plain columns time, flux, error (further columns are ignored) of one telescope.
+
+    Parameters
+    ----------
+    code : str
+        Name of the telescope.
+    selection : Selection, optional
+        Cuts and units; the defaults of `Selection` otherwise.
+
+    Raises
+    ------
+    DataFileError
+        If the file is absent or is no such table, naming row and column.
+    """
     cuts = selection or Selection(errlimit=None)
     source = existing_file(path, what="light-curve file")
     rows = []
@@ -303,6 +353,17 @@ def merge(
     *groups: Mapping[str, Columns], name: str = "continuum", unit: str = "", time_format: str = ""
 ) -> LightCurves:
     """Join what the readers gave into one set of light curves; the first code is the reference.
+
+    Parameters
+    ----------
+    *groups : mapping of code to (time, flux, error)
+        What the readers return.
+    name : str
+        Of the light curve.
+    unit : str
+        Of the fluxes.
+    time_format : str
+        As astropy's Time knows it ("jd", "mjd"); empty if unknown.
 
     Raises
     ------

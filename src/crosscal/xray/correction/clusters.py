@@ -148,6 +148,8 @@ def simulate_clusters(
         The truth of the other telescope: area * phi_theta.
     counts : float or (trusted, other)
         Expected counts in the band with the nominal area.
+    bands : two of (low, high), keV
+        Of the trusted and of the other telescope.
     seed : int
 
     Raises

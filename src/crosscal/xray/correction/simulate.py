@@ -39,6 +39,10 @@ def simulate_pairs(
         True normalisations (1 by default); abundances are 0.3.
     scatter : float
         Fractional intrinsic scatter of telescope 1's kT and norm.
+    cross_norm : float
+        Factor of telescope 1's norms.
+    names : sequence of str, optional
+        Of the sources.
 
     Raises
     ------
