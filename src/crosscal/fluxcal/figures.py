@@ -122,6 +122,12 @@ def ratio_figure(result: Result) -> Figure:
         if high > x[0] and low < x[-1]:
             axes.axvspan(max(low, x[0]), min(high, x[-1]), color="#bbbbbb", alpha=0.35, lw=0)
     axes.axhline(1, color=COLOURS["data"], lw=1)
+    if np.isfinite(curve.scatter).any():
+        rms = _bin(curve.scatter, 60)
+        for side in (-1, 1):
+            label = "1 ± FCALRMS at each wavelength" if side == 1 else None
+            axes.plot(_bin(x, 60), 1 + side * rms, color=COLOURS["data"], lw=1.4, ls="--", label=label)
+        axes.legend(loc="lower left", fontsize=8)
     spread = 6 * max(curve.rms, 0.01) if np.isfinite(curve.rms) else 0.2
     axes.set(
         xlabel=_WAVE, ylabel="Star / combined throughput", ylim=(1 - spread, 1 + spread), xlim=(x[0], x[-1]),
@@ -199,10 +205,10 @@ def plate_figure(result: Result) -> Figure:
     row = {name: k for k, name in enumerate(curve.names)}
     stars = [s for s in result.used if s.name in row]
     x, y = (np.array([getattr(result.frame.fibres, key)[s.fibre] for s in stars]) for key in ("x", "y"))
-    side = np.linspace(-1.1, 1.1, 89) * PLATE_RADIUS
+    side = np.linspace(-1.3, 1.3, 105) * PLATE_RADIUS
     gx, gy = np.meshgrid(side, side)
     values = curve.plate.at(gx.ravel(), gy.ravel()) / MAG
-    outside = np.hypot(gx, gy) > 1.1 * PLATE_RADIUS
+    outside = np.hypot(gx, gy) > 1.25 * PLATE_RADIUS
     fig = figure(0.6 + 4.0 * max(len(shown), 1), 3.8)
     for k, axes in zip(shown, np.atleast_1d(fig.subplots(1, max(len(shown), 1), sharey=True)), strict=False):
         own = curve.coefficients[[row[s.name] for s in stars], k]
