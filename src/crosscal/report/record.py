@@ -76,6 +76,8 @@ class RunRecord:
 
     def _check(self) -> None:
         """Raise ValueError unless everything has the type that sections rely on."""
+        if not isinstance(self.quality, list) or not isinstance(self.figures, list):
+            raise ValueError("gates or figures are no list")
         texts = [self.part, self.answer, self.diagnostics, *self.warnings, *self.citations]
         texts += [g["gate"] for g in self.quality] + [g.get("why", "") for g in self.quality]
         if not all(isinstance(g["passed"], bool) for g in self.quality):

@@ -164,7 +164,8 @@ def _assemble(about: dict, arrays: dict[str, NDArray]) -> CompactPlasma:
         and arrays["trace_share"].shape == (len(elements.TRACE),)
     )
     finite = all(np.all(np.isfinite(a)) for a in (kT, edges, content, lines, arrays["trace_share"]))
-    sane = np.all(np.diff(kT) > 0) and np.all(np.diff(edges) > 0) and content.min() >= 0
+    positive = all(a.size and a.min() > 0 for a in (kT, edges, np.append(arrays["line_energy"], 1.0)))
+    sane = positive and np.all(np.diff(kT) > 0) and np.all(np.diff(edges) > 0) and content.min() >= 0
     if not (shapes_fit and finite and sane and arrays["line_element"].max(initial=0) < len(elements.SYMBOLS)):
         raise ValueError("arrays")
     return CompactPlasma(
