@@ -147,3 +147,21 @@ def test_the_example_runs(tmp_path, data_dir):
     stats = night.statistics()
     assert abs(stats["colour_median"]) < 0.05
     assert len(list((job.output / "frames").glob("*_cal.fits"))) == len(job.data.frames)
+
+
+def test_the_field_over_the_plate_helps_held_out_stars(data_dir, parts):
+    from crosscal.core.robust import mad_sd
+
+    catalogue, library, filters = parts
+    frames = [read_frame(p) for p in sorted((data_dir / "fluxcal" / "ozdes_red").glob("red_*"))[4::9]]
+    spread = {}
+    for position in (False, True):
+        calibrator = Calibrator(
+            catalogue, library, filters, Options(fwhm=5.3, ebv=0.02, position=position, position_grey_sd=0.15)
+        )
+        held = [h for frame in frames for h in calibrator.calibrate(frame).held_out]
+        spread[position] = {k: mad_sd(np.array([getattr(h, k) for h in held])) for k in ("slope", "grey")}
+    # over all 854 spectra 0.042 against 0.059 mag per 1000 A; 90 stars know each scatter to 8 per cent
+    assert spread[True]["slope"] < 0.9 * spread[False]["slope"]
+    assert spread[True]["slope"] < 0.055
+    assert spread[True]["grey"] < 1.1 * spread[False]["grey"]
