@@ -118,13 +118,20 @@ def held_out(
     if good.sum() > 20:
         use = good & ~options.masked(wave)
         ratio = _level(flux, model, calibrated.variance[0], use)
-        # Holes (bad pixels) take the model at the star's own level; they are a few per cent of a band.
-        filled = np.where(good, flux, model * ratio)
-        slope = chromatic_slope(wave, flux, model, calibrated.variance[0], use)
+        # Bad pixels and cosmic rays take the model at the star's own level; they are a few per cent of a band.
+        clean = good & ~stray(flux, model * ratio, calibrated.variance[0])
+        filled = np.where(clean, flux, model * ratio)
+        slope = chromatic_slope(wave, flux, model, calibrated.variance[0], use & clean)
         for b, band in enumerate(filters):
             if np.isfinite(magnitude[b]) and band.coverage(wave[0], wave[-1]) >= options.coverage:
                 offset[b] = synthetic_offset(band, wave, filled, float(magnitude[b]))
     return HeldOut.of(star.fibre, star.name, star.snr, offset, slope)
+
+
+def stray(flux: NDArray[np.float64], expected: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Pixels that no error explains (cosmic rays): 8 standard deviations away, with 10 per cent for the expectation."""
+    with np.errstate(invalid="ignore"):
+        return np.abs(flux - expected) > 8 * np.sqrt(variance + (0.1 * expected) ** 2)
 
 
 def single(frame: Frame, fibre: int) -> Frame:

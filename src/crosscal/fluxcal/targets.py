@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from crosscal.fluxcal.fitting import synthetic_offset
-from crosscal.fluxcal.loo import HeldOut
+from crosscal.fluxcal.loo import HeldOut, stray
 from crosscal.fluxcal.matching import match_positions
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.photometry import Filter
@@ -23,9 +23,12 @@ def compare_targets(
 ) -> tuple[HeldOut, ...]:
     """Synthetic minus catalogue magnitudes of fibres (0-based numbers) that were calibrated as targets.
 
-    Nothing but the calibrated spectrum enters: bad pixels are interpolated, no template is fitted, so ``slope`` is NaN.
+    Nothing but the calibrated spectrum enters: bad pixels and cosmic rays are interpolated, no template is fitted, so
+    ``slope`` is NaN.
     Fibres without a catalogue star, or below the floor of signal-to-noise ratio, are left out.
     """
+    from scipy.ndimage import median_filter
+
     index = np.atleast_1d(np.asarray(fibres, dtype=int))
     if index.size == 0 or not result.passed:
         return ()
@@ -40,7 +43,9 @@ def compare_targets(
         if row < 0 or not ratio[k] >= options.snr_floor or good.sum() < 20:
             continue
         wave = frame.wavelength[k]
-        flux = np.interp(wave, wave[good], frame.flux[k][good])
+        level = median_filter(np.interp(wave, wave[good], frame.flux[k][good]), 51, mode="nearest")
+        clean = good & ~stray(frame.flux[k], level, frame.variance[k])
+        flux = np.interp(wave, wave[clean], frame.flux[k][clean])
         magnitude = catalogue.magnitude[row]
         offset = np.full(len(filters), np.nan)
         for b, band in enumerate(filters):
