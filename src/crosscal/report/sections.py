@@ -47,7 +47,11 @@ def warnings(record: RunRecord) -> str:
 def quality(record: RunRecord) -> str:
     """Quality gates, passed or failed and why."""
     rows = [(g["gate"], "passed" if g["passed"] else "FAILED", g.get("why", "")) for g in record.quality]
-    return table(("gate", "verdict", "why"), rows, name="quality") if rows else ""
+    if not rows:
+        return ""
+    return table(("gate", "verdict", "why"), rows, name="quality").replace(
+        "<td>FAILED</td>", '<td class="warn"><b>FAILED</b></td>'
+    )
 
 
 def figures(record: RunRecord) -> str:
@@ -107,7 +111,7 @@ def reproduce(record: RunRecord) -> str:
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     seed = record.provenance.get("seed")
     about = (
-        f"<p>Seed {seed}; {escape(listed)}; {record.seconds:.0f} s.</p>"
+        f"<p>{'' if seed is None else f'Seed {seed}; '}{escape(listed)}; {record.seconds:.0f} s.</p>"
         if versions
         else f"<p>{record.seconds:.0f} s.</p>"
     )
