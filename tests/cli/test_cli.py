@@ -200,3 +200,10 @@ def test_every_run_leaves_its_correction(crosscal):
         assert crosscal("run", str(job), "--quiet")[0] == 0
         assert Path("out/correction.nc").exists() == there
         assert not there or list(read_correction("out").factor) == [1.0, 2.0, 3.0]
+
+
+def test_a_demo_says_where_it_comes_from(crosscal):
+    assert crosscal("demo", "toy", "-o", "there", "--quiet")[0] == 0
+    record = json.loads(Path("there/provenance.json").read_text())
+    assert record["config"] == {"demo": "toy"}
+    assert "crosscal" in record["versions"]

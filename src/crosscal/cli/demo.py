@@ -5,6 +5,9 @@ from __future__ import annotations
 import click
 
 from crosscal.cli.parts import PARTS
+from crosscal.config import JobResult
+from crosscal.core.progress import Progress
+from crosscal.core.provenance import record
 
 
 @click.command("demo")
@@ -16,8 +19,13 @@ def command(part: str, output: str | None, quiet: bool) -> None:
 
     The answer is printed; tables, figures and files are in the directory of results.
     """
-    from crosscal.cli.runner import demo_output, execute
+    from crosscal.cli.runner import demo_output, execute, write_provenance
 
     chosen = PARTS.get(part, where="crosscal demo")
     directory = demo_output(chosen.name, output)
-    execute(chosen.name, lambda progress: chosen.demo(directory, progress), directory, quiet=quiet)
+
+    def work(progress: Progress) -> JobResult:
+        write_provenance(directory, record(config={"demo": chosen.name}))
+        return chosen.demo(directory, progress)
+
+    execute(chosen.name, work, directory, quiet=quiet)

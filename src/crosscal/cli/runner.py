@@ -110,10 +110,15 @@ def run_job(part: Part, job: JobModel, *, quiet: bool = False) -> JobResult:
 
     def work(progress: Progress) -> JobResult:
         write_toml(output / "job.toml", job)
-        write_text(output / "provenance.json", json.dumps(provenance, indent=1) + "\n")
+        write_provenance(output, provenance)
         return part.run(job, output, progress)
 
     return execute(part.name, work, output, quiet=quiet)
+
+
+def write_provenance(output: Path, provenance: Mapping[str, Any]) -> None:
+    """Write ``provenance.json`` into a run directory."""
+    write_text(output / "provenance.json", json.dumps(provenance, indent=1) + "\n")
 
 
 def execute(part: str, work: Callable[[Progress], JobResult], output: Path, *, quiet: bool = False) -> JobResult:

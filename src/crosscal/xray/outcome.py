@@ -90,7 +90,7 @@ class XrayOutcome:
     @property
     def answer(self) -> str:
         """The answer in one sentence; with simulated sources, whether the truth was found."""
-        text = self.calibration.answer()
+        text = self.calibration.answer
         if self.clusters is None:
             return text
         inside = [self.coverage(level) for level in (0.68, 0.95)]

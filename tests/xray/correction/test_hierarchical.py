@@ -92,7 +92,7 @@ def test_posterior_recovers_the_planted_correction(amplitude_only, pairs):
     low, high = result.correction.interval(0.95)
     planted = amplitude_only.factor(result.energy, np.array([[0.12]]))[0]
     assert np.all((planted >= low - 1e-12) & (planted <= high + 1e-12))
-    assert "effective area of other" in result.answer()
+    assert "effective area of other" in result.answer
     names = set(result.summary()["parameter"])
     assert names == {"A", "scatter", "ln_cross_norm"}
     ratio = result.temperature_bias([8.0]).ratio

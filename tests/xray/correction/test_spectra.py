@@ -127,7 +127,7 @@ def test_planted_correction_is_found_from_spectra(clusters):
     # The planted bump is 0 to 10 % over the band; a scatter of norms of 2 % widens the answer to 1 %.
     assert 1.0 < scale.mean() < 1.12
     assert 0.003 < scale.std() < 0.02
-    assert "should be multiplied by" in result.answer()
+    assert "should be multiplied by" in result.answer
     assert result.diagnostics.modes.n_constrained == 1
 
 

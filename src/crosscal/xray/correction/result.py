@@ -117,8 +117,9 @@ class CalibrationResult:
             raise InputError("no map from phi to temperatures", where="result", expected="a result of infer")
         return self.biases(self.theta, self.kT if kT is None else np.atleast_1d(np.asarray(kT, dtype=float)))
 
+    @property
     def answer(self) -> str:
-        """Return the answer in one sentence."""
+        """The answer in one sentence."""
         low, high = self.correction.interval(0.68)
         # A mean may fall between two solutions, where nothing is; a median does not leave its interval.
         middle = np.median(np.asarray(self.correction.draws), axis=0)
@@ -159,6 +160,6 @@ class CalibrationResult:
         target = Path(directory)
         write_result(self, target, response, draws)
         self.posterior_draws.write(target / "posterior.nc")
-        write_text(target / "diagnostics.txt", f"{self.answer()}\n{self.diagnostics}\n")
+        write_text(target / "diagnostics.txt", f"{self.answer}\n{self.diagnostics}\n")
         write_text(target / "provenance.json", json.dumps(dict(self.provenance), indent=1, default=str) + "\n")
         return target
