@@ -112,7 +112,7 @@ class Header:
                 dict(text["provenance"]),
                 str(text["fingerprint"]),
             )
-        except (KeyError, TypeError, AttributeError, InputError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise StoreError(
                 f"its description is damaged ({error})", where=where, expected="a store as CrossCal writes it"
             ) from error
