@@ -164,7 +164,7 @@ def read_param_file(path: str | os.PathLike[str]) -> Options:
             raise ConfigError(f"the tag {tag} has no value", where=where, expected="Tag value")
         try:
             found[option] = reader(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise ConfigError(f"{tag} = {value!r} cannot be read", where=where, expected="a number") from None
     if not found.get("fcont"):
         raise ConfigError("no FileCont", where=str(path), expected="a line 'FileCont path'")
