@@ -22,7 +22,7 @@ def name_of(requirement):
 
 def test_the_extras_that_the_documentation_names_exist():
     extras = PROJECT["optional-dependencies"]
-    assert {"xspec", "cluster", "samplers", "optical", "test", "docs", "peers", "lint", "browser", "gpu"} <= set(extras)
+    assert {"xspec", "cluster", "optical", "test", "docs", "peers", "lint", "browser", "gpu"} <= set(extras)
     # What is under the GPL is optional, and the README says so.
     gpl = {"sherpa", "xspectrampoline", "spectres"}
     assert not gpl & {name_of(r) for r in PROJECT["dependencies"]}
