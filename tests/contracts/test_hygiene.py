@@ -119,3 +119,18 @@ def test_the_wheel_works_elsewhere(wheel, tmp_path):
     for part in ("concordance", "fluxcal"):
         assert "Report:" in run(crosscal, "demo", part, "--quiet")
         assert (tmp_path / f"crosscal-demo-{part}" / "report.html").stat().st_size > 50_000
+
+
+def test_the_lock_satisfies_the_ranges():
+    from packaging.requirements import Requirement
+
+    pinned = {}
+    for line in LOCK.splitlines():
+        if line and not line.startswith("#"):
+            pin = Requirement(line)
+            if pin.marker is None or pin.marker.evaluate():
+                pinned[name_of(pin.name)] = next(iter(pin.specifier)).version
+    extras = [r for extra, rs in PROJECT["optional-dependencies"].items() if extra != "gpu" for r in rs]
+    for requirement in map(Requirement, [*PROJECT["dependencies"], *extras]):
+        version = pinned[name_of(requirement.name)]
+        assert requirement.specifier.contains(version, prereleases=True), f"{requirement} but {version} in the lock"
