@@ -128,8 +128,6 @@ def execute(part: str, work: Callable[[Progress], JobResult], output: Path, *, q
     with locked(output):
         progress = Logged(SILENT if quiet else display(), output / "run.log")
         result = work(progress)
-        if not (output / "provenance.json").is_file():  # a demonstration, which has no job file
-            write_text(output / "provenance.json", json.dumps(record(), indent=1) + "\n")
         write_corrected_arfs(result, output, progress)
         _write_correction(result, output, progress)
         figures = draw(result, output, progress)
