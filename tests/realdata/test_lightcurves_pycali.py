@@ -115,9 +115,9 @@ def test_posterior_and_evidence(data_dir, case):
     kurtosis = np.mean(((x[:, free] - x[:, free].mean(axis=0)) / x[:, free].std(axis=0)) ** 4, axis=0)
     noise = np.sqrt((kurtosis - 1) / (4 * distinct))
     assert np.all(np.abs(ratio - 1) < 0.10 + 3 * noise)
-    if case == "mrk335_nonorm":
-        pytest.skip("PyCALI's evidence of this case disagrees with its own mrk335: see the next test")
-    assert result.draws.posterior.log_evidence == pytest.approx(expected["logZ"], abs=0.3)
+    # PyCALI's evidence of mrk335_nonorm disagrees with its own of mrk335: see the next test.
+    allowed = 0.3 if case != "mrk335_nonorm" else 0.3 + 0.27
+    assert result.draws.posterior.log_evidence == pytest.approx(expected["logZ"], abs=allowed)
 
 
 def test_evidence_does_not_depend_on_the_normalisation(data_dir):
