@@ -110,6 +110,17 @@ def read_dust_map(paths: Sequence[str | os.PathLike[str]], *, factor: float = SF
 def with_dust(catalogue: Catalogue, dust: DustMap) -> Catalogue:
     """Fill E(B-V) from a map where the catalogue has none.
 
+    Parameters
+    ----------
+    catalogue : Catalogue
+        Positions in degrees (ICRS); finite values of ``ebv`` are kept.
+    dust : DustMap
+
+    Returns
+    -------
+    Catalogue
+        A copy with E(B-V) in magnitudes.
+
     Raises
     ------
     InputError
