@@ -108,8 +108,11 @@ def _bend(x: NDArray[np.float64], before: NDArray, after: NDArray) -> tuple[NDAr
 
 def _weigh(density: Any, proposal: Proposal, vectors: NDArray[np.float64], advance: Advance) -> NDArray[np.float64]:
     values = []
-    for block in np.array_split(vectors, max(1, len(vectors) // 4096)):
-        values.append(np.asarray(density(block)))
+    for first in range(0, len(vectors), BATCH):
+        block = vectors[first : first + BATCH]
+        # One shape, so that it is compiled once.
+        full = np.concatenate([block, np.repeat(block[:1], BATCH - len(block), axis=0)])
+        values.append(np.asarray(density(full))[: len(block)])
         advance(len(block))
     return np.nan_to_num(np.concatenate(values), nan=-np.inf) - proposal.log_density(vectors)
 
@@ -161,7 +164,7 @@ def importance(
         mode = find_mode(problem, seed=seed, starts=starts, start=start)
         advance(1)
     rng = generator(seed, "importance")
-    density = jax.jit(lambda v: jax.lax.map(problem.log_density, v, batch_size=BATCH))
+    density = jax.jit(jax.vmap(problem.log_density))
     proposal = Proposal(mode.vector, np.asarray(np.linalg.cholesky(mode.covariance), dtype=float), degrees)
     with progress.stage("Weighing proposals", total=n + adaptations * (n // 10)) as advance:
         for _ in range(adaptations):
@@ -215,7 +218,7 @@ def evidence_from_draws(problem: Problem, posterior: Posterior, *, seed: int = 0
     vectors = np.asarray(jax.jit(jax.vmap(problem.unconstrain))(params))
     start = Proposal(vectors.mean(axis=0), np.eye(problem.size), 6.0)
     proposal = start.adapted(vectors, np.zeros(len(vectors)))
-    density = jax.jit(lambda v: jax.lax.map(problem.log_density, v, batch_size=BATCH))
+    density = jax.jit(jax.vmap(problem.log_density))
     drawn = proposal.draw(generator(seed, "evidence"), n)
     log_weights = _weigh(density, proposal, drawn, lambda _: None)
     weights, khat = _smooth(log_weights)
