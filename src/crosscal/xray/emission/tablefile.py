@@ -147,7 +147,7 @@ def read_table(path: str | os.PathLike[str]) -> CompactPlasma:
 
 def _assemble(about: dict, arrays: dict[str, NDArray]) -> CompactPlasma:
     kT, edges = arrays["kT"].astype(float), arrays["edges"].astype(float)
-    if any(array.dtype.kind not in "fiu" for array in arrays.values()):
+    if any(array.dtype.kind not in "fiu" for array in arrays.values()) or arrays["line_element"].dtype.kind != "u":
         raise ValueError("an array does not hold numbers")
     if [tuple(g) for g in about["groups"]] != list(elements.GROUPS):
         raise ValueError("groups")
