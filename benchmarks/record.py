@@ -31,8 +31,8 @@ class Record:
     note: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the record as a JSON-ready mapping."""
-        return asdict(self)
+        """Return the record as a JSON-ready mapping: NumPy's scalars become Python's."""
+        return {key: getattr(value, "item", lambda v=value: v)() for key, value in asdict(self).items()}
 
 
 def cpu_seconds(work: Callable[[], T], *, repeat: int = 1) -> tuple[float, T]:
