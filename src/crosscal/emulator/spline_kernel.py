@@ -28,6 +28,7 @@ def evaluate(unit, breaks, n_breaks, pieces, orders, strides, table):
     last = orders[d - 1]
     digits = np.empty(d, np.int64)
     width = last * k
+    whole = width - width % 4
     flat = table.ravel()
     sums = np.empty(width)
     for i in range(n):
@@ -58,7 +59,13 @@ def evaluate(unit, breaks, n_breaks, pieces, orders, strides, table):
                 row += strides[j] * digits[j]
             # The last input's coefficients of all outputs lie side by side: one long multiply-add.
             start = row * k
-            for c in range(width):
+            # Four at a time, loaded before they are stored, are one vector instruction each.
+            for c in range(0, whole, 4):
+                a0, a1, a2, a3 = flat[start + c], flat[start + c + 1], flat[start + c + 2], flat[start + c + 3]
+                s0, s1, s2, s3 = sums[c], sums[c + 1], sums[c + 2], sums[c + 3]
+                sums[c], sums[c + 1] = s0 + weight * a0, s1 + weight * a1
+                sums[c + 2], sums[c + 3] = s2 + weight * a2, s3 + weight * a3
+            for c in range(whole, width):
                 sums[c] += weight * flat[start + c]
             for j in range(d - 2, -1, -1):
                 digits[j] += 1
