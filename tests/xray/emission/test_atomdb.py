@@ -150,6 +150,7 @@ def test_bad_continuum(own_tiny, column, value):
 def test_files_damaged_at_random_are_read_or_refused(own_tiny):
     rng = np.random.default_rng(4)
     originals = {path: path.read_bytes() for path in (own_tiny.line, own_tiny.coco)}
+    read = 0
     for k in range(60):
         path = (own_tiny.line, own_tiny.coco)[k % 2]
         content = bytearray(originals[path])
@@ -162,4 +163,7 @@ def test_files_damaged_at_random_are_read_or_refused(own_tiny):
         with warnings.catch_warnings(), suppress(DataFileError):
             warnings.simplefilter("ignore")
             read_atomdb(own_tiny.line, own_tiny.coco)
+            read += 1
         path.write_bytes(originals[path])
+    # A third are truncated and must be refused; changed bytes may fall where they do no harm.
+    assert read <= 40
