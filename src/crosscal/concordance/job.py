@@ -10,9 +10,9 @@ import numpy as np
 from crosscal.concordance.config import ConcordanceJob
 from crosscal.concordance.fitting import solve
 from crosscal.concordance.model import make_model
+from crosscal.concordance.output import write_table
 from crosscal.concordance.result import Result
 from crosscal.concordance.synthetic import published_like
-from crosscal.concordance.tables import write_table
 from crosscal.config import Part
 from crosscal.core.progress import SILENT, Progress
 from crosscal.datasets import resolve

@@ -283,7 +283,7 @@ class Result:
 
     def write(self, directory: str | os.PathLike[str]) -> dict[str, Path]:
         """Write tables (ECSV), the correction and the posterior (netCDF); returns name to path."""
-        from crosscal.concordance.tables import write_result
+        from crosscal.concordance.output import write_result
 
         return write_result(self, Path(directory))
 

@@ -1,12 +1,11 @@
-"""Reading and writing tables: the only module of this part that touches files of data."""
+"""Reading tables of measurements, of tau and of area draws."""
 
 from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +13,8 @@ from numpy.typing import NDArray
 from crosscal.concordance.priors import TauTable
 from crosscal.concordance.types import Comparison
 from crosscal.core.errors import ConfigError, DataFileError, InputError, MissingDependencyError, UnknownNameError
-from crosscal.core.files import atomic_path, existing_file
+from crosscal.core.files import existing_file
 from crosscal.core.reading import parsing, read_text
-from crosscal.datasets import write_correction
-
-if TYPE_CHECKING:
-    from crosscal.concordance.result import Result
 
 Column = str | Sequence[str]
 SUFFIXES = (".csv", ".ecsv", ".txt", ".dat", ".fits", ".fit", ".fits.gz", ".parquet")
@@ -392,44 +387,3 @@ def read_area_draws(path: str | os.PathLike[str], instrument: str = "instrument"
     areas = np.column_stack([_numeric(table, c, where, numbers)[0] for c in bands])
     # A band that an instrument lacks is empty in all its rows.
     return {str(n): areas[names == n][:, ~np.isnan(areas[names == n]).all(axis=0)] for n in dict.fromkeys(names)}
-
-
-def write_table(path: str | os.PathLike[str], table: Any) -> Path:
-    """Write an astropy table as ECSV."""
-    with atomic_path(path) as temporary:
-        table.write(temporary, format="ascii.ecsv", overwrite=True)
-    return Path(path)
-
-
-def correction_table(correction: Any) -> Any:
-    """Return a Correction as a table: coordinate, factor, sd of ln factor, intervals; the covariance is in the meta."""
-    from astropy.table import QTable
-
-    low, high = correction.interval(0.95)
-    table = QTable({correction.axis: correction.coordinate})
-    table["factor"], table["log_sd"] = correction.factor, correction.sd
-    table["q2.5"], table["q97.5"] = low, high
-    if correction.unit:
-        table[correction.axis].unit = correction.unit
-    table.meta = {"target": correction.target, "log_covariance": correction.covariance.tolist()}
-    return table
-
-
-def write_result(result: Result, directory: Path) -> dict[str, Path]:
-    """See `Result.write`."""
-    tables: Iterable[tuple[str, Any]] = (
-        ("summary", result.summary()),
-        ("fluxes", result.fluxes()),
-        ("influence", result.influences()),
-        ("conflict", result.conflicts()),
-        ("leave_one_out", result.leave_one_out()),
-        ("correction", correction_table(result.correction)),
-    )
-    paths = {name: write_table(directory / f"{name}.ecsv", table) for name, table in tables}
-    paths["posterior"] = result.posterior.write(directory / "posterior.nc")
-    for instrument in result.data.instruments:
-        # Against energy, for jobs of other parts; only where the job said what its bands mean in keV.
-        if all(band in result.band_energies for name, band in result.data.channels if name == instrument):
-            path = directory / f"correction_{instrument.replace(' ', '_').replace('/', '_')}.nc"
-            paths[path.stem] = write_correction(path, result.correction_for(instrument))
-    return paths
