@@ -230,6 +230,18 @@ def _fill_group(root: Path, header: Header, coords: Mapping[str, Coordinate], at
     consolidate(root)
 
 
+def value_file(path: Path, header: Header, name: str, chunk: int) -> Path:
+    """Return the file that holds a variable's values in a chunk (Zarr v3 default chunk keys)."""
+    block = header.layout.block(chunk)
+    rest = len(header.variables[name].dims) - len(block)
+    return path.joinpath(name, "c", *map(str, block + (0,) * rest))
+
+
+def flag_file(path: Path, chunk: int) -> Path:
+    """Return the file that holds a chunk's ``done`` flag."""
+    return path / DONE / "c" / str(chunk)
+
+
 def storable(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return coordinate values in the form that Zarr takes."""
     return values.astype(object) if values.dtype.kind == "U" else values

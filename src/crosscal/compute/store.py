@@ -12,32 +12,32 @@ import shutil
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crosscal.compute.chunkfile import encode, padded, write_file
 from crosscal.compute.layout import ChunkLayout
-from crosscal.compute.ondisk import (
-    DONE,
-    Header,
-    check_consistent,
-    coordinate_record,
-    make,
-    read_header,
-)
+from crosscal.compute.ondisk import Header, check_consistent, coordinate_record, flag_file, make, read_header
+from crosscal.compute.reading import Values
 from crosscal.compute.schema import Coordinate, Variable, as_coordinate, first_difference
+from crosscal.compute.writing import checked_values, unmark, write_values
 from crosscal.core.errors import StoreError, UnknownNameError
 from crosscal.core.provenance import versions
-from crosscal.core.reading import is_broken_content, parsing
 
 if TYPE_CHECKING:
     import xarray
 
-_RESUME = "free space and permission to write, then the same job again, which resumes"
+
+class Description(TypedDict, total=False):
+    """What a new store may be told of itself; see :meth:`Store.create`."""
+
+    sizes: Mapping[str, int] | None
+    job: Any
+    provenance: Mapping[str, Any] | None
+    attrs: Mapping[str, Any] | None
 
 
 class Store:
@@ -55,7 +55,7 @@ class Store:
         self.path = Path(path)
         self.writable = writable
         self.header: Header = read_header(self.path)
-        self._arrays: dict[str, Any] = {}
+        self._values = Values(self.path, self.header)
 
     # ---- opening ------------------------------------------------------------------------------
 
@@ -66,11 +66,7 @@ class Store:
         variables: Mapping[str, Variable],
         coords: Mapping[str, Coordinate | ArrayLike | tuple[Any, ...]],
         chunk: Mapping[str, int] | int,
-        *,
-        sizes: Mapping[str, int] | None = None,
-        job: Any = None,
-        provenance: Mapping[str, Any] | None = None,
-        attrs: Mapping[str, Any] | None = None,
+        **description: Unpack[Description],
     ) -> Store:
         """Create an empty store and open it for writing.
 
@@ -102,9 +98,8 @@ class Store:
             If names, dimensions and sizes do not fit together.
         """
         target = Path(path)
-        coordinates = {name: as_coordinate(name, c) for name, c in coords.items()}
-        header = _header(variables, coordinates, sizes, chunk, job, provenance)
-        make(target, header, coordinates, attrs or {})
+        header, *content = _described(variables, coords, chunk, **description)
+        make(target, header, *content)
         return cls(target, writable=True)
 
     @classmethod
@@ -125,11 +120,7 @@ class Store:
         variables: Mapping[str, Variable],
         coords: Mapping[str, Coordinate | ArrayLike | tuple[Any, ...]],
         chunk: Mapping[str, int] | int,
-        *,
-        sizes: Mapping[str, int] | None = None,
-        job: Any = None,
-        provenance: Mapping[str, Any] | None = None,
-        attrs: Mapping[str, Any] | None = None,
+        **description: Unpack[Description],
     ) -> Store:
         """Resume the store at ``path`` if it belongs to the same job, create it if nothing is there.
 
@@ -142,11 +133,10 @@ class Store:
             damaged.
         """
         target = Path(path)
-        coordinates = {name: as_coordinate(name, c) for name, c in coords.items()}
-        header = _header(variables, coordinates, sizes, chunk, job, provenance)
+        header, *content = _described(variables, coords, chunk, **description)
         if not target.exists():
             try:
-                make(target, header, coordinates, attrs or {})
+                make(target, header, *content)
             except StoreError:
                 if not target.is_dir():
                     raise
@@ -198,7 +188,7 @@ class Store:
         """Return whether a chunk is done; a flag that a crash cut short counts as not done."""
         # Read directly (the array's only codec is "bytes"): a thousand flags through zarr take 150 ms.
         try:
-            return self._flag(chunk).read_bytes() == b"\x01"
+            return flag_file(self.path, chunk).read_bytes() == b"\x01"
         except OSError:  # absent, or no file
             return False
 
@@ -227,46 +217,15 @@ class Store:
         StoreError
             If names, shapes or types are not the store's, or the disk is full (the store stays resumable).
         """
-        if not self.writable:
-            raise StoreError("the store is open for reading", where=str(self.path), expected="writable=True")
-        checked = self._checked(chunk, values)
-        with self._reported(f"chunk {chunk} cannot be written", _RESUME):
-            for name, array in checked.items():
-                variable = self.header.variables[name]
-                whole = padded(array, self.layout.lengths + array.shape[len(self.layout.dims) :], variable.fill)
-                write_file(self._file(name, chunk), encode(whole))
-            write_file(self._flag(chunk), b"\x01")
-
-    def _checked(self, chunk: int, values: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
-        where = f"{self.path}, chunk {chunk}"
-        if set(values) != set(self.names):
-            raise StoreError(
-                f"variables {', '.join(sorted(values)) or 'none'}", where=where, expected=", ".join(self.names)
-            )
-        swept = self.layout.shape(chunk)
-        result = {}
-        for name, variable in self.header.variables.items():
-            array = np.asarray(values[name])
-            shape = swept + tuple(self.header.sizes[d] for d in variable.dims[len(swept) :])
-            if array.shape != shape:
-                raise StoreError(f"{name} of shape {array.shape}", where=where, expected=f"{shape}")
-            target = np.dtype(variable.dtype)
-            converted = array
-            if array.dtype != target:
-                lossless = np.can_cast(array.dtype, target, "same_kind")
-                converted = array.astype(target) if lossless else array
-                if not lossless or (target.kind in "iu" and not np.array_equal(converted, array)):
-                    raise StoreError(f"{name} of type {array.dtype}", where=where, expected=f"{target} values")
-            result[name] = converted
-        return result
+        self._require_writable()
+        checked = checked_values(self.header, chunk, values, where=f"{self.path}, chunk {chunk}")
+        write_values(self.path, self.header, chunk, checked)
 
     def forget(self, chunks: Sequence[int]) -> None:
         """Mark chunks as not done, so that the next sweep computes them again."""
-        if not self.writable:
-            raise StoreError("the store is open for reading", where=str(self.path), expected="writable=True")
-        with self._reported("the done flags cannot be written", _RESUME):
-            for chunk in chunks:
-                write_file(self._flag(int(chunk)), b"\x00")
+        self._require_writable()
+        for chunk in chunks:
+            unmark(self.path, int(chunk))
 
     # ---- reading ------------------------------------------------------------------------------
 
@@ -285,9 +244,8 @@ class Store:
             If chunks are missing, or one is damaged (the message names it).
         """
         if name in self.header.coords:
-            values = self._get(name, ..., f"coordinate {name!r}")
-            return np.array(values.tolist(), dtype=str) if values.dtype.kind in "OT" else values
-        self._variable(name)
+            return self._values.coordinate(name)
+        self._require_variable(name)
         done = self.done()
         if not partial and not done.all():
             raise StoreError(
@@ -295,22 +253,7 @@ class Store:
                 where=str(self.path),
                 expected="a finished run (the same job resumes)",
             )
-        for chunk in np.flatnonzero(done):
-            self._require_file(name, int(chunk))
-        if done.all():
-            array = self._array(name)
-            try:
-                return np.asarray(array[...])
-            except Exception as error:  # which chunk it is, is found and named below
-                if not is_broken_content(error):
-                    raise
-        # Chunk by chunk: files of chunks that are not done may be remainders of a killed write, not data.
-        array = self._array(name)
-        values = np.full(array.shape, self.header.variables[name].fill, dtype=array.dtype)
-        for chunk in np.flatnonzero(done):
-            region = self.layout.slices(int(chunk))
-            values[region] = self._get(name, region, _damaged(name, int(chunk)))
-        return values
+        return self._values.variable(name, done)
 
     def read_chunk(self, chunk: int, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Return variables of one done chunk, shape ``layout.shape(chunk) + ...`` each.
@@ -324,9 +267,8 @@ class Store:
             raise StoreError(f"chunk {chunk} is not computed", where=str(self.path), expected="a done chunk")
         result = {}
         for name in names if names is not None else self.names:
-            self._variable(name)
-            self._require_file(name, chunk)
-            result[name] = self._get(name, self.layout.slices(chunk), _damaged(name, chunk))
+            self._require_variable(name)
+            result[name] = self._values.chunk(name, chunk)
         return result
 
     def chunks(self, names: Sequence[str] | None = None) -> Iterator[tuple[int, dict[str, NDArray[Any]]]]:
@@ -342,13 +284,7 @@ class Store:
         StoreError
             If its description or a coordinate is damaged; `verify` finds damage of other values.
         """
-        import xarray
-
-        with parsing("the store cannot be opened", where=self.path, expected=_INTACT, error=StoreError):
-            dataset = xarray.open_zarr(str(self.path), consolidated=False, chunks=None)
-            for name in self.header.coords:
-                dataset[name].load()
-        return dataset
+        return self._values.dataset()
 
     def verify(self, *, repair: bool = False) -> list[tuple[int, str]]:
         """Read every done chunk against its checksum; return the damaged ones as ``(chunk, message)``.
@@ -380,71 +316,33 @@ class Store:
                         removed += 1
         return removed
 
-    # ---- helpers ------------------------------------------------------------------------------
-
-    def _array(self, name: str) -> Any:
-        if name not in self._arrays:
-            import zarr
-
-            mode = "r+" if self.writable else "r"
-            with parsing(f"the description of {name!r} is damaged", where=self.path, error=StoreError):
-                self._arrays[name] = zarr.open_array(str(self.path / name), mode=mode, zarr_format=3)
-        return self._arrays[name]
-
-    def _variable(self, name: str) -> Variable:
+    def _require_variable(self, name: str) -> None:
         if name not in self.header.variables:
             raise UnknownNameError(
                 "variable", name, [*self.header.variables, *self.header.coords], where=str(self.path)
             )
-        return self.header.variables[name]
 
-    def _file(self, name: str, chunk: int) -> Path:
-        block = self.layout.block(chunk)
-        rest = len(self.header.variables[name].dims) - len(block)
-        return self.path.joinpath(name, "c", *map(str, block + (0,) * rest))
-
-    def _flag(self, chunk: int) -> Path:
-        return self.path / DONE / "c" / str(chunk)
-
-    def _require_file(self, name: str, chunk: int) -> None:
-        # Zarr would show an absent file as fill values; every chunk is written, so here it means a loss.
-        if not self._file(name, chunk).is_file():
-            raise StoreError(f"the file of {_damaged(name, chunk)} is missing", where=str(self.path), expected=_INTACT)
-
-    def _get(self, name: str, region: Any, what: str) -> NDArray[Any]:
-        with parsing(f"{what} is damaged", where=self.path, expected=_INTACT, error=StoreError):
-            return np.asarray(self._array(name)[region])
-
-    @contextmanager
-    def _reported(self, what: str, expected: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StoreError(f"{what} ({error.strerror or error})", where=str(self.path), expected=expected) from error
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_arrays": {}}
+    def _require_writable(self) -> None:
+        if not self.writable:
+            raise StoreError("the store is open for reading", where=str(self.path), expected="writable=True")
 
     def __repr__(self) -> str:
         done = self.done()
         return f"<Store {self.path}: {np.count_nonzero(done)} of {done.size} chunks done>"
 
 
-_INTACT = "an intact file; Store.verify(repair=True) marks such chunks to be computed again"
-
-
-def _damaged(name: str, chunk: int) -> str:
-    return f"chunk {chunk} of {name!r}"
-
-
-def _header(
+def _described(
     variables: Mapping[str, Variable],
-    coords: Mapping[str, Coordinate],
-    sizes: Mapping[str, int] | None,
+    coords: Mapping[str, Coordinate | ArrayLike | tuple[Any, ...]],
     chunk: Mapping[str, int] | int,
-    job: Any,
-    provenance: Mapping[str, Any] | None,
-) -> Header:
-    known, layout = check_consistent(variables, coords, sizes or {}, chunk)
-    records = {name: coordinate_record(c) for name, c in coords.items()}
-    return Header.describe(variables, records, known, layout, job, provenance or {})
+    *,
+    sizes: Mapping[str, int] | None = None,
+    job: Any = None,
+    provenance: Mapping[str, Any] | None = None,
+    attrs: Mapping[str, Any] | None = None,
+) -> tuple[Header, dict[str, Coordinate], Mapping[str, Any]]:
+    """Return what a new store is made of: header, coordinates, attributes."""
+    coordinates = {name: as_coordinate(name, c) for name, c in coords.items()}
+    known, layout = check_consistent(variables, coordinates, sizes or {}, chunk)
+    records = {name: coordinate_record(c) for name, c in coordinates.items()}
+    return Header.describe(variables, records, known, layout, job, provenance or {}), coordinates, attrs or {}
