@@ -14,7 +14,7 @@ from benchmarks.record import Record
 
 def _work(n: int, m: int, filled: float, draws: int, warmup: int, pipe: Any) -> None:
     from crosscal.concordance import fit, make_model, simulate
-    from crosscal.concordance.compressed import collapsed_log_density
+    from crosscal.concordance.pattern_samplers import collapsed_log_density
     from crosscal.concordance.routes import run
 
     tiny = simulate(4, 20, sigma=0.05, filled=0.9, seed=0).data

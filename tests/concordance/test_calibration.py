@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crosscal.concordance import cellwise
+from crosscal.concordance import cell_sampler
 from crosscal.concordance.model import make_model
 from crosscal.concordance.routes import run
 from crosscal.concordance.synthetic import simulate
@@ -59,12 +59,14 @@ def test_simulation_based_calibration(noise, quoted, route):
     assert p.min() > 0.01 / len(p)
 
 
-@pytest.mark.parametrize(("nu", "kind"), [(0.0, cellwise.UNKNOWN), (4.0, cellwise.UNKNOWN), (0.0, cellwise.EXCESS)])
+@pytest.mark.parametrize(
+    ("nu", "kind"), [(0.0, cell_sampler.UNKNOWN), (4.0, cell_sampler.UNKNOWN), (0.0, cell_sampler.EXCESS)]
+)
 def test_geweke(nu, kind):
     """Sweeps alternating with new data must leave the prior unchanged (Geweke 2004, JASA 99, 799)."""
     rng = np.random.default_rng(4)
     n, m, tau, df, beta = 2, 3, 0.5, 3.0, 0.6
-    case = simulate(n, m, sigma=0.5, quoted=0.3 if kind == cellwise.EXCESS else None, seed=1)
+    case = simulate(n, m, sigma=0.5, quoted=0.3 if kind == cell_sampler.EXCESS else None, seed=1)
     data = case.data
     order, start = data.by_channel
     v = data.variance if data.variance is not None else np.zeros(data.n_cells)
@@ -77,12 +79,12 @@ def test_geweke(nu, kind):
     empty, gap, group, rates = np.empty(0), np.zeros(m), np.zeros(m, np.int64), np.ones(1)
     for k in range(total):
         sums = np.zeros((3, m))
-        assert cellwise.gibbs_chain(
+        assert cell_sampler.gibbs_chain(
             data.indptr, data.row, data.column, order, start, y, v, empty, gap, group, kind, nu, 1.0, np.full(n, df),
             np.full(n, beta), precision, np.zeros(n), True, s, xi, rates, 1, True, int(rng.integers(2**31)), areas,
             keep_s, keep_rates, np.arange(m), keep_g, *sums,
         )  # fmt: skip
-        scale = (v + s[data.row] if kind == cellwise.EXCESS else s[data.row]) / xi
+        scale = (v + s[data.row] if kind == cell_sampler.EXCESS else s[data.row]) / xi
         mean = areas[0][data.row] + keep_g[0][data.column]
         y = mean - scale / 2 + rng.standard_normal(data.n_cells) * np.sqrt(scale)
         kept[k] = *areas[0], *np.log(s)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crosscal.concordance import compressed
+from crosscal.concordance import pattern_samplers
 from crosscal.concordance.algebra import closed_form, with_drift
 from crosscal.concordance.densities import _dense_likelihood, _pattern_likelihood, collapsed_problem, full_problem
 from crosscal.concordance.model import make_model
@@ -34,7 +34,7 @@ def test_collapsed_density_is_the_closed_forms_evidence(ragged, rng):
         slow.append(closed_form(model.data, model.prior, s[model.data.row]).log_evidence + prior)
         arrays = p.arrays[:6]
         fast.append(
-            compressed.collapsed_log_density(
+            pattern_samplers.collapsed_log_density(
                 *arrays, cells, precision, information, model.variance.df, model.variance.beta, s
             )
         )
@@ -71,7 +71,7 @@ def test_routes_give_one_answer(variance, quoted):
     case = simulate(3, 40, tau=0.05, sigma=0.02, quoted=quoted, filled=0.9, seed=7)
     model = model_of(case, variance=variance)
     every = np.arange(model.data.n_columns)
-    found = {"cellwise": run(model, "gibbs", draws=4000, wanted=every, seed=1)}
+    found = {"cells": run(model, "gibbs", draws=4000, wanted=every, seed=1)}
     if variance == "unknown":
         found["gibbs"] = run(model, "gibbs", draws=4000, seed=1)
         found["slice"] = run(model, "slice", draws=4000, seed=1)
@@ -79,7 +79,7 @@ def test_routes_give_one_answer(variance, quoted):
         found["closed-form"] = run(model, "closed-form", draws=4000, seed=1)
     else:
         found["nuts"] = run(model, "nuts", draws=1500, seed=1)
-    mean, sd = moments(found.pop("cellwise"))
+    mean, sd = moments(found.pop("cells"))
     for route, draws in found.items():
         other_mean, other_sd = moments(draws)
         # 16000 draws of efficiency above 0.1: Monte Carlo error below 0.03 sd; asked within 4 of them.
@@ -108,7 +108,7 @@ def test_map_is_near_the_mean_for_many_sources():
     assert np.all(np.abs(other_sd / sd - 1) < 0.1)
 
 
-def test_cellwise_fluxes_are_those_of_the_draws(ragged):
+def test_fluxes_of_cells_are_those_of_the_draws(ragged):
     model = model_of(ragged)
     draws = run(model, "gibbs", draws=4000, seed=3, wanted=np.arange(model.data.n_columns))
     g = draws.g.reshape(-1, model.data.n_columns)
@@ -171,6 +171,6 @@ def test_too_large_densities_point_to_gibbs(ragged, monkeypatch):
 
 
 def test_broken_numerics_are_an_error(ragged, monkeypatch):
-    monkeypatch.setattr("crosscal.concordance.compressed.gibbs_chain", lambda *a: False)
+    monkeypatch.setattr("crosscal.concordance.pattern_samplers.gibbs_chain", lambda *a: False)
     with pytest.raises(FitError, match="positive definite"):
         run(model_of(ragged), "gibbs", draws=10)

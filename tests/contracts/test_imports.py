@@ -19,7 +19,7 @@ ALLOWED = {
     "rich": ["cli/*", "compute/progress.py"],
     "jinja2": ["report/*"],
     "tomli_w": ["config.py"],
-    "pydantic": ["config.py", "*/settings.py", "*/job*.py", "*/config.py", "cli/*"],
+    "pydantic": ["config.py", "*/job*.py", "*/config.py", "cli/*"],
     "astropy.io": [
         "datasets/*",
         "report/record.py",

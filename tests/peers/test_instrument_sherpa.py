@@ -15,7 +15,7 @@ from crosscal.xray.instrument.ogip import read_response
 from crosscal.xray.instrument.ogip_pca import read_pca_library
 from crosscal.xray.instrument.ogip_spectrum import read_spectrum
 from crosscal.xray.instrument.ogip_write import write_arf, write_rmf, write_spectrum
-from crosscal.xray.instrument.types import Spectrum
+from crosscal.xray.instrument.spectrum import Spectrum
 from crosscal.xray.modifiers.pca import PCA
 
 pytestmark = pytest.mark.peers

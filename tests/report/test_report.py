@@ -114,7 +114,7 @@ def test_what_the_parts_cite_is_in_the_bibliography():
     from crosscal.fluxcal.result import CITATIONS
     from crosscal.lightcurves.result import Result as Lightcurves
     from crosscal.xray.job_fit import FitOutcome
-    from crosscal.xray.outcome import XrayOutcome
+    from crosscal.xray.job_result import XrayOutcome
 
     cited = {*Concordance.citations, *CITATIONS, "kurucz", "calspec", *Lightcurves.citations.fget(None)}
     assert cited | {*FitOutcome.citations, *XrayOutcome.citations} <= set(BIBLIOGRAPHY)

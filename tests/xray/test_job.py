@@ -9,10 +9,10 @@ import pytest
 from crosscal.config import validate
 from crosscal.core.errors import ConfigError, InputError
 from crosscal.core.progress import SILENT
+from crosscal.xray.config import XrayJob
 from crosscal.xray.job import DEMO, run
 from crosscal.xray.job_fit import FitJob
 from crosscal.xray.job_spectra import SpectraJob
-from crosscal.xray.settings import XrayJob
 
 PAIRS = {
     "job": "xray",

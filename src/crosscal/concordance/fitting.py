@@ -224,7 +224,7 @@ def _links(model: Model, found: Draws) -> Floats | None:
 
 
 def _mean_influence(model: Model, s: Floats, most: int = 1000) -> Floats:
-    from crosscal.concordance.compressed import areas_given
+    from crosscal.concordance.pattern_samplers import areas_given
 
     pattern, precision = model.patterns, model.prior.precision
     picks = s[:: max(1, len(s) // most)]

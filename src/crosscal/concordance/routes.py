@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscal.concordance import cellwise, compressed
+from crosscal.concordance import cell_sampler, pattern_samplers
 from crosscal.concordance.algebra import NO_TIMES, closed_form, times_of, with_drift
 from crosscal.concordance.model import Model
 from crosscal.concordance.variance import starting_variances
@@ -109,7 +109,7 @@ def gibbs(model: Model, *, seed: int, draws: int, chains: int, warmup: int, want
         raise InputError("Poisson counts have no Gibbs sampler", where="route", expected="route = 'nuts'")
     if model.compressible and wanted is None:
         return _on_patterns(model, seed, draws, chains, warmup, progress, "gibbs")
-    return _cellwise_gibbs(model, seed, draws, chains, warmup, wanted, progress)
+    return _gibbs_on_cells(model, seed, draws, chains, warmup, wanted, progress)
 
 
 def slice_(model: Model, *, seed: int, draws: int, chains: int, warmup: int, wanted: Any, progress: Progress) -> Draws:
@@ -137,19 +137,19 @@ def _on_patterns(model, seed, draws, chains, warmup, progress, kind) -> Draws:
         keep = b[chain, first : first + count], s[chain, first : first + count]
         shared = (cells, precision, information, model.variance.df, model.variance.beta)
         if kind == "gibbs":
-            return compressed.gibbs_chain(*pattern.arrays, *shared, True, start[chain], count, key, *keep)  # type: ignore[call-arg]
-        return compressed.slice_chain(*pattern.arrays[:6], *shared, width, start[chain], count, key, *keep)  # type: ignore[call-arg]
+            return pattern_samplers.gibbs_chain(*pattern.arrays, *shared, True, start[chain], count, key, *keep)  # type: ignore[call-arg]
+        return pattern_samplers.slice_chain(*pattern.arrays[:6], *shared, width, start[chain], count, key, *keep)  # type: ignore[call-arg]
 
     _run_chains(chains, total, block, progress, "Block Gibbs" if kind == "gibbs" else "Slice sampling")
     return Draws(b[:, warmup:], s[:, warmup:], method=kind)
 
 
-def _cellwise_gibbs(model, seed, draws, chains, warmup, wanted, progress) -> Draws:
+def _gibbs_on_cells(model, seed, draws, chains, warmup, wanted, progress) -> Draws:
     data, n = model.data, model.data.n_channels
     t = times_of(data, model.drift_sd is not None)
     precision, information = with_drift(model.prior, model.drift_sd)
     order, start = data.by_channel
-    kind = {"quoted": cellwise.QUOTED, "unknown": cellwise.UNKNOWN, "quoted+excess": cellwise.EXCESS}[
+    kind = {"quoted": cell_sampler.QUOTED, "unknown": cell_sampler.UNKNOWN, "quoted+excess": cell_sampler.EXCESS}[
         model.variance.kind
     ]
     v = np.zeros(data.n_cells) if data.variance is None else data.variance
@@ -169,7 +169,7 @@ def _cellwise_gibbs(model, seed, draws, chains, warmup, wanted, progress) -> Dra
             if z == a:
                 continue
             keep = slice(max(first + a - warmup, 0), max(first + z - warmup, 0))
-            if not cellwise.gibbs_chain(
+            if not cell_sampler.gibbs_chain(
                 data.indptr, data.row, data.column, order, start, data.log_rate, v, t, model.walk.gap, model.walk.group,
                 kind, nu, model.stretch, model.variance.df, model.variance.beta, precision, information,
                 not model.varying, s[chain], xi[chain], rates[chain], z - a, part == 1,
@@ -211,7 +211,7 @@ def _areas_of_variances(model: Model, s: Floats, seed: int) -> Floats:
         p = model.patterns
         precision, information = with_drift(model.prior, None)
         for k in np.ndindex(s.shape[:2]):
-            a, h = compressed.areas_given(p.offset, p.index, p.count, p.mean, s[k], precision, information)
+            a, h = pattern_samplers.areas_given(p.offset, p.index, p.count, p.mean, s[k], precision, information)
             root = np.linalg.cholesky(a)
             b[k] = np.linalg.solve(root.T, np.linalg.solve(root, h) + rng.standard_normal(len(h)))
         return b

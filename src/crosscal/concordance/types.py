@@ -94,7 +94,7 @@ class Comparison:
             Naming the first row that is wrong: empty names, numbers that are not finite, fluxes that are not
             positive, negative counts, fractional counts, exposures or errors that are not positive, duplicated cells.
         """
-        from crosscal.concordance.cells import assemble
+        from crosscal.concordance.assembly import assemble
 
         return assemble(
             instrument,
@@ -126,7 +126,7 @@ class Comparison:
         InputError
             If the shape does not fit the names, a source or instrument has no data, or a value is infinite.
         """
-        from crosscal.concordance.cells import from_matrix
+        from crosscal.concordance.assembly import from_matrix
 
         return from_matrix(log_rate, instruments, sources, variance, label)
 

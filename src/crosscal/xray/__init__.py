@@ -10,8 +10,8 @@ from typing import Any
 
 _EXPORTS: dict[str, str] = {
     # instrument and modifiers
-    "Response": "crosscal.xray.instrument.types",
-    "Spectrum": "crosscal.xray.instrument.types",
+    "Response": "crosscal.xray.instrument.response",
+    "Spectrum": "crosscal.xray.instrument.spectrum",
     "read_arf": "crosscal.xray.instrument.ogip",
     "read_rmf": "crosscal.xray.instrument.ogip",
     "read_response": "crosscal.xray.instrument.ogip",

@@ -10,9 +10,9 @@ from crosscal.core.files import sha256
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.stages import Stages
 from crosscal.datasets import read_correction, resolve
-from crosscal.xray.outcome import XrayOutcome
-from crosscal.xray.settings import XrayJob
-from crosscal.xray.simulated import simulated
+from crosscal.xray.config import XrayJob
+from crosscal.xray.job_result import XrayOutcome
+from crosscal.xray.job_simulation import simulated_clusters
 
 TEMPLATE = """\
 # Learn the correction of a telescope's effective area from sources that a trusted telescope saw as well.
@@ -91,7 +91,7 @@ def run(job: XrayJob, output: Path, progress: Progress = SILENT) -> XrayOutcome:
     stages = Stages(output, progress)
     telescope = job.telescope.response()
     model = job.model.model().replace(free=job.library.free)
-    clusters = simulated(job, telescope, model)
+    clusters = simulated_clusters(job, telescope, model)
     pairs_path = write_simulated(clusters, output) if clusters is not None else resolve(_given(job))
     library = build(job, telescope, model, output, progress)
     emulator = emulate(job, library, stages, output, progress)

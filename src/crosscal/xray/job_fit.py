@@ -13,7 +13,7 @@ from crosscal.core.correction import Correction
 from crosscal.core.files import atomic_path
 from crosscal.core.progress import SILENT, Progress
 from crosscal.datasets import resolve
-from crosscal.xray.settings import Source, Telescope
+from crosscal.xray.config import Source, Telescope
 
 TEMPLATE = """\
 # Fit one spectrum.

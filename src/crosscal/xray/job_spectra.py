@@ -10,9 +10,9 @@ from pydantic import Field, model_validator
 from crosscal.config import JobModel, Part, StrictModel
 from crosscal.core.progress import SILENT, Progress
 from crosscal.datasets import read_correction, resolve
-from crosscal.xray.outcome import XrayOutcome
-from crosscal.xray.settings import ModifierChoice, Simulation, Source, Telescope
-from crosscal.xray.simulated import simulated
+from crosscal.xray.config import ModifierChoice, Simulation, Source, Telescope
+from crosscal.xray.job_result import XrayOutcome
+from crosscal.xray.job_simulation import simulated_clusters
 
 TEMPLATE = """\
 # Learn the correction of an effective area from the spectra themselves: every source's parameters are free.
@@ -114,7 +114,7 @@ def run(job: SpectraJob, output: Path, progress: Progress = SILENT) -> XrayOutco
 
     telescope, model = job.telescope.response(), job.model.model()
     plan = job.inference
-    clusters = simulated(job, telescope, model)
+    clusters = simulated_clusters(job, telescope, model)
     if clusters is not None:
         observations, trusted = observations_of(clusters), clusters.telescopes[0]
     else:

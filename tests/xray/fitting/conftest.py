@@ -43,7 +43,7 @@ def flat_response():
     """Five channels, six energies, a matrix that is easy to multiply by hand."""
     from scipy.sparse import csr_array
 
-    from crosscal.xray.instrument.types import Response
+    from crosscal.xray.instrument.response import Response
 
     rng = np.random.default_rng(3)
     edges = np.linspace(1.0, 7.0, 7)

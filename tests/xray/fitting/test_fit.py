@@ -12,7 +12,7 @@ from crosscal.xray.fitting.simulate import fakeit
 from crosscal.xray.fitting.source import ModelSource
 from crosscal.xray.fitting.statistics import cstat
 from crosscal.xray.instrument import grouping
-from crosscal.xray.instrument.types import Spectrum
+from crosscal.xray.instrument.spectrum import Spectrum
 
 BAND = (0.7, 7.0)
 

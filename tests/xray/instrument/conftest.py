@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from crosscal.xray.instrument.types import Response, Spectrum
+from crosscal.xray.instrument.response import Response
+from crosscal.xray.instrument.spectrum import Spectrum
 
 N_ENERGY, N_CHANNEL, FIRST = 5, 4, 1
 

@@ -19,7 +19,8 @@ from crosscal.xray.instrument.grouping import (
     optimal_width,
     resolution,
 )
-from crosscal.xray.instrument.types import Response, Spectrum
+from crosscal.xray.instrument.response import Response
+from crosscal.xray.instrument.spectrum import Spectrum
 
 
 def test_sum_and_flags():

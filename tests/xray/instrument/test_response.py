@@ -7,7 +7,7 @@ from scipy.sparse import csr_array, random_array
 
 from crosscal.core.correction import Correction
 from crosscal.core.errors import InputError, UnknownNameError
-from crosscal.xray.instrument.types import Response
+from crosscal.xray.instrument.response import Response
 from crosscal.xray.modifiers.grey import Grey
 
 

@@ -4,7 +4,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from crosscal.core.errors import InputError
 from crosscal.xray.instrument.ogip_spectrum import linked_file, read_observation, read_spectra, read_spectrum
-from crosscal.xray.instrument.types import Spectrum
+from crosscal.xray.instrument.spectrum import Spectrum
 
 
 def test_reads_type_one(make):

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.xray.instrument.examples import example_telescope
-from crosscal.xray.instrument.types import Response
+from crosscal.xray.instrument.response import Response
 from crosscal.xray.modifiers.gain import Gain, MatrixScaling, channel_edges
 from crosscal.xray.modifiers.gaussian import Gaussian
 from crosscal.xray.modifiers.grey import Grey

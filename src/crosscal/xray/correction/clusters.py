@@ -19,7 +19,8 @@ from crosscal.xray.emission.expression import Model
 from crosscal.xray.fitting.batch import BatchFit, fit_counts
 from crosscal.xray.fitting.poisson import poisson_counts
 from crosscal.xray.fitting.templates import FoldedTemplates
-from crosscal.xray.instrument.types import Response, Spectrum
+from crosscal.xray.instrument.response import Response
+from crosscal.xray.instrument.spectrum import Spectrum
 from crosscal.xray.modifiers.base import Modifier
 
 Array = NDArray[np.float64]

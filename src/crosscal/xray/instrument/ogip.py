@@ -19,7 +19,7 @@ from scipy.sparse import csc_array, csr_array
 
 from crosscal.core.errors import DataFileError
 from crosscal.xray.instrument.ogip_table import Table, find_table, opened
-from crosscal.xray.instrument.types import Response
+from crosscal.xray.instrument.response import Response
 
 PathLike = str | os.PathLike[str]
 Floats = NDArray[np.float64]

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from crosscal.core.errors import DataFileError
 from crosscal.xray.instrument.ogip import PathLike, mission_of, read_response
 from crosscal.xray.instrument.ogip_table import Table, find_table, opened
-from crosscal.xray.instrument.types import Response, Spectrum
+from crosscal.xray.instrument.response import Response
+from crosscal.xray.instrument.spectrum import Spectrum
 
 # Role of a linked file and the keyword that names it.
 LINKS = {"rmf": "RESPFILE", "arf": "ANCRFILE", "background": "BACKFILE"}

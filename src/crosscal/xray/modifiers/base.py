@@ -17,7 +17,7 @@ from crosscal.core.units import plain
 from crosscal.xray.modifiers import design
 
 if TYPE_CHECKING:
-    from crosscal.xray.instrument.types import Response
+    from crosscal.xray.instrument.response import Response
 
 Theta = ArrayLike | Mapping[str, Any] | None
 

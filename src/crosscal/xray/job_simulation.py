@@ -7,7 +7,7 @@ from typing import Any
 from crosscal.core.random import integer_seed
 
 
-def simulated(job: Any, telescope: Any, model: Any) -> Any:
+def simulated_clusters(job: Any, telescope: Any, model: Any) -> Any:
     """Simulate the clusters of a job, or return None where it has no simulation.
 
     The same seed, telescopes and simulation table give the same clusters in every kind of job.
