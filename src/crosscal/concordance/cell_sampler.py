@@ -11,7 +11,14 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from crosscal.concordance.elimination import column_variances, draw_areas, eliminate, factor_columns, solve_columns
+from crosscal.concordance.elimination import (
+    column_variances,
+    draw_areas,
+    eliminate,
+    factor_columns,
+    set_row,
+    solve_columns,
+)
 from crosscal.concordance.gig import draw_gig
 
 #: Kinds of variance: quoted v_ij; unknown s_i; quoted + excess v_ij + s_i.
@@ -155,9 +162,9 @@ def gibbs_chain(indptr, row, column, order, start, y, v, t, gap, group, kind, nu
         if not fixed_walk:
             _draw_walk(gap, group, g, rates)
         if store:
-            keep_areas[k] = areas
-            keep_s[k] = s
-            keep_rates[k] = rates
+            set_row(keep_areas, k, areas)
+            set_row(keep_s, k, s)
+            set_row(keep_rates, k, rates)
             for e in range(len(wanted)):
                 keep_g[k, e] = g[wanted[e]]
     return True

@@ -13,6 +13,13 @@ import numpy as np
 from numba import njit
 
 
+@njit(cache=True, nogil=True)
+def set_row(rows, k, values):
+    """Copy ``values`` to row k. ``rows[k] = values`` does the same, and takes seconds to compile for its message."""
+    for i in range(len(values)):
+        rows[k, i] = values[i]
+
+
 @njit(cache=True, nogil=True, fastmath=True)
 def cholesky(matrix):
     """Lower Cholesky factor (n, n) of a positive-definite matrix, reading its lower triangle; False if not definite."""

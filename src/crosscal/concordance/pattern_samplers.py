@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from crosscal.concordance.elimination import cholesky, draw_areas, solve_lower
+from crosscal.concordance.elimination import cholesky, draw_areas, set_row, solve_lower
 from crosscal.concordance.gig import draw_gig
 
 
@@ -105,8 +105,8 @@ def gibbs_chain(offset, index, count, mean, square, scatter, root, rank, cells, 
             residual_squares(offset, index, count, mean, square, scatter, root, rank, s, b, out)
             for i in range(len(s)):
                 s[i] = draw_gig(-(df[i] + 0.5 * cells[i]), 2.0 * beta[i] + out[i], 0.25 * cells[i])
-        keep_b[k] = b
-        keep_s[k] = s
+        set_row(keep_b, k, b)
+        set_row(keep_s, k, s)
     return True
 
 
@@ -185,6 +185,6 @@ def slice_chain(offset, index, count, mean, square, scatter, cells, precision, i
         b, good = draw_areas(a, h)
         if not good:
             return False
-        keep_b[k] = b
-        keep_s[k] = s
+        set_row(keep_b, k, b)
+        set_row(keep_s, k, s)
     return True

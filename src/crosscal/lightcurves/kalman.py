@@ -19,6 +19,16 @@ from numba import njit
 from numpy.typing import NDArray
 
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+# Parts of a pass that are written out where they are used: a call a step would cost more than the step.
+_PART: dict[str, Any] = {**_OPTIONS, "inline": "always"}
+
+
+@njit(**_OPTIONS)
+def _copy(source, target):
+    """Copy a matrix. ``target[:, :] = source`` does the same, and takes seconds to compile for its error message."""
+    for i in range(source.shape[0]):
+        for k in range(source.shape[1]):
+            target[i, k] = source[i, k]
 
 
 @njit(**_OPTIONS)
@@ -32,6 +42,25 @@ def _step_covariance(A, j, P, P0, Pp):
                 for n in range(d):
                     total += A[j, i, m] * (P[m, n] - P0[m, n]) * A[j, k, n]
             Pp[i, k] = total
+
+
+@njit(**_PART)
+def _predict(A, j, P0, P, M, Pp, Mp):
+    """Predict step j from the filtered covariance P and means M (d, r)."""
+    d, r = M.shape
+    if d == 1:
+        a = A[j, 0, 0]
+        Pp[0, 0] = P0[0, 0] + a * a * (P[0, 0] - P0[0, 0])
+        for c in range(r):
+            Mp[0, c] = a * M[0, c]
+    else:
+        _step_covariance(A, j, P, P0, Pp)
+        for i in range(d):
+            for c in range(r):
+                total = 0.0
+                for k in range(d):
+                    total += A[j, i, k] * M[k, c]
+                Mp[i, c] = total
 
 
 @njit(**_OPTIONS)
@@ -53,19 +82,7 @@ def forward(h, A, P0, R, W, gram, keep, S_all, V_all, Pp_all, Mp_all):
     product = 1.0  # logarithms of products: one log for many steps
     for j in range(N):
         if j > 0:
-            if d == 1:
-                a = A[j, 0, 0]
-                Pp[0, 0] = P0[0, 0] + a * a * (P[0, 0] - P0[0, 0])
-                for c in range(r):
-                    Mp[0, c] = a * M[0, c]
-            else:
-                _step_covariance(A, j, P, P0, Pp)
-                for i in range(d):
-                    for c in range(r):
-                        total = 0.0
-                        for k in range(d):
-                            total += A[j, i, k] * M[k, c]
-                        Mp[i, c] = total
+            _predict(A, j, P0, P, M, Pp, Mp)
         S = R[j]
         for i in range(d):
             total = 0.0
@@ -81,8 +98,8 @@ def forward(h, A, P0, R, W, gram, keep, S_all, V_all, Pp_all, Mp_all):
                     Mp_all[j, i, c] = Mp[i, c]
             S_all[j] = S
         if np.isinf(S):
-            P[:, :] = Pp
-            M[:, :] = Mp
+            _copy(Pp, P)
+            _copy(Mp, M)
             if keep:
                 V_all[j, :] = 0.0
             continue
@@ -115,6 +132,88 @@ def forward(h, A, P0, R, W, gram, keep, S_all, V_all, Pp_all, Mp_all):
     return logdet + np.log(product)
 
 
+@njit(**_PART)
+def _predict_adjoint(A, j, P0, u, inverse, V_all, Pp_all, Mp_all, Pp_b, Mp_b, D, T, P_b, M_b, A_bar, P0_bar):
+    """Adjoint of the prediction of step j + 1: from (Pp_b, Mp_b) to (P_b, M_b) of step j, A_bar and P0_bar."""
+    d, r = M_b.shape
+    if d == 1:
+        a = A[j + 1, 0, 0]
+        p_b = Pp_b[0, 0]
+        excess = Pp_all[j, 0, 0] - u[0] * u[0] * inverse - P0[0, 0]
+        total = 2.0 * p_b * a * excess
+        for c in range(r):
+            m = Mp_all[j, 0, c] + u[0] * V_all[j, c] * inverse
+            total += Mp_b[0, c] * m
+            M_b[0, c] = a * Mp_b[0, c]
+        A_bar[j + 1, 0, 0] = total
+        P_b[0, 0] = a * a * p_b
+        P0_bar[0, 0] += p_b - a * a * p_b
+    else:
+        for i in range(d):
+            for k in range(d):
+                D[i, k] = Pp_all[j, i, k] - u[i] * u[k] * inverse - P0[i, k]
+        for i in range(d):  # T = Pp_b A
+            for k in range(d):
+                total = 0.0
+                for m in range(d):
+                    total += Pp_b[i, m] * A[j + 1, m, k]
+                T[i, k] = total
+        for i in range(d):
+            for k in range(d):
+                total = 0.0
+                for m in range(d):
+                    total += 2.0 * T[i, m] * D[m, k]
+                for c in range(r):
+                    total += Mp_b[i, c] * (Mp_all[j, k, c] + u[k] * V_all[j, c] * inverse)
+                A_bar[j + 1, i, k] = total
+                total = 0.0
+                for m in range(d):
+                    total += A[j + 1, m, i] * T[m, k]
+                P_b[i, k] = total
+                P0_bar[i, k] += Pp_b[i, k] - total
+        for i in range(d):
+            for c in range(r):
+                total = 0.0
+                for m in range(d):
+                    total += A[j + 1, m, i] * Mp_b[m, c]
+                M_b[i, c] = total
+
+
+@njit(**_PART)
+def _update_adjoint(h, G, j, u, inverse, V_all, P_b, M_b, u_b, v_b, Pp_b, Mp_b, y_bar, R_bar):
+    """Adjoint of the observation of step j: from (P_b, M_b) to its prediction's (Pp_b, Mp_b), y_bar and R_bar."""
+    d, r = M_b.shape
+    quadratic = 0.0
+    for c in range(r):
+        total = 0.0
+        for e in range(r):
+            total += G[c, e] * V_all[j, e]
+        quadratic += total * V_all[j, c]
+        total *= 2.0
+        for i in range(d):
+            total += u[i] * M_b[i, c]
+        v_b[c] = total * inverse
+    S_b = -0.5 * inverse - quadratic * inverse * inverse
+    for i in range(d):
+        gain = 0.0
+        for c in range(r):
+            gain += M_b[i, c] * V_all[j, c]
+        curved = 0.0
+        for k in range(d):
+            curved += P_b[i, k] * u[k]
+        u_b[i] = (gain - 2.0 * curved) * inverse
+        S_b += u[i] * (curved - gain) * inverse * inverse
+    R_bar[j] = S_b
+    y_bar[j] = v_b[0]
+    for i in range(d):
+        u_b[i] += S_b * h[i]
+    for i in range(d):
+        for k in range(d):
+            Pp_b[i, k] = P_b[i, k] + 0.5 * (u_b[i] * h[k] + h[i] * u_b[k])
+        for c in range(r):
+            Mp_b[i, c] = M_b[i, c] - h[i] * v_b[c]
+
+
 @njit(**_OPTIONS)
 def backward(h, A, P0, G, S_all, V_all, Pp_all, Mp_all, y_bar, R_bar, A_bar, P0_bar):
     """Reverse pass of L = sum(G * W'C^-1 W) - 1/2 ln|C| for a symmetric weight matrix G (r, r).
@@ -142,82 +241,14 @@ def backward(h, A, P0, G, S_all, V_all, Pp_all, Mp_all, y_bar, R_bar, A_bar, P0_
                 total += Pp_all[j, i, k] * h[k]
             u[i] = total
         if j + 1 < N:
-            if d == 1:
-                a = A[j + 1, 0, 0]
-                p_b = Pp_b[0, 0]
-                excess = Pp_all[j, 0, 0] - u[0] * u[0] * inverse - P0[0, 0]
-                total = 2.0 * p_b * a * excess
-                for c in range(r):
-                    m = Mp_all[j, 0, c] + u[0] * V_all[j, c] * inverse
-                    total += Mp_b[0, c] * m
-                    M_b[0, c] = a * Mp_b[0, c]
-                A_bar[j + 1, 0, 0] = total
-                P_b[0, 0] = a * a * p_b
-                P0_bar[0, 0] += p_b - a * a * p_b
-            else:
-                for i in range(d):
-                    for k in range(d):
-                        D[i, k] = Pp_all[j, i, k] - u[i] * u[k] * inverse - P0[i, k]
-                for i in range(d):  # T = Pp_b A
-                    for k in range(d):
-                        total = 0.0
-                        for m in range(d):
-                            total += Pp_b[i, m] * A[j + 1, m, k]
-                        T[i, k] = total
-                for i in range(d):
-                    for k in range(d):
-                        total = 0.0
-                        for m in range(d):
-                            total += 2.0 * T[i, m] * D[m, k]
-                        for c in range(r):
-                            total += Mp_b[i, c] * (Mp_all[j, k, c] + u[k] * V_all[j, c] * inverse)
-                        A_bar[j + 1, i, k] = total
-                        total = 0.0
-                        for m in range(d):
-                            total += A[j + 1, m, i] * T[m, k]
-                        P_b[i, k] = total
-                        P0_bar[i, k] += Pp_b[i, k] - total
-                for i in range(d):
-                    for c in range(r):
-                        total = 0.0
-                        for m in range(d):
-                            total += A[j + 1, m, i] * Mp_b[m, c]
-                        M_b[i, c] = total
+            _predict_adjoint(A, j, P0, u, inverse, V_all, Pp_all, Mp_all, Pp_b, Mp_b, D, T, P_b, M_b, A_bar, P0_bar)
         if np.isinf(S):
             R_bar[j] = 0.0
             y_bar[j] = 0.0
-            Pp_b[:, :] = P_b
-            Mp_b[:, :] = M_b
+            _copy(P_b, Pp_b)
+            _copy(M_b, Mp_b)
             continue
-        quadratic = 0.0
-        for c in range(r):
-            total = 0.0
-            for e in range(r):
-                total += G[c, e] * V_all[j, e]
-            quadratic += total * V_all[j, c]
-            total *= 2.0
-            for i in range(d):
-                total += u[i] * M_b[i, c]
-            v_b[c] = total * inverse
-        S_b = -0.5 * inverse - quadratic * inverse * inverse
-        for i in range(d):
-            gain = 0.0
-            for c in range(r):
-                gain += M_b[i, c] * V_all[j, c]
-            curved = 0.0
-            for k in range(d):
-                curved += P_b[i, k] * u[k]
-            u_b[i] = (gain - 2.0 * curved) * inverse
-            S_b += u[i] * (curved - gain) * inverse * inverse
-        R_bar[j] = S_b
-        y_bar[j] = v_b[0]
-        for i in range(d):
-            u_b[i] += S_b * h[i]
-        for i in range(d):
-            for k in range(d):
-                Pp_b[i, k] = P_b[i, k] + 0.5 * (u_b[i] * h[k] + h[i] * u_b[k])
-            for c in range(r):
-                Mp_b[i, c] = M_b[i, c] - h[i] * v_b[c]
+        _update_adjoint(h, G, j, u, inverse, V_all, P_b, M_b, u_b, v_b, Pp_b, Mp_b, y_bar, R_bar)
     for i in range(d):
         for k in range(d):
             P0_bar[i, k] += Pp_b[i, k]
@@ -268,7 +299,7 @@ def smooth(h, A, S_all, V_all, Pp_all, Mp_all, mean, variance):
                 for m in range(d):
                     total += F[m, i] * half[m, k]
                 Lam[i, k] = total
-        lam[:, :] = lam_next
+        _copy(lam_next, lam)
         spread = 0.0
         for i in range(d):
             for k in range(d):
@@ -293,7 +324,7 @@ def simulate(h, A, P0, noise, path):
     zero = np.zeros((d, d))
     for j in range(N):
         if j == 0:
-            Q[:, :] = P0
+            _copy(P0, Q)
         else:
             _step_covariance(A, j, zero, P0, Q)  # P0 - A P0 A'
         for i in range(d):  # Cholesky of a matrix that may be singular (equal times)
