@@ -10,15 +10,20 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from crosscal.concordance.result import Result
-from crosscal.plot.style import COLOURS, INSTRUMENT_COLOURS, figure, styled
+from crosscal.plot import COLOURS, figure, instrument_style, legend_below, styled
 
 CAPTIONS = {
-    "adjustments": "Adjustment of each effective area: median with 68 and 95 % intervals, and the prior +- tau.",
-    "fluxes": "Log fluxes of some sources relative to their concordance flux, before and after the adjustment.",
-    "agreement": "Scatter of the log fluxes of each source over instruments, before and after the adjustment.",
+    "adjustments": "Adjustment of each effective area: median with 68 and 95 % intervals, over the prior's +- tau.",
+    "fluxes": "Fluxes of some sources relative to their concordance flux, before and after the adjustment, with "
+    "1 sigma of their noise; grey: the concordance flux's own 95 % interval, which all instruments share.",
+    "agreement": "Scatter of the fluxes of each source over instruments, before and after the adjustment: source by "
+    "source, and cumulative.",
     "variances": "Noise of each instrument: posterior, scatter about the concordance fluxes, and prior.",
-    "influence": "Prior influence: the published W and the exact sensitivity D of each area to its own prior.",
+    "influence": "How much of each area comes from its prior: 1 means the data say nothing, 0 that it does not matter. "
+    "W takes the fluxes as known, D does not.",
 }
+#: So many instruments are named under the fluxes.
+MOST_NAMED = 40
 #: Rows of one column of instruments.
 MOST_ROWS = 60
 
@@ -36,10 +41,6 @@ def _rows(result: Result, width: float = 6.4) -> tuple[Figure, Any, np.ndarray]:
     axes.set_ylim(n - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     return fig, axes, y
-
-
-def _legend_below(fig: Figure, handles: list[Any], columns: int = 3) -> None:
-    fig.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
 @styled
@@ -60,9 +61,9 @@ def adjustments(result: Result) -> Figure:
     axes.plot(q[2], y, "o", color="white", mec=COLOURS["after"], ms=5)
     axes.axvline(0, color=COLOURS["data"], lw=0.8)
     axes.set_xlim(-reach, reach)
-    axes.set_xlabel("adjustment of the effective area (%)")
-    axes.set_title("What the areas should be multiplied by")
-    _legend_below(
+    axes.set_xlabel("Adjustment of the effective area (%)")
+    axes.set_title("How much each effective area should change")
+    legend_below(
         fig,
         [
             Line2D([], [], color=COLOURS["after"], marker="o", mfc="white", lw=4, label="posterior, 68 %"),
@@ -80,20 +81,22 @@ def fluxes(result: Result, most: int = 12) -> Figure:
     seen = np.diff(data.indptr)
     candidates = np.flatnonzero(seen == seen.max()) if np.sum(seen > 1) >= 1 else np.arange(data.n_columns)
     chosen = candidates[np.linspace(0, len(candidates) - 1, min(most, len(candidates))).round().astype(int)]
-    fig = figure(7.6, 4.4)
+    fig = figure(max(7.6, 2.0 + 0.07 * int(seen[chosen].sum())), 4.8)
     axes = fig.subplots(2, 1, sharex=True, sharey=True)
     prior_mean = np.where(result.model.prior.flat, 0.0, result.model.prior.mean)
     shift = result.log_factor.mean(axis=0)
     scale = _noise(result)
-    for panel, title, offset in ((axes[0], "nominal areas", 0 * shift), (axes[1], "adjusted areas", shift)):
+    for panel, title, offset in (
+        (axes[0], "With the nominal areas", 0 * shift),
+        (axes[1], "With the adjusted areas", shift),
+    ):
         for k, j in enumerate(chosen):
             cells = slice(data.indptr[j], data.indptr[j + 1])
             row = data.row[cells]
             value = data.log_rate[cells] + 0.5 * scale[cells] ** 2 - prior_mean[row] - offset[row] - result.flux_mean[j]
             place = k + (np.arange(len(row)) - (len(row) - 1) / 2) * 0.7 / max(len(row), 1)
             for x, v, e, i in zip(place, value, scale[cells], row, strict=True):
-                colour = INSTRUMENT_COLOURS[i % len(INSTRUMENT_COLOURS)]
-                panel.errorbar(x, 100 * v, 100 * e, fmt="o", ms=3, lw=1, color=colour)
+                panel.errorbar(x, 100 * v, 100 * e, linestyle="none", ms=3.5, lw=1, **instrument_style(i))
             width = 1.96 * 100 * result.flux_sd[j]
             panel.fill_between([k - 0.42, k + 0.42], -width, width, color=COLOURS["before"], alpha=0.3, lw=0)
         panel.axhline(0, color=COLOURS["data"], lw=0.8)
@@ -107,24 +110,11 @@ def fluxes(result: Result, most: int = 12) -> Figure:
         rotation=30 if len(chosen) > 5 else 0,
         ha="right" if len(chosen) > 5 else "center",
     )
-    fig.supylabel("flux relative to concordance (%)", fontsize=10)
-    shown = np.unique(data.row[np.isin(data.column, chosen)])[:12]
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=INSTRUMENT_COLOURS[i % len(INSTRUMENT_COLOURS)],
-            marker="o",
-            lw=1,
-            ms=4,
-            label=_names(result)[i],
-        )
-        for i in shown
-    ]
+    fig.supylabel("Flux relative to concordance (%)", fontsize=10)
+    shown = np.unique(data.row[np.isin(data.column, chosen)])[:MOST_NAMED]
+    handles = [Line2D([], [], lw=1, ms=4, label=_names(result)[i], **instrument_style(i)) for i in shown]
     handles.append(Line2D([], [], color=COLOURS["before"], alpha=0.4, lw=8, label="concordance, 95 %"))
-    # A legend entry takes about six characters beside its text; the figure is some 110 wide.
-    longest = max(len(str(h.get_label())) for h in handles)
-    _legend_below(fig, handles, columns=max(1, min(5, len(handles), 110 // (longest + 8))))
+    legend_below(fig, handles, width=round(15 * fig.get_figwidth()))
     return fig
 
 
@@ -149,7 +139,7 @@ def agreement(result: Result) -> Figure:
     """Draw the scatter over instruments of each source's log flux before and after, and its distribution."""
     before, after = result.spreads()
     good = np.isfinite(before)
-    fig = figure(7.0, 3.6)
+    fig = figure(8.4, 3.8)
     left, right = fig.subplots(1, 2, width_ratios=(1, 1))
     if not good.any():
         left.text(0.5, 0.5, "no source is seen by two instruments", ha="center", transform=left.transAxes)
@@ -159,12 +149,12 @@ def agreement(result: Result) -> Figure:
     top = 1.05 * max(x.max(), y.max(), 1e-6)
     left.plot([0, top], [0, top], color=COLOURS["data"], lw=0.8)
     left.plot(x, y, "o", ms=3.5, color=COLOURS["after"], alpha=0.6, mew=0)
-    left.set(xlabel="scatter, nominal areas (%)", ylabel="scatter, adjusted areas (%)", xlim=(0, top), ylim=(0, top))
-    left.set_title("One point per source")
+    left.set(xlabel="Scatter, nominal areas (%)", ylabel="Scatter, adjusted areas (%)", xlim=(0, top), ylim=(0, top))
+    left.set_title("Below the line, fluxes agree better")
     for values, colour, label in ((x, COLOURS["before"], "before"), (y, COLOURS["after"], "after")):
         ordered = np.sort(values)
         right.step(ordered, np.arange(1, len(ordered) + 1) / len(ordered), where="post", color=colour, label=label)
-    right.set(xlabel="scatter of a source's fluxes (%)", ylabel="fraction of sources below", xlim=(0, top), ylim=(0, 1))
+    right.set(xlabel="Scatter of a source's fluxes (%)", ylabel="Fraction of sources below", xlim=(0, top), ylim=(0, 1))
     right.legend(loc="lower right")
     right.set_title("All sources")
     return fig
@@ -208,9 +198,9 @@ def variances(result: Result) -> Figure:
         axes.plot(100 * np.sqrt(quoted), y, "x", color=COLOURS["data"], ms=6)
         handles.append(Line2D([], [], color=COLOURS["data"], marker="x", lw=0, ms=6, label="median quoted error"))
     axes.set_xlim(left=0)
-    axes.set_xlabel("noise of one log flux (%)")
+    axes.set_xlabel("Noise of one log flux (%)")
     axes.set_title("How noisy each instrument is")
-    _legend_below(fig, handles, columns=2)
+    legend_below(fig, handles, width=80)
     return fig
 
 
@@ -224,9 +214,9 @@ def influence(result: Result) -> Figure:
     axes.plot(np.diag(result.influence)[:n], y, "o", color=COLOURS["after"], ms=6, label="D (exact)")
     axes.set_xlim(-0.02, 1.02)
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.set_xlabel("share of the prior in the posterior mean of B")
+    axes.set_xlabel("Share of the prior in the posterior mean of ln area")
     axes.set_title("How much comes from the prior")
-    _legend_below(fig, axes.get_legend_handles_labels()[0], columns=2)
+    legend_below(fig, axes.get_legend_handles_labels()[0], width=90)
     return fig
 
 

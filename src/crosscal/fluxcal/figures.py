@@ -6,17 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from crosscal.core.robust import mad_sd
-from crosscal.plot import COLOURS, INSTRUMENT_COLOURS, figure, styled
+from crosscal.plot import COLOURS, INSTRUMENT_COLOURS, figure, legend_below, styled
 
 if TYPE_CHECKING:
     from crosscal.fluxcal.night import Night
     from crosscal.fluxcal.result import Result
 
 CAPTIONS = {
-    "curve": "Combined calibration curve with its 68 % band, and the curve of each star after removing its grey level.",
-    "ratio": "Each star's throughput over the combined one, with grey level and slope removed; grey bands are masked.",
+    "curve": "Combined calibration curve with its 68 % band, and the curve of each star after removing its grey level; "
+    "orange: interpolated over masked bands.",
+    "ratio": "Each star's throughput over the combined one, with grey level and slope removed; grey bands are masked, "
+    "dashed is their rms scatter at each wavelength (FCALRMS).",
     "fits": "Calibrated standard stars (grey level removed) and their template models.",
     "held_out": "Each star calibrated by the others: offset from its catalogue magnitudes and chromatic slope.",
     "plate": "Grey level and slope of each star at its place on the plate, over the smooth field fitted to them.",
@@ -25,8 +28,14 @@ CAPTIONS = {
     "frames": "Stars used and scatter (FCALRMS) of every frame.",
 }
 
-_LABEL = r"$C$ [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ $\AA^{-1}$ per count s$^{-1}$]"
-_WAVE = r"Wavelength [$\mathrm{\AA}$]"
+_LABEL = r"$C$ ($10^{-17}$ erg s$^{-1}$ cm$^{-2}$ $\mathrm{\AA}^{-1}$ per count s$^{-1}$)"
+_WAVE = r"Wavelength ($\mathrm{\AA}$)"
+#: Single stars, where their number and not their name matters.
+_STAR = "#7f8fa6"
+#: So many of the stars that scatter most are named.
+_MOST_NAMED = 3
+#: Symbols of photometric bands.
+_BANDS = "os^D"
 #: So many stars are drawn one above the other.
 _MOST_FITS = 10
 
@@ -62,6 +71,10 @@ def night_figures(night: Night) -> dict[str, Figure]:
     return found
 
 
+def _band_colour(b: int) -> str:
+    return INSTRUMENT_COLOURS[b % len(INSTRUMENT_COLOURS)]
+
+
 def _bin(values: np.ndarray, n: int) -> np.ndarray:
     size = max(values.size // n, 1)
     part = values[: size * (values.size // size)].reshape(-1, size)
@@ -83,20 +96,20 @@ def curve_figure(result: Result) -> Figure:
             ratio = np.where(vector.good, vector.rate / vector.model * curve.value, np.nan)
         grey = np.nanmedian(ratio)
         axes.plot(
-            _bin(x, 200), 1 / _bin(ratio / grey / curve.value, 200),
-            color=INSTRUMENT_COLOURS[k % len(INSTRUMENT_COLOURS)], lw=0.8, alpha=0.6,
+            _bin(x, 200), 1 / _bin(ratio / grey / curve.value, 200), color=_STAR, lw=0.7, alpha=0.7,
+            label=None if k else "single stars, grey level removed",
         )  # fmt: skip
     sd = np.sqrt(curve.total_variance)
-    axes.fill_between(x, curve.value - sd, curve.value + sd, color=COLOURS["after"], alpha=0.25, lw=0)
+    axes.fill_between(x, curve.value - sd, curve.value + sd, color=COLOURS["after"], alpha=0.3, lw=0)
     label = f"combined ({len(result.used)} stars)" if result.vectors else "from neighbouring frames"
-    axes.plot(x, curve.value, color=COLOURS["data"], lw=1.8, label=label)
+    axes.plot(x, curve.value, color=COLOURS["after"], lw=1.8, label=f"{label}, 68 %")
     gap = np.where(curve.bridged, curve.value, np.nan)
     if np.isfinite(gap).any():
-        axes.plot(x, gap, color=COLOURS["truth"], lw=2.2, label="bridged")
+        axes.plot(x, gap, color=COLOURS["truth"], lw=2.2, label="bridged over masked bands")
     inside = curve.value[curve.covered]
     axes.set_ylim(0, 1.25 * np.nanquantile(inside, 0.995))
-    axes.set(xlabel=_WAVE, ylabel=_LABEL, title=result.frame.name, xlim=(x[0], x[-1]))
-    axes.legend()
+    axes.set(xlabel=_WAVE, ylabel=_LABEL, title=f"{result.frame.name}: flux per count rate", xlim=(x[0], x[-1]))
+    legend_below(fig, axes.get_legend_handles_labels()[0])
     return fig
 
 
@@ -112,12 +125,18 @@ def ratio_figure(result: Result) -> Figure:
     x = curve.wavelength
     kept = [k for k in range(len(curve.names)) if k not in curve.rejected]
     basis = polynomials(x, curve.coefficients.shape[1] - 1) if curve.coefficients.shape[1] > 1 else np.ones((1, x.size))
+    ratios = []
     for k, vector in enumerate(result.vectors):
         own = np.exp(MAG * curve.coefficients[kept[k]] @ basis)
         with np.errstate(invalid="ignore", divide="ignore"):
-            ratio = np.where(vector.good, vector.rate / vector.model * curve.value / own, np.nan)
-        colour = INSTRUMENT_COLOURS[k % len(INSTRUMENT_COLOURS)]
-        axes.plot(_bin(x, 250), _bin(ratio, 250), lw=0.7, alpha=0.7, color=colour)
+            ratios.append(_bin(np.where(vector.good, vector.rate / vector.model * curve.value / own, np.nan), 150))
+    scatter = [float(np.nan_to_num(mad_sd(r[np.isfinite(r)] - 1))) if np.isfinite(r).any() else 0.0 for r in ratios]
+    worst = np.argsort(scatter)[::-1][:_MOST_NAMED]
+    for k in [*(k for k in range(len(ratios)) if k not in worst), *worst[::-1]]:
+        named = np.flatnonzero(worst == k)
+        colour = INSTRUMENT_COLOURS[1 + named[0]] if named.size else _STAR
+        label = f"{result.vectors[k].star}" if named.size else None
+        axes.plot(_bin(x, 150), ratios[k], lw=0.9 if named.size else 0.6, alpha=0.8, color=colour, label=label)
     for low, high in result.options.mask:
         if high > x[0] and low < x[-1]:
             axes.axvspan(max(low, x[0]), min(high, x[-1]), color="#bbbbbb", alpha=0.35, lw=0)
@@ -125,13 +144,14 @@ def ratio_figure(result: Result) -> Figure:
     if np.isfinite(curve.scatter).any():
         rms = _bin(curve.scatter, 60)
         for side in (-1, 1):
-            label = "1 ± FCALRMS at each wavelength" if side == 1 else None
+            label = "1 ± FCALRMS(λ)" if side == 1 else None
             axes.plot(_bin(x, 60), 1 + side * rms, color=COLOURS["data"], lw=1.4, ls="--", label=label)
-        axes.legend(loc="lower left", fontsize=8)
-    spread = 6 * max(curve.rms, 0.01) if np.isfinite(curve.rms) else 0.2
+    handles = axes.get_legend_handles_labels()[0]
+    legend_below(fig, [*handles, Line2D([], [], color=_STAR, lw=0.9, label="the other stars")], width=90)
+    spread = 5 * max(curve.rms, 0.01) if np.isfinite(curve.rms) else 0.2
     axes.set(
         xlabel=_WAVE, ylabel="Star / combined throughput", ylim=(1 - spread, 1 + spread), xlim=(x[0], x[-1]),
-        title=f"{result.frame.name}: FCALRMS {curve.rms:.3f}",
+        title=f"{result.frame.name}: scatter of the stars, FCALRMS {curve.rms:.3f}; the most scattered are named",
     )  # fmt: skip
     return fig
 
@@ -141,7 +161,9 @@ def fit_figure(result: Result) -> Figure:
     """Calibrated stars over their models, shifted."""
     curve = result.curve
     assert curve is not None
-    used = [s for s in result.used if s.model is not None][:_MOST_FITS]
+    found = [s for s in result.used if s.model is not None]
+    used = found[:_MOST_FITS]
+    stars = f"{len(used)} of {len(found)} standard stars" if len(found) > len(used) else "standard stars"
     by_name = {v.star: v for v in result.vectors}
     fig = figure(7.5, 1.6 + 0.55 * len(used))
     axes = fig.add_subplot()
@@ -158,7 +180,7 @@ def fit_figure(result: Result) -> Figure:
         text = f"{star.name}\n{star.teff:.0f} K, [Fe/H] {star.feh:+.1f}, {star.rv:+.0f} km/s"
         right = float(np.nanmedian((model / norm)[-100:]))
         axes.text(1.01, right + k, text, transform=axes.get_yaxis_transform(), fontsize=7, ha="left", va="center")
-    axes.set(xlabel=_WAVE, ylabel="Flux / median, shifted", title=f"{result.frame.name}: standard stars and templates")
+    axes.set(xlabel=_WAVE, ylabel="Flux / median, shifted", title=f"{result.frame.name}: {stars} and their templates")
     axes.set_xlim(result.frame.grid[0], result.frame.grid[-1])
     axes.set_ylim(0, len(used) + 0.9)
     axes.set_yticks([])
@@ -175,17 +197,15 @@ def held_out_figure(result: Result) -> Figure:
     offset = np.array([h.offset for h in result.held_out])
     for b, band in enumerate(result.bands):
         if np.isfinite(offset[:, b]).any():
-            colour = INSTRUMENT_COLOURS[b % len(INSTRUMENT_COLOURS)]
-            left.plot(offset[:, b], y, "o", ms=4, color=colour, label=band)
+            left.plot(offset[:, b], y, _BANDS[b % len(_BANDS)], ms=4, color=_band_colour(b), label=band)
     left.axvline(0, color=COLOURS["data"], lw=0.8)
     left.set_yticks(y, names, fontsize=7)
-    left.set(xlabel="Calibrated - catalogue [mag]", title="Each star held out")
-    if left.get_legend_handles_labels()[0]:
-        left.legend(fontsize=8)
+    left.set(xlabel="Calibrated - catalogue (mag)", title="Each star, calibrated by the others")
+    legend_below(fig, left.get_legend_handles_labels()[0])
     right.axvline(0, color=COLOURS["data"], lw=0.8)
     right.plot([h.slope for h in result.held_out], y, "o", ms=4, color=COLOURS["after"])
     right.set_yticks(y, [])
-    right.set(xlabel=r"Chromatic slope [mag / 1000 $\mathrm{\AA}$]")
+    right.set(xlabel=r"Chromatic slope (mag / 1000 $\mathrm{\AA}$)")
     return fig
 
 
@@ -200,7 +220,7 @@ def plate_figure(result: Result) -> Figure:
     curve = result.curve
     assert curve is not None
     assert curve.plate is not None
-    titles = ("Grey [mag]", r"Slope [mag / 1000 $\mathrm{\AA}$]")
+    titles = ("Grey (mag)", r"Slope (mag / 1000 $\mathrm{\AA}$)")
     shown = [k for k, field in enumerate(curve.plate.fields[:2]) if field is not None]
     row = {name: k for k, name in enumerate(curve.names)}
     stars = [s for s in result.used if s.name in row]
@@ -217,11 +237,11 @@ def plate_figure(result: Result) -> Figure:
         extent = (side[0] / 1e3, side[-1] / 1e3) * 2
         image = axes.imshow(field, origin="lower", extent=extent, cmap="RdBu", norm=norm, interpolation="bilinear")
         axes.scatter(x / 1e3, y / 1e3, c=own, cmap="RdBu", norm=norm, s=55, edgecolor=COLOURS["data"], lw=0.8)
-        axes.set(xlabel="X [mm]", title=titles[k], aspect="equal")
+        axes.set(xlabel="X (mm)", title=titles[k], aspect="equal")
         axes.grid(False)
         fig.colorbar(image, ax=axes, shrink=0.85)
         if k == shown[0]:
-            axes.set_ylabel("Y [mm]")
+            axes.set_ylabel("Y (mm)")
     return fig
 
 
@@ -229,9 +249,9 @@ def plate_figure(result: Result) -> Figure:
 def night_figure(night: Night) -> Figure:
     """Histograms of the leave-one-star-out residuals of a run."""
     held = [h for r in night.results for h in r.held_out]
-    wanted = (("grey", "Grey offset [mag]", 1.0), ("slope", r"Slope [mag / 1000 $\mathrm{\AA}$]", 0.4))
+    wanted = (("grey", "Grey offset (mag)", 1.0), ("slope", r"Slope (mag / 1000 $\mathrm{\AA}$)", 0.4))
     colour = np.array([h.colour for h in held])
-    panels = [*wanted, ("colour", "Colour [mag]", 0.4)] if np.isfinite(colour).any() else list(wanted)
+    panels = [*wanted, ("colour", "Colour (mag)", 0.4)] if np.isfinite(colour).any() else list(wanted)
     fig = figure(3.2 * len(panels), 3.2)
     grid = np.atleast_1d(fig.subplots(1, len(panels)))
     for axes, (key, label, limit) in zip(grid, panels, strict=True):
@@ -258,18 +278,17 @@ def targets_figure(night: Night) -> Figure:
     for b in seen:
         scatter = float(mad_sd(offset[np.isfinite(offset[:, b]), b]))
         label = f"{bands[b]}: scatter {scatter:.3f}"
-        left.plot(snr, offset[:, b], "o", ms=4, color=INSTRUMENT_COLOURS[b % len(INSTRUMENT_COLOURS)], label=label)
+        left.plot(snr, offset[:, b], _BANDS[b % len(_BANDS)], ms=4, color=_band_colour(b), label=label)
     left.axhline(0, color=COLOURS["data"], lw=0.8)
-    left.set(xlabel="S/N per pixel", ylabel="Calibrated - catalogue [mag]", title=f"{len(targets)} targets")
-    if seen:
-        left.legend(fontsize=8)
+    left.set(xlabel="S/N per pixel", ylabel="Calibrated - catalogue (mag)", title=f"{len(targets)} targets")
+    legend_below(fig, left.get_legend_handles_labels()[0])
     finite = np.isfinite(colour)
     if finite.any():
         right.plot(snr[finite], colour[finite], "o", ms=4, color=COLOURS["after"])
         spread = float(mad_sd(colour[finite]))
         right.set_title(f"median {np.median(colour[finite]):+.3f}, scatter {spread:.3f}", fontsize=9)
     right.axhline(0, color=COLOURS["data"], lw=0.8)
-    right.set(xlabel="S/N per pixel", ylabel="Colour, calibrated - catalogue [mag]")
+    right.set(xlabel="S/N per pixel", ylabel="Colour, calibrated - catalogue (mag)")
     return fig
 
 
@@ -295,5 +314,5 @@ def frames_figure(night: Night) -> Figure:
     twin.set_ylabel("Stars used", color="#666666")
     twin.set_ylim(0, None)
     twin.grid(False)
-    axes.legend(loc="upper left")
+    legend_below(fig, axes.get_legend_handles_labels()[0])
     return fig

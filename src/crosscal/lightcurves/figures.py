@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from crosscal.plot import COLOURS, INSTRUMENT_COLOURS, corner, envelope, figure, styled
+from crosscal.plot import COLOURS, corner, envelope, figure, instrument_style, legend_below, styled
 
 if TYPE_CHECKING:
     from crosscal.lightcurves.result import Result
 
 #: Corner plots hold at most this many telescopes, of two or more parameters each.
 _PER_CORNER = 3
-#: Symbols change where colours repeat.
-_SYMBOLS = "os^D"
-#: Telescopes with a colour of their own.
-_DISTINCT = 7
+#: So many telescopes are named under the residuals.
+_MOST_NAMED = 16
 #: Above this many points, error bars would hide everything.
 _CROWDED = 4000
 
@@ -55,15 +54,15 @@ def captions(names: Any) -> dict[str, str]:
 
 
 def _colour(k: Any) -> str:
-    return INSTRUMENT_COLOURS[int(k) % len(INSTRUMENT_COLOURS)]
+    return str(instrument_style(k)["color"])
 
 
-def _symbol(k: Any) -> str:
-    return _SYMBOLS[int(k) // _DISTINCT % len(_SYMBOLS)]
+def _title(name: str) -> str:
+    return name[:1].upper() + name[1:]
 
 
 def _flux_label(unit: str) -> str:
-    return f"Flux [{unit}]" if unit else "Flux"
+    return f"Flux ({unit})" if unit else "Flux"
 
 
 def _points(panel: Axes, result: Result, i: int, values: NDArray, errors: NDArray, legend: bool) -> None:
@@ -73,8 +72,9 @@ def _points(panel: Axes, result: Result, i: int, values: NDArray, errors: NDArra
         mine = curve.code == c
         label = f"{curve.codes[c]} ({mine.sum()})" if legend else None
         panel.errorbar(
-            curve.time[mine], values[mine], None if crowded else errors[mine], fmt=_symbol(c), ms=1.5 if crowded else 3,
-            lw=0.7, color=_colour(c), label=label, alpha=0.8, rasterized=crowded,
+            curve.time[mine], values[mine], None if crowded else errors[mine],
+            linestyle="none", ms=1.5 if crowded else 3, lw=0.7, label=label, alpha=0.8,
+            rasterized=crowded, **instrument_style(c),
         )  # fmt: skip
 
 
@@ -85,17 +85,18 @@ def light_curve(result: Result, i: int = 0) -> Figure:
     fig = figure(8.0, 6.4)
     top, bottom = fig.subplots(2, 1, sharex=True)
     _points(top, result, i, curve.flux, curve.error, legend=True)
-    top.set_title(f"{curve.name}: as measured")
+    top.set_title(f"{_title(curve.name)} as measured")
     envelope(bottom, source.time, source.mean, source.sd, colour=COLOURS["before"], label="source")
     _points(bottom, result, i, found.flux, found.error, legend=False)
-    bottom.set_title(f"calibrated to {result.reference}")
+    bottom.set_title(f"Calibrated to {result.reference}")
     for panel in (top, bottom):
         panel.set_ylabel(_flux_label(curve.unit))
-    bottom.set_xlabel(f"Time [{result.curves.time_unit}]")
-    bottom.legend(loc="best")
-    fig.legend(
-        *top.get_legend_handles_labels(), loc="outside right upper", ncols=1 + int(curve.counts.astype(bool).sum() > 24)
-    )
+    bottom.set_xlabel(f"Time ({result.curves.time_unit})")
+    telescopes, counts = top.get_legend_handles_labels()
+    columns = 1 + int(len(counts) > 24)
+    fig.legend(telescopes, counts, loc="outside right upper", ncols=columns, title="Telescope (points)")
+    # The source goes below everything: the bottom panel may have no free place.
+    legend_below(fig, [h for h in bottom.get_legend_handles_labels()[0] if "source" in str(h.get_label())])
     return fig
 
 
@@ -107,20 +108,24 @@ def residuals(result: Result, i: int = 0) -> Figure:
     left, right = fig.subplots(1, 2, sharey=True, width_ratios=(3, 1))
     for c in np.flatnonzero(curve.counts):
         mine = curve.code == c
-        left.plot(curve.time[mine], loo.z[mine], _symbol(c), ms=2.5, color=_colour(c), alpha=0.8, label=curve.codes[c])
+        left.plot(
+            curve.time[mine], loo.z[mine], ls="none", ms=2.5, alpha=0.8, label=curve.codes[c], **instrument_style(c)
+        )
     for level in (-5, 5):
-        left.axhline(level, color=COLOURS["limit"], ls="--", lw=1)
+        line = left.axhline(level, color=COLOURS["limit"], ls="--", lw=1, label="±5 standard deviations")
     z = loo.z[np.isfinite(loo.z)]
     reach = max(5.5, float(np.max(np.abs(z), initial=0.0)) * 1.05)
     bins = np.linspace(-reach, reach, int(np.clip(np.sqrt(len(z)) * 2, 12, 80)) + 1)
     right.hist(z, bins=bins, density=True, orientation="horizontal", color=COLOURS["after"], alpha=0.4)
     x = np.linspace(-reach, reach, 300)
     right.plot(np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi), x, color=COLOURS["data"], lw=1.2, label="N(0, 1)")
-    right.legend(loc="upper right")
-    left.set_xlabel(f"Time [{result.curves.time_unit}]")
-    left.set_ylabel("Residual [standard deviations]")
+    normal = right.get_legend_handles_labels()[0]
+    handles = left.get_legend_handles_labels()[0][:-2] if curve.counts.astype(bool).sum() <= _MOST_NAMED else []
+    legend_below(fig, [*handles, line, *normal], width=110)
+    left.set_xlabel(f"Time ({result.curves.time_unit})")
+    left.set_ylabel("Residual (standard deviations)")
     right.set_xlabel("Density")
-    left.set_title(f"{curve.name}: each point against all others")
+    left.set_title(f"{_title(curve.name)}: each point against what all others predict")
     return fig
 
 
@@ -148,10 +153,11 @@ def factors(result: Result) -> Figure:
                                color=COLOURS["limit"])  # fmt: skip
         panel.axvline(1.0 if name == "Scale" else 0.0, color=COLOURS["before"], lw=0.8, ls=":")
         unit = result.curves.continuum.unit
-        panel.set_xlabel(name if name == "Scale" or not unit else f"{name} [{unit}]")
+        panel.set_xlabel(name if name == "Scale" or not unit else f"{name} ({unit})")
+        panel.xaxis.set_major_locator(MaxNLocator(6))
     panels[0].set_yticks(range(len(seen)), [f.codes[c] for c in seen])
-    panels[0].invert_yaxis()
-    panels[0].set_title(f"relative to {result.reference} (crosses: held)")
+    panels[0].set_ylim(len(seen) - 0.4, -0.6)
+    panels[0].set_title(f"Factors relative to {result.reference} (crosses: held)")
     return fig
 
 
@@ -162,17 +168,21 @@ def coverage(result: Result) -> Figure:
     seen = np.flatnonzero(graph.component >= 0)
     fig = figure(8.0, 1.5 + 0.3 * len(seen))
     panel = fig.subplots()
+    files = len(result.curves.files)
     for row, c in enumerate(seen):
         for i, curve in enumerate(result.curves.files):
             times = curve.time[curve.code == c]
             colour = _colour(int(graph.component[c]))
-            panel.plot(times, np.full(len(times), row) + 0.12 * i, "|", ms=9, mew=0.8, color=colour)
+            place = row + 0.26 * (i - (files - 1) / 2)
+            panel.vlines(times, place - 0.11, place + 0.11, color=colour, lw=0.8)
     panel.set_yticks(range(len(seen)), [f"{graph.codes[c]}" for c in seen])
-    panel.invert_yaxis()
+    panel.set_ylim(len(seen) - 0.4, -0.6)
     groups = int(graph.component.max()) + 1
     text = "all connected in time" if groups == 1 else f"{groups} groups that do not overlap (by colour)"
-    panel.set_title(f"Coverage: {text}; overlap within {graph.window:.3g} {result.curves.time_unit}")
-    panel.set_xlabel(f"Time [{result.curves.time_unit}]")
+    panel.set_title(f"Coverage: {text}")
+    unit = result.curves.time_unit
+    order = "" if files == 1 else f"; marks from above: {', '.join(curve.name for curve in result.curves.files)}"
+    panel.set_xlabel(f"Time ({unit})\npoints within {graph.window:.3g} {unit} overlap{order}")
     return fig
 
 

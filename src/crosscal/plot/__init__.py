@@ -6,7 +6,17 @@ Figures are matplotlib ``Figure`` objects made without pyplot, so they need no d
 from crosscal.plot.bands import band, envelope, quantile_band
 from crosscal.plot.comparison import comparison
 from crosscal.plot.corner import corner
-from crosscal.plot.style import COLOURS, INSTRUMENT_COLOURS, describe_axes, figure, log_axis, save_figures, styled
+from crosscal.plot.style import (
+    COLOURS,
+    INSTRUMENT_COLOURS,
+    describe_axes,
+    figure,
+    instrument_style,
+    legend_below,
+    log_axis,
+    save_figures,
+    styled,
+)
 
 __all__ = [
     "COLOURS",
@@ -17,6 +27,8 @@ __all__ = [
     "describe_axes",
     "envelope",
     "figure",
+    "instrument_style",
+    "legend_below",
     "log_axis",
     "quantile_band",
     "save_figures",

@@ -13,6 +13,8 @@ from crosscal.core.errors import InputError
 from crosscal.plot.style import COLOURS, figure, styled
 
 MAX_PARAMETERS = 12
+#: Colours of the 95 and 68 % regions.
+_FILL = ("#b8d6ea", "#5fa2cf")
 
 
 @styled
@@ -23,7 +25,7 @@ def corner(
     truth: Mapping[str, float] | None = None,
     limits: Mapping[str, tuple[float, float]] | None = None,
     title: str = "",
-    bins: int = 40,
+    bins: int = 80,
 ) -> Figure:
     """Draw a corner plot.
 
@@ -37,7 +39,8 @@ def corner(
         Prior limits; drawn dashed where they fall inside the panel, and densities end there.
     title : str
     bins : int
-        Of the histograms.
+        Cells along an axis. Densities are histograms smoothed by a Gaussian of Scott's (1992) bandwidth,
+        n_draws^(-1/5) sd in one dimension and n_draws^(-1/6) sd in two, reflected at the ends.
 
     Raises
     ------
@@ -69,9 +72,27 @@ def corner(
             panel.set_xlim(ranges[column])
             _marks(panel, labels, row, column, truth or {}, limits or {}, ranges)
             _tidy(panel, labels, row, column, n)
-    if title:
-        fig.suptitle(title, x=0.98, ha="right")
+    _key(fig, n, title, truth or {}, limits or {})
     return fig
+
+
+def _key(fig: Figure, n: int, title: str, truth: Mapping, limits: Mapping) -> None:
+    """Say what contours and lines are, in the empty corner of the figure (below a single panel)."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles: list = [Patch(color=_FILL[1], label="68 %"), Patch(color=_FILL[0], label="95 %")] if n > 1 else []
+    if truth:
+        handles.append(Line2D([], [], color=COLOURS["truth"], lw=1.2, label="planted"))
+    if limits:
+        handles.append(Line2D([], [], color=COLOURS["limit"], lw=1.0, ls="--", label="prior limit"))
+    if n == 1:
+        if title:
+            fig.suptitle(title, fontsize=10)
+        if handles:
+            fig.legend(handles=handles, loc="outside lower center", ncols=2)
+        return
+    fig.legend(handles=handles, loc="upper right", title=title or None, title_fontsize=11, alignment="left")
 
 
 def _range(column: NDArray[np.float64]) -> tuple[float, float]:
@@ -87,11 +108,18 @@ def _cut(reach: tuple[float, float], limits: tuple[float, float] | None, column:
     return max(reach[0], limits[0]), min(reach[1], limits[1])
 
 
+def _bandwidth(x: NDArray, reach: tuple[float, float], bins: int, order: int) -> float:
+    """Scott's bandwidth n^(-1/order) sd in cells, with the smaller of sd and the normal's quartile distance."""
+    low, high = np.quantile(x, [0.25, 0.75])
+    sd = min(float(np.std(x)), float(high - low) / 1.349 or np.inf)
+    return max(sd * len(x) ** (-1 / order) / ((reach[1] - reach[0]) / bins), 0.8)
+
+
 def _density(panel: Axes, x: NDArray, limits: tuple[float, float], bins: int) -> None:
     from scipy.ndimage import gaussian_filter1d
 
     counts, edges = np.histogram(x, bins=bins, range=limits, density=True)
-    smooth = gaussian_filter1d(counts, 1.0, mode="nearest")
+    smooth = gaussian_filter1d(counts, _bandwidth(x, limits, bins, 5), mode="reflect")
     centres = 0.5 * (edges[1:] + edges[:-1])
     panel.fill_between(centres, smooth, color=COLOURS["after"], alpha=0.3, lw=0)
     panel.plot(centres, smooth, color=COLOURS["after"])
@@ -108,7 +136,10 @@ def _contours(
     from scipy.ndimage import gaussian_filter
 
     counts, x_edges, y_edges = np.histogram2d(x, y, bins=bins, range=(x_range, y_range))
-    smooth = gaussian_filter(counts, 1.2)
+    # A long thin posterior must not be smoothed across: what counts is the spread at a fixed other parameter.
+    thin = np.sqrt(max(1 - np.corrcoef(x, y)[0, 1] ** 2, 0.01)) if np.ptp(x) > 0 and np.ptp(y) > 0 else 1.0
+    width = [max(thin * _bandwidth(v, reach, bins, 6), 0.8) for v, reach in ((x, x_range), (y, y_range))]
+    smooth = gaussian_filter(counts, width, mode="reflect")
     ordered = np.sort(smooth.ravel())[::-1]
     content = np.cumsum(ordered) / ordered.sum()
     inner = [float(ordered[min(int(np.searchsorted(content, p)), len(ordered) - 1)]) for p in (0.95, 0.68)]
@@ -117,7 +148,7 @@ def _contours(
         panel.plot(x, y, ".", ms=2, color=COLOURS["after"])
         return
     x_mid, y_mid = 0.5 * (x_edges[1:] + x_edges[:-1]), 0.5 * (y_edges[1:] + y_edges[:-1])
-    panel.contourf(x_mid, y_mid, smooth.T, levels=levels, colors=["#b8d6ea", "#5fa2cf"])
+    panel.contourf(x_mid, y_mid, smooth.T, levels=levels, colors=_FILL)
     panel.contour(x_mid, y_mid, smooth.T, levels=levels[:2], colors=[COLOURS["after"]], linewidths=0.9)
 
 

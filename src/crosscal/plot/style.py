@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from io import BytesIO
@@ -29,21 +29,10 @@ COLOURS = {
     "prior": "#CC79A7",
     "limit": "#D55E00",
 }
-#: Cycle for instruments, telescopes, stars.
-INSTRUMENT_COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#7F3C8D",
-    "#A5AA99",
-    "#11A579",
-    "#80BA5A",
-    "#E68310",
-    "#CF1C90",
-)
+#: Cycle for instruments, telescopes, stars: so many can be told apart, also by colour-blind readers; then the symbol
+#: changes (`instrument_style`).
+INSTRUMENT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5B2A86")
+INSTRUMENT_SYMBOLS = "os^DvPX"
 
 RC: dict[str, Any] = {
     "figure.dpi": 110,
@@ -97,6 +86,23 @@ class NotebookFigure(Figure):
 def figure(width: float = 7.0, height: float = 4.2, **options: Any) -> Figure:
     """Return an empty figure (``width`` x ``height`` inches) with a constrained layout; notebooks show it."""
     return NotebookFigure(figsize=(width, height), layout="constrained", **options)
+
+
+def instrument_style(k: Any) -> dict[str, Any]:
+    """Return colour and symbol of instrument ``k``: no two of the first 49 share both."""
+    k, n = int(k), len(INSTRUMENT_COLOURS)
+    return {"color": INSTRUMENT_COLOURS[k % n], "marker": INSTRUMENT_SYMBOLS[k // n % len(INSTRUMENT_SYMBOLS)]}
+
+
+def legend_below(fig: Figure, handles: Sequence[Any], width: int = 100) -> None:
+    """Put one legend of ``handles`` under all panels of ``fig``, in as many columns as ``width`` characters hold."""
+    if not handles:
+        return
+    # The symbol of an entry takes about eight characters beside its text.
+    longest = max(len(str(h.get_label())) for h in handles)
+    fig.legend(
+        handles=list(handles), loc="outside lower center", ncols=max(1, min(len(handles), width // (longest + 8)))
+    )
 
 
 #: Labelled places of a logarithmic axis: each decade at these multiples.

@@ -1,0 +1,170 @@
+"""Figures of a corrected area: the area itself, what its error did to temperatures, how well each mode is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from crosscal.plot import COLOURS, INSTRUMENT_COLOURS, band, figure, legend_below, log_axis, styled
+
+
+@styled
+def area(
+    correction: Any,
+    *,
+    response: Any = None,
+    planted: ArrayLike | None = None,
+    prior: ArrayLike | None = None,
+    fitted: tuple[float, float] | None = None,
+) -> Figure:
+    """Draw the correction and, given a response, the effective area before and after it.
+
+    Parameters
+    ----------
+    correction : Correction
+        With draws.
+    planted : array (n,), optional
+        The true phi at the correction's energies.
+    prior : array (m, n), optional
+        Draws of phi from the prior.
+    fitted : (low, high), keV
+        The band of the data.
+    """
+    energy, draws = np.asarray(correction.coordinate), correction.draws
+    fig = figure(7.0, 6.0 if response is not None else 3.8)
+    panels: Any
+    if response is None:
+        panels = [None, fig.subplots()]
+    else:
+        panels = fig.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+    if response is not None:
+        top, x = panels[0], response.energy
+        inside = (x >= energy[0]) & (x <= energy[-1])
+        areas = (
+            np.exp(
+                np.stack(
+                    [
+                        np.interp(np.log(x[inside]), np.log(energy), np.log(d))
+                        for d in draws[:: max(1, len(draws) // 400)]
+                    ]
+                )
+            )
+            * response.area[inside]
+        )
+        top.plot(x[inside], response.area[inside], color=COLOURS["before"], label="nominal")
+        band(top, x[inside], areas, colour=COLOURS["after"], label="corrected")
+        top.set_ylabel("Effective area (cm²)")
+        top.set_ylim(bottom=0)
+        top.set_ylim(top=1.18 * top.get_ylim()[1])
+        top.legend(loc="upper right", ncols=2)
+        top.set_title(_sentence(correction.target))
+    lower = panels[1]
+    if prior is not None:
+        low, high = np.quantile(np.asarray(prior), [0.16, 0.84], axis=0)
+        lower.plot(energy, low, ":", color=COLOURS["prior"], lw=1.2, label="prior, 68 %")
+        lower.plot(energy, high, ":", color=COLOURS["prior"], lw=1.2)
+    lower.axhline(1.0, color=COLOURS["before"], lw=1)
+    band(lower, energy, draws, colour=COLOURS["after"], label="posterior")
+    if planted is not None:
+        lower.plot(energy, planted, "--", color=COLOURS["truth"], label="planted")
+    if fitted is not None:
+        for low, high in ((energy[0], fitted[0]), (fitted[1], energy[-1])):
+            if high > low:
+                for axes in panels if response is not None else [lower]:
+                    axes.axvspan(low, high, color="#bbbbbb", alpha=0.3, lw=0, zorder=0)
+        lower.plot([], [], color="#bbbbbb", alpha=0.5, lw=7, label="outside the band fitted")
+    _focus(lower, energy, draws, planted, fitted)
+    lower.set_ylabel("Correction φ(E)")
+    lower.set_xlabel("Energy (keV)")
+    legend_below(fig, lower.get_legend_handles_labels()[0], width=90)
+    log_axis(lower, energy[0], energy[-1])
+    return fig
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _focus(axes: Any, energy: Any, draws: Any, planted: Any, fitted: Any) -> None:
+    """Let the range of y follow the posterior in the band, not the prior or the ends."""
+    use = np.ones(energy.size, bool) if fitted is None else (energy >= fitted[0]) & (energy <= fitted[1])
+    values = [np.quantile(draws, q, axis=0)[use] for q in (0.005, 0.995)] + [np.ones(1)]
+    if planted is not None:
+        values.append(np.asarray(planted)[use])
+    low, high = min(v.min() for v in values), max(v.max() for v in values)
+    pad = 0.12 * max(high - low, 0.01)
+    axes.set_ylim(low - pad, high + pad)
+
+
+@styled
+def bias(result: Any, *, power: float = 1.5, planted: ArrayLike | None = None) -> Figure:
+    """Draw the fractional bias of temperature, and of a quantity that goes as T^power, against true temperature.
+
+    Parameters
+    ----------
+    result : TemperatureBias
+    planted : array (n,), optional
+        True T_nominal / T_true at the same temperatures.
+    """
+    fig = figure(7.0, 5.6)
+    top, bottom = fig.subplots(2, 1, sharex=True)
+    for axes, draws, label in (
+        (top, 100 * (result.ratio - 1), "Bias of kT (%)"),
+        (bottom, 100 * result.of_power(power), f"Bias of T$^{{{power:g}}}$ (%)"),
+    ):
+        axes.axhline(0, color=COLOURS["before"], lw=1)
+        band(axes, result.kT, draws, colour=COLOURS["after"], label="nominal calibration" if axes is top else "")
+        axes.set_ylabel(label)
+    if planted is not None:
+        ratio = np.asarray(planted)
+        top.plot(result.kT, 100 * (ratio - 1), "--", color=COLOURS["truth"], label="planted")
+        bottom.plot(result.kT, 100 * (ratio**power - 1), "--", color=COLOURS["truth"])
+    a, b = result.power_law().mean(axis=0)
+    top.set_title(f"What the nominal calibration does to temperatures: $T_{{nominal}}$ = {a:.3f} $T^{{{b:.3f}}}$ (keV)")
+    legend_below(fig, top.get_legend_handles_labels()[0])
+    log_axis(bottom, result.kT[0], result.kT[-1])
+    bottom.set_xlabel("True temperature (keV)")
+    return fig
+
+
+@styled
+def modes(found: Any, energy: ArrayLike, *, most: int = 5) -> Figure:
+    """Draw the signal-to-noise of the modes and the shapes of the best ``most``.
+
+    Parameters
+    ----------
+    found : Modes
+    energy : array (n,), keV
+    """
+    from crosscal.xray.correction.identifiability import CONSTRAINED
+
+    energy = np.asarray(energy)
+    fig = figure(8.6, 3.8)
+    left, right = fig.subplots(1, 2, width_ratios=[2, 3])
+    shown = np.maximum(found.signal_to_noise[:12], 0.05)
+    colours = [INSTRUMENT_COLOURS[i % 6] if i < most else COLOURS["before"] for i in range(len(shown))]
+    left.bar(np.arange(1, len(shown) + 1), shown, color=colours, width=0.7)
+    left.axhline(CONSTRAINED, color=COLOURS["limit"], ls="--", lw=1, label=f"constrained above {CONSTRAINED:g}")
+    left.set_yscale("log")
+    bottom, top = min(0.5, 0.7 * shown.min()), 2.2 * max(shown.max(), CONSTRAINED)
+    ticks = [t for t in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if bottom <= t <= top]
+    left.set_ylim(bottom, top)
+    left.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    left.minorticks_off()
+    fig.legend(loc="outside lower left")
+    left.set_xlabel("Mode")
+    left.set_xticks(np.arange(1, len(shown) + 1, 1 if len(shown) < 8 else 2))
+    left.set_ylabel("Prior sd / measurement error")
+    left.set_title("How well each is measured")
+    for i in range(min(most, len(shown))):
+        right.plot(energy, 100 * found.shapes[i], color=colours[i], label=f"{i + 1}")
+    right.axhline(0, color=COLOURS["before"], lw=1)
+    right.set_ylabel("Change of ln φ for 1 prior sd (%)")
+    right.set_xlabel("Energy (keV)")
+    right.set_title("Shapes of the modes")
+    right.legend(title="Mode", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    log_axis(right, energy[0], energy[-1])
+    return fig

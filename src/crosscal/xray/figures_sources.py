@@ -1,0 +1,134 @@
+"""Figures of the evidence: pairs of temperatures, spectra of one source and of all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from crosscal.plot import COLOURS, figure, log_axis, styled
+
+
+@styled
+def pairs(before: Any, after: Any = None) -> Figure:
+    """Draw the ratio (abundance: difference) of the telescopes' values, before and after the correction.
+
+    Parameters
+    ----------
+    before, after : PairedSources
+    """
+    names = before.quantities
+    fig = figure(7.0, 1.0 + 2.3 * len(names))
+    panels = fig.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+    labels = {"kT": "kT ratio", "norm": "norm ratio", "Abundanc": "Abundance difference"}
+    for k, (axes, name) in enumerate(zip(panels, names, strict=True)):
+        for which, colour, face, shift, label in (
+            (before, COLOURS["before"], "white", 1.0, "nominal calibration"),
+            (after, COLOURS["after"], COLOURS["after"], 1.012, "corrected (drawn a little to the right)"),
+        ):
+            if which is None:
+                continue
+            x = which.values[0, :, 0] * shift
+            y, error = _compare(which, k, name)
+            axes.errorbar(x, y, error, fmt="o", ms=4, mfc=face, lw=0.8, color=colour, label=label)
+        axes.axhline(0.0 if name == "Abundanc" else 1.0, color=COLOURS["data"], lw=1)
+        axes.set_ylabel(labels[name])
+    # Handles of an error bar know their symbol only through the axes.
+    fig.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    panels[0].set_title(f"{before.telescopes[1]} against {before.telescopes[0]}: on the line, the two agree")
+    kT = before.values[0, :, 0]
+    log_axis(panels[-1], 0.9 * kT.min(), 1.1 * kT.max())
+    panels[-1].set_xlabel(f"kT of {before.telescopes[0]} (keV)")
+    return fig
+
+
+def _compare(pairs: Any, k: int, name: str) -> tuple[Any, Any]:
+    first, second = pairs.values[0, :, k], pairs.values[1, :, k]
+    if name == "Abundanc":
+        return second - first, np.hypot(pairs.sd[0, :, k], pairs.sd[1, :, k])
+    ratio = second / first
+    return ratio, ratio * np.hypot(pairs.sd[0, :, k] / first, pairs.sd[1, :, k] / second)
+
+
+@styled
+def spectrum_fit(fit: Any, *, title: str = "") -> Figure:
+    """Draw one fitted spectrum: counts and model per keV and second, and residuals.
+
+    Parameters
+    ----------
+    fit : FitResult
+    """
+    x, width = 0.5 * (fit.energy_lo + fit.energy_hi), fit.energy_hi - fit.energy_lo
+    unit = width * fit.exposure
+    fig = figure(7.0, 5.2)
+    top, bottom = fig.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    mean = fit.expected + fit.background
+    top.errorbar(x, fit.counts / unit, np.sqrt(np.maximum(mean, 1)) / unit, width / 2, fmt=".", ms=2, lw=0.7,
+                 color=COLOURS["data"], label="data")  # fmt: skip
+    top.step(x, mean / unit, where="mid", color=COLOURS["truth"], label="model")
+    if np.any(fit.background > 0):
+        top.step(x, fit.background / unit, where="mid", color=COLOURS["before"], label="background")
+    top.set_yscale("log")
+    positive = (mean / unit)[mean > 0]
+    top.set_ylim(0.3 * positive.min(), 2.5 * positive.max())
+    top.set_ylabel("Counts / s / keV")
+    handles, labels = top.get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda k: ("data", "model", "background").index(labels[k]))
+    top.legend([handles[k] for k in order], [labels[k] for k in order], loc="upper right")
+    values = ", ".join(_value(n, v, fit.errors.get(n, np.nan)) for n, v in fit.values.items())
+    top.set_title(f"{title}: {values}" if title else values, fontsize=9)
+    bottom.axhline(0, color=COLOURS["truth"], lw=1)
+    bottom.plot(x, fit.residuals, ".", ms=3, color=COLOURS["data"])
+    reach = max(3.5, 1.1 * float(np.max(np.abs(fit.residuals), initial=0.0)))
+    bottom.set_ylim(-reach, reach)
+    bottom.set_ylabel("Residual (σ)")
+    bottom.set_xlabel("Energy (keV)")
+    log_axis(bottom, fit.energy_lo[0], fit.energy_hi[-1])
+    return fig
+
+
+def _value(name: str, value: float, error: float) -> str:
+    """``kT = 6.03 ± 0.11``: two digits of the error."""
+    if not error > 0:
+        return f"{name} = {value:.4g}"
+    digits = max(0, 1 - int(np.floor(np.log10(error))))
+    return f"{name} = {value:.{digits}f} ± {error:.{digits}f}" if digits < 6 else f"{name} = {value:.4g} ± {error:.2g}"
+
+
+@styled
+def spectra(result: Any) -> Figure:
+    """Draw summed counts of the corrected telescope over the model, with the nominal area and with the correction.
+
+    Parameters
+    ----------
+    result : CalibrationResult of infer_spectra
+    """
+    model = result.model
+    after = {n: float(result.posterior_draws.mean(n)) for n in model.theta_names}
+    before = dict(zip(model.modifier.names, model.modifier.null, strict=True))
+    fig = figure(7.0, 4.0)
+    axes = fig.subplots()
+    for params, colour, face, label in (
+        (before, COLOURS["before"], "white", "nominal area"),
+        (after, COLOURS["after"], COLOURS["after"], "corrected area"),
+    ):
+        # The sources' parameters are those of the corrected fit: the difference is the calibration's alone.
+        v, _ = model.conditional_mode(after)
+        for block, mean in zip(model.data.blocks, model.expected(params, v), strict=True):
+            if not block.corrected:
+                continue
+            counts, expected = block.counts.sum(axis=0), np.asarray(mean).sum(axis=0)
+            if block.background is not None:
+                expected = expected + (block.ratio * block.background).sum(axis=0)
+            x = np.sqrt(block.lo * block.hi)
+            error = np.sqrt(np.maximum(counts, 1)) / expected
+            axes.errorbar(x, counts / expected, error, fmt="o", ms=4, mfc=face, lw=0.8, color=colour, label=label)
+            label = ""
+    axes.axhline(1, color=COLOURS["data"], lw=1)
+    axes.set_ylabel("Counts / model, all sources")
+    axes.set_xlabel("Energy (keV)")
+    axes.set_title("Residuals of the corrected telescope: on the line, area and spectra agree")
+    fig.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    log_axis(axes, *model.band)
+    return fig
