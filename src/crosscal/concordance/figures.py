@@ -102,8 +102,8 @@ def fluxes(result: Result, most: int = 12) -> Figure:
         panel.axhline(0, color=COLOURS["data"], lw=0.8)
         panel.set_title(title)
         panel.grid(axis="x", visible=False)
-    labels = [data.columns[j][0] for j in chosen]
-    short = [text if len(text) <= 12 else text[:11] + "…" for text in labels]
+    labels = [(name if len(name) <= 12 else name[:11] + "…", band) for name, band in (data.columns[j] for j in chosen)]
+    short = [f"{name} [{band}]" if len(data.bands) > 1 else name for name, band in labels]
     axes[1].set_xticks(
         np.arange(len(chosen)),
         short,
