@@ -32,6 +32,8 @@ _EXPORTS: dict[str, str] = {
     "write_arf_ensemble": "crosscal.xray.instrument.ensemble",
     "read_pca_library": "crosscal.xray.instrument.ogip_pca",
     "Groups": "crosscal.xray.instrument.grouping",
+    "group": "crosscal.xray.instrument.grouping",
+    "min_counts": "crosscal.xray.instrument.grouping",
     "GaussianProcess": "crosscal.xray.modifiers.gaussian_process",
     "Polynomial": "crosscal.xray.modifiers.polynomial",
     "BrokenPowerLaw": "crosscal.xray.modifiers.powerlaw",

@@ -84,7 +84,8 @@ def spectrum_fit(fit: Any, *, title: str = "") -> Figure:
     bottom.set_ylim(-reach, reach)
     bottom.set_ylabel("Residual (σ)")
     bottom.set_xlabel("Energy (keV)")
-    log_axis(bottom, fit.energy_lo[0], fit.energy_hi[-1])
+    # Channel 0 may begin at 0 keV, or below.
+    log_axis(bottom, fit.energy_lo[0] if fit.energy_lo[0] > 0 else x[x > 0][0], fit.energy_hi[-1])
     return fig
 
 

@@ -31,6 +31,7 @@ pha = "source.pha"
 # statistic = "cstat"                # "wstat", "pgstat", "chi2", "chi2-gehrels", "chi2-model"
 # grouping = "none"                  # "counts", "optimal" (Kaastra & Bleeker), "file" (the file's own flags)
 # min_counts = 25
+# ignored = [[1.7, 2.0]]               # ranges inside the band that are left out, keV
 
 [model]
 expression = "TBabs*apec"
@@ -48,6 +49,7 @@ class SpectrumFile(StrictModel):
     statistic: str | None = None
     grouping: Literal["none", "counts", "optimal", "file"] = "none"
     min_counts: int = Field(25, gt=0)
+    ignored: list[tuple[float, float]] = Field([], description="ranges inside the band that are left out, keV")
 
 
 class FitJob(JobModel):
@@ -93,8 +95,8 @@ class FitOutcome:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """A fit that ended badly, at a limit, or that the data reject."""
-        found = []
+        """A fit that ended badly, at a limit, or that the data reject; and what its notes say."""
+        found = [f"{note}." for note in self.fit.notes]
         if self.fit.status.name != "OK":
             found.append(f"the fit ended with status {self.fit.status.name}: do not use its errors.")
         if self.fit.pvalue < 1e-3:
@@ -156,7 +158,14 @@ def run(job: FitJob, output: Path, progress: Progress = SILENT) -> FitOutcome:
             response,
             model,
             statistic=plan.statistic,
-            groups=group(spectrum, response, job.telescope.band, method=plan.grouping, minimum=plan.min_counts),
+            groups=group(
+                spectrum,
+                response,
+                job.telescope.band,
+                method=plan.grouping,
+                minimum=plan.min_counts,
+                ignored=plan.ignored,
+            ),
         )
         advance(1)
         intervals = {}

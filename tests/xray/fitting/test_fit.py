@@ -242,11 +242,18 @@ def test_notes(telescope, plasma, off):
     assert "biases chi2" in fit(few, telescope, plasma, band=BAND, statistic="chi2").notes[0]
     sparse = replace(s, background=replace(off, counts=np.zeros(telescope.n_channel)))
     assert "100 % of the groups" in fit(sparse, telescope, plasma, band=BAND).notes[0]
+    ours, theirs = ({"TELESCOP": "CHANDRA", "INSTRUME": name} for name in ("ACIS", "HRC"))
+    foreign = fit(replace(few, mission=ours), replace(telescope, mission=theirs), plasma, band=BAND)
+    assert foreign.notes == ("the spectrum is of INSTRUME = ACIS, the response of HRC",)
+    assert fit(replace(few, mission=ours), replace(telescope, mission=ours), plasma, band=BAND).notes == ()
 
 
 def test_figures_and_failed_profiles(telescope, plasma, spectrum, monkeypatch):
     result = fit(spectrum, telescope, plasma, band=BAND)
     assert set(result.figures()) == {"spectrum"}
+    # Without a band the first channel may begin at 0 keV, which a logarithmic axis has no place for.
+    from_zero = replace(result, energy_lo=np.concatenate([[0.0], result.energy_lo[1:]]))
+    assert from_zero.figures()["spectrum"].axes[1].get_xlim()[0] > 0
     monkeypatch.setattr("crosscal.xray.fitting.fit.profile_limit_object", lambda *arguments: float("nan"))
     with pytest.raises(FitError, match="profile of kT failed"):
         result.interval("kT")

@@ -179,3 +179,12 @@ def test_methods_by_name(spectrum):
     assert group(bright, response).n_group == response.n_channel
     with pytest.raises(UnknownNameError, match="optimal"):
         group(bright, response, method="optimum")
+
+
+def test_ranges_inside_the_band_are_left_out():
+    response = example_telescope("a")
+    spectrum = Spectrum(np.ones(response.n_channel), 1.0, first_channel=response.first_channel)
+    mask = group(spectrum, response, (0.7, 7.0), ignored=[(1.7, 2.0), (5.0, 5.2)]).mask
+    assert_array_equal(mask, response.band(0.7, 7.0) & ~response.band(1.7, 2.0) & ~response.band(5.0, 5.2))
+    with pytest.raises(InputError, match="no channel is used"):
+        group(spectrum, response, (0.7, 7.0), ignored=[(0.1, 20.0)])

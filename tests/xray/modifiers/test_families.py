@@ -202,6 +202,9 @@ def test_pca_library_formula():
     assert PCA(library, n=1).names == ("e1",)
     with pytest.raises(InputError, match="3 components; expected 1 to 2"):
         PCA(library, n=3)
+    with pytest.raises(InputError, match=r"a library of type str; expected what read_pca_library\(path\) returns"):
+        PCA("aref.fits")
+    assert repr(library) == "<PcaLibrary in memory: 2 components, 77 energies>"
 
 
 def test_pca_bias_is_the_offset():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -213,8 +213,8 @@ def fit(
     free : sequence of str
         Free parameters, by default the model's.
     groups : Groups, optional
-        From ``instrument.grouping`` (``group``, ``min_counts``, ``optimal``, ``from_flags``); by default the good
-        channels of the band, one by one.
+        From :func:`crosscal.xray.group`, which knows the methods and ignored ranges; by default the good channels of
+        the band, one by one.
     background_sd : array, (n_channel,)
         Errors of the background counts, for pgstat; by default sqrt(counts).
     scan : bool
@@ -258,13 +258,22 @@ def fit(
         source.names, best, errors, natural, float(value), name, dof, status,
         _pvalue(kind, data, expected, background, value, dof, n_free),
         model.replace(free=names, **best), low, high, data.counts if kind < Kind.CHI2 else data.counts + background,
-        background, expected, spectrum.exposure, _notes(kind, data),
+        background, expected, spectrum.exposure, _notes(spectrum, response, kind, data),
         _Problem(source, data, x, source.low, source.high, work, covariance, float(value)),
     )  # fmt: skip
 
 
-def _notes(kind: Kind, data: Data) -> tuple[str, ...]:
-    notes = []
+def _foreign(spectrum: Spectrum, response: Response) -> Iterator[str]:
+    """Say where the headers of spectrum and response name different instruments."""
+    for key in ("TELESCOP", "INSTRUME"):
+        ours, theirs = (str(m.get(key, "")).strip().upper() for m in (spectrum.mission, response.mission))
+        if ours and theirs and ours != theirs:
+            yield f"the spectrum is of {key} = {ours}, the response of {theirs}"
+            return
+
+
+def _notes(spectrum: Spectrum, response: Response, kind: Kind, data: Data) -> tuple[str, ...]:
+    notes = list(_foreign(spectrum, response))
     if kind in (Kind.WSTAT, Kind.PGSTAT):
         empty = float((data.background == 0).mean())
         if empty > _MANY_EMPTY:

@@ -283,14 +283,29 @@ def group(
     *,
     method: str = "none",
     minimum: float = 20.0,
+    ignored: Sequence[tuple[float, float]] = (),
 ) -> Groups:
     """Choose channels and groups of a spectrum: the band, good quality, and one of the methods.
 
-    ``method`` is "none" (channels), "file" (the flags of the file), "counts" (at least ``minimum`` counts) or
-    "optimal" (Kaastra & Bleeker).
+    Parameters
+    ----------
+    band : (low, high), keV or quantities, optional
+        All channels by default.
+    method : str
+        "none" (channels), "file" (the flags of the file), "counts" (at least ``minimum`` counts) or "optimal"
+        (Kaastra & Bleeker).
+    minimum : float
+    ignored : sequence of (low, high), keV or quantities
+        Ranges inside the band that are left out.
+
+    Raises
+    ------
+    InputError, UnknownNameError
+        If spectrum and response do not fit together, for an unknown method, or if nothing is left.
     """
     spectrum.check_response(response)
     mask = np.ones(spectrum.n_channel, dtype=bool) if band is None else response.band(*band)
+    mask = mask & ignore(response, *ignored)
     good = mask & spectrum.good
     if method == "none":
         return Groups.from_mask(good)

@@ -47,6 +47,9 @@ class PcaLibrary:
         """Mid-points of the energy bins, keV."""
         return 0.5 * (self.energy_lo + self.energy_hi)
 
+    def __repr__(self) -> str:
+        return f"<PcaLibrary {self.path or 'in memory'}: {self.scale.size} components, {self.area.size} energies>"
+
 
 @dataclass(frozen=True, eq=False)
 class PCA(BasisModifier):
@@ -77,6 +80,11 @@ class PCA(BasisModifier):
     log: ClassVar[bool] = False  # type: ignore[misc]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.library, PcaLibrary):
+            given = type(self.library).__name__
+            raise InputError(
+                f"a library of type {given}", where="modifier 'pca'", expected="what read_pca_library(path) returns"
+            )
         available = self.library.scale.size
         if self.n is not None and not 1 <= self.n <= available:
             raise InputError(f"{self.n} components", where="modifier 'pca'", expected=f"1 to {available}")
