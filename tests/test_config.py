@@ -87,7 +87,7 @@ def test_missing_keys_are_named():
 
 
 def test_several_problems_are_counted():
-    with pytest.raises(ConfigError, match=r"and 1 more problem\)"):
+    with pytest.raises(ConfigError, match=r"and 1 more problem: band\)"):
         validate(Job, GOOD | {"outptu": 1, "band": [2, 1]}, source="j.toml")
 
 

@@ -265,7 +265,9 @@ def _config_error(model: type[BaseModel], error: ValidationError, source: str) -
     keys = [str(k) for k in first["loc"] if not str(k).startswith(("function-", "tuple[", "list["))]
     dotted = ".".join(keys) or "top level"
     where = f"{source}: key {dotted}"
-    more = f" (and {len(problems) - 1} more problem{'s' if len(problems) > 2 else ''})" if len(problems) > 1 else ""
+    others = [".".join(str(k) for k in p["loc"]) or "top level" for p in problems if p is not first]
+    named = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+    more = f" (and {len(others)} more problem{'s' if len(others) > 1 else ''}: {named})" if others else ""
     if first["type"] == "extra_forbidden":
         known = _fields_at(model, keys[:-1])
         return ConfigError(f"unknown key {keys[-1]!r}{more}", where=where, expected=closest(keys[-1], known))

@@ -15,6 +15,8 @@ from crosscal.lightcurves.formats.survey import (
     rebin,
 )
 from crosscal.lightcurves.formats.tables import from_timeseries
+from crosscal.lightcurves.intercalibrate import intercalibrate
+from crosscal.lightcurves.types import LightCurves
 
 OLD = """HJD,UT Date,Camera,FWHM,Limit,mag,mag_err,flux(mJy),flux_err,Filter
 2458019.9,x,bd,1.5,16.3,14.0,0.03,9.6,0.3,V
@@ -180,6 +182,21 @@ def test_merge(write):
     assert curves.codes == ("ztf_zg", "ztf_zr", "asas_V", "asas_g")
     with pytest.raises(InputError, match="in two files"):
         merge(groups[0], groups[0])
+    assert merge(list(groups)).codes == curves.codes
+    with pytest.raises(InputError, match="a group of type str; expected what read_ztf"):
+        merge("b.csv")
+
+
+def test_what_a_reader_gives_is_short_to_see_and_goes_straight_into_the_verb(write):
+    curves = read_ztf(write(ZTF))
+    assert (
+        repr(curves) == f"<Curves ztf_zg: {len(curves['ztf_zg'][0])} points, ztf_zr: {len(curves['ztf_zr'][0])} points>"
+    )
+    assert LightCurves.of(curves).codes == tuple(curves)
+    joined = LightCurves.of(curves)
+    assert LightCurves.of(joined) is joined
+    with pytest.raises(InputError, match="curves of type str; expected LightCurves"):
+        intercalibrate("ztf.csv")
 
 
 def test_time_series():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from crosscal.core.errors import InputError
 from crosscal.core.progress import SILENT, Progress
@@ -21,7 +22,7 @@ from crosscal.lightcurves.types import LightCurves
 
 
 def intercalibrate(
-    curves: LightCurves,
+    curves: LightCurves | Mapping[str, tuple[ArrayLike, ...]],
     *,
     settings: Settings | None = None,
     reference: str | None = None,
@@ -40,6 +41,8 @@ def intercalibrate(
 
     Parameters
     ----------
+    curves : LightCurves, or mapping of code to (time, flux, error)
+        What one of the readers gives; several survey tables are joined by :func:`crosscal.lightcurves.merge`.
     settings : Settings, optional
     reference : str, optional
         The telescope whose scale is kept; the first code by default.
@@ -63,6 +66,7 @@ def intercalibrate(
     >>> result = intercalibrate(curves, kernel="drw", systematic_error=True)    # doctest: +SKIP
     >>> result.summary()                                                       # doctest: +SKIP
     """
+    curves = LightCurves.of(curves)
     divisors = normalisation if isinstance(normalisation, Normalisation) else None
     if isinstance(normalisation, str):
         changes["normalisation"] = normalisation

@@ -169,6 +169,25 @@ class LightCurves:
                 )
 
     @classmethod
+    def of(cls, curves: LightCurves | Mapping[str, tuple[ArrayLike, ...]]) -> LightCurves:
+        """Return light curves as they are, or build them from what a reader of survey tables gives.
+
+        Raises
+        ------
+        InputError
+            For anything else.
+        """
+        if isinstance(curves, cls):
+            return curves
+        if isinstance(curves, Mapping):
+            return cls.from_arrays(curves)
+        raise InputError(
+            f"curves of type {type(curves).__name__}",
+            where="light curves",
+            expected="LightCurves, or a mapping of code to (time, flux, error); join several tables by merge",
+        )
+
+    @classmethod
     def from_arrays(
         cls,
         curves: Mapping[str, tuple[ArrayLike, ...]],

@@ -31,6 +31,14 @@ WAVELENGTHS = {"V": 5500.0, "g": 5200.0, "zg": 4783.0, "zr": 6417.0, "zi": 7867.
 _MAGNITUDE = 2.5 / np.log(10)
 
 
+class Curves(dict[str, Columns]):
+    """What a reader of survey tables gives: code to (time, flux, error), shown by numbers of points."""
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{code}: {len(columns[0])} points" for code, columns in self.items())
+        return f"<Curves {shown}>"
+
+
 @dataclass(frozen=True)
 class Selection:
     """Cuts and units common to all readers.
@@ -88,7 +96,7 @@ class Selection:
         flux = self.zero(band) * 10 ** (-0.4 * mag)
         return flux, flux * mag_error * np.log(10) / 2.5
 
-    def finish(self, groups: Mapping[str, Columns], source: str) -> dict[str, Columns]:
+    def finish(self, groups: Mapping[str, Columns], source: str) -> Curves:
         """Apply cuts, units and binning; codes left without points are dropped.
 
         Raises
@@ -96,7 +104,7 @@ class Selection:
         DataFileError
             If nothing is left.
         """
-        kept = {}
+        kept = Curves()
         for code, (time, flux, error) in groups.items():
             name = self.keylabel + code
             if self.codes and name not in self.codes:
@@ -203,7 +211,7 @@ def _need(table: Mapping[str, list[str]], names: Sequence[str], source: str, wha
 
 def read_asassn(
     path: str | os.PathLike[str], selection: Selection | None = None, *, use_flux: bool = False, by_camera: bool = False
-) -> dict[str, Columns]:
+) -> Curves:
     """Read an ASAS-SN light curve: Sky Patrol V2 (``JD, Flux, Mag, Quality``) or the older one (``HJD, mag``).
 
     Parameters
@@ -250,7 +258,7 @@ def read_asassn(
     return cuts.finish(groups, source)
 
 
-def read_ztf(path: str | os.PathLike[str], selection: Selection | None = None) -> dict[str, Columns]:
+def read_ztf(path: str | os.PathLike[str], selection: Selection | None = None) -> Curves:
     """Read a ZTF table (``hjd, mag, magerr, catflags, filtercode``); only ``catflags == 0`` is used.
 
     Parameters
@@ -276,9 +284,7 @@ def read_ztf(path: str | os.PathLike[str], selection: Selection | None = None) -
     return cuts.finish(groups, source)
 
 
-def read_atlas(
-    path: str | os.PathLike[str], selection: Selection | None = None, *, chi_limit: float = 10.0
-) -> dict[str, Columns]:
+def read_atlas(path: str | os.PathLike[str], selection: Selection | None = None, *, chi_limit: float = 10.0) -> Curves:
     """Read ATLAS forced photometry (``MJD m dm uJy duJy F err chi/N ...``): fluxes in uJy, ``err == 0`` only.
 
     Difference fluxes may be negative: use ``normalisation="spread"`` and ``errlimit=None``.
@@ -315,7 +321,7 @@ def read_atlas(
     return cuts.finish(groups, source)
 
 
-def read_columns(path: str | os.PathLike[str], code: str, selection: Selection | None = None) -> dict[str, Columns]:
+def read_columns(path: str | os.PathLike[str], code: str, selection: Selection | None = None) -> Curves:
     """Read plain columns time, flux, error (further columns are ignored) of one telescope.
 
     Parameters
@@ -350,14 +356,17 @@ def read_columns(path: str | os.PathLike[str], code: str, selection: Selection |
 
 
 def merge(
-    *groups: Mapping[str, Columns], name: str = "continuum", unit: str = "", time_format: str = ""
+    *groups: Mapping[str, Columns] | Sequence[Mapping[str, Columns]],
+    name: str = "continuum",
+    unit: str = "",
+    time_format: str = "",
 ) -> LightCurves:
     """Join what the readers gave into one set of light curves; the first code is the reference.
 
     Parameters
     ----------
     *groups : mapping of code to (time, flux, error)
-        What the readers return.
+        What the readers return; a list of them does as well.
     name : str
         Of the light curve.
     unit : str
@@ -371,7 +380,12 @@ def merge(
         If two groups hold the same code.
     """
     joined: dict[str, Columns] = {}
-    for group in groups:
+    for group in (g for one in groups for g in ([one] if isinstance(one, Mapping) else one)):
+        if not isinstance(group, Mapping):
+            what = f"a group of type {type(group).__name__}"
+            raise InputError(
+                what, where="merge", expected="what read_ztf, read_asassn, read_atlas, read_columns return"
+            )
         for code, columns in group.items():
             if code in joined:
                 raise InputError(f"the code {code!r} is in two files", where="merge", expected="a keylabel for one")
