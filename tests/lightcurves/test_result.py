@@ -1,5 +1,7 @@
 """The result: calibrated curves and covariance, reconstruction, leave-one-out, gauges, diagnostics, files."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -200,8 +202,17 @@ def test_regauge_changes_numbers_not_curves(result):
     np.testing.assert_allclose(source.mean, expected, rtol=0.02)
     line = other.reconstruct(file=1, times=[200.0])
     assert line.mean[0] == pytest.approx(result.reconstruct(file=1, times=[200.0]).mean[0] / phi.mean(), rel=0.02)
+    assert repr(line).startswith("Reconstruction(name=")
+    assert "mean=array(1,)" in repr(line)
     with pytest.raises(UnknownNameError):
         result.regauge("Z")
+
+
+def test_a_telescope_without_points_is_no_gauge(simulated, result):
+    curves, _ = simulated
+    bare = tuple(replace(one, codes=(*one.codes, "D"), flag_labels=(*one.flag_labels, ())) for one in curves.files)
+    with pytest.raises(InputError, match="telescope 'D' has no points"):
+        replace(result, curves=replace(curves, continuum=bare[0], lines=bare[1:])).regauge("D")
 
 
 @pytest.mark.slow

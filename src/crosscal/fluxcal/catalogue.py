@@ -183,7 +183,9 @@ def guess_bands(path: str | os.PathLike[str], filters: list[str]) -> dict[str, s
         column = next((lowered[o] for o in options if o in lowered), None)
         if column is None:
             raise DataFileError(
-                f"no column for filter {name!r}", where=str(path), expected=f"a column {name!r} or {short!r}"
+                f"no column for filter {name!r}",
+                where=str(path),
+                expected=f"a column {name!r} or {short!r}, or its name in ``bands``",
             )
         found[name] = column
     return found

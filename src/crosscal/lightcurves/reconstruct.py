@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscal.core.display import brief
 from crosscal.core.errors import InputError
 from crosscal.lightcurves.kalman import Workspace, simulate
 from crosscal.lightcurves.model import FileModel, Model
@@ -27,6 +28,8 @@ class Reconstruction:
     time: NDArray[np.float64]
     mean: NDArray[np.float64]
     sd: NDArray[np.float64]
+
+    __repr__ = brief
 
 
 def default_times(model: Model, i: int) -> NDArray[np.float64]:

@@ -244,7 +244,15 @@ class Result:
         """Return the same posterior with another telescope as the reference; nothing is sampled again.
 
         The priors stay those of the original reference.
+
+        Raises
+        ------
+        UnknownNameError, InputError
+            For a telescope that is not there, or that has no points, so that nothing fixes its scale.
         """
+        codes = self.curves.codes
+        if code in codes and not any(np.any(one.code == codes.index(code)) for one in self.curves.files):
+            raise InputError(f"telescope {code!r} has no points", where="regauge", expected="a telescope with points")
         return replace(self, factors=self.factors.regauge(code))
 
     @property

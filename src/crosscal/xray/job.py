@@ -60,7 +60,7 @@ kind = "auto"                        # `crosscal list emulators`; auto keeps the
 # validation = 500                   # off-grid points simulated afresh
 
 [inference]
-pairs = "clusters.ecsv"              # N sources: source, kT_<telescope>, kT_err_<telescope>, ... for both telescopes
+pairs = "clusters.ecsv"              # N sources: source, kT_NAME, kT_err_NAME (or kT_err_lo_, kT_err_hi_), ...
 # quantities = ["kT", "norm"]        # by default all that pairs and emulator share
 # sampler = "auto"                   # `crosscal list samplers`
 # scatter = 0.03                     # scale of the prior of intrinsic scatter, 0: none

@@ -60,6 +60,20 @@ def test_units_are_converted_and_telescopes_may_be_chosen(tmp_path):
     assert read_pairs(tmp_path / "p.ecsv").telescopes == ("acis", "pn")
 
 
+def test_errors_below_and_above_are_averaged(tmp_path):
+    head = "source,kT_acis,kT_err_acis,kT_pn,kT_err_lo_pn,kT_err_hi_pn\n"
+    (tmp_path / "p.csv").write_text(head + "a,5.0,0.2,4.8,0.1,0.3\nb,6.0,0.3,5.9,0.4,0.4\n")
+    pairs = read_pairs(tmp_path / "p.csv")
+    assert pairs.telescopes == ("acis", "pn")
+    np.testing.assert_allclose(pairs.sd[1, :, 0], [0.2, 0.4])
+    (tmp_path / "p.csv").write_text(head + "a,5.0,0.2,4.8,-0.1,0.3\n")
+    with pytest.raises(DataFileError, match=r"column kT_err_lo_pn, row 1: error -0.1; expected a positive"):
+        read_pairs(tmp_path / "p.csv")
+    (tmp_path / "p.csv").write_text("source,kT_acis,kT_err_acis,kT_pn,kT_err_lo_pn\na,5.0,0.2,4.8,0.1\n")
+    with pytest.raises(DataFileError, match="no column 'kT_err_hi_pn'"):
+        read_pairs(tmp_path / "p.csv")
+
+
 def test_selection():
     pairs = make(samples=True)
     small = pairs.only("kT", "Abundanc").take([0, 2])

@@ -3,13 +3,15 @@
 Columns, for telescopes called ``chandra`` and ``xmm``: ``source``; ``kT_chandra``, ``kT_err_chandra`` and the same for
 ``xmm``; optionally ``norm_*``, ``norm_err_*``, ``Abundanc_*``, ``Abundanc_err_*`` and the correlations
 ``kT_norm_corr_*``, ``kT_Abundanc_corr_*``, ``norm_Abundanc_corr_*``. Errors are 1 sigma; columns with a unit are
-converted. A column ``kT_samples_*`` (one array a row, with the same for the other quantities) replaces value and error.
+converted. Where errors differ below and above, ``kT_err_lo_*`` and ``kT_err_hi_*`` stand for ``kT_err_*``; their mean
+is used. A column ``kT_samples_*`` (one array a row, with the same for the other quantities) replaces value and error.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -25,10 +27,17 @@ FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits", ".fit": 
 
 
 def read_pairs(path: str | os.PathLike[str], *, telescopes: tuple[str, str] | None = None) -> PairedSources:
-    """Read a table of sources seen by two telescopes; see the module for its columns.
+    """Read a table of sources seen by two telescopes.
+
+    Columns: ``source``, and ``kT_A``, ``kT_err_A``, ``kT_B``, ``kT_err_B`` of telescopes called A and B (keV, 1 sigma);
+    optionally the same of ``norm`` and ``Abundanc``, and correlations such as ``kT_norm_corr_A``. Errors below and
+    above in ``kT_err_lo_A``, ``kT_err_hi_A`` are averaged. ``kT_samples_A``, an array in each row, replaces value and error.
+    Units of columns are converted.
 
     Parameters
     ----------
+    path : path
+        ECSV, CSV or FITS.
     telescopes : (trusted, other), optional
         By default the table's metadata ``telescopes``, else the order in which the ``kT_`` columns appear.
 
@@ -89,8 +98,8 @@ def _telescopes(table: Any, where: str) -> tuple[str, str]:
     if isinstance(known, str):
         known = json.loads(known) if known.startswith("[") else known.split(",")
     if known is None:
-        starts = ("kT_err_", "kT_samples_")
-        known = [c[len(s) :] for c in table.colnames for s in starts if c.startswith(s)]
+        found = (re.fullmatch(r"kT_(?:err_(?:lo_|hi_)?|samples_)(.+)", c) for c in table.colnames)
+        known = list(dict.fromkeys(m.group(1) for m in found if m))
     known = tuple(str(k).strip() for k in known)
     if len(known) != 2:
         raise DataFileError(
@@ -133,17 +142,29 @@ def _column(table: Any, name: str, unit: str, where: str, *, ndim: int = 1) -> F
         raise DataFileError("not a column of numbers", where=f"{where}, column {name}") from error
 
 
+def _error(table: Any, quantity: str, telescope: str, where: str) -> Floats:
+    """Return 1-sigma errors: the column of them, or the mean of those below and above."""
+    names = [f"{quantity}_err_{telescope}"]
+    sides = [f"{quantity}_err_{side}_{telescope}" for side in ("lo", "hi")]
+    if names[0] not in table.colnames and any(side in table.colnames for side in sides):
+        names = sides
+    parts = []
+    for name in names:
+        sd = _column(table, name, QUANTITIES[quantity], where)
+        if np.any(~(sd > 0)):
+            row = int(np.argmax(~(sd > 0)))
+            place = f"{where}, column {name}, row {row + 1}"
+            raise DataFileError(f"error {sd[row]:g}", where=place, expected="a positive 1-sigma error")
+        parts.append(sd)
+    return np.mean(parts, axis=0)
+
+
 def _moments(table: Any, quantities: tuple[str, ...], telescope: str, where: str) -> tuple[Floats, Floats]:
     values, sds = [], []
     for quantity in quantities:
         unit = QUANTITIES[quantity]
         values.append(_column(table, f"{quantity}_{telescope}", unit, where))
-        sd = _column(table, f"{quantity}_err_{telescope}", unit, where)
-        if np.any(~(sd > 0)):
-            row = int(np.argmax(~(sd > 0)))
-            place = f"{where}, column {quantity}_err_{telescope}, row {row + 1}"
-            raise DataFileError(f"error {sd[row]:g}", where=place, expected="a positive 1-sigma error")
-        sds.append(sd)
+        sds.append(_error(table, quantity, telescope, where))
     q = len(quantities)
     correlation = np.tile(np.eye(q), (len(table), 1, 1))
     for a, b in combinations(range(q), 2):
