@@ -91,8 +91,18 @@ def test_filter_files(tmp_path):
 def test_speclite_names():
     pytest.importorskip("speclite")
     assert 6000 < load_filter("decam2014-r").pivot < 6700
-    with pytest.raises(UnknownNameError, match="unknown filter"):
+    with pytest.raises(UnknownNameError, match="unknown filter 'decam2014-q'; expected .*'decam2014-"):
         load_filter("decam2014-q")
+    with pytest.raises(UnknownNameError, match=r"unknown filter 'panstarrs1-g'; expected 'panstarrs-\*'"):
+        load_filter("panstarrs1-g")
+
+
+def test_the_bands_that_are_used_without_a_word_exist():
+    pytest.importorskip("speclite")
+    from crosscal.fluxcal.kspecdr import USUAL_BANDS
+
+    pivots = [band.pivot for band in load_filters(USUAL_BANDS)]
+    assert pivots == pytest.approx([4810, 6170, 7520, 8660], rel=0.01)  # Tonry et al. 2012, table 4
 
 
 def test_missing_speclite_says_what_to_install(monkeypatch):

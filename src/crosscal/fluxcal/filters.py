@@ -76,8 +76,9 @@ def load_filter(name: str, *, directory: str | os.PathLike[str] | None = None) -
     try:
         found = speclite_filters.load_filter(name)
     except ValueError as error:
-        known = [*getattr(speclite_filters, "filter_group_names", []), *_local_names(directory)]
-        raise UnknownNameError("filter", name, known) from error
+        groups, group = speclite_filters.filter_group_names, name.rpartition("-")[0]
+        known = speclite_filters.load_filters(f"{group}-*").names if group in groups else [f"{g}-*" for g in groups]
+        raise UnknownNameError("filter", name, [*known, *_local_names(directory)]) from error
     return Filter(name, np.asarray(found.wavelength, dtype=float), np.asarray(found.response, dtype=float))
 
 

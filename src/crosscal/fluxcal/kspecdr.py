@@ -45,7 +45,7 @@ ARGUMENTS: Mapping[str, Any] = {
 }
 
 #: Bands looked for in a catalogue when none is named: filters that it may hold columns of.
-USUAL_BANDS = ("panstarrs1-g", "panstarrs1-r", "panstarrs1-i", "panstarrs1-z")
+USUAL_BANDS = ("panstarrs-g", "panstarrs-r", "panstarrs-i", "panstarrs-z")
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ def read_pairs(path: str | os.PathLike[str], *, telescopes: tuple[str, str] | No
 
     Columns: ``source``, and ``kT_A``, ``kT_err_A``, ``kT_B``, ``kT_err_B`` of telescopes called A and B (keV, 1 sigma);
     optionally the same of ``norm`` and ``Abundanc``, and correlations such as ``kT_norm_corr_A``. Errors below and
-    above in ``kT_err_lo_A``, ``kT_err_hi_A`` are averaged. ``kT_samples_A``, an array in each row, replaces value and error.
+    above in ``kT_err_lo_A`` and ``kT_err_hi_A`` are averaged. ``kT_samples_A``, an array in each row, replaces value
+    and error.
     Units of columns are converted.
 
     Parameters
