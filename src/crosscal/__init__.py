@@ -12,10 +12,11 @@ __version__ = "0.1.0"
 
 _PARTS = ("xray", "concordance", "lightcurves", "fluxcal")
 
-__all__ = ["__version__", "concordance", "enable_x64", "fluxcal", "lightcurves", "xray"]
+__all__ = ["__version__", "concordance", "enable_x64", "fluxcal", "lightcurves", "show_progress", "xray"]
 
 if TYPE_CHECKING:
     from crosscal import concordance, fluxcal, lightcurves, xray
+    from crosscal.compute.progress import show_progress
     from crosscal.inference.jaxconfig import enable_x64
 
 
@@ -24,6 +25,8 @@ def __getattr__(name: str) -> Any:
         return import_module(f"crosscal.{name}")
     if name == "enable_x64":
         return import_module("crosscal.inference.jaxconfig").enable_x64
+    if name == "show_progress":
+        return import_module("crosscal.compute.progress").show_progress
     raise AttributeError(f"module 'crosscal' has no attribute {name!r}")
 
 

@@ -96,3 +96,24 @@ def test_the_display_suits_the_place(monkeypatch):
     assert isinstance(display(), Bars)
     monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
     assert isinstance(display(), Notebook)
+
+
+def test_show_progress_lets_silent_work_speak(capsys):
+    import crosscal
+
+    assert repr(SILENT) == "SILENT"
+    crosscal.show_progress()
+    try:
+        with SILENT.stage("outer", total=2) as advance, SILENT.stage("inner", total=1) as unseen:
+            unseen(1)
+            advance(2)
+        SILENT.message("news")
+    finally:
+        crosscal.show_progress(False)
+    shown = capsys.readouterr().err
+    assert "outer: 2 of 2" in shown
+    assert "inner" not in shown
+    assert "news" in shown
+    with SILENT.stage("quiet") as advance:
+        advance()
+    assert capsys.readouterr().err == ""

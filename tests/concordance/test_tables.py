@@ -39,6 +39,16 @@ def test_formats_agree(tmp_path, suffix):
     assert np.allclose(np.exp(data.log_rate), [1.0, 1.1, 2.0, 2.2])
 
 
+@pytest.mark.parametrize("wanted", [3, 3.0, [3.0, 7]])
+def test_whole_numbers_are_selected_however_they_are_spelt(tmp_path, wanted):
+    for column in ([0, 0, 0, 0, 3], [0.0, 0.0, 0.0, 0.0, 3.0]):
+        table = long_table()
+        table["quality"] = column
+        table.write(tmp_path / "t.ecsv", overwrite=True)
+        data = read_table(tmp_path / "t.ecsv", instrument="inst", source="src", error="err", select={"quality": wanted})
+        assert [name for name, _ in data.columns] == ["c"]
+
+
 def write(tmp_path, text, name="t.csv"):
     path = tmp_path / name
     path.write_text(text)

@@ -321,6 +321,7 @@ def test_specutils_in_and_out(result, truth, library, filters, options):
     assert isinstance(one, specutils.Spectrum)
     assert one.flux.unit.is_equivalent("erg/(s cm2 AA)")
     np.testing.assert_allclose(one.flux.value, calibrated.flux[0])
+    np.testing.assert_array_equal(to_specutils(calibrated, 0).flux.value, one.flux.value)
     collection = to_specutils(truth.frame)
     assert collection.flux.shape == truth.frame.flux.shape
     frame = from_specutils(collection, truth.frame.fibres, exposure=truth.frame.exposure, name="demo.fits")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from crosscal.core.progress import Advance, Progress
+from crosscal.core.progress import Advance, Progress, listen
 
 
 @dataclass
@@ -171,3 +171,11 @@ def display() -> Progress:
     if "ipykernel" in sys.modules:
         return Notebook()
     return Bars() if sys.stderr.isatty() else Lines()
+
+
+def show_progress(on: bool = True) -> None:
+    """Show bars (or lines, without a terminal) of all long work of this process; ``show_progress(False)`` ends it.
+
+    For notebooks and scripts: functions that take ``progress=`` are silent by default.
+    """
+    listen(display() if on else None)

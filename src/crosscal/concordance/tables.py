@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -224,6 +224,13 @@ def _conversion(found: str, wanted: str, where: str) -> tuple[float, str]:
         raise DataFileError(f"flux unit {found!r}", where=where, expected=f"a unit convertible to {wanted!r}") from None
 
 
+def _spellings(value: Any) -> Iterator[str]:
+    """Yield how a table may spell a value: a whole number with and without its decimal point."""
+    yield str(value)
+    if isinstance(value, int | float | np.number) and not isinstance(value, bool) and float(value).is_integer():
+        yield from (str(int(value)), str(float(value)))
+
+
 def _selected(table: Any, select: Mapping[str, Any], where: str) -> NDArray[np.bool_]:
     keep = np.ones(len(table), bool)
     for name, rule in select.items():
@@ -234,7 +241,7 @@ def _selected(table: Any, select: Mapping[str, Any], where: str) -> NDArray[np.b
             values, _ = _numeric(table, name, where, np.arange(1, len(table) + 1))
             keep &= (values >= rule.get("min", -np.inf)) & (values <= rule.get("max", np.inf))
         else:
-            wanted = {str(v) for v in (rule if isinstance(rule, list | tuple) else [rule])}
+            wanted = {s for v in (rule if isinstance(rule, list | tuple) else [rule]) for s in _spellings(v)}
             keep &= np.isin(_texts(table, name, where), sorted(wanted))
     return keep
 

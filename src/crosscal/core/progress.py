@@ -36,15 +36,37 @@ def _nothing(n: int = 1) -> None:
 
 
 class Silent:
-    """A listener that ignores everything; the default of all library functions."""
+    """The default of all library functions: ignores everything, until a user asks for a display by `listen`."""
+
+    def __init__(self) -> None:
+        self.listener: Progress | None = None
+        self._open = False
 
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Advance]:
-        """Open a stage that nobody watches."""
-        yield _nothing
+        """Open a stage that nobody watches, or one of the display; steps of steps are not shown."""
+        if self.listener is None or self._open:
+            yield _nothing
+            return
+        self._open = True
+        try:
+            with self.listener.stage(name, total) as advance:
+                yield advance
+        finally:
+            self._open = False
 
     def message(self, text: str) -> None:
-        """Ignore the news."""
+        """Ignore the news, or hand it to the display."""
+        if self.listener is not None:
+            self.listener.message(text)
+
+    def __repr__(self) -> str:
+        return "SILENT"
 
 
 SILENT = Silent()
+
+
+def listen(listener: Progress | None) -> None:
+    """Let ``listener`` watch all long work of this process that is not given another one; None ends it."""
+    SILENT.listener = listener

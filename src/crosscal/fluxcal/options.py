@@ -8,12 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import ConfigError, UnknownNameError
+from crosscal.core.units import plain
 from crosscal.fluxcal.extinction import EXTINCTION_LAWS, SiteExtinction
 from crosscal.fluxcal.lsf import Resolution
 from crosscal.fluxcal.matching import MATCHERS
 from crosscal.fluxcal.score import METRICS
 
 METHODS = ("throughput", "ivar-mean")
+#: What a Quantity is converted to; plain numbers are in these units.
+_UNITS = {
+    "radius": "arcsec", "fwhm": "angstrom", "smooth_scale": "angstrom", "rv_limit": "km / s", "rv_spread": "km / s"
+}  # fmt: skip
 SMOOTHINGS = ("spline", "savgol", "none")
 
 #: Strong telluric bands in Angstrom (air): B, H2O, A, H2O, H2O and the 9300 A complex.
@@ -143,6 +148,8 @@ class Options:
     slope_sigma: float = 5.0
 
     def __post_init__(self) -> None:
+        for key, unit in _UNITS.items():
+            object.__setattr__(self, key, plain(getattr(self, key), unit, where=f"fluxcal options, {key}"))
         for kind, value, known in (
             ("matching", self.match, MATCHERS),
             ("metric", self.metric, METRICS),

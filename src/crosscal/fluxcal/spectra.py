@@ -18,8 +18,8 @@ def _specutils() -> Any:
     return specutils
 
 
-def to_specutils(frame: Frame, fibre: int | None = None) -> Any:
-    """A frame as a ``SpectrumCollection``, or one fibre (0-based number) as a ``Spectrum``.
+def to_specutils(frame: Any, fibre: int | None = None) -> Any:
+    """A `Frame` or `CalibratedFrame` as a ``SpectrumCollection``, or one fibre (0-based number) as a ``Spectrum``.
 
     Calibrated fluxes are in 1e-17 erg/s/cm2/A, others in counts; uncertainties are variances, bad pixels are masked.
 
@@ -32,6 +32,7 @@ def to_specutils(frame: Frame, fibre: int | None = None) -> Any:
     from astropy.nddata import VarianceUncertainty
 
     specutils = _specutils()
+    frame = getattr(frame, "frame", frame)
     unit = 1e-17 * u.erg / u.s / u.cm**2 / u.AA if frame.calibrated else u.ct
     if fibre is not None and not 0 <= fibre < len(frame.flux):
         raise InputError(f"fibre {fibre}", where=frame.name or "frame", expected=f"0 to {len(frame.flux) - 1}")
