@@ -115,7 +115,9 @@ def test_a_list_of_frames(tmp_path, truth, bands):
     failed = write_raw(tmp_path / "b.fits", truth, change=_all_program)
     unreadable = write_raw(tmp_path / "c.fits", truth, change=lambda h: h.__delitem__("WAVELA"))
     content = [p.read_bytes() for p in (good, failed, unreadable)]
-    outcomes = kspecdr.calibrate_list([good, failed, unreadable], bands, tmp_path / "out")
+    told = []
+    outcomes = kspecdr.calibrate_list([good, failed, unreadable], bands, tmp_path / "out", each=told.append)
+    assert told == outcomes
     assert [o.calibrated for o in outcomes] == [True, False, False]
     assert fits.getheader(tmp_path / "out" / "a_cal.fits")["FLUXCAL"] is True
     assert fits.getheader(tmp_path / "out" / "b_cal.fits")["FLUXCAL"] is False
@@ -124,6 +126,19 @@ def test_a_list_of_frames(tmp_path, truth, bands):
     assert [p.read_bytes() for p in (good, failed, unreadable)] == content
     with pytest.raises(ConfigError, match="same name"):
         kspecdr.calibrate_list([good, good], bands, tmp_path / "out")
+
+
+def test_the_command_names_a_frame_once(capsys):
+    from pathlib import Path
+
+    from crosscal.cli.fluxcal import _tell
+
+    _tell(kspecdr.Outcome(Path("a.fits"), None, False, "a.fits: no such frame."))
+    _tell(kspecdr.Outcome(Path("b.fits"), Path("c.fits"), False, "stars used: 0 (< 1)"))
+    _tell(kspecdr.Outcome(Path("d.fits"), Path("e.fits"), True, "d.fits: calibrated."))
+    assert capsys.readouterr().out.splitlines() == [
+        "a.fits: no such frame.", "b.fits: stars used: 0 (< 1)", "d.fits: calibrated. -> e.fits"
+    ]  # fmt: skip
 
 
 def job_content(tmp_path, bands, frames):

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
+
+
+def _tell(outcome: Any) -> None:
+    """Print what became of a frame, as soon as it is known."""
+    if outcome.calibrated:
+        click.echo(f"{outcome.text} -> {outcome.output}")
+    else:
+        path = str(outcome.path)
+        click.echo(outcome.text if outcome.text.startswith(path) else f"{path}: {outcome.text}")
 
 
 @click.command("fluxcal")
@@ -60,10 +71,7 @@ def command(
             "CALIBFLUX_POSITION": position,
         },
         output,
+        each=_tell,
     )
-    for outcome in outcomes:
-        click.echo(
-            f"{outcome.path}: {outcome.text}" if not outcome.calibrated else f"{outcome.text} -> {outcome.output}"
-        )
     if not all(outcome.calibrated for outcome in outcomes):
         raise SystemExit(1)

@@ -174,8 +174,11 @@ def display() -> Progress:
 
 
 def show_progress(on: bool = True) -> None:
-    """Show bars (or lines, without a terminal) of all long work of this process; ``show_progress(False)`` ends it.
+    """Show bars (or lines, without a terminal) of all long work of this process, in notebooks and scripts.
 
-    For notebooks and scripts: functions that take ``progress=`` are silent by default.
+    Parameters
+    ----------
+    on : bool
+        False ends it: functions that take ``progress=`` are silent by default.
     """
     listen(display() if on else None)

@@ -7,7 +7,7 @@ apply_fluxcal("night/0027red.fits", {"CALIBFLUX": True, "CALIBFLUX_CATALOG": "st
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,12 +85,17 @@ def apply_fluxcal(red_filename: str | os.PathLike[str], args: Mapping[str, Any])
 
 
 def calibrate_list(
-    frames: Sequence[str | os.PathLike[str]], args: Mapping[str, Any], output: str | os.PathLike[str] | None = None
+    frames: Sequence[str | os.PathLike[str]],
+    args: Mapping[str, Any],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    each: Callable[[Outcome], object] | None = None,
 ) -> list[Outcome]:
     """Calibrate several frames into a directory (default: ``<name>_cal.fits`` beside each); inputs are not touched.
 
     A frame that cannot be read or fails is reported in its outcome and, where it can be read, copied with FLUXCAL=F and
-    the reason. Neither stops the others. CALIBFLUX is taken as true here.
+    the reason. Neither stops the others. CALIBFLUX is taken as true here. ``each`` is called with every outcome as soon
+    as it is known.
 
     Raises
     ------
@@ -116,6 +121,8 @@ def calibrate_list(
         except CrossCalError as error:
             outcome = Outcome(path, None, False, str(error))
         outcomes.append(outcome)
+        if each is not None:
+            each(outcome)
     return outcomes
 
 

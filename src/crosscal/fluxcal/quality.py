@@ -81,7 +81,7 @@ class Quality:
         return "; ".join(gate.text for gate in self.gates if not gate.passed)
 
     def __str__(self) -> str:
-        lines = [f"{'ok  ' if g.passed else 'FAIL'} {g.text}" for g in self.gates]
+        lines = [f"{'-   ' if np.isnan(g.value) else 'ok  ' if g.passed else 'FAIL'} {g.text}" for g in self.gates]
         return "\n".join([*lines, *(f"note {w}" for w in self.warnings)])
 
 
@@ -91,7 +91,9 @@ def _least(name: str, what: str, value: float, limit: float, unit: str = "") -> 
 
 
 def _most(name: str, what: str, value: float, limit: float, unit: str = "") -> Gate:
-    passed = bool(np.isnan(value) or value <= limit)
+    if np.isnan(value):
+        return Gate(name, value, limit, True, f"{what}: not measured, so not judged")
+    passed = bool(value <= limit)
     return Gate(name, value, limit, passed, f"{what} {value:.3g}{unit} ({'<=' if passed else '>'} {limit:g}{unit})")
 
 

@@ -23,6 +23,11 @@ def to_specutils(frame: Any, fibre: int | None = None) -> Any:
 
     Calibrated fluxes are in 1e-17 erg/s/cm2/A, others in counts; uncertainties are variances, bad pixels are masked.
 
+    Parameters
+    ----------
+    frame : Frame or CalibratedFrame
+    fibre : int, optional
+
     Raises
     ------
     InputError

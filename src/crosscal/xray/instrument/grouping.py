@@ -131,9 +131,22 @@ def from_flags(spectrum: Spectrum, mask: ArrayLike | None = None) -> Groups:
 def min_counts(counts: ArrayLike, minimum: float, mask: ArrayLike | None = None, *, tail: str = "drop") -> Groups:
     """Group neighbouring channels until each group holds at least ``minimum`` counts.
 
-    Groups do not reach across unused channels. What is left at the end of a run of used channels is dropped
-    (``tail`` "drop": as grppha and Sherpa, which flag it), merged into the group before it ("merge"), or kept
-    as a group with fewer counts ("keep").
+    Groups do not reach across unused channels.
+
+    Parameters
+    ----------
+    counts : array, shape (n_channel,)
+    minimum : float
+    mask : array of bool, optional
+        Used channels, all by default.
+    tail : str
+        What is left at the end of a run of used channels is dropped ("drop": as grppha and Sherpa, which flag it),
+        merged into the group before it ("merge"), or kept as a group with fewer counts ("keep").
+
+    Raises
+    ------
+    InputError, UnknownNameError
+        For another tail, a minimum <= 0, or if no group reaches it.
     """
     counts = np.asarray(counts, dtype=float)
     mask = np.ones(counts.size, dtype=bool) if mask is None else _mask(mask, counts.size)
