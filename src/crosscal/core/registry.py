@@ -1,7 +1,7 @@
 """Open families: a registry maps a name to a class or function that is imported on first use.
 
 A member is one file and one line in the family's table. Other packages add members through the entry-point
-group ``crosscal.<kind>s`` (``crosscal.modifiers``, ``crosscal.kernels``, ...).
+group that is called as the family (``crosscal.modifiers``, ``crosscal.template_libraries``, ...).
 """
 
 from __future__ import annotations
@@ -36,11 +36,19 @@ class Registry:
         self._members: dict[str, Any] = dict(members)
         self._plugins_read = False
 
+    @property
+    def group(self) -> str:
+        """The entry-point group through which other packages add members ("crosscal.template_libraries")."""
+        kind = self.kind.replace(" ", "_")
+        if kind.endswith("y"):
+            return f"crosscal.{kind[:-1]}ies"
+        return f"crosscal.{kind}es" if kind.endswith("s") else f"crosscal.{kind}s"
+
     def _read_plugins(self) -> None:
         if self._plugins_read:
             return
         self._plugins_read = True
-        for point in entry_points(group=f"crosscal.{self.kind.replace(' ', '_')}s"):
+        for point in entry_points(group=self.group):
             self._members.setdefault(point.name, point)
 
     def register(self, name: str, member: Any) -> None:
