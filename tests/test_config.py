@@ -64,6 +64,8 @@ BAD = {
         {"library": {"A": {"min": 0, "max": 2, "n": 3, "scale": "log"}}},
         "logarithmic axis from 0 to 2; expected positive limits",
     ),
+    "half a band": ({"band": [0.7]}, "key band: two numbers low < high, got [0.7]"),
+    "a band in words": ({"band": ["low", "high"]}, "key band: two numbers low < high, got ['low', 'high']"),
     "falling band": ({"band": [7.0, 0.7]}, "key band: low < high, got 7.0, 0.7"),
     "wrong type": ({"library": {"A": [1.0], "counts": "many"}}, "valid number"),
     "wrong part": ({"job": "tset"}, "input should be 'test', got 'tset'"),

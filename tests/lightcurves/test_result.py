@@ -169,6 +169,8 @@ def test_outliers_are_removed_with_their_flags(simulated):
     assert len(kept) == len(curves) - sum(map(len, removed))
     with pytest.raises(InputError, match="threshold"):
         remove_outliers(curves, model, x[None], threshold=0.0)
+    with pytest.raises(InputError, match="leave-one-out: the likelihood is not defined; expected finite parameters"):
+        leave_one_out(model, np.full_like(x, np.nan)[None])
 
 
 def test_point_alone_with_its_shift_cannot_be_judged():
