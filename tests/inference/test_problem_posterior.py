@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -67,6 +71,19 @@ def test_single_precision_is_refused_with_the_remedy(monkeypatch):
             require_x64()
     finally:
         jax.config.update("jax_enable_x64", True)
+
+
+def test_jax_is_configured_without_being_imported(tmp_path):
+    code = (
+        "import sys; from crosscal.inference.jaxconfig import *; enable_x64(); enable_compilation_cache(sys.argv[1])\n"
+        "assert 'jax' not in sys.modules\n"
+        "import jax; c = jax.config\n"
+        "require_x64(); print(c.jax_compilation_cache_dir, c.jax_persistent_cache_min_compile_time_secs)"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+    command = [sys.executable, "-c", code, str(tmp_path / "jax")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.split() == [str(tmp_path / "jax"), "0.5"]
 
 
 def test_the_compilation_cache_is_made(tmp_path):

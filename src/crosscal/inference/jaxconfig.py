@@ -31,19 +31,25 @@ def require_x64() -> None:
 
 def enable_x64() -> None:
     """Switch JAX to double precision for the whole process (the command line and notebooks call this)."""
-    import jax
-
     _quiet_tqdm()
-    jax.config.update("jax_enable_x64", True)
+    _configure("jax_enable_x64", True)
 
 
 def enable_compilation_cache(directory: str | os.PathLike[str]) -> None:
     """Keep compiled programs between runs, which saves seconds at each start of a sampler."""
-    import jax
-
     Path(directory).mkdir(parents=True, exist_ok=True)
-    jax.config.update("jax_compilation_cache_dir", str(directory))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    _configure("jax_compilation_cache_dir", str(directory))
+    _configure("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def _configure(name: str, value: bool | float | str) -> None:
+    """Change a setting; JAX takes a second to import, so until somebody needs it, it is told by the environment."""
+    if "jax" in sys.modules:
+        import jax
+
+        jax.config.update(name, value)
+    else:
+        os.environ[name.upper()] = str(value)
 
 
 def _quiet_tqdm() -> None:
