@@ -82,18 +82,18 @@ def solve_batch(
     x = start.repeat(n // n_start, axis=0)
     covariance = np.empty((n, n_free, n_free))
     statistic, status = np.empty(n), np.empty(n, dtype=np.int8)
-    # Compiled apart, so that a library without kinks does not wait for the search over segments to be compiled.
-    run = _solve_segments if table.n_shape > 0 and table.kinds[table.n_shape - 1] == LINEAR else _solve
+    # A library without kinks does not wait for the search over segments to be compiled.
+    kinked = True if table.n_shape > 0 and table.kinds[table.n_shape - 1] == LINEAR else None
     if n_start < n:
         _first_step(table, counts, start, x)
-    run(table, counts, x, low, high, tolerance, covariance, statistic, status)
+    _solve(table, counts, x, low, high, tolerance, kinked, covariance, statistic, status)
     if np.any((status > Status.AT_BOUND) & (status != Status.BAD_DATA)):
         again = np.flatnonzero((status > Status.AT_BOUND) & (status != Status.BAD_DATA))
         some = np.ascontiguousarray(counts[again])
         x_again = np.array(start[again // (n // n_start)], dtype=float)
         _restart(table, some, x_again, low, high)
         results = (covariance[again], statistic[again], status[again])
-        run(table, some, x_again, low, high, tolerance, *results)
+        _solve(table, some, x_again, low, high, tolerance, kinked, *results)
         x[again] = x_again
         covariance[again], statistic[again], status[again] = results
     failed = status > Status.AT_BOUND
@@ -183,7 +183,8 @@ def has_counts(counts, i):
 
 
 @njit(cache=True, nogil=True)
-def _solve(table, counts, x, low, high, tolerance, covariance, statistic, status):
+def _solve(table, counts, x, low, high, tolerance, kinked, covariance, statistic, status):
+    """Fit each spectrum from ``x``; ``kinked`` (None or True) is a type to the compiler, which leaves the other out."""
     empty, n_free = np.empty(0), x.shape[1]
     information = np.zeros((n_free, n_free))
     work = make_work(counts.shape[1], n_free, table.monomials.shape[0], table.kinds.size)
@@ -192,23 +193,10 @@ def _solve(table, counts, x, low, high, tolerance, covariance, statistic, status
             status[i] = Status.BAD_DATA.value
             continue
         data = Data(Kind.CSTAT.value, counts[i], empty, empty, empty)
-        code, value, _ = fisher_scoring(table, data, x[i], low, high, work, information, MAX_ITERATIONS, tolerance)
-        if (code == 0 or code == 1) and not covariance_of(information, low, high, work, covariance[i]):
-            code = Status.SINGULAR.value
-        status[i], statistic[i] = code, value
-
-
-@njit(cache=True, nogil=True)
-def _solve_segments(table, counts, x, low, high, tolerance, covariance, statistic, status):
-    empty, n_free = np.empty(0), x.shape[1]
-    information = np.zeros((n_free, n_free))
-    work = make_work(counts.shape[1], n_free, table.monomials.shape[0], table.kinds.size)
-    for i in range(counts.shape[0]):
-        if not has_counts(counts, i):
-            status[i] = Status.BAD_DATA.value
-            continue
-        data = Data(Kind.CSTAT.value, counts[i], empty, empty, empty)
-        code, value, _ = fit_table(table, data, x[i], low, high, work, information, MAX_ITERATIONS, tolerance)
+        if kinked is None:
+            code, value, _ = fisher_scoring(table, data, x[i], low, high, work, information, MAX_ITERATIONS, tolerance)
+        else:
+            code, value, _ = fit_table(table, data, x[i], low, high, work, information, MAX_ITERATIONS, tolerance)
         if (code == 0 or code == 1) and not covariance_of(information, low, high, work, covariance[i]):
             code = Status.SINGULAR.value
         status[i], statistic[i] = code, value

@@ -194,7 +194,8 @@ def fisher_scoring(source, data, x, low, high, work, information, max_iterations
         # A model that is not smooth (lines that cross bins with the redshift) cannot do better than its jumps.
         rough = decrement < ROUGH and value - trial_value < 0.25 * decrement
         if better:
-            x[:] = vectors[TRIAL]
+            for j in range(n_free):
+                x[j] = vectors[TRIAL, j]
             value = trial_value
         if rough:
             return Status.OK.value, value, iteration
@@ -218,8 +219,8 @@ def fisher_scoring(source, data, x, low, high, work, information, max_iterations
         decrement = substitute(vectors, factor)
         if decrement < tolerance:
             move(x, 1.0, low, high, 1.0, vectors)
-            x[:] = vectors[TRIAL]
             for j in range(n_free):
+                x[j] = vectors[TRIAL, j]
                 n_held -= low[j] >= high[j]
             if n_held > 0:
                 return Status.AT_BOUND.value, value - decrement, iteration
@@ -251,7 +252,8 @@ def fit_table(source, data, x, low, high, work, information, max_iterations, tol
     while True:
         inner_low[axis] = max(low[axis], source.nodes[k])
         inner_high[axis] = min(high[axis], source.nodes[k + 1])
-        x[:] = start
+        for j in range(x.size):
+            x[j] = start[j]
         status, value, n = fisher_scoring(
             source, data, x, inner_low, inner_high, work, information, max_iterations, tolerance
         )
@@ -265,8 +267,7 @@ def fit_table(source, data, x, low, high, work, information, max_iterations, tol
                 status = Status.OK.value
         if value < best_value - 1e-9:
             best, best_status, best_value = k, status, value
-            best_x[:] = x
-            best_information[:, :] = information
+            best_x, best_information = x.copy(), information.copy()
         if best == tried_low and tried_low > begin and source.nodes[tried_low] > low[axis]:
             tried_low -= 1
             k = tried_low
@@ -275,10 +276,12 @@ def fit_table(source, data, x, low, high, work, information, max_iterations, tol
             k = tried_high
         else:
             break
-        start[:] = best_x
+        start = best_x.copy()
         start[axis] = 0.5 * (source.nodes[k] + source.nodes[k + 1])
-    x[:] = best_x
-    information[:, :] = best_information
+    for j in range(x.size):
+        x[j] = best_x[j]
+        for k in range(x.size):
+            information[j, k] = best_information[j, k]
     return best_status, best_value, iterations
 
 

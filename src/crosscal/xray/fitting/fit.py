@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from crosscal.core.errors import FitError, InputError, UnknownNameError
 from crosscal.xray.fitting import statistics
@@ -371,11 +371,11 @@ def _pvalue(kind: Kind, data: Data, expected: Array, background: Array, value: f
     if not np.isfinite(value) or dof <= 0:
         return float("nan")
     if kind in (Kind.CHI2, Kind.CHI2_MODEL):
-        return float(stats.chi2.sf(value, dof))
+        return float(special.chdtrc(dof, value))
     if kind == Kind.CSTAT:
         mean, variance = statistics.expected_cstat(expected)
         # Each fitted parameter takes away one unit, as it does from chi2.
-        return float(stats.norm.sf((value - (mean.sum() - n_free)) / np.sqrt(variance.sum())))
+        return float(special.ndtr(-(value - (mean.sum() - n_free)) / np.sqrt(variance.sum())))
     return _simulated_pvalue(kind, data, expected, value, n_free)
 
 

@@ -31,11 +31,10 @@ def best_scale_start(table, data, x, low, high, work):
     n, n_free, axis = data.counts.size, x.size, table.n_shape - 1
     n_part, n_linear = table.monomials.shape
     net, best = net_counts(data), inf
-    trial = x.copy()
     begin = table.offset[axis] if axis >= 0 else 0
     end = table.offset[axis + 1] if axis >= 0 else 1
     for k in range(begin, end):
-        trial[:] = x
+        trial = x.copy()
         if axis >= 0:
             trial[axis] = min(max(table.nodes[k], low[axis]), high[axis])
         for attempt in range(2):
