@@ -84,9 +84,16 @@ def test_spectra_come_from_one_place():
         validate(SpectraJob, content, source="job.toml")
 
 
-def test_fit_jobs_know_their_groupings():
-    content = {"output": "o", "telescope": {"arf": "a"}, "spectrum": {"pha": "p", "grouping": "counst"}}
-    with pytest.raises(ConfigError, match=r"key spectrum\.grouping"):
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("grouping", "counst", r"key spectrum\.grouping"),
+        ("statistic", "wstta", r"key spectrum: unknown statistic 'wstta'; expected 'wstat'"),
+    ],
+)
+def test_fit_jobs_know_their_groupings_and_statistics(key, value, message):
+    content = {"output": "o", "telescope": {"arf": "a"}, "spectrum": {"pha": "p", key: value}}
+    with pytest.raises(ConfigError, match=message):
         validate(FitJob, content, source="job.toml")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from crosscal.config import JobModel, Part, StrictModel
 from crosscal.core.correction import Correction
@@ -50,6 +50,14 @@ class SpectrumFile(StrictModel):
     grouping: Literal["none", "counts", "optimal", "file"] = "none"
     min_counts: int = Field(25, gt=0)
     ignored: list[tuple[float, float]] = Field([], description="ranges inside the band that are left out, keV")
+
+    @model_validator(mode="after")
+    def _known(self) -> SpectrumFile:
+        from crosscal.xray.fitting.statistics import kind_of
+
+        if self.statistic is not None:
+            kind_of(self.statistic)
+        return self
 
 
 class FitJob(JobModel):
