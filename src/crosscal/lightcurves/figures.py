@@ -58,7 +58,8 @@ def _colour(k: Any) -> str:
 
 
 def _title(name: str) -> str:
-    return name[:1].upper() + name[1:]
+    """A plain word begins a title with a capital; the name of a file stays as it is."""
+    return name.capitalize() if name.isalpha() and name.islower() else name
 
 
 def _flux_label(unit: str) -> str:
@@ -104,7 +105,7 @@ def light_curve(result: Result, i: int = 0) -> Figure:
 def residuals(result: Result, i: int = 0) -> Figure:
     """Draw standardised leave-one-out residuals against time and as a histogram."""
     curve, loo = result.curves.files[i], result.leave_one_out(i)
-    fig = figure(8.0, 3.4)
+    fig = figure(8.8, 3.8)
     left, right = fig.subplots(1, 2, sharey=True, width_ratios=(3, 1))
     for c in np.flatnonzero(curve.counts):
         mine = curve.code == c
@@ -119,9 +120,10 @@ def residuals(result: Result, i: int = 0) -> Figure:
     right.hist(z, bins=bins, density=True, orientation="horizontal", color=COLOURS["after"], alpha=0.4)
     x = np.linspace(-reach, reach, 300)
     right.plot(np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi), x, color=COLOURS["data"], lw=1.2, label="N(0, 1)")
-    normal = right.get_legend_handles_labels()[0]
-    handles = left.get_legend_handles_labels()[0][:-2] if curve.counts.astype(bool).sum() <= _MOST_NAMED else []
-    legend_below(fig, [*handles, line, *normal], width=110)
+    if curve.counts.astype(bool).sum() <= _MOST_NAMED:
+        telescopes = left.get_legend_handles_labels()[0][:-2]
+        fig.legend(handles=telescopes, loc="outside right upper", title="Telescope")
+    legend_below(fig, [line, *right.get_legend_handles_labels()[0]])
     left.set_xlabel(f"Time ({result.curves.time_unit})")
     left.set_ylabel("Residual (standard deviations)")
     right.set_xlabel("Density")
