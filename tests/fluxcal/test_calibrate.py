@@ -76,6 +76,8 @@ def test_result_hands_out_what_every_part_does(result, tmp_path):
         correction.factor, np.interp(correction.coordinate, result.curve.wavelength, result.curve.value), rtol=1e-6
     )
     assert "stars used" in result.diagnostics
+    assert "grey level known to" in result.diagnostics
+    assert "bridged over masked pixels" in result.diagnostics
     assert result.answer.startswith("demo.fits: calibrated")
     figures = result.figures()
     assert set(figures) == {"curve", "ratio", "fits", "held_out"}

@@ -3,12 +3,17 @@
 Needs the extra ``browser`` (Playwright) and a ``chromium`` on the path or in CROSSCAL_CHROMIUM.
 """
 
+import importlib.util
 import json
 import os
+import re
 import shutil
+from itertools import pairwise
+from pathlib import Path
 
-import numpy as np
 import pytest
+
+from crosscal.report import SECTIONS
 
 pytestmark = pytest.mark.browser
 
@@ -17,6 +22,11 @@ FLAGS = (
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 WIDTHS = (400, 1400)
+_spec = importlib.util.spec_from_file_location("report_runs", Path(__file__).with_name("runs.py"))
+RUNS = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(RUNS)
+#: Sections that only some runs need: a demonstration has no job file.
+OPTIONAL = {"What was asked", "Figures"}
 
 
 @pytest.fixture(scope="module")
@@ -35,59 +45,23 @@ def browser(tmp_path_factory):
         context.close()
 
 
-@pytest.fixture(scope="module", params=["run", "concordance", "fluxcal"])
-def report(request, tmp_path_factory):
-    """The report of a made-up run with everything in it, and those of two demonstrations."""
-    directory = tmp_path_factory.mktemp(request.param)
-    if request.param == "run":
-        make_run(directory)
-    else:
-        from crosscal.cli.demo import command
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """Reports by kind, each run once."""
+    made = {}
 
-        command.callback(request.param, str(directory), True)
-    return directory / "report.html"
+    def get(kind):
+        if kind not in made:
+            made[kind] = RUNS.make(kind, tmp_path_factory.mktemp(kind))
+        return made[kind]
+
+    return get
 
 
-def make_run(directory):
-    """A finished run with figures (one as SVG, one as PNG), wide tables, long words and every section."""
-    from astropy.table import QTable
-
-    from crosscal.core.files import write_text
-    from crosscal.plot import describe_axes, figure, save_figures
-    from crosscal.report import RunRecord, write_report
-
-    fig = figure(7, 4)
-    axes = fig.subplots()
-    axes.loglog([1, 10, 100], [1, 3, 1000])
-    axes.set(xlim=(1, 100), ylim=(1, 1000), xlabel="Energy (keV)", ylabel="Area")
-    save_figures({"first": fig, "second": fig, "third": fig}, directory / "figures")
-    (directory / "figures" / "third.svg").unlink()
-    wide = {f"a_rather_long_name_{k}": np.arange(12.0) * (-1) ** k for k in range(15)}
-    QTable({"name": [f"source {k}" for k in range(12)], "value": np.arange(12.0)[::-1] * 1e3, **wide}).write(
-        directory / "summary.ecsv"
-    )
-    write_text(directory / "job.toml", 'job = "toy"\npath = "' + "long/" * 60 + '"\n')
-    digest = {"path": "/some/where/a_telescope.arf", "sha256": "ab" * 32}
-    provenance = {"inputs": {"telescope.arf": digest}, "versions": {"crosscal": "9"}, "seed": 5, "created": "2026"}
-    write_text(directory / "provenance.json", json.dumps(provenance))
-    write_text(directory / "run.log", "done\n")
-    entries = [
-        {"name": n, "title": n.title(), "caption": "What it shows.", "axes_json": json.dumps(describe_axes(fig))}
-        for n in ("first", "second", "third")
-    ]
-    gates = [{"gate": "stars", "passed": False, "why": "too few"}]
-    RunRecord(
-        directory,
-        "xray",
-        "The area is 5 +- 1 % off. More follows.",
-        ("beware",),
-        "w" * 300,
-        gates,
-        entries,
-        ("nuts",),
-        1.5,
-    ).write()
-    write_report(directory)
+@pytest.fixture(scope="session", params=RUNS.KINDS)
+def report(request, finished):
+    """The report of a made-up run with everything in it, and of a small run of every part."""
+    return finished(request.param)
 
 
 @pytest.fixture(params=WIDTHS)
@@ -100,6 +74,7 @@ def page(request, browser, report):
     page.on("request", lambda r: complaints.append(r.url) if not r.url.startswith(("file:", "data:")) else None)
     page.set_viewport_size({"width": request.param, "height": 900})
     page.goto(report.as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     page.width = request.param
     yield page
     page.close()
@@ -108,7 +83,6 @@ def page(request, browser, report):
 
 def test_a_report_is_small_and_fits_the_screen(page, report):
     assert report.stat().st_size < 5e6
-    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= page.width
     for image in page.query_selector_all("figure img"):
         box = image.bounding_box()
@@ -122,43 +96,87 @@ def test_a_report_is_small_and_fits_the_screen(page, report):
     assert page.query_selector("h1").bounding_box()["y"] < 200
 
 
-def test_figures_are_drawn(page):
+def test_figures_are_drawn(page, report):
     sizes = page.evaluate(
         "[...document.images].map((i) => [i.complete, i.naturalWidth, i.getBoundingClientRect().height])"
     )
-    assert sizes
+    assert len(sizes) == len(json.loads((report.parent / "outcome.json").read_text())["figures"]) > 0
     assert all(done and wide > 100 and high > 50 for done, wide, high in sizes)
+    # Each has ink: pixels that are not the background, in more than one place.
+    inks = page.evaluate(
+        """[...document.images].map((image) => {
+            const canvas = document.createElement("canvas"); canvas.width = 200; canvas.height = 200;
+            const context = canvas.getContext("2d"); context.drawImage(image, 0, 0, 200, 200);
+            const seen = context.getImageData(0, 0, 200, 200).data; let dark = 0;
+            for (let k = 0; k < seen.length; k += 4) dark += seen[k + 3] > 0 && seen[k] + seen[k+1] + seen[k+2] < 600;
+            return dark / (seen.length / 4);
+        })"""
+    )
+    assert all(0.003 < ink < 0.9 for ink in inks), inks
+    assert all(image.get_attribute("alt") for image in page.query_selector_all("img"))
+    for caption in page.query_selector_all("figcaption"):
+        text = re.sub("Enlarge|Reduce", "", caption.inner_text()).strip()
+        title = caption.query_selector("b").inner_text()
+        assert len(text) > len(title) + 10, f"figure {title} has no caption"
 
 
-def test_sections_answer_the_questions_in_order(page):
+def test_no_sign_is_missing(report):
+    """Every letter of page and figures is one that fonts have: no boxes, no marks of a lost encoding."""
+    texts = [report.read_text(encoding="utf-8")]
+    texts += [path.read_text(encoding="utf-8") for path in (report.parent / "figures").glob("*.svg")]
+    for text in texts:
+        shown = re.sub(r"base64,[A-Za-z0-9+/=]+", "", text)
+        assert not re.search("[\ufffd\u25a1\ue000-\uf8ff]", shown)
+        assert not re.search(r">[^<]*\b(nan|None|inf)\b[^<]*</t[dh]>", shown)
+        # Nobody reads 17 digits.
+        cells = re.findall(r"<td[^>]*>([^<]*)</td>", shown)
+        assert not [cell for cell in cells if re.fullmatch(r"-?\d*\.\d{9,}(e[+-]?\d+)?", cell)]
+
+
+def test_sections_answer_the_questions_in_order(page, report):
     heads = [h.inner_text() for h in page.query_selector_all("h2")]
-    for name in (
-        "Warnings",
-        "Quality gates",
-        "Diagnostics and identifiability",
-        "Tables",
-        "Inputs",
-        "How to reproduce",
-    ):
-        assert name in heads
+    assert heads == [name for name in SECTIONS if name in heads]
+    assert set(SECTIONS) - set(heads) <= OPTIONAL
+    assert ("What was asked" in heads) == (report.parent / "job.toml").is_file()
     assert page.query_selector("#citations pre").inner_text().startswith("@")
-    for link in page.query_selector_all("nav a"):
+    for link in page.query_selector_all("a[href^='#']"):
         assert page.query_selector(link.get_attribute("href")) is not None
+    assert "Asked:" in page.query_selector("header .facts").inner_text()
+    for entry in json.loads((report.parent / "provenance.json").read_text()).get("inputs", {}).values():
+        assert entry["sha256"] in page.query_selector("#inputs").inner_text()
+    levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3')].map((h) => Number(h.tagName[1]))")
+    assert levels[0] == 1
+    assert all(b <= a + 1 for a, b in pairwise(levels))
+    assert levels.count(1) == 1
 
 
-def test_tables_sort_on_click(page):
-    table = page.query_selector("details[open] table.sortable, #quality-gates table.sortable")
-    heads = table.query_selector_all("th button")
-    for k in range(min(2, len(heads))):
-        for direction in ("ascending", "descending"):
-            heads[k].click()
-            assert table.query_selector_all("th")[k].get_attribute("aria-sort") == direction
-            cells = [row.query_selector_all("td")[k].inner_text() for row in table.query_selector_all("tbody tr")]
-            try:
-                values = [float(cell) for cell in cells]
-            except ValueError:
-                values = [cell.casefold() for cell in cells]
-            assert values == sorted(values, reverse=direction == "descending")
+def test_every_table_sorts_by_every_column_and_names_itself(page):
+    tables = page.query_selector_all("table")
+    assert tables
+    assert all(t.get_attribute("class") == "sortable" for t in tables)
+    assert all(t.query_selector("caption").inner_text() for t in tables)
+    assert page.evaluate("[...document.querySelectorAll('th')].every((h) => h.scope === 'col')")
+    # One call sorts a table by its first columns both ways and returns what is then shown.
+    sorted_cells = """(table) => [...table.tHead.rows[0].cells].slice(0, 6).map((head, k) => {
+        const seen = {};
+        for (const way of ["ascending", "descending"]) {
+            head.querySelector("button").click();
+            seen[head.getAttribute("aria-sort")] = [...table.tBodies[0].rows].map((r) => r.cells[k].textContent);
+        }
+        return seen;
+    })"""
+    for table in tables:
+        for seen in table.evaluate(sorted_cells):
+            assert set(seen) == {"ascending", "descending"}
+            for way, cells in seen.items():
+                known = [cell for cell in cells if cell]
+                assert cells[: len(known)] == known, "what is not known stands last"
+                try:
+                    values = [float(cell) for cell in known]
+                except ValueError:
+                    assert len(set(known)) == 1 or seen["ascending"] != seen["descending"]
+                else:
+                    assert values == sorted(values, reverse=way == "descending")
 
 
 def test_values_are_read_off_and_figures_zoom(page):
@@ -208,17 +226,64 @@ def test_values_are_read_off_and_figures_zoom(page):
     assert close(shown()[0], panel["x"], 0.5)
 
 
-def test_a_tap_shows_a_figure_at_full_size(browser, report):
-    if report.parent.name.startswith("run"):
-        page = browser.new_page()
-        page.set_viewport_size({"width": 400, "height": 900})
-        page.goto(report.as_uri())
-        frame = page.query_selector(".zoom")
-        for wide in (True, False):
-            frame.evaluate(
-                "(f) => { for (const type of ['pointerdown', 'pointerup'])"
-                " f.dispatchEvent(new PointerEvent(type, { pointerType: 'touch', bubbles: true })); f.click(); }"
+def test_a_tap_or_the_button_shows_a_figure_at_full_size(browser, finished):
+    page = browser.new_page()
+    page.set_viewport_size({"width": 400, "height": 900})
+    page.goto(finished("made-up").as_uri())
+    frame, button = page.query_selector(".zoom"), page.query_selector(".enlarge")
+    tap = (
+        "(f) => { for (const type of ['pointerdown', 'pointerup'])"
+        " f.dispatchEvent(new PointerEvent(type, { pointerType: 'touch', bubbles: true })); f.click(); }"
+    )
+    for way in (lambda: frame.evaluate(tap), lambda: (button.focus(), page.keyboard.press("Enter"))):
+        for large in (True, False):
+            way()
+            assert ("enlarged" in page.query_selector("figure").get_attribute("class").split()) == large
+            assert button.get_attribute("aria-pressed") == str(large).lower()
+            assert page.evaluate("document.querySelector('img').offsetWidth") == pytest.approx(
+                820 if large else 375, abs=8
             )
-            assert ("wide" in frame.get_attribute("class").split()) == wide
             assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    page.close()
+
+
+def test_dark_pages_have_contrast(browser, finished):
+    page = browser.new_page()
+    page.emulate_media(color_scheme="dark")
+    page.goto(finished("made-up").as_uri())
+    colours = page.evaluate(
+        """(() => { const rgb = (s) => s.match(/[\\d.]+/g).slice(0, 3).map(Number);
+        const paper = rgb(getComputedStyle(document.body).backgroundColor);
+        return [...document.querySelectorAll("p,td,th button,pre,li,a,summary,figcaption,dd")].map((e) => [
+            rgb(getComputedStyle(e).color),
+            e.closest("pre") ? rgb(getComputedStyle(e.closest("pre")).backgroundColor) : paper]);
+        })()"""
+    )
+    page.close()
+
+    def light(rgb):
+        parts = [c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+    for ink, paper in colours:
+        high, low = sorted((light(ink), light(paper)), reverse=True)
+        assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, paper)
+        assert max(paper) < 60
+
+
+def test_print_cuts_nothing(browser, finished):
+    """On paper nothing can be scrolled: every table is as wide as the sheet at most."""
+    for kind in RUNS.KINDS:
+        page = browser.new_page()
+        page.goto(finished(kind).as_uri())
+        page.set_viewport_size({"width": 690, "height": 1000})  # A4 less its margins
+        page.emulate_media(media="print")
+        page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+        wide = page.evaluate(
+            "[...document.querySelectorAll('table,figure,pre')].map((e) => e.getBoundingClientRect().right)"
+        )
+        assert max(wide) <= 691, kind
+        assert page.evaluate(
+            "[...document.querySelectorAll('.scroll')].every((e) => e.scrollWidth <= e.clientWidth + 1)"
+        )
         page.close()

@@ -46,7 +46,7 @@ def directory(tmp_path):
 
 def test_the_report_is_self_contained_escaped_and_small(directory):
     text = write_report(directory).read_text()
-    assert "The area is &lt;5 % off." in text
+    assert "The area is &lt;5\u00a0% off." in text
     assert "a&lt;b&gt;" in text
     assert len(text) < 5e6
     # Nothing is loaded from elsewhere.
@@ -56,7 +56,7 @@ def test_the_report_is_self_contained_escaped_and_small(directory):
 
 def test_every_section_that_has_content_is_there_in_order(directory):
     text = write_report(directory).read_text()
-    places = [text.index(f"<h2>{name}</h2>") for name in SECTIONS]
+    places = [text.index(f">{name}</h2>") for name in SECTIONS]
     assert places == sorted(places)
     for expected in (
         "beware",
@@ -93,8 +93,8 @@ def test_a_run_without_anything_to_add_leaves_sections_out(tmp_path):
     RunRecord(tmp_path, "xray", "Done.").write()
     text = write_report(tmp_path).read_text()
     assert "no check of this run raised a warning" in text
-    assert "<h2>Quality gates</h2>" not in text
-    assert "<h2>What was asked</h2>" not in text
+    assert ">Quality gates</h2>" not in text
+    assert ">What was asked</h2>" not in text
 
 
 def test_foreign_and_damaged_directories_are_refused(tmp_path):
@@ -124,9 +124,9 @@ def test_what_the_parts_cite_is_in_the_bibliography():
 def test_the_answer_is_a_headline_and_a_lead(tmp_path):
     RunRecord(tmp_path, "xray", "kT is off by -3 +- 1 %. The planted error was found.", ("2 +- 1 is not 3.",)).write()
     text = write_report(tmp_path).read_text()
-    assert "<h1>kT is off by \u22123 \u00b1 1 %.</h1>" in text
+    assert "<h1>kT is off by \u22123\u00a0\u00b1\u00a01\u00a0%.</h1>" in text
     assert '<p class="lead">The planted error was found.</p>' in text
-    assert "2 \u00b1 1 is not 3." in text
+    assert "2\u00a0\u00b1\u00a01 is not 3." in text
 
 
 def test_damaged_records_are_refused(directory):
@@ -154,3 +154,85 @@ def test_bibtex_entries_are_balanced_and_cited_once():
         assert entry.count("{") == entry.count("}"), key
         assert re.search(r"year = \d{4}", entry), key
     assert bibtex(("nuts", "nuts", "astropy")).count("@article") == 2
+
+
+def test_plain_text_gets_the_signs_of_the_field():
+    from crosscal.report.words import counted, moment, typeset
+
+    assert typeset("p = 0.3 (>= 0.001)") == "p\u00a0=\u00a00.3 (\u2265 0.001)"
+    assert (
+        typeset("scatter 3.5%, delta chi2 < 7.8 of phi(E)")
+        == "scatter 3.5\u00a0%, \u0394\u03c7\u00b2\u00a0<\u00a07.8 of \u03c6(E)"
+    )
+    # Names with a hyphen or a number stay names.
+    assert typeset("chi2-gehrels at 2026-11-28, 0-based, a-1") == "chi2-gehrels at 2026-11-28, 0-based, a-1"
+    assert (counted(1, "row"), counted(0, "row")) == ("1 row", "0 rows")
+    assert moment("2026-11-28T13:54:24+00:00") == "2026-11-28 13:54 UTC"
+    assert moment("yesterday") == "yesterday"
+
+
+def test_cells_are_short_and_keep_what_matters():
+    from crosscal.report.words import cell
+
+    values = [
+        1.23456789,
+        2458025.12345,
+        10001.25,
+        1e-12,
+        np.float32(0.1),
+        np.nan,
+        np.inf,
+        True,
+        np.bool_(False),
+        7,
+        "a",
+    ]
+    shown = ["1.2346", "2458025.123", "10001.25", "1e-12", "0.1", "", "inf", "yes", "no", "7", "a"]
+    assert [cell(value) for value in values] == shown
+    assert cell(np.ma.masked) == ""
+    assert cell(np.array([1.0, 2.0])) == "[1. 2.]"
+
+
+def test_diagnostics_do_not_repeat_gates_and_warnings(tmp_path):
+    said = "stars\nok   enough stars (>= 1)\nwarning: beware\nlevel known to 5 %"
+    gates = [{"gate": "stars", "passed": True, "why": "enough stars (>= 1)"}]
+    RunRecord(tmp_path, "fluxcal", "Done.", ("beware",), said, gates).write()
+    text = write_report(tmp_path).read_text()
+    assert "<pre>stars\nlevel known to 5\u00a0%</pre>" in text
+    assert text.count("enough stars") == 1
+
+
+def test_columns_say_what_they_are_and_tables_what_they_hold(tmp_path):
+    from astropy.table import QTable
+
+    table = QTable({"q2.5": [1.0], "W": [0.2], "name": ["x"]})
+    table["W"].info.description = "published prior influence"
+    table.write(tmp_path / "summary.ecsv")
+    RunRecord(tmp_path, "concordance", "Done.").write()
+    text = write_report(tmp_path).read_text()
+    assert "<dt>W</dt><dd>published prior influence</dd>" in text
+    assert "<dt>q2.5</dt><dd>quantiles of the posterior" in text
+    assert "summary (1 row)" in text
+    assert '<caption class="unseen">summary, 1 row</caption>' in text
+    assert "<td class='num'>0.2</td>" in text
+    assert "<td>x</td>" in text
+
+
+def test_the_head_says_what_was_asked_of_what(directory, tmp_path):
+    text = write_report(directory).read_text()
+    facts = text[text.index('class="facts"') : text.index("<nav")]
+    assert all(part in facts for part in ("#what-was-asked", "1 input", "seed 5"))
+    other = tmp_path / "other"
+    other.mkdir()
+    RunRecord(other, "xray-fit", "Done.").write()
+    text = write_report(other).read_text()
+    assert "Asked: crosscal demo xray-fit &middot; built-in data" in text
+    assert "X-ray spectral fit" in text
+
+
+def test_a_broad_figure_takes_a_line_of_its_own(directory):
+    svg = directory / "figures" / "second.svg"
+    svg.write_text(svg.read_text().replace('width="288pt"', 'width="720pt"', 1))
+    text = write_report(directory).read_text()
+    assert 'id="figure-second" class="plot broad"' in text
+    assert 'id="figure-first" class="plot"' in text

@@ -97,6 +97,44 @@ def test_fit_jobs_know_their_groupings_and_statistics(key, value, message):
         validate(FitJob, content, source="job.toml")
 
 
+@pytest.mark.parametrize(
+    ("value", "below", "above", "shown"),
+    [
+        (6.0294, 0.1038, 0.1072, "6.03 (-0.10 +0.11)"),
+        (0.99383, 0.00777, 0.0077, "0.9938 (-0.0078 +0.0077)"),
+        (1234.5, 56.0, 60.0, "1234 (-56 +60)"),
+        (3e-9, 1e-10, 2e-10, "3e-09 (-1e-10 +2e-10)"),
+        (2.0, 0.0, np.inf, "2 (-0 +inf)"),
+    ],
+)
+def test_values_have_the_digits_of_their_errors(value, below, above, shown):
+    from crosscal.xray.job_fit import with_errors
+
+    assert with_errors(value, below, above) == shown
+
+
+def test_a_fit_tells_its_gates_and_what_goes_together():
+    from types import SimpleNamespace
+
+    from crosscal.xray.fitting.engine import Status
+    from crosscal.xray.job_fit import FitOutcome
+
+    names = ("kT", "norm")
+    model = SimpleNamespace(parameters=[SimpleNamespace(name=n) for n in ("nH", *names)])
+    fit = SimpleNamespace(
+        names=names, covariance=np.array([[4.0, -1.0], [-1.0, 1.0]]), statistic=10.0, statistic_name="cstat", dof=8,
+        status=Status.AT_BOUND, pvalue=1e-5, model=model, notes=("few counts",),
+    )  # fmt: skip
+    outcome = FitOutcome(fit, {}, "a")
+    assert [gate["passed"] for gate in outcome.gates] == [False, False]
+    assert outcome.gates[0]["why"] == "a parameter ended on its limit"
+    assert "correlation of kT and norm: -0.50" in outcome.diagnostics
+    assert "held at their values: nH" in outcome.diagnostics
+    assert len(outcome.warnings) == 3
+    assert all(warning.endswith(".") for warning in outcome.warnings)
+    assert set(outcome.captions) == {"spectrum"}
+
+
 def small(output, **changes):
     """A job small enough for a test: 3 x 4 x 3 thetas, no cross-norm, Laplace instead of a sampler."""
     content = copy.deepcopy(DEMO)

@@ -18,6 +18,7 @@ from crosscal.concordance.types import Comparison
 from crosscal.core.correction import Correction
 from crosscal.core.display import brief
 from crosscal.core.errors import UnknownNameError
+from crosscal.inference.diagnostics import sampling_gate
 
 Floats = NDArray[np.float64]
 
@@ -242,8 +243,7 @@ class Result:
             }
             for test in self.checks.conflicts
         ]
-        sampled = {"gate": "sampling", "passed": bool(self.posterior.converged), "why": "the sampler's own criteria"}
-        return [sampled, *conflicts]
+        return [sampling_gate(self.posterior.converged, self.posterior.messages), *conflicts]
 
     @property
     def answer(self) -> str:

@@ -95,8 +95,18 @@ class Result:
 
     @property
     def diagnostics(self) -> str:
-        """Gates and warnings in words and numbers."""
-        return str(self.quality)
+        """Gates and warnings, and how well the stars determine level and shape of the curve, in words and numbers."""
+        curve = self.curve
+        if curve is None or not curve.covered.any():
+            return str(self.quality)
+        modes = curve.modes[:, curve.covered]
+        level = modes.mean(axis=1, keepdims=True)
+        shape = np.median(np.sqrt(np.sum((modes - level) ** 2, axis=0)))
+        known = f"grey level known to {np.sqrt(np.sum(level**2)):.1%} (common to all fibres)"
+        known = f"{known}, shape of the curve to {shape:.1%} at the median wavelength"
+        gaps = f"bridged over masked pixels: {np.mean(curve.bridged):.0%} of the wavelengths"
+        gaps = f"{gaps}; without a curve: {1 - np.mean(curve.covered):.0%}"
+        return "\n".join([str(self.quality), f"{len(self.used)} stars: {known}", gaps])
 
     @cached_property
     def correction(self) -> Correction:

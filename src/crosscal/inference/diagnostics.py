@@ -68,6 +68,13 @@ def convergence(posterior: Posterior, names: Sequence[str] | None = None) -> tup
     return not messages, tuple(messages)
 
 
+def sampling_gate(converged: bool, messages: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the quality gate of a sampler: why it failed, in the sampler's own sentences."""
+    met = "the sampler's criteria are met (of R-hat, effective size, divergences, k-hat: those that it has)"
+    failed = " ".join(messages) or "the sampler's criteria are not met"
+    return {"gate": "sampling", "passed": bool(converged), "why": met if converged else failed}
+
+
 @dataclass(frozen=True)
 class Calibration:
     """Ranks from simulation-based calibration (Talts et al. 2018, arXiv:1804.06788).

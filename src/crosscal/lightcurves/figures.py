@@ -36,12 +36,11 @@ CAPTIONS = {
 def figures(result: Result) -> dict[str, Figure]:
     """Return the figures by name, the most telling first."""
     found: dict[str, Figure] = {}
-    several = len(result.curves.files) > 1
     for i, curve in enumerate(result.curves.files):
-        suffix = "" if not several else f"_{'continuum' if i == 0 else f'line{i}'}"
-        found[f"calibrated{suffix}"] = light_curve(result, i)
+        tag = suffix(i, len(result.curves.files))
+        found[f"calibrated{tag}"] = light_curve(result, i)
         if len(curve):
-            found[f"residuals{suffix}"] = residuals(result, i)
+            found[f"residuals{tag}"] = residuals(result, i)
     found["factors"] = factors(result)
     found["overlap"] = coverage(result)
     found |= corners(result)
@@ -51,6 +50,11 @@ def figures(result: Result) -> dict[str, Figure]:
 def captions(names: Any) -> dict[str, str]:
     """Return the captions of figures by name."""
     return {name: CAPTIONS.get(str(name).split("_")[0], "") for name in names}
+
+
+def suffix(i: int, n: int) -> str:
+    """Return what the names of the figures of light curve ``i`` of ``n`` end in; nothing where it is the only one."""
+    return "" if n == 1 else "_continuum" if i == 0 else f"_line{i}"
 
 
 def _colour(k: Any) -> str:
@@ -231,7 +235,7 @@ def corners(result: Result) -> dict[str, Figure]:
             add(
                 parameter.replace("log_", "ln "), f.kernel[:, i, k], (lay.low[place] + offset, lay.high[place] + offset)
             )
-        flush("process" if len(f.files) == 1 else f"process_{i}", name)
+        flush(f"process{suffix(i, len(f.files))}", name)
     for i, name in enumerate(f.files):
         slots = [(c, k) for c in range(len(f.codes)) for k in range(result.curves.n_flags)]
         used = [(c, k) for c, k in slots if np.ptp(f.syserr[:, i, c, k]) + np.ptp(f.errscale[:, i, c, k]) > 0]
@@ -243,5 +247,6 @@ def corners(result: Result) -> dict[str, Figure]:
                 add(f"eps {tag}", f.syserr[:, i, c, k], (lay.low[place] * C, lay.high[place] * C))
                 place = lay.errscale[i, c, k]
                 add(f"ln b {tag}", np.log(f.errscale[:, i, c, k]), (lay.low[place], lay.high[place]))
-            flush(f"errors_{i}_{first // _PER_CORNER + 1}", f"errors of {name}")
+            page = "" if len(used) <= _PER_CORNER else f"_{first // _PER_CORNER + 1}"
+            flush(f"errors{suffix(i, len(f.files))}{page}", f"errors of {name}")
     return found

@@ -16,6 +16,7 @@ from crosscal.core.correction import Correction
 from crosscal.core.display import brief
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.random import generator
+from crosscal.inference.diagnostics import sampling_gate
 from crosscal.inference.posterior import Posterior
 from crosscal.lightcurves.calibrated import Calibrated, calibrate, calibrated_draws
 from crosscal.lightcurves.diagnostics import Diagnostics, diagnose
@@ -258,24 +259,21 @@ class Result:
     @property
     def captions(self) -> dict[str, str]:
         """Captions of the figures by name."""
-        from crosscal.lightcurves.figures import captions
+        from crosscal.lightcurves.figures import captions, suffix
 
-        several = len(self.curves.files) > 1
-        tags = ["_continuum", *(f"_line{i}" for i in range(1, len(self.curves.files)))] if several else [""]
-        names = [f"{kind}{tag}" for tag in tags for kind in ("calibrated", "residuals")]
-        names += ["factors", "overlap", *(f"corner_{k}" for k in range(1, 50)), "corner", "process"]
-        names += [f"process_{i}" for i in range(len(tags))]
-        names += [f"errors_{i}_{k}" for i in range(len(tags)) for k in range(1, 50)]
-        return captions(names)
+        tags = [suffix(i, len(self.curves.files)) for i in range(len(self.curves.files))]
+        names = [f"{kind}{tag}" for tag in tags for kind in ("calibrated", "residuals", "process", "errors")]
+        names += [f"errors{tag}_{k}" for tag in tags for k in range(1, 50)]
+        return captions([*names, "factors", "overlap", "corner", *(f"corner_{k}" for k in range(1, 50))])
 
     @property
     def gates(self) -> list[dict[str, Any]]:
         """Quality gates with their reasons."""
-        good = self.draws.posterior.converged
+        posterior = self.draws.posterior
         bad = sum(len(found) for found in self.diagnostics.outliers.values())
         n = sum(len(curve) for curve in self.curves.files)
         return [
-            {"gate": "sampling", "passed": bool(good), "why": "the sampler's own criteria"},
+            sampling_gate(posterior.converged, posterior.messages),
             {
                 "gate": "outliers",
                 "passed": bad <= max(1.0, 0.01 * n),

@@ -9,10 +9,13 @@ from pathlib import Path
 
 from crosscal.core.files import write_text
 from crosscal.report.record import RunRecord
-from crosscal.report.sections import SECTIONS, figure, typeset
+from crosscal.report.sections import SECTIONS, figure
+from crosscal.report.words import counted, moment, typeset
 
 TITLES = {
     "xray": "X-ray effective-area cross-calibration",
+    "xray-spectra": "X-ray effective-area cross-calibration from spectra",
+    "xray-fit": "X-ray spectral fit",
     "concordance": "Calibration concordance",
     "lightcurves": "Light-curve intercalibration",
     "fluxcal": "Fibre flux calibration",
@@ -49,12 +52,25 @@ def render(record: RunRecord) -> str:
         headline=headline,
         lead=rest[0] if rest else "",
         warning=typeset(record.warnings[0]) if record.warnings else "",
-        title=TITLES.get(record.part.split("-")[0], record.part),
+        title=TITLES.get(record.part, record.part),
         record=record,
         first=figure(record, record.figures[0]) if record.figures else "",
         sections=sections,
         style=(assets / "report.css").read_text(encoding="utf-8"),
         script=(assets / "report.js").read_text(encoding="utf-8"),
-        created=record.provenance.get("created", ""),
+        facts=_facts(record),
+        created=moment(str(record.provenance.get("created", ""))),
         version=record.provenance.get("versions", {}).get("crosscal", ""),
     )
+
+
+def _facts(record: RunRecord) -> list[str]:
+    """What was asked, of what and when, in a few words; the sections below tell it in full."""
+    inputs = len(record.provenance.get("inputs", {}))
+    asked = "job.toml" if record.job_text else f"crosscal demo {record.part}"
+    found = [
+        f'Asked: <a href="#what-was-asked">{asked}</a>' if record.job_text else f"Asked: {escape(asked)}",
+        f'<a href="#inputs">{counted(inputs, "input")}</a>' if inputs else "built-in data",
+    ]
+    seed, created = record.provenance.get("seed"), moment(str(record.provenance.get("created", "")))
+    return [*found, *([] if seed is None else [f"seed {escape(str(seed))}"]), *([escape(created)] if created else [])]

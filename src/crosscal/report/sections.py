@@ -8,21 +8,21 @@ from __future__ import annotations
 import base64
 import re
 from html import escape
+from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from crosscal.core.registry import Registry
 from crosscal.report.citations import bibtex
 from crosscal.report.record import RunRecord
+from crosscal.report.words import COLUMNS, cell, counted, table, typeset
 
 SECTIONS = Registry(
     "report section",
     {
         "Warnings": "crosscal.report.sections:warnings",
         "Quality gates": "crosscal.report.sections:quality",
-        "Figures": "crosscal.report.sections:figures",
         "Diagnostics and identifiability": "crosscal.report.sections:diagnostics",
+        "Figures": "crosscal.report.sections:figures",
         "Tables": "crosscal.report.sections:tables",
         "What was asked": "crosscal.report.sections:asked",
         "Inputs": "crosscal.report.sections:inputs",
@@ -35,6 +35,10 @@ SECTIONS = Registry(
 MAX_ROWS = 300
 #: An SVG larger than this is shown as PNG, so that the report stays small.
 MAX_SVG = 350_000
+#: A figure drawn wider than this (points) takes a line of its own, where its labels stay readable.
+BROAD = 640.0
+#: How diagnostics begin a line that repeats a gate or a warning.
+_REPEATS = re.compile(r"^(?:ok|FAIL|note|warning:)\s+")
 
 
 def warnings(record: RunRecord) -> str:
@@ -46,10 +50,12 @@ def warnings(record: RunRecord) -> str:
 
 def quality(record: RunRecord) -> str:
     """Quality gates, passed or failed and why."""
-    rows = [(g["gate"], "passed" if g["passed"] else "FAILED", g.get("why", "")) for g in record.quality]
+    rows = [(g["gate"], "passed" if g["passed"] else "FAILED", typeset(g.get("why", ""))) for g in record.quality]
     if not rows:
         return ""
-    return table(("gate", "verdict", "why"), rows, name="quality").replace(
+    failed = sum(not g["passed"] for g in record.quality)
+    caption = f"Quality gates: {failed} of {len(rows)} failed"
+    return table(("gate", "verdict", "why"), rows, name="quality", caption=caption).replace(
         "<td>FAILED</td>", '<td class="warn"><b>FAILED</b></td>'
     )
 
@@ -61,8 +67,14 @@ def figures(record: RunRecord) -> str:
 
 
 def diagnostics(record: RunRecord) -> str:
-    """What the data constrain and what they do not, in the result's own words."""
-    return f"<pre>{escape(record.diagnostics)}</pre>" if record.diagnostics.strip() else ""
+    """What the data constrain and what they do not, in the result's own words.
+
+    Lines that say again what a gate or a warning above has said are left out.
+    """
+    told = {*record.warnings, *(g.get("why", "") for g in record.quality)}
+    lines = [line for line in record.diagnostics.splitlines() if _REPEATS.sub("", line) not in told]
+    text = "\n".join(lines).strip()
+    return f"<pre>{escape(typeset(text))}</pre>" if text else ""
 
 
 def tables(record: RunRecord) -> str:
@@ -71,16 +83,26 @@ def tables(record: RunRecord) -> str:
     for name, content in record.tables().items():
         units = [f" [{c.unit}]" if getattr(c, "unit", None) else "" for c in content.itercols()]
         header = [f"{c}{u}" for c, u in zip(content.colnames, units, strict=True)]
-        rows = [[_cell(value) for value in row] for row in content[:MAX_ROWS]]
+        rows = [[cell(value) for value in row] for row in content[:MAX_ROWS]]
         note = (
             f"<p>First {MAX_ROWS} of {len(content)} rows; all are in {escape(name)}.ecsv.</p>"
             if len(content) > MAX_ROWS
             else ""
         )
         opened = " open" if name == "summary" else ""
-        body = table(header, rows, name=name)
-        parts.append(f"<details{opened}><summary>{escape(name)} ({len(content)} rows)</summary>{body}{note}</details>")
+        size = counted(len(content), "row")
+        body = table(header, rows, name=name, caption=f"{name}, {size}")
+        parts.append(
+            f"<details{opened}><summary>{escape(name)} ({size})</summary>{body}{note}{_columns(content)}</details>"
+        )
     return "".join(parts)
+
+
+def _columns(content: Any) -> str:
+    """What the columns of a table mean, for those that say so."""
+    found = {c.info.name: c.info.description or COLUMNS.get(c.info.name, "") for c in content.itercols()}
+    items = [f"<dt>{escape(k)}</dt><dd>{escape(typeset(v))}</dd>" for k, v in found.items() if v]
+    return f'<dl class="columns">{"".join(items)}</dl>' if items else ""
 
 
 def asked(record: RunRecord) -> str:
@@ -94,13 +116,17 @@ def inputs(record: RunRecord) -> str:
     """Input files with their SHA-256."""
     entries = record.provenance.get("inputs", {})
     rows = [(role, entry["path"], entry["sha256"]) for role, entry in entries.items()]
-    return table(("role", "file", "SHA-256"), rows, name="inputs") if rows else "<p>Built-in data only.</p>"
+    if not rows:
+        return "<p>Built-in data only.</p>"
+    return table(("role", "file", "SHA-256"), rows, name="inputs", caption="Input files with their SHA-256")
 
 
 def files(record: RunRecord) -> str:
     """What the run directory holds."""
     rows = [(name, f"{size / 1024:.1f}") for name, size in record.files()]
-    return f"<details><summary>{len(rows)} entries</summary>{table(('file', 'kB'), rows, name='files')}</details>"
+    body = table(("file", "size (kB)"), rows, name="files", caption="Files of this run")
+    entries = "1 entry" if len(rows) == 1 else f"{len(rows)} entries"
+    return f"<details><summary>{entries}</summary>{body}</details>"
 
 
 def reproduce(record: RunRecord) -> str:
@@ -111,9 +137,9 @@ def reproduce(record: RunRecord) -> str:
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     seed = record.provenance.get("seed")
     about = (
-        f"<p>{'' if seed is None else f'Seed {seed}; '}{escape(listed)}; {record.seconds:.0f} s.</p>"
+        f"<p>{'' if seed is None else f'Seed {seed}; '}{escape(listed)}; took {record.seconds:.0f} s.</p>"
         if versions
-        else f"<p>{record.seconds:.0f} s.</p>"
+        else f"<p>Took {record.seconds:.0f} s.</p>"
     )
     log = f"<details><summary>run.log</summary><pre>{escape(record.log)}</pre></details>" if record.log else ""
     return f"<pre>{escape(chr(10).join(lines))}</pre>{about}{log}"
@@ -136,34 +162,21 @@ def figure(record: RunRecord, entry: Any) -> str:
     data = base64.b64encode(source.read_bytes()).decode()
     axes = escape(entry.get("axes_json", "[]"), quote=True)
     title, caption = escape(entry.get("title", name)), escape(typeset(entry.get("caption", "")))
+    broad = " broad" if _width(svg) > BROAD else ""
+    told = f"{title}. {caption}".strip()
     return (
-        f'<figure id="figure-{escape(name)}"><div class="zoom" data-axes="{axes}">'
-        f'<img src="data:image/{kind};base64,{data}" alt="{title}" draggable="false"></div>'
-        f'<figcaption><b>{title}</b> {caption} <output class="readoff"></output></figcaption></figure>'
+        f'<figure id="figure-{escape(name)}" class="plot{broad}"><div class="zoom" data-axes="{axes}">'
+        f'<img src="data:image/{kind};base64,{data}" alt="{told}" draggable="false"></div>'
+        f"<figcaption><b>{title}</b> {caption} "
+        '<button type="button" class="enlarge" aria-pressed="false">Enlarge</button> '
+        '<output class="readoff"></output></figcaption></figure>'
     )
 
 
-def typeset(text: str) -> str:
-    """Return a sentence with the signs that plain text spells out."""
-    return re.sub(r"(?<![\w.])-(?=\d)", "\u2212", text.replace("+-", "\u00b1"))
-
-
-def table(header: Any, rows: Any, *, name: str) -> str:
-    """A sortable table."""
-    head = "".join(f"<th scope='col'><button type='button'>{escape(str(h))}</button></th>" for h in header)
-    body = "".join("<tr>" + "".join(f"<td>{escape(str(c))}</td>" for c in row) + "</tr>" for row in rows)
-    return (
-        f'<div class="scroll"><table class="sortable" id="table-{escape(name)}"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
-def _cell(value: Any) -> str:
-    if getattr(value, "mask", None) is not None and bool(np.all(value.mask)):
-        return ""
-    if isinstance(value, float) or getattr(getattr(value, "dtype", None), "kind", "") == "f":
-        try:
-            return f"{float(value):.5g}"
-        except TypeError:
-            return str(value)
-    return str(value)
+def _width(svg: Path) -> float:
+    """Width of a drawing in points, 0 where its head does not say."""
+    if not svg.is_file():
+        return 0.0
+    with open(svg, encoding="utf-8", errors="replace") as stream:
+        found = re.search(r'<svg [^>]*?width="([\d.]+)pt"', stream.read(2000))
+    return float(found[1]) if found else 0.0

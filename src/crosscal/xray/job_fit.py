@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from crosscal.config import JobModel, Part, StrictModel
@@ -95,7 +97,7 @@ class FitOutcome:
         shown = []
         for parameter, (low, high) in self.intervals.items():
             value, unit = self.fit.values[parameter], self.fit.model.parameter(parameter).unit
-            shown.append(f"{parameter} = {value:.4g} (-{value - low:.2g} +{high - value:.2g}) {unit}".rstrip())
+            shown.append(f"{parameter} = {with_errors(value, value - low, high - value)} {unit}".rstrip())
         return (
             f"{self.name}: {', '.join(shown)}; {self.fit.statistic_name} = {self.fit.statistic:.1f} for {self.fit.dof} "
             f"degrees of freedom (p = {self.fit.pvalue:.2g})."
@@ -109,12 +111,32 @@ class FitOutcome:
             found.append(f"the fit ended with status {self.fit.status.name}: do not use its errors.")
         if self.fit.pvalue < 1e-3:
             found.append(f"the data reject the model (p = {self.fit.pvalue:.2g}).")
-        return tuple(found)
+        return (*found, *(f"{note}." for note in self.fit.notes))
+
+    @property
+    def gates(self) -> list[dict[str, Any]]:
+        """Quality gates with their reasons."""
+        from crosscal.xray.fitting.engine import MEANING
+
+        good, p = self.fit.status.name == "OK", self.fit.pvalue
+        return [
+            {"gate": "fit", "passed": good, "why": MEANING[self.fit.status]},
+            {"gate": "goodness of fit", "passed": not p < 1e-3, "why": f"p = {p:.2g} (>= 0.001)"},
+        ]
 
     @property
     def diagnostics(self) -> str:
-        """The fit in one line."""
-        return repr(self.fit)
+        """How the fit ended, how well it describes the data, and which parameters go together."""
+        fit, names = self.fit, list(self.fit.names)
+        lines = [f"{fit.statistic_name} {fit.statistic:.1f} for {fit.dof} degrees of freedom, p = {fit.pvalue:.2g}"]
+        sd = np.sqrt(np.diag(fit.covariance))
+        pairs = [(i, j) for j in range(len(names)) for i in range(j) if sd[i] * sd[j] > 0]
+        lines += [
+            f"correlation of {names[i]} and {names[j]}: {fit.covariance[i, j] / (sd[i] * sd[j]):+.2f}" for i, j in pairs
+        ]
+        held = [p.name for p in fit.model.parameters if p.name not in names]
+        lines.append(f"held at their values: {', '.join(held) or 'none'}")
+        return "\n".join(lines)
 
     @property
     def correction(self) -> Correction | None:
@@ -123,12 +145,16 @@ class FitOutcome:
 
     def summary(self) -> Any:
         """Return the table of parameters with the bounds of their intervals."""
-        import numpy as np
-
         table = self.fit.summary()
         bounds = [self.intervals.get(name, (np.nan, np.nan)) for name in table["parameter"]]
         table["low"], table["high"] = [b[0] for b in bounds], [b[1] for b in bounds]
         return table
+
+    #: Captions of the figures by name.
+    captions: ClassVar[dict[str, str]] = {
+        "spectrum": "Measured spectrum with the best-fitting model folded through the response, and residuals in "
+        "standard deviations, which should scatter about 0 without a trend."
+    }
 
     def figures(self) -> dict[str, Any]:
         """Return the spectrum with model and residuals."""
@@ -141,6 +167,15 @@ class FitOutcome:
         with atomic_path(Path(directory) / "summary.ecsv") as temporary:
             self.summary().write(temporary, format="ascii.ecsv", overwrite=True)
         return Path(directory)
+
+
+def with_errors(value: float, below: float, above: float) -> str:
+    """Return ``value (-below +above)`` with two digits of the smaller error, and as many decimals everywhere."""
+    least = min((e for e in (below, above) if e > 0 and np.isfinite(e)), default=0.0)
+    if least == 0 or abs(value) >= 1e5 or least < 1e-5:
+        return f"{value:.4g} (-{below:.2g} +{above:.2g})"
+    digits = max(1 - math.floor(math.log10(least)), 0)
+    return f"{value:.{digits}f} (-{below:.{digits}f} +{above:.{digits}f})"
 
 
 def run(job: FitJob, output: Path, progress: Progress = SILENT) -> FitOutcome:

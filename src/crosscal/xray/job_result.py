@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from crosscal.core.correction import Correction
+from crosscal.inference.diagnostics import sampling_gate
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +70,13 @@ class XrayOutcome:
     def gates(self) -> list[dict[str, Any]]:
         """Quality gates with their reasons."""
         found = self.calibration.diagnostics
-        gates = [{"gate": "sampling", "passed": bool(found.converged), "why": "the sampler's own criteria"}]
+        gates = [sampling_gate(found.converged, found.messages)]
         if np.isfinite(found.p_value):
             passed = bool(found.p_value >= 1e-3)
             gates.append({"gate": "predictive check", "passed": passed, "why": f"p = {found.p_value:.3g} (>= 0.001)"})
-        alone = f"{len(found.aliases)} other solution(s) that fit as well (0)"
-        gates.append({"gate": "identified", "passed": not found.aliases, "why": alone})
+        many = len(found.aliases)
+        others = "1 other solution fits" if many == 1 else f"{many or 'no'} other solutions fit"
+        gates.append({"gate": "identified", "passed": not many, "why": f"{others} as well (none should)"})
         if self.library is not None:
             table = self.library.summary()
             failed, fits = int(table["failed"].sum()), int(table["fits"].sum())

@@ -8,8 +8,10 @@ for (const table of document.querySelectorAll("table.sortable")) {
     head.setAttribute("aria-sort", up ? "ascending" : "descending");
     const key = (row) => row.cells[column].textContent;
     const rows = [...table.tBodies[0].rows].sort((a, b) => {
-      const [x, y] = [Number(key(a)), Number(key(b))];
-      const order = Number.isFinite(x) && Number.isFinite(y) && key(a) && key(b) ? x - y : key(a).localeCompare(key(b));
+      const [s, t] = [key(a), key(b)], [x, y] = [s, t].map(Number);
+      // What is not known stands last, whichever way.
+      if (!s || !t) return (s ? 0 : 1) - (t ? 0 : 1);
+      const order = Number.isNaN(x) || Number.isNaN(y) ? s.localeCompare(t) : x === y ? 0 : x < y ? -1 : 1;
       return up ? order : -order;
     });
     table.tBodies[0].append(...rows);
@@ -64,9 +66,15 @@ for (const frame of document.querySelectorAll(".zoom")) {
     }
     box.remove(); box = null; start = null;
   });
-  // On a touch screen a tap shows the figure at full size, to be moved by the finger.
+  // A figure at full size: by its button, or by a tap on a touch screen; there the finger moves it.
+  const whole = frame.parentElement, button = whole.querySelector(".enlarge");
+  const enlarge = () => {
+    const large = whole.classList.toggle("enlarged");
+    button.setAttribute("aria-pressed", large); button.textContent = large ? "Reduce" : "Enlarge";
+  };
   let touched = false;
   frame.addEventListener("pointerdown", (event) => { touched = event.pointerType === "touch"; });
-  frame.addEventListener("click", () => { if (touched) frame.classList.toggle("wide"); });
+  frame.addEventListener("click", () => { if (touched) enlarge(); });
+  button.addEventListener("click", enlarge);
   frame.addEventListener("dblclick", () => { view = { x: 0, y: 0, scale: 1 }; apply(); });
 }

@@ -152,8 +152,10 @@ class Diagnostics:
         if self.modes.n_constrained == 0:
             found.append("The data constrain no direction of phi(E): the result is the prior.")
         if self.aliases:
+            many = len(self.aliases)
+            others = "1 other solution fits" if many == 1 else f"{many} other solutions fit"
             found.append(
-                f"theta is not identified: {len(self.aliases)} other solution(s) fit as well (delta chi2 < "
+                f"theta is not identified: {others} as well (delta chi2 < "
                 f"{ALIAS_DELTA}); use the posterior band of phi(E), not the parameters."
             )
         if self.prior_dominated:
