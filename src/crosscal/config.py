@@ -194,7 +194,12 @@ def validate(model: type[JobModel], content: Mapping[str, Any], *, source: str |
 
 def write_toml(path: str | Path, job: BaseModel) -> Path:
     """Write a job with all defaults filled in, such that reading it back gives the same job."""
-    return write_text(path, tomli_w.dumps(_plain(job.model_dump(mode="python"))))
+    return write_text(path, toml_text(job))
+
+
+def toml_text(job: BaseModel) -> str:
+    """Return a job with all defaults filled in as TOML."""
+    return tomli_w.dumps(_plain(job.model_dump(mode="python")))
 
 
 def _plain(value: Any) -> Any:

@@ -114,6 +114,43 @@ def test_bad_jobs_end_with_one_sentence(crosscal, text, message):
         assert Path("o/job.toml").read_text() == "kept"
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_a_job_file_is_not_overwritten_by_its_run(crosscal, link):
+    """Comments of the user would be lost: ``output = "."`` and a link from the run directory are refused."""
+    text = '# mine\njob = "toy"\noutput = "%s"\n' % ("o" if link else ".")
+    Path("job.toml").write_text(text)
+    if link:
+        Path("o").mkdir()
+        Path("o/job.toml").symlink_to("../job.toml")
+    code, _, err = crosscal("run", "job.toml", "-q")
+    assert code == 1
+    assert "job.toml: this output would overwrite an input" in err
+    assert Path("job.toml").read_text() == text
+    assert not list(Path("o" if link else ".").glob("*.ecsv"))
+
+
+def test_a_finished_run_runs_again_from_its_own_job_file(crosscal):
+    crosscal("init", "toy")
+    crosscal("run", "toy.toml", "-q")
+    before = Path("out/job.toml").read_text()
+    assert crosscal("run", "out/job.toml", "-q")[0] == 0
+    assert Path("out/job.toml").read_text() == before
+    code, _, err = crosscal("run", "out/job.toml", "-q", "--seed", "7")
+    assert code == 1
+    assert "would overwrite an input" in err
+
+
+def test_runs_of_two_parts_do_not_mix_in_one_directory(crosscal):
+    crosscal("init", "toy")
+    Path("out").mkdir()
+    Path("out/outcome.json").write_text('{"part": "fluxcal"}')
+    code, _, err = crosscal("run", "toy.toml", "-q")
+    assert code == 1
+    assert "out: the directory holds a run of job 'fluxcal'; expected another output." in err
+    Path("out/outcome.json").write_text("damaged")
+    assert crosscal("run", "toy.toml", "-q")[0] == 0
+
+
 def test_two_runs_do_not_share_a_directory(crosscal):
     import fcntl
 

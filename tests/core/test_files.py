@@ -84,3 +84,20 @@ def test_inputs_inside_a_run_directory_are_refused(tmp_path):
     (tmp_path / "linked").symlink_to(tmp_path / "run")
     with pytest.raises(InputError, match="lies inside the run directory"):
         refuse_inputs_inside(tmp_path / "linked", {"arf": inside})
+
+
+def test_links_and_second_names_do_not_lead_to_an_input(tmp_path):
+    import os
+
+    (tmp_path / "data").mkdir()
+    (tmp_path / "run").mkdir()
+    source = tmp_path / "data" / "in.arf"
+    source.write_text("kept")
+    os.link(source, tmp_path / "run" / ".lock")
+    with pytest.raises(InputError, match="would overwrite an input"):
+        refuse_overwriting([tmp_path / "run" / ".lock"], [source])
+    (tmp_path / "run" / ".lock").unlink()
+    refuse_inputs_inside(tmp_path / "run", {"arf": source})
+    (tmp_path / "run" / "figures").symlink_to(tmp_path / "data")
+    with pytest.raises(InputError, match="lies inside the run directory"):
+        refuse_inputs_inside(tmp_path / "run", {"arf": source})

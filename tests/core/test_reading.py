@@ -42,6 +42,25 @@ def test_mistakes_of_the_program_are_not_hidden():
         raise KeyboardInterrupt
 
 
+def test_a_mistake_in_a_function_of_ours_is_not_told_as_a_damaged_file(monkeypatch):
+    """TypeError and AttributeError in the block or below a foreign parser: content; in a function of ours: a fault."""
+    from crosscal.report import words
+
+    def fails(call):
+        with parsing("damaged", where="f"):
+            call()
+
+    monkeypatch.setattr(words, "np", None)
+    with pytest.raises(AttributeError, match="bool_"):
+        fails(lambda: words.cell(1.0))
+    with pytest.raises(DataFileError), parsing("damaged", where="f"):
+        {}["x"]["y"]
+    with pytest.raises(DataFileError), parsing("damaged", where="f"):
+        [entry["path"] for entry in [3]]
+    with pytest.raises(DataFileError), parsing("damaged", where="f"):
+        csv.reader(3)
+
+
 def test_reasons_are_short_lines():
     assert reason(ValueError("")) == "ValueError"
     assert reason(ValueError("one.\n  two;")) == "one. two"

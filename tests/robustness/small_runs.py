@@ -1,4 +1,4 @@
-"""The two long X-ray jobs at a size that runs in seconds: real files, the smallest sensible library, a quick sampler."""
+"""The two long X-ray jobs at a size that runs in seconds: real files, a tiny library, a quick sampler."""
 
 from __future__ import annotations
 

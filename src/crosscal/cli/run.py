@@ -29,6 +29,6 @@ def command(job: str, output: str | None, seed: int | None, quiet: bool, check: 
     if check:
         click.echo(f"{job} is a valid {part.name} job; its results would go to {loaded.output}.")
         return
-    result = run_job(part, loaded, quiet=quiet)
+    result = run_job(part, loaded, quiet=quiet, source=Path(job))
     if getattr(result, "passed", True) is False:
         raise SystemExit(1)

@@ -6,7 +6,7 @@ import fcntl
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import click
 
 from crosscal.cli.arfs import write_corrected_arfs
 from crosscal.compute.progress import display
-from crosscal.config import JobModel, JobResult, Part, input_paths, write_toml
+from crosscal.config import JobModel, JobResult, Part, input_paths, toml_text, write_toml
 from crosscal.core.errors import ConfigError, DataFileError, FitError, InputError
 from crosscal.core.files import refuse_inputs_inside, refuse_overwriting, write_text
 from crosscal.core.progress import SILENT, Advance, Progress
@@ -80,6 +80,24 @@ def locked(directory: Path) -> Iterator[None]:
         yield
 
 
+def refuse_other_run(directory: Path, part: str) -> None:
+    """Check that a directory holds no run of another part: the files of both would mix, in the report too.
+
+    Raises
+    ------
+    ConfigError
+        Naming the other part.
+    """
+    found = None
+    with suppress(OSError, ValueError):
+        found = json.loads((directory / "outcome.json").read_text(encoding="utf-8"))
+    other = found.get("part") if isinstance(found, dict) else None
+    if isinstance(other, str) and other != part:
+        raise ConfigError(
+            f"the directory holds a run of job {other!r}", where=str(directory), expected="another output"
+        )
+
+
 def prepare_jax() -> None:
     """Switch JAX to double precision and keep compiled programs in the user's cache."""
     from crosscal.inference.jaxconfig import enable_compilation_cache, enable_x64
@@ -91,13 +109,14 @@ def prepare_jax() -> None:
         click.echo(f"crosscal: note: compiled programs are not cached ({error})", err=True)
 
 
-def run_job(part: Part, job: JobModel, *, quiet: bool = False) -> JobResult:
-    """Run a validated job into its output directory and tell the answer.
+def run_job(part: Part, job: JobModel, *, quiet: bool = False, source: Path | None = None) -> JobResult:
+    """Run a validated job, read from the job file ``source``, into its output directory and tell the answer.
 
     Raises
     ------
     InputError
-        If one of the inputs lies in the output directory, where the run could overwrite it.
+        If one of the inputs lies in the output directory, where the run could overwrite it, or if the run would
+        overwrite its job file with other content.
     """
     inputs = {role: resolve(path) for role, path in input_paths(job).items()}
     output = job.output
@@ -106,6 +125,8 @@ def run_job(part: Part, job: JobModel, *, quiet: bool = False) -> JobResult:
     # A link under one of these names would lead what is written through it to an input.
     refuse_overwriting([output / name for name in WRITTEN], inputs.values())
     refuse_inputs_inside(output, inputs)
+    if source is not None and source.read_bytes() != toml_text(job).encode():
+        refuse_overwriting([output / name for name in WRITTEN], [source])
     provenance = record(inputs=inputs, config=job.model_dump(mode="json"), seed=job.seed)
 
     def work(progress: Progress) -> JobResult:
@@ -126,6 +147,7 @@ def execute(part: str, work: Callable[[Progress], JobResult], output: Path, *, q
     prepare_jax()
     start = time.monotonic()
     with locked(output):
+        refuse_other_run(output, part)
         progress = Logged(SILENT if quiet else display(), output / "run.log")
         result = work(progress)
         write_corrected_arfs(result, output, progress)

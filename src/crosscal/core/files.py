@@ -92,7 +92,7 @@ def existing_file(path: str | os.PathLike[str], *, what: str = "file", where: st
 
 
 def refuse_inputs_inside(directory: str | os.PathLike[str], inputs: Mapping[str, str | os.PathLike[str]]) -> None:
-    """Check that no input (role to path) lies below a directory that a run will write into.
+    """Check that no input (role to path) lies below a directory that a run will write into, links in it included.
 
     Raises
     ------
@@ -101,8 +101,11 @@ def refuse_inputs_inside(directory: str | os.PathLike[str], inputs: Mapping[str,
     """
     # os.path.realpath: Path.resolve raises on a link that leads to itself.
     root = Path(os.path.realpath(directory))
+    roots = [root]
+    with suppress(OSError):
+        roots += [Path(os.path.realpath(p)) for p in root.iterdir() if p.is_symlink() and p.is_dir()]
     for role, path in inputs.items():
-        if Path(os.path.realpath(path)).is_relative_to(root):
+        if any(Path(os.path.realpath(path)).is_relative_to(place) for place in roots):
             raise InputError(
                 f"the input {role} lies inside the run directory {directory}",
                 where=str(path),
@@ -111,14 +114,24 @@ def refuse_inputs_inside(directory: str | os.PathLike[str], inputs: Mapping[str,
 
 
 def refuse_overwriting(outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[str | os.PathLike[str]]) -> None:
-    """Check that no output is one of the inputs or lies above one of them as a file.
+    """Check that no output is one of the inputs, by its name, a link or a second name (hard link).
 
     Raises
     ------
     InputError
         Naming the first output that would destroy an input.
     """
-    protected = {os.path.realpath(path) for path in inputs}
+    given = [Path(path) for path in inputs]
+    protected = {os.path.realpath(path) for path in given} | {_inode(path) for path in given} - {None}
     for output in outputs:
-        if os.path.realpath(output) in protected:
+        if os.path.realpath(output) in protected or _inode(Path(output)) in protected:
             raise InputError("this output would overwrite an input", where=str(output), expected="another path")
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    """Device and number of an existing file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

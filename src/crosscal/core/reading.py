@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import tokenize
+import traceback
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,9 +21,15 @@ BROKEN: tuple[type[Exception], ...] = (
     MemoryError, NotImplementedError, SyntaxError, RecursionError, RuntimeError, StopIteration, struct.error,
     tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
+#: Names of our modules begin so.
+_OURS = "crosscal."
 #: Packages that have exceptions of their own, derived from Exception alone, for content that they cannot parse.
 _PARSERS = {"astropy", "csv", "_csv", "pyarrow", "yaml", "xml", "pyexpat", "h5py", "zarr", "numcodecs", "lzma", "_lzma"}
 _LONGEST = 200
+#: What mistakes in our own code raise; content may raise them too, but only where a parser handles it.
+_MISTAKES = (TypeError, AttributeError)
+#: Frames that belong to the function around them.
+_INNER = {"<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>", "<lambda>"}
 
 
 def reason(error: BaseException) -> str:
@@ -36,6 +43,23 @@ def reason(error: BaseException) -> str:
 def is_broken_content(error: BaseException) -> bool:
     """Whether an exception is one with which parsers answer content that they cannot read."""
     return isinstance(error, BROKEN) or type(error).__module__.split(".")[0] in _PARSERS
+
+
+def is_own_mistake(error: BaseException) -> bool:
+    """Whether an exception that left a block of `parsing` tells of a mistake in this package, not of the content.
+
+    That is a TypeError or AttributeError which a function of this package raised itself that the block had called.
+    Raised in the block it may be content: ``json.loads(text)["name"]`` of a list; raised below NumPy, astropy or the
+    standard library it is theirs. A function of ours that a block gives unchecked content to checks it first, and
+    raises ValueError.
+    """
+    if not isinstance(error, _MISTAKES) or error.__traceback__ is None:
+        return False
+    # The first frame is that of `parsing`, the second holds the block, the last raised.
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    block, last = frames[min(1, len(frames) - 1)], frames[-1]
+    inside = last.f_code.co_filename == block.f_code.co_filename and last.f_code.co_name in _INNER
+    return last is not block and not inside and str(last.f_globals.get("__name__")).startswith(_OURS)
 
 
 @contextmanager
@@ -64,13 +88,15 @@ def parsing(
     ------
     DataFileError
         (or ``error``) instead of the parser's exception, which stays its cause.
+    TypeError, AttributeError
+        Unchanged, where our own code is at fault: see `is_own_mistake`.
     """
     try:
         yield
     except CrossCalError:
         raise
     except Exception as problem:
-        if not is_broken_content(problem):
+        if not is_broken_content(problem) or is_own_mistake(problem):
             raise
         text = f"{what} ({reason(problem)})" if told else what
         raise error(text, where=str(where), expected=expected) from problem
