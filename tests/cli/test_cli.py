@@ -140,6 +140,15 @@ def test_a_finished_run_runs_again_from_its_own_job_file(crosscal):
     assert "would overwrite an input" in err
 
 
+def test_a_log_that_cannot_be_written_is_one_sentence(crosscal):
+    """As on a disk that is full between two stages."""
+    crosscal("init", "toy")
+    Path("out/run.log").mkdir(parents=True)
+    code, _, err = crosscal("run", "toy.toml", "-q")
+    assert code == 1
+    assert err == "crosscal: error: out/run.log: cannot write the log (Is a directory).\n"
+
+
 def test_runs_of_two_parts_do_not_mix_in_one_directory(crosscal):
     crosscal("init", "toy")
     Path("out").mkdir()

@@ -18,7 +18,7 @@ def make(kind: str, directory: Path) -> Path:
     if kind == "made-up":
         made_up(directory)
         return directory / "report.html"
-    if kind in ("xray-fit", "fluxcal"):
+    if kind == "fluxcal":
         from crosscal.cli.demo import command
 
         command.callback(kind, str(directory / "run"), True)
@@ -28,20 +28,22 @@ def make(kind: str, directory: Path) -> Path:
         from crosscal.cli.parts import load_job
         from crosscal.cli.runner import run_job
 
-        content = {"xray": xray, "concordance": concordance, "lightcurves": lightcurves}[kind](directory)
+        small = _small_runs()
+        jobs = {"xray": small.xray, "xray-fit": small.fit, "lightcurves": small.lightcurves, "concordance": concordance}
+        content = jobs[kind](directory)
         (directory / "job.toml").write_text(tomli_w.dumps(content))
         part, job = load_job(str(directory / "job.toml"))
         run_job(part, job.model_copy(update={"output": directory / "run"}), quiet=True)
     return directory / "run" / "report.html"
 
 
-def xray(directory: Path) -> dict[str, Any]:
-    """Six pairs of temperatures and a library of 40 points."""
+def _small_runs() -> Any:
+    """The jobs that the tests of robustness run."""
     path = Path(__file__).parents[1] / "robustness" / "small_runs.py"
     spec = importlib.util.spec_from_file_location("report_small_runs", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.xray(directory)
+    return module
 
 
 def concordance(directory: Path) -> dict[str, Any]:
@@ -61,24 +63,6 @@ def concordance(directory: Path) -> dict[str, Any]:
         },
         "prior": {"tau": {"pn": 0.05, "MOS1": 0.05, "MOS2": 0.05}},
         "noise": {"kind": "log-normal", "variance": "quoted"},
-    }  # fmt: skip
-
-
-def lightcurves(directory: Path) -> dict[str, Any]:
-    """Three telescopes, a continuum and a line, dates as long as Julian ones."""
-    from dataclasses import replace
-
-    from crosscal.lightcurves.formats.pycali import write_pycali
-    from crosscal.lightcurves.synthetic import simulate
-
-    curves, _ = simulate(seed=11, points=(30, 20, 15), lines=1, span=400.0)
-    for curve in curves.files:
-        write_pycali(directory / f"{curve.name}.txt", replace(curve, time=curve.time + 2458000.0))
-    return {
-        "job": "lightcurves", "output": "run", "seed": 3,
-        "data": {"continuum": "continuum.txt", "lines": ["line1.txt"], "unit": "mJy"},
-        "model": {"reference": "A", "systematic_error": True},
-        "sampling": {"sampler": "laplace", "draws": 200},
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The two long X-ray jobs at a size that runs in seconds: real files, a tiny library, a quick sampler."""
+"""Jobs that finish, at a size that runs in seconds: real files, a tiny library, a quick sampler."""
 
 from __future__ import annotations
 
@@ -75,4 +75,38 @@ def spectra(directory: Path) -> dict[str, Any]:
             "observations": "observations.csv", "modifier": {"name": "spline", "knots": 4, "low": 0.7, "high": 7.0},
             "sampler": "laplace", "tau": 0.1, "draws": 100,
         },
+    }  # fmt: skip
+
+
+def fit(directory: Path) -> dict[str, Any]:
+    """A job ``xray-fit`` of a simulated spectrum."""
+    from crosscal.xray import Model, fakeit, read_response, write_spectrum
+
+    telescope = telescopes(directory)["telescope"]
+    response = read_response(directory / telescope["arf"], directory / telescope["rmf"])
+    spectrum = fakeit(response, Model("TBabs*powerlaw", nH=0.05), counts=3000.0, band=(0.7, 7.0), seed=5)
+    write_spectrum(directory / "source.pha", spectrum)
+    return {
+        "job": "xray-fit", "output": "run", "telescope": {**telescope, "band": [0.7, 7.0]},
+        "spectrum": {"pha": "source.pha", "statistic": "cstat", "grouping": "counts", "min_counts": 5},
+        "model": {"expression": "TBabs*powerlaw", "nH": 0.05, "free": ["PhoIndex", "norm"]}, "delta": 1.0,
+    }  # fmt: skip
+
+
+def lightcurves(directory: Path) -> dict[str, Any]:
+    """A job ``lightcurves`` of three telescopes, a continuum and a line, at dates as long as Julian ones."""
+    from dataclasses import replace
+
+    from crosscal.lightcurves.formats.pycali import write_pycali
+    from crosscal.lightcurves.synthetic import simulate
+
+    curves, _ = simulate(seed=11, points=(30, 20, 15), lines=1, span=400.0)
+    for curve in curves.files:
+        write_pycali(directory / f"{curve.name}.txt", replace(curve, time=curve.time + 2458000.0))
+    return {
+        "job": "lightcurves", "output": "run", "seed": 3,
+        "data": {"continuum": "continuum.txt", "lines": ["line1.txt"], "unit": "mJy", "season_gap": 60.0},
+        "model": {"kernel": "drw", "reference": "A", "systematic_error": True},
+        "prior": {"scale": [0.5, 2.0], "tau": [1.0, 1e4]},
+        "sampling": {"sampler": "laplace", "draws": 200},
     }  # fmt: skip

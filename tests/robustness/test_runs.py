@@ -26,6 +26,8 @@ FULL = 60
 CONTENT = {case.part: case.content for case in CASES if not case.tag} | {
     "xray": small_runs.xray,
     "xray-spectra": small_runs.spectra,
+    "xray-fit": small_runs.fit,
+    "lightcurves": small_runs.lightcurves,
 }
 SHARE = {"xray": 0.2, "xray-spectra": 0.2}
 FACTORS = (0.0, -1.0, 1e-6, 1e-3, 0.5, 2.0, 1e3, 1e6)
@@ -60,8 +62,6 @@ class Runs:
         from crosscal.cli.parts import PARTS
 
         self.directory, self.content = directory, CONTENT[part](directory)
-        if part == "lightcurves":
-            self.content["sampling"].pop("compare_kernels", None)
         self.part = PARTS.get(part)
         self.inputs = {p.relative_to(directory): p.read_bytes() for p in directory.iterdir() if p.is_file()}
         self.write(self.content)
@@ -90,8 +90,9 @@ class Runs:
 
 
 @pytest.fixture(params=sorted(CONTENT))
-def runs(request, tmp_path, monkeypatch):
+def runs(request, tmp_path, tmp_path_factory, monkeypatch):
     monkeypatch.setattr(harness, "SECONDS", 600)
+    monkeypatch.setenv("CROSSCAL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     return Runs(request.param, tmp_path)
 
 

@@ -50,8 +50,11 @@ class Logged:
         self._write(text)
 
     def _write(self, text: str) -> None:
-        with open(self.path, "a", encoding="utf-8") as stream:
-            stream.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text}\n")
+        try:
+            with open(self.path, "a", encoding="utf-8") as stream:
+                stream.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text}\n")
+        except OSError as error:
+            raise DataFileError(f"cannot write the log ({error.strerror})", where=str(self.path)) from error
 
 
 @contextmanager
