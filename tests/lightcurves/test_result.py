@@ -331,6 +331,8 @@ def test_figures(result):
     assert {"calibrated_continuum", "calibrated_line1", "residuals_line1", "factors", "overlap", "corner"} <= set(drawn)
     assert all(figure.axes for figure in drawn.values())
     assert all(result.captions.get(name) for name in drawn)
+    # Names say which light curve, and number pages only where there are several.
+    assert not [name for name in drawn if name.startswith(("process_0", "errors_0"))]
     assert result.citations
 
 
