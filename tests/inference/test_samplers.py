@@ -10,6 +10,7 @@ from crosscal.inference.registry import SAMPLERS, sample
 OPTIONS = {
     "laplace": {"draws": 4000},
     "importance": {"draws": 4000},
+    "population": {"draws": 4000},
     "nuts": {"draws": 1000, "chains": 4},
     "nested": {"live_points": 500},
     "gibbs": {},
@@ -20,7 +21,7 @@ def test_every_registered_sampler_is_tested():
     assert set(SAMPLERS) == set(OPTIONS)
 
 
-@pytest.fixture(scope="module", params=["laplace", "importance", "nuts", "nested"])
+@pytest.fixture(scope="module", params=["laplace", "importance", "population", "nuts", "nested"])
 def result(request, gaussian):
     return sample(gaussian[0], request.param, seed=4, **OPTIONS[request.param])
 
@@ -74,19 +75,98 @@ def test_nuts_reports_short_chains(gaussian):
     assert "bulk ESS below 400" in " ".join(found.messages)
 
 
-def test_importance_says_when_it_fails():
+@pytest.fixture
+def ring():
+    """Mass on a thin circle: far from the Gaussian at a mode, and more than twenty components can follow."""
     import jax.numpy as jnp
     import numpyro.distributions as dist
 
     from crosscal.inference.problem import Problem
 
-    def ring(params):  # mass far from its mode's Gaussian
+    def log_likelihood(params):
         return -0.5 * ((jnp.sum(params["x"] ** 2) ** 0.5 - 30.0) / 0.02) ** 2
 
-    problem = Problem({"x": dist.Uniform(-40 * jnp.ones(2), 40 * jnp.ones(2)).to_event(1)}, ring)
-    found = sample(problem, "importance", seed=1, draws=500)
+    return Problem({"x": dist.Uniform(-40 * jnp.ones(2), 40 * jnp.ones(2)).to_event(1)}, log_likelihood)
+
+
+@pytest.mark.parametrize(("name", "options"), [("importance", {}), ("population", {"rounds": 6})])
+def test_weighted_samplers_say_when_they_fail(ring, name, options):
+    found = sample(ring, name, seed=1, draws=500, **options)
     assert not found.converged
     assert found.messages
+
+
+def bimodal():
+    """Two unequal modes and a parameter at the limit of its prior, with moments and evidence in closed form."""
+    import jax.numpy as jnp
+    import numpyro.distributions as dist
+    from scipy.stats import expon
+
+    from crosscal.inference.problem import Problem
+
+    centres, widths, shares = np.array([[-3.0, 1.0], [2.5, -2.0]]), np.array([0.3, 0.15]), np.array([0.7, 0.3])
+
+    def log_likelihood(params):
+        steps = (params["x"] - centres) / widths[:, None]
+        parts = jnp.log(shares) - 0.5 * jnp.sum(steps**2, axis=1) - 2 * jnp.log(widths) - jnp.log(2 * jnp.pi)
+        return jax.scipy.special.logsumexp(parts) - params["s"] / 0.05
+
+    import jax
+
+    priors = {"x": dist.Uniform(-8 * jnp.ones(2), 8 * jnp.ones(2)).to_event(1), "s": dist.Uniform(0.0, 1.0)}
+    # The likelihood of s is 0.05 times the density of an exponential of mean 0.05, all of it below 1.
+    evidence = -2 * np.log(16.0) + np.log(0.05 * expon(scale=0.05).cdf(1.0))
+    return Problem(priors, log_likelihood), shares @ centres, evidence
+
+
+def test_population_finds_both_modes_and_their_shares():
+    problem, mean, evidence = bimodal()
+    found = sample(problem, "population", seed=3)
+    assert found.converged, found.messages
+    assert abs(found.log_evidence - evidence) < 4 * found.log_evidence_error
+    effective = float(found.tree["sample_stats"]["effective_size"][0, 0])
+    left = np.mean(found.draws("x")[:, 0] < 0)
+    # Four binomial standard deviations, of the weights and of the resampling together.
+    assert abs(left - 0.7) < 4 * np.sqrt(0.21 * (1 / effective + 1 / 4000))
+    assert np.all(np.abs(found.mean("x") - mean) < 4 * found.sd("x") * np.sqrt(1 / effective + 1 / 4000))
+    assert abs(found.mean("s") - 0.05) < 4 * 0.05 * np.sqrt(1 / effective + 1 / 4000)
+
+
+def test_population_depends_on_the_seed_only(gaussian):
+    one, two, other = (sample(gaussian[0], "population", seed=seed, draws=200) for seed in (5, 5, 6))
+    np.testing.assert_array_equal(one.draws("x"), two.draws("x"))
+    assert not np.array_equal(one.draws("x"), other.draws("x"))
+
+
+def test_population_refuses_many_dimensions():
+    import jax.numpy as jnp
+    import numpyro.distributions as dist
+
+    from crosscal.inference.problem import Problem
+
+    with pytest.raises(InputError, match="13 parameters; expected at most 12"):
+        sample(Problem({"x": dist.Normal(jnp.zeros(13), 1.0)}, lambda p: 0.0), "population")
+
+
+def test_a_mixture_is_a_density_and_draws_what_it_says():
+    from scipy.stats import multivariate_t
+
+    from crosscal.inference.mixture import StudentMixture
+
+    roots = np.array([[[1.0, 0.0], [0.5, 0.3]], [[0.2, 0.0], [0.0, 2.0]]])
+    mixture = StudentMixture(np.array([0.3, 0.7]), np.array([[0.0, 1.0], [4.0, -1.0]]), roots, 6.0)
+    x = np.random.default_rng(0).normal(size=(50, 2)) * 3
+    slow = sum(
+        s * multivariate_t(c, r @ r.T, df=6.0).pdf(x)
+        for s, c, r in zip(mixture.shares, mixture.centres, roots, strict=True)
+    )
+    np.testing.assert_allclose(np.exp(mixture.log_density(x)), slow, rtol=1e-12)
+    drawn = mixture.draw(np.random.default_rng(1), 20_000)
+    assert abs(np.mean(drawn[:, 0] > 2) - 0.7) < 0.02  # the components overlap little; 6 standard errors
+    refitted = StudentMixture.fitted(drawn, np.full(20_000, 5e-5), 2, np.random.default_rng(2))
+    assert abs(refitted.log_density(drawn).mean() - mixture.log_density(drawn).mean()) < 0.01
+    guarded = mixture.guarded()
+    assert np.exp(mixture.log_density(x) - guarded.log_density(x)).max() <= 1 / 0.9 + 1e-12
 
 
 def test_gibbs_agrees_and_needs_conditionals(gaussian):

@@ -65,17 +65,19 @@ class Spline(Emulator):
 
     def at(self, first: Any, last: Any) -> Any:
         """Contract the fixed inputs once, then evaluate a one-dimensional spline."""
-        import jax
         import jax.numpy as jnp
 
         last = jnp.asarray(last)
         points = jnp.concatenate([jnp.asarray(first), last.reshape(-1)[:1]])
         unit = jnp.clip(self._unit(points[None], jnp), -1.0, 1.0)
-        table = jnp.asarray(self.coefficients)
-        for j in range(len(self.inputs) - 1):
+        *counts, n_last, k = self.coefficients.shape
+        table = jnp.asarray(self.coefficients.reshape(-1, n_last * k))
+        index, combined = jnp.zeros(1, int), jnp.ones(1)
+        for j, count in enumerate(counts):
             i, weight = self._local(j, unit[:, j], jnp)
-            part = jax.lax.dynamic_slice_in_dim(table, i[0], weight.shape[1], axis=0)
-            table = jnp.tensordot(weight[0], part, axes=1)
+            index = (index[:, None] * count + i[0] + np.arange(weight.shape[1])).ravel()
+            combined = (combined[:, None] * weight[0]).ravel()
+        table = (combined @ table[index]).reshape(n_last, k)
         item = self.inputs[-1]
         x = jnp.clip(item.to_unit(last.reshape(-1), jnp), -1.0, 1.0)
         i, weight = self._local(len(self.inputs) - 1, x, jnp)

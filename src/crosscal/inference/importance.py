@@ -4,27 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crosscal.core.progress import SILENT, Advance, Progress
+from crosscal.core.progress import SILENT, Progress
 from crosscal.core.random import generator
 from crosscal.inference.laplace import collect, find_mode, pointwise_log_likelihood
 from crosscal.inference.posterior import Posterior
 from crosscal.inference.problem import Problem
+from crosscal.inference.weights import KHAT_LIMIT, evaluate, evidence, pareto_smoothed, resampled, tempered
 
-#: Vehtari et al. 2024 (JMLR 25, 72): above this the smoothed weights are unreliable.
-KHAT_LIMIT = 0.7
 #: Below this the proposal needs no further adaptation.
 WELL_MATCHED = 0.3
 #: Times that all proposals are drawn, while k-hat is too high.
 ATTEMPTS = 3
-#: Proposals evaluated in one compiled call.
-BATCH = 256
-
-
 #: Probabilities at which an adapted proposal matches the marginal quantiles.
 QUANTILES = np.array([0.02, 0.08, 0.2, 0.4, 0.6, 0.8, 0.92, 0.98])
 
@@ -71,14 +65,10 @@ class Proposal:
 
         The weights are tempered until enough of them count.
         """
-        from scipy.special import softmax
         from scipy.stats import norm
 
         n, d = vectors.shape
-        power, weights = 1.0, softmax(log_weights)
-        while 1.0 / np.sum(weights**2) < min(20 * d, 0.5 * n) and power > 0.02:
-            power *= 0.8
-            weights = softmax(power * log_weights)
+        _, weights = tempered(log_weights, min(20 * d, 0.5 * n))
         knots = np.empty((d, len(QUANTILES)))
         for k, column in enumerate(vectors.T):
             order = np.argsort(column)
@@ -104,27 +94,6 @@ def _bend(x: NDArray[np.float64], before: NDArray, after: NDArray) -> tuple[NDAr
         values[:, k] = after[k][piece] + slope[piece] * (x[:, k] - before[k][piece])
         slopes[:, k] = slope[piece]
     return values, slopes
-
-
-def _weigh(density: Any, proposal: Proposal, vectors: NDArray[np.float64], advance: Advance) -> NDArray[np.float64]:
-    values = []
-    for first in range(0, len(vectors), BATCH):
-        block = vectors[first : first + BATCH]
-        # One shape, so that it is compiled once.
-        full = np.concatenate([block, np.repeat(block[:1], BATCH - len(block), axis=0)])
-        values.append(np.asarray(density(full))[: len(block)])
-        advance(len(block))
-    return np.nan_to_num(np.concatenate(values), nan=-np.inf) - proposal.log_density(vectors)
-
-
-def _smooth(log_weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Return Pareto-smoothed normalised weights and k-hat."""
-    from arviz_stats.base import array_stats
-    from scipy.special import logsumexp
-
-    # arviz-stats takes the negative of the log weights, as in leave-one-out where the weights are 1 / likelihood.
-    smoothed, khat = array_stats.psislw(-np.maximum(log_weights - log_weights.max(), -1e4))
-    return np.exp(np.asarray(smoothed) - logsumexp(smoothed)), float(khat)
 
 
 def importance(
@@ -157,7 +126,6 @@ def importance(
         draws where the Laplace approximation fits badly (Cappe et al. 2004, J. Comp. Graph. Stat. 13, 907).
     """
     import jax
-    from scipy.special import logsumexp
 
     n = proposals or 5 * draws
     with progress.stage("Finding the mode", total=1) as advance:
@@ -169,40 +137,26 @@ def importance(
     with progress.stage("Weighing proposals", total=n + adaptations * (n // 10)) as advance:
         for _ in range(adaptations):
             vectors = proposal.draw(rng, max(n // 10, 20 * problem.size))
-            log_weights = _weigh(density, proposal, vectors, advance)
-            if _smooth(log_weights)[1] < WELL_MATCHED:
+            log_weights = evaluate(density, vectors, advance) - proposal.log_density(vectors)
+            if pareto_smoothed(log_weights)[1] < WELL_MATCHED:
                 break
             proposal = proposal.adapted(vectors, log_weights)
         for attempt in range(ATTEMPTS):
             vectors = proposal.draw(rng, n)
-            log_weights = _weigh(density, proposal, vectors, advance)
-            weights, khat = _smooth(log_weights)
-            if khat < KHAT_LIMIT or attempt == ATTEMPTS - 1:
+            log_weights = evaluate(density, vectors, advance) - proposal.log_density(vectors)
+            if attempt == ATTEMPTS - 1 or pareto_smoothed(log_weights)[1] < KHAT_LIMIT:
                 break
             # A rare heavy draw that the small rounds missed: fit the proposal to all of these and draw anew.
             proposal = proposal.adapted(vectors, log_weights)
-    log_evidence = float(logsumexp(log_weights) - np.log(n))
-    effective = 1.0 / np.sum(weights**2)
-    # Systematic resampling, then a shuffle so that neighbouring draws are independent.
-    picks = np.searchsorted(np.cumsum(weights), (rng.random() + np.arange(draws)) / draws).clip(max=n - 1)
-    chosen = vectors[rng.permutation(picks)][None]
-    messages = []
-    if not khat <= KHAT_LIMIT:
-        messages.append(f"Pareto k-hat is {khat:.2f} (above {KHAT_LIMIT}): the weights are unreliable, use nuts.")
-    if effective < 400:
-        messages.append(f"The effective sample size is {effective:.0f} (below 400): draw more proposals.")
-    return Posterior.from_draws(
-        collect(problem, chosen),
+    return resampled(
+        problem,
+        vectors,
+        log_weights,
+        rng,
         method="importance",
-        dims=problem.dims,
-        coords=problem.coords,
-        units=problem.units,
-        sample_stats={"effective_size": np.full((1, draws), effective), "khat": np.full((1, draws), khat)},
-        log_likelihood=pointwise_log_likelihood(problem, chosen),
-        log_evidence=log_evidence,
-        log_evidence_error=float(np.sqrt(max(1.0 / effective - 1.0 / n, 0.0))),
-        converged=not messages,
-        messages=tuple(messages),
+        draws=draws,
+        collect=lambda chosen: collect(problem, chosen),
+        pointwise=lambda chosen: pointwise_log_likelihood(problem, chosen),
     )
 
 
@@ -212,23 +166,16 @@ def evidence_from_draws(problem: Problem, posterior: Posterior, *, seed: int = 0
     A message is added where the Pareto k-hat of the weights says that the evidence is unreliable.
     """
     import jax
-    from scipy.special import logsumexp
 
     params = {name: posterior.draws(name) for name in problem.names}
     vectors = np.asarray(jax.jit(jax.vmap(problem.unconstrain))(params))
     start = Proposal(vectors.mean(axis=0), np.eye(problem.size), 6.0)
     proposal = start.adapted(vectors, np.zeros(len(vectors)))
-    density = jax.jit(jax.vmap(problem.log_density))
     drawn = proposal.draw(generator(seed, "evidence"), n)
-    log_weights = _weigh(density, proposal, drawn, lambda _: None)
-    weights, khat = _smooth(log_weights)
-    effective = 1.0 / np.sum(weights**2)
+    log_weights = evaluate(jax.jit(jax.vmap(problem.log_density)), drawn) - proposal.log_density(drawn)
+    weights, khat = pareto_smoothed(log_weights)
     messages = posterior.messages
     if not khat <= KHAT_LIMIT:
         messages += (f"The log evidence is unreliable: Pareto k-hat is {khat:.2f} (above {KHAT_LIMIT}).",)
-    return replace(
-        posterior,
-        log_evidence=float(logsumexp(log_weights) - np.log(n)),
-        log_evidence_error=float(np.sqrt(max(1.0 / effective - 1.0 / n, 0.0))),
-        messages=messages,
-    )
+    value, error = evidence(log_weights, float(1.0 / np.sum(weights**2)))
+    return replace(posterior, log_evidence=value, log_evidence_error=error, messages=messages)

@@ -219,39 +219,39 @@ class HierarchicalModel:
             measured, slope = measured.at[:, k].multiply(factor), slope.at[:, k].multiply(factor)
         return measured, slope
 
-    def _towards_mode(self, params: Mapping[str, Any], u: Any) -> tuple[Any, Any]:
-        """Take one Gauss-Newton step; return the new u and the Cholesky factor of the curvature at the old one."""
-        import jax.numpy as jnp
+    def _about(self, params: Mapping[str, Any], u: Any) -> tuple[Any, Any]:
+        """Return the log of the integral over x by Laplace's method about u (N,), and the next Gauss-Newton u (N, q).
 
-        truth, _ = self._physical(u)
-        expected, slope = self.expected_with_slope(params, truth)
-        residual, _, root = self._whitened(params, expected)
-        slope = small.solve_lower(root, slope @ self._roots)
-        factor = small.cholesky(jnp.eye(u.shape[1]) + jnp.einsum("nab,nac->nbc", slope, slope))
-        right = jnp.einsum("nab,na->nb", slope, residual + jnp.einsum("nab,nb->na", slope, u))
-        return small.solve(factor, right), factor
-
-    def _marginal(self, params: Mapping[str, Any]) -> Any:
-        """ln of the integral over x of N(x_0; x, C_0) N(x_1; F(x), C_1) p(x), with u = L_0^-1 (x - x_0).
-
-        Laplace: (2 pi)^(q/2) |H|^(-1/2) times the integrand at its mode; here dx = |L_0| du and
-        N(x_0; x, C_0) dx = (2 pi)^(-q/2) exp(-u'u / 2) du, so that constants cancel.
+        With u = L_0^-1 (x - x_0), the integral of N(x_0; x, C_0) N(x_1; F(x), C_1) p(x) over x is (2 pi)^(q/2)
+        |H|^(-1/2) times the integrand at its mode; here dx = |L_0| du and N(x_0; x, C_0) dx = (2 pi)^(-q/2)
+        exp(-u'u / 2) du, so that constants cancel.
         """
-        import jax
         import jax.numpy as jnp
 
-        held = jax.lax.stop_gradient(dict(params))
-        start = jnp.zeros(self.pairs.values[0].shape)
-        u = jax.lax.fori_loop(0, STEPS - 1, lambda _, w: self._towards_mode(held, w)[0], start)
-        # Near the mode one step carries the whole derivative of the mode (implicit function theorem).
-        u, _ = self._towards_mode(params, u)
         truth, log_prior = self._physical(u)
         expected, slope = self.expected_with_slope(params, truth)
         residual, log_det, root = self._whitened(params, expected)
         slope = small.solve_lower(root, slope @ self._roots)
         factor = small.cholesky(jnp.eye(u.shape[1]) + jnp.einsum("nab,nac->nbc", slope, slope))
         fit = -0.5 * (u**2).sum(axis=1) - 0.5 * (residual**2).sum(axis=1) - 0.5 * log_det
-        return log_prior + fit - 0.5 * small.log_det(factor)
+        right = jnp.einsum("nab,na->nb", slope, residual + jnp.einsum("nab,nb->na", slope, u))
+        return log_prior + fit - 0.5 * small.log_det(factor), small.solve(factor, right)
+
+    def _marginal(self, params: Mapping[str, Any]) -> Any:
+        """Log likelihood of each pair with its truth integrated out (N,), about the truth found by `STEPS` steps.
+
+        One loop holds the only copy of `_about`: compiling it takes longer than all the calls of a short run.
+        """
+        import jax
+        import jax.numpy as jnp
+
+        start = jnp.zeros(self.pairs.values[0].shape)
+
+        def step(u: Any, _: Any) -> tuple[Any, Any]:
+            value, following = self._about(params, u)
+            return following, value
+
+        return jax.lax.scan(step, start, None, length=STEPS + 1)[1][-1]
 
     def simulate(self, generator: np.random.Generator, params: Mapping[str, Any], truth: Any) -> PairedSources:
         """Draw pairs: x_0 and x_1 about ``truth`` (N, q) with this model's covariances."""

@@ -14,6 +14,7 @@ from crosscal.core.provenance import record
 from crosscal.core.random import generator, integer_seed
 from crosscal.inference.jaxconfig import require_x64
 from crosscal.inference.posterior import Posterior
+from crosscal.inference.problem import Problem
 from crosscal.inference.registry import sample
 from crosscal.xray.correction.bias import emulated_bias
 from crosscal.xray.correction.emulate import CalibrationEmulator
@@ -24,6 +25,8 @@ from crosscal.xray.correction.pairs import PairedSources
 from crosscal.xray.correction.priors import CROSS_NORM_SD, SCATTER_SCALE
 from crosscal.xray.correction.result import CalibrationResult
 
+#: Up to this many parameters "auto" takes the population sampler.
+FEW_PARAMETERS = 10
 #: Draws of the prior that its spread is judged by.
 PRIOR_DRAWS = 2000
 
@@ -52,8 +55,9 @@ def infer(
     emulator : CalibrationEmulator
         Of telescope 1 (the second of ``pairs.telescopes``).
     sampler : str
-        A sampler of `crosscal.inference` ("nuts", "nested", "importance", ...), or "auto": "nuts" where the
-        likelihood has one maximum, "nested" where the search for aliases found several.
+        A sampler of `crosscal.inference` ("population", "nuts", "nested", ...), or "auto": "population" for at most
+        10 parameters, which also finds separate solutions; where its weights cannot be trusted, "nested"; "nuts" for
+        more parameters.
     latent, scatter, cross_norm, tau, priors, prior_correction
         See `HierarchicalModel`.
     energy : array, keV, optional
@@ -95,12 +99,8 @@ def infer_model(
     grid = np.geomspace(0.3, 10.0, 160) if energy is None else np.asarray(energy, dtype=float)
     problem = model.problem()
     best, aliases, messages = _search(model, grid, seed, progress)
-    if sampler == "auto":
-        sampler = "nested" if aliases and len(problem.labels()) <= 10 else "nuts"
-    if sampler in ("nuts", "laplace", "importance") and best and "start" not in options:
-        options["start"] = _start(model, best)
     if posterior is None:
-        posterior = sample(problem, sampler, seed=seed, progress=progress, **options)
+        posterior = _sample(model, problem, sampler, best, seed, progress, options)
     prior = problem.draw_prior(integer_seed(seed, "prior"), PRIOR_DRAWS)
     prior_factor = np.asarray(model.emulator.factor(grid, np.stack([prior[n] for n in model.theta_names], axis=1)))
     result = CalibrationResult(
@@ -116,7 +116,7 @@ def infer_model(
         prior_factor,
         record(
             config={
-                "sampler": sampler,
+                "sampler": posterior.method,
                 "latent": model.latent,
                 "scatter": model.scatter,
                 "cross_norm": model.cross_norm,
@@ -126,12 +126,31 @@ def infer_model(
                 "sources": len(model.pairs),
                 "pairs": dict(model.pairs.provenance),
                 "emulator": {k: v for k, v in model.emulator.emulator.provenance.items() if k != "calibration"},
-                "options": {k: str(v) for k, v in options.items() if k != "start"},
+                "options": {k: str(v) for k, v in options.items()},
             },
             seed=seed,
         ),
     )
     return result
+
+
+def _sample(
+    model: HierarchicalModel,
+    problem: Problem,
+    sampler: str,
+    best: Mapping[str, float],
+    seed: int,
+    progress: Progress,
+    options: Mapping[str, Any],
+) -> Posterior:
+    """Draw with the named sampler, from the best fit on where it starts somewhere; "auto" as `infer` says."""
+    if sampler == "auto":
+        if len(problem.labels()) <= FEW_PARAMETERS:
+            posterior = sample(problem, "population", seed=seed, progress=progress)
+            return posterior if posterior.converged else sample(problem, "nested", seed=seed, progress=progress)
+        sampler = "nuts"
+    start = {"start": _start(model, best)} if sampler in ("nuts", "laplace", "importance") and best else {}
+    return sample(problem, sampler, seed=seed, progress=progress, **{**start, **options})
 
 
 def _temperatures(emulator: CalibrationEmulator) -> NDArray[np.float64]:
