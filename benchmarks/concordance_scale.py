@@ -5,11 +5,27 @@ from __future__ import annotations
 import multiprocessing
 import resource
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from benchmarks.record import Record
+
+
+def _per_sweep(sample: Callable[[int], Any]) -> float:
+    """Return the seconds of one sweep: the slope between runs long enough that starting up does not matter."""
+    few, many = 20, 120
+    while True:
+        spent = []
+        for count in (few, many):
+            begin = time.perf_counter()
+            sample(count)
+            spent.append(time.perf_counter() - begin)
+        short, long = spent
+        if long - short > max(1.0, short) or many > 200_000:
+            return (long - short) / (many - few)
+        many *= 4
 
 
 def _work(n: int, m: int, filled: float, draws: int, warmup: int, pipe: Any) -> None:
@@ -38,12 +54,7 @@ def _work(n: int, m: int, filled: float, draws: int, warmup: int, pipe: Any) -> 
             *pattern.arrays[:6], cells, model.prior.precision, np.zeros(n), model.variance.df, model.variance.beta, s
         )
     evaluation = (time.perf_counter() - begin) / 5
-    spent = []
-    for count in (20, 120):
-        begin = time.perf_counter()
-        run(model, "gibbs", draws=count, warmup=0, chains=1, seed=2)
-        spent.append(time.perf_counter() - begin)
-    sweep = (spent[1] - spent[0]) / 100
+    sweep = _per_sweep(lambda count: run(model, "gibbs", draws=count, warmup=0, chains=1, seed=2))
     sizes = effective_sizes(result.posterior)
     contrast = result.log_factor - result.log_factor.mean(axis=1, keepdims=True)
     pull = (contrast.mean(axis=0) - (case.b - case.b.mean())) / contrast.std(axis=0)

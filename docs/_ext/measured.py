@@ -12,6 +12,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 FILE = Path(__file__).parents[1] / "measured.json"
+#: The entry of a run of all benchmarks, which has no module of its own.
+WHOLE = "whole_run"
 HEADINGS = ("measured", "CrossCal", "peer", "ratio", "goal", "met")
 
 
@@ -59,8 +61,8 @@ class Measured(SphinxDirective):
             raise self.error(f"{FILE.name} holds no benchmark of {part}")
         lines: list[str] = []
         for name, entry in modules.items():
-            options = " --quick" if entry["quick"] else ""
-            lines += [f"`python -m benchmarks {name}{options}`, run on {entry['date']}:", ""]
+            command = ["python -m benchmarks", "" if name == WHOLE else name, "--quick" if entry["quick"] else ""]
+            lines += [f"`{' '.join(filter(None, command))}`, run on {entry['date']}:", ""]
             lines += ["| " + " | ".join(HEADINGS) + " |", "|" + "|".join("---" for _ in HEADINGS) + "|"]
             for record in entry["records"]:
                 cells = [cell.replace("|", "\\|").replace("*", "\\*").replace("<", "\\<") for cell in row(record)]

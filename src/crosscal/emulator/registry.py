@@ -62,7 +62,7 @@ def train(
     if kind != "auto":
         trained = EMULATORS.get(kind)(table, seed=seed, progress=progress, **options)
         errors = _held_out_error(kind, table, validation, trained, seed, options)
-        return trained.with_report(errors, kind=kind, chosen="on request")
+        return trained.with_report(errors, kind=kind, chosen="on request", judged=_judged(table, validation))
     if options:
         raise InputError(f"the option {next(iter(options))!r}", where="emulator kind 'auto'", expected="a named kind")
     found: dict[str, Any] = {}
@@ -89,8 +89,20 @@ def train(
         + ", ".join(f"{n} {s:.2g}" for n, s in score.items())
     )
     return trained.with_report(
-        errors, kind=best, chosen="smallest error on points not used in training", candidates=score, refused=refused
+        errors,
+        kind=best,
+        chosen="smallest error on points not used in training",
+        judged=_judged(table, validation),
+        candidates=score,
+        refused=refused,
     )
+
+
+def _judged(table: TrainingTable, validation: TrainingTable | None) -> str:
+    """Say what the reported errors were measured on."""
+    if validation is not None:
+        return "points simulated afresh"
+    return "every second node, by a coarser grid: too large" if table.halved() else "points held out"
 
 
 def rms(emulator: Emulator, table: TrainingTable) -> np.ndarray:

@@ -1,5 +1,7 @@
 """The hierarchical model against brute-force integration, its samplers against each other, and its verb."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -127,6 +129,28 @@ def test_aliases_of_a_gaussian_are_flagged(emulator):
     assert signs == {-1.0, 1.0}
 
 
+def test_auto_draws_from_all_solutions_and_falls_back(emulator, monkeypatch):
+    from crosscal.xray.correction import infer as module
+
+    pairs = simulate_pairs(emulator.only("kT"), TRUE, np.geomspace(2, 12, 20), relative_error=0.03, seed=4)
+    result = infer(pairs, emulator, tau=0.1, seed=2, scatter=None)
+    assert result.provenance["config"]["sampler"] == "population"
+    assert result.diagnostics.converged
+    # Both signs of the amplitude fit these pairs, and both are drawn.
+    assert 0.01 < np.mean(result.posterior_draws.draws("A") < 0) < 0.99
+    asked = []
+
+    def failing(problem, method, **options):
+        asked.append(method)
+        found = result.posterior_draws
+        return replace(found, method=method, converged=method != "population")
+
+    monkeypatch.setattr(module, "sample", failing)
+    again = infer(pairs, emulator, tau=0.1, seed=2, scatter=None)
+    assert asked == ["population", "nested"]
+    assert again.provenance["config"]["sampler"] == "nested"
+
+
 @pytest.fixture(scope="module")
 def plain(amplitude_only):
     """Pairs of temperatures and norms without scatter and of equal scale."""
@@ -241,4 +265,5 @@ def test_an_emulator_says_what_it_is_in_one_line(emulator, amplitude_only):
     assert text.startswith("<CalibrationEmulator 'pn': spline map of A, mu, sigma, T_true to kT (rms error")
     assert len(text.splitlines()) == 1
     assert " sigma)" in text
+    assert text.endswith("judged on every second node, by a coarser grid: too large>")
     assert " sigma)" not in repr(amplitude_only)  # no statistical error to compare with

@@ -64,15 +64,22 @@ class CalibrationEmulator:
     def __repr__(self) -> str:
         """Say what is emulated, how, and how well: the numbers of the map itself would fill screens."""
         known = {text: name for name, text in OUTPUTS.items()}
-        found = []
-        for output, sd in zip(self.emulator.outputs, self.emulator.residual_sd, strict=True):
-            sigma = (self.sigma or {}).get(output)
-            error = f"rms error {sd:.2g}" if sigma is None else f"rms error {sd / sigma:.2g} sigma"
-            found.append(f"{known[output]} ({error})")
+        relative = self.relative_errors
+        found = [
+            f"{known[output]} (rms error " + (f"{relative[output]:.2g} sigma)" if output in relative else f"{sd:.2g})")
+            for output, sd in zip(self.emulator.outputs, self.emulator.residual_sd, strict=True)
+        ]
+        judged = self.emulator.report.get("judged")
         return (
             f"<CalibrationEmulator {self.telescope!r}: {self.emulator.kind} map of {', '.join(self.emulator.names)} "
-            f"to {', '.join(found)}>"
+            f"to {', '.join(found)}{f'; judged on {judged}' if judged else ''}>"
         )
+
+    @property
+    def relative_errors(self) -> dict[str, float]:
+        """Reported rms error of each output in units of the smallest statistical error of the library."""
+        errors = zip(self.emulator.outputs, self.emulator.residual_sd, strict=True)
+        return {o: float(sd / self.sigma[o]) for o, sd in errors if self.sigma and o in self.sigma}
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ from crosscal.emulator.validation import draw_points
 from crosscal.xray.correction.emulate import OUTPUTS, T_TRUE, CalibrationEmulator
 from crosscal.xray.correction.pairs import QUANTITIES
 
+#: An emulator's rms error above this part of the smallest statistical error is told.
+COARSE = 0.3
 #: Fresh points on which candidates are compared.
 FRESH = 256
 
@@ -72,9 +74,15 @@ def train(
     if simulator is not None and fresh:
         validation = _fresh(table, simulator, fresh, seed)
     emulator = train_table(table, kind, validation=validation, seed=seed, progress=progress, **options)
-    return CalibrationEmulator(
+    found = CalibrationEmulator(
         emulator, library.modifier, fixed, telescope or _telescope(library), smallest_errors(library, chosen), simulator
     )
+    if coarse := [f"{name} {error:.2g}" for name, error in found.relative_errors.items() if error > COARSE]:
+        progress.message(
+            f"The emulator's rms error is not small beside the smallest statistical error ({', '.join(coarse)} of it, "
+            f"judged on {emulator.report['judged']}): more nodes would help."
+        )
+    return found
 
 
 def _telescope(library: Any) -> str:
