@@ -79,7 +79,7 @@ class Proposal:
         knots = knots[:, :1] + np.concatenate([np.zeros((d, 1)), np.cumsum(np.maximum(np.diff(knots), least), 1)], 1)
         scores = np.tile(norm.ppf(QUANTILES), (d, 1))
         z = _bend(vectors, knots, scores)[0]
-        centre = weights @ z
+        centre = np.asarray(weights @ z, dtype=float)
         steps = z - centre
         covariance = (steps * weights[:, None]).T @ steps
         return Proposal(centre, np.linalg.cholesky(covariance + 1e-6 * np.eye(d)), self.degrees, (scores, knots))
