@@ -52,9 +52,15 @@ def test_run_writes_everything(tmp_path, rng):
     names = {p.name for p in (tmp_path / "out").iterdir()}
     tables = {f"{n}.ecsv" for n in ("summary", "fluxes", "influence", "conflict", "leave_one_out", "correction")}
     # One correction against energy an instrument, since the bands have energies.
-    assert names == tables | {"posterior.nc", "correction_pn.nc", "correction_MOS1.nc"}
+    assert names == tables | {
+        "posterior.nc",
+        "provenance.json",
+        "correction.nc",
+        "correction_pn.nc",
+        "correction_MOS1.nc",
+    }
     again = Posterior.read(tmp_path / "out" / "posterior.nc")
-    assert np.array_equal(again.draws("B"), result.posterior.draws("B"))
+    assert np.array_equal(again.draws("B"), result.posterior_draws.draws("B"))
     summary = result.summary()
     assert list(summary["instrument"]) == ["pn", "MOS1", "pn", "MOS1"]
     assert {"drift", "sigma", "band", "W", "D"} <= set(summary.colnames)
@@ -76,7 +82,7 @@ def test_job_survives_writing(tmp_path, rng):
 def test_same_seed_same_bits(tmp_path, rng):
     job = write_job(tmp_path, rng)
     first, second = run(job, tmp_path / "a"), run(job, tmp_path / "b")
-    assert np.array_equal(first.posterior.draws("B"), second.posterior.draws("B"))
+    assert np.array_equal(first.posterior_draws.draws("B"), second.posterior_draws.draws("B"))
     assert (tmp_path / "a" / "summary.ecsv").read_bytes() == (tmp_path / "b" / "summary.ecsv").read_bytes()
 
 
@@ -170,7 +176,7 @@ def test_demo_recovers_its_truth(tmp_path):
     contrast = result.log_factor - result.log_factor.mean(axis=1, keepdims=True)
     true = np.log(truth["true_factor"]) - np.log(truth["true_factor"]).mean()
     assert np.all(np.abs(contrast.mean(axis=0) - true) < 3 * contrast.std(axis=0))
-    assert result.posterior.converged
+    assert result.posterior_draws.converged
     assert (tmp_path / "data.ecsv").exists()
 
 

@@ -63,8 +63,8 @@ def test_sources_without_counts_are_dropped():
 def test_poisson_fit_reports_fluxes():
     case = simulate(3, 200, noise="poisson", sigma=0.1, mean_counts=50, seed=3)
     result = fit(case.data, noise="poisson", tau=0.05, draws=500, warmup=300, leave_one_out=False)
-    assert result.posterior.converged
-    contrast = result.posterior.draws("B") - result.posterior.draws("B").mean(axis=1, keepdims=True)
+    assert result.posterior_draws.converged
+    contrast = result.posterior_draws.draws("B") - result.posterior_draws.draws("B").mean(axis=1, keepdims=True)
     true = case.b - case.b.mean()
     assert np.all(np.abs(contrast.mean(axis=0) - true) < 4 * contrast.std(axis=0))
     g = case.g[[int(name.split()[1]) - 1 for name, _ in result.data.columns]]
@@ -113,8 +113,8 @@ def test_gamma_poisson_recovers_the_scatter():
     result = fit(
         case.data, noise="gamma-poisson", tau=0.05, df=3.0, beta=0.1, draws=500, warmup=400, leave_one_out=False
     )
-    sigma = result.posterior.draws("sigma")
+    sigma = result.posterior_draws.draws("sigma")
     assert np.all(np.abs(sigma.mean(axis=0) - 0.2) < 3 * sigma.std(axis=0))
-    contrast = result.posterior.draws("B") - result.posterior.draws("B").mean(axis=1, keepdims=True)
+    contrast = result.posterior_draws.draws("B") - result.posterior_draws.draws("B").mean(axis=1, keepdims=True)
     assert np.all(np.abs(contrast.mean(axis=0) - (case.b - case.b.mean())) < 4 * contrast.std(axis=0))
     assert result.checks.predictive.scatter_p.min() > 0.01

@@ -42,7 +42,7 @@ def test_summary_and_answer(result):
 def test_correction_and_posterior(result, tmp_path):
     assert result.correction.axis == "telescope"
     np.testing.assert_allclose(result.correction.factor[0], 1.0)
-    stored = Posterior.read(result.posterior.write(tmp_path / "posterior.nc"))
+    stored = Posterior.read(result.posterior_draws.write(tmp_path / "posterior.nc"))
     np.testing.assert_allclose(stored.draws("scale"), result.factors.scale)
     assert stored.draws("syserr").shape[1:] == (2, 3, 1)
 

@@ -19,13 +19,12 @@ def command(part: str, output: str | None, quiet: bool) -> None:
 
     The answer is printed; tables, figures and files are in the directory of results.
     """
-    from crosscal.cli.runner import demo_output, execute, write_provenance
+    from crosscal.cli.runner import demo_output, execute
 
     chosen = PARTS.get(part, where="crosscal demo")
     directory = demo_output(chosen.name, output)
 
     def work(progress: Progress) -> JobResult:
-        write_provenance(directory, record(config={"demo": chosen.name}))
         return chosen.demo(directory, progress)
 
-    execute(chosen.name, work, directory, quiet=quiet)
+    execute(chosen.name, work, directory, provenance=record(config={"demo": chosen.name}), quiet=quiet)

@@ -17,9 +17,9 @@ from crosscal.cli.arfs import write_corrected_arfs
 from crosscal.compute.progress import display
 from crosscal.config import JobModel, JobResult, Part, input_paths, toml_text, write_toml
 from crosscal.core.errors import ConfigError, DataFileError, FitError, InputError
-from crosscal.core.files import refuse_inputs_inside, refuse_overwriting, write_text
+from crosscal.core.files import refuse_inputs_inside, refuse_overwriting
 from crosscal.core.progress import SILENT, Advance, Progress
-from crosscal.core.provenance import record
+from crosscal.core.provenance import record, write_provenance
 from crosscal.datasets import CORRECTION_FILE, cache_directory, resolve, write_correction
 from crosscal.report.html import write_report
 from crosscal.report.record import RunRecord
@@ -134,25 +134,31 @@ def run_job(part: Part, job: JobModel, *, quiet: bool = False, source: Path | No
 
     def work(progress: Progress) -> JobResult:
         write_toml(output / "job.toml", job)
-        write_provenance(output, provenance)
         return part.run(job, output, progress)
 
-    return execute(part.name, work, output, quiet=quiet)
+    return execute(part.name, work, output, provenance=provenance, quiet=quiet)
 
 
-def write_provenance(output: Path, provenance: Mapping[str, Any]) -> None:
-    """Write ``provenance.json`` into a run directory."""
-    write_text(output / "provenance.json", json.dumps(provenance, indent=1) + "\n")
+def execute(
+    part: str,
+    work: Callable[[Progress], JobResult],
+    output: Path,
+    *,
+    provenance: Mapping[str, Any],
+    quiet: bool = False,
+) -> JobResult:
+    """Run ``work`` in a locked directory with progress and log, draw its figures, report, and print the answer.
 
-
-def execute(part: str, work: Callable[[Progress], JobResult], output: Path, *, quiet: bool = False) -> JobResult:
-    """Run ``work`` in a locked directory with progress and log, draw its figures, report, and print the answer."""
+    ``provenance`` is the record of the run; that of the result stands in it as "result".
+    """
     prepare_jax()
     start = time.monotonic()
     with locked(output):
         refuse_other_run(output, part)
         progress = Logged(SILENT if quiet else display(), output / "run.log")
+        write_provenance(output, provenance)
         result = work(progress)
+        write_provenance(output, {**provenance, "result": getattr(result, "provenance", {})})
         write_corrected_arfs(result, output, progress)
         _write_correction(result, output, progress)
         figures = draw(result, output, progress)

@@ -125,8 +125,8 @@ def _noise(result: Result) -> np.ndarray:
         assert data.counts is not None
         return 1 / np.sqrt(np.maximum(data.counts, 1))
     s = np.zeros(data.n_channels)
-    if "sigma" in result.posterior.names:
-        s = (result.posterior.draws("sigma") ** 2).mean(axis=0)
+    if "sigma" in result.posterior_draws.names:
+        s = (result.posterior_draws.draws("sigma") ** 2).mean(axis=0)
     scale = model.variance.cells(data, s)
     if model.noise == "log-t":
         # Scale of the Student-t error.
@@ -165,10 +165,10 @@ def variances(result: Result) -> Figure:
     """Draw sigma per instrument: posterior, scatter of the residuals, and the prior median."""
     fig, axes, y = _rows(result)
     n, data = len(y), result.data
-    residual = data.log_rate - result.posterior.mean("B")[data.row] - result.flux_mean[data.column]
-    if "drift" in result.posterior.names:
+    residual = data.log_rate - result.posterior_draws.mean("B")[data.row] - result.flux_mean[data.column]
+    if "drift" in result.posterior_draws.names:
         assert data.time is not None
-        residual = residual - result.posterior.mean("drift")[data.row] * (data.time - data.time.mean())
+        residual = residual - result.posterior_draws.mean("drift")[data.row] * (data.time - data.time.mean())
     usable = np.isfinite(residual)
     counts = np.bincount(data.row[usable], minlength=data.n_channels)
     residual = np.where(usable, residual, 0.0)
@@ -178,8 +178,8 @@ def variances(result: Result) -> Figure:
     )
     handles = [Line2D([], [], color=COLOURS["before"], marker="D", lw=0, ms=5, label="scatter about concordance")]
     axes.plot(100 * scatter[:n], y, "D", color=COLOURS["before"], ms=5)
-    if "sigma" in result.posterior.names:
-        q = 100 * np.quantile(result.posterior.draws("sigma")[:, :n], [0.025, 0.16, 0.5, 0.84, 0.975], axis=0)
+    if "sigma" in result.posterior_draws.names:
+        q = 100 * np.quantile(result.posterior_draws.draws("sigma")[:, :n], [0.025, 0.16, 0.5, 0.84, 0.975], axis=0)
         axes.hlines(y, q[0], q[4], color=COLOURS["after"], lw=1.4)
         axes.hlines(y, q[1], q[3], color=COLOURS["after"], lw=4)
         axes.plot(q[2], y, "o", color="white", mec=COLOURS["after"], ms=5)

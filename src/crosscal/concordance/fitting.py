@@ -18,6 +18,7 @@ from crosscal.concordance.result import Result
 from crosscal.concordance.routes import Draws, run
 from crosscal.concordance.types import Comparison
 from crosscal.core.progress import SILENT, Progress
+from crosscal.core.provenance import record
 
 Floats = NDArray[np.float64]
 
@@ -126,7 +127,7 @@ def solve(
     )
     return Result(
         model=model,
-        posterior=_posterior(model, found),
+        posterior_draws=_posterior(model, found),
         flux_mean=flux_mean,
         flux_sd=flux_sd,
         prior_weight=weight,
@@ -134,15 +135,17 @@ def solve(
         checks=checks,
         notes=_notes(model, checks),
         remarks=_remarks(model, influence),
-        provenance={
-            "part": "concordance",
-            "data": data_name(model),
-            "noise": model.noise,
-            "variance": model.variance.kind,
-            "route": found.method,
-            "sources": model.data.n_columns,
-            "seed": seed,
-        },
+        provenance=record(
+            config={
+                "part": "concordance",
+                "data": data_name(model),
+                "noise": model.noise,
+                "variance": model.variance.kind,
+                "route": found.method,
+                "sources": model.data.n_columns,
+            },
+            seed=seed,
+        ),
     )
 
 

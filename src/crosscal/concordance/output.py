@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crosscal.core.files import atomic_path
-from crosscal.datasets import write_correction
+from crosscal.core.provenance import write_provenance
+from crosscal.datasets import CORRECTION_FILE, write_correction
 
 if TYPE_CHECKING:
     from crosscal.concordance.result import Result
@@ -46,7 +47,9 @@ def write_result(result: Result, directory: Path) -> dict[str, Path]:
         ("correction", correction_table(result.correction)),
     )
     paths = {name: write_table(directory / f"{name}.ecsv", table) for name, table in tables}
-    paths["posterior"] = result.posterior.write(directory / "posterior.nc")
+    paths["posterior"] = result.posterior_draws.write(directory / "posterior.nc")
+    paths["correction.nc"] = write_correction(directory / CORRECTION_FILE, result.correction)
+    paths["provenance"] = write_provenance(directory, result.provenance)
     for instrument in result.data.instruments:
         # Against energy, for jobs of other parts; only where the job said what its bands mean in keV.
         if all(band in result.band_energies for name, band in result.data.channels if name == instrument):

@@ -19,6 +19,7 @@ from crosscal.core.correction import Correction
 from crosscal.core.display import brief
 from crosscal.core.errors import UnknownNameError
 from crosscal.inference.diagnostics import sampling_gate
+from crosscal.inference.posterior import Posterior
 
 Floats = NDArray[np.float64]
 
@@ -31,8 +32,9 @@ class Result:
     ----------
     model : Model
         What was fitted; ``model.data`` has the column order of ``flux_mean``.
-    posterior : Posterior
-        Draws of B, sigma (root of the unknown or excess variance), drift and variability where the model has them.
+    posterior_draws : Posterior
+        Draws of B, sigma (root of the unknown or excess variance), drift and variability where the model has them;
+        ``posterior`` is its DataTree.
     flux_mean, flux_sd : arrays (M,)
         Posterior of the log fluxes G.
     prior_weight : array (N,)
@@ -49,7 +51,7 @@ class Result:
     """
 
     model: Model
-    posterior: Any
+    posterior_draws: Posterior
     flux_mean: Floats
     flux_sd: Floats
     prior_weight: Floats
@@ -68,10 +70,15 @@ class Result:
         """The comparison that was fitted."""
         return self.model.data
 
+    @property
+    def posterior(self) -> Any:
+        """The draws as an xarray DataTree (arviz)."""
+        return self.posterior_draws.tree
+
     @cached_property
     def log_factor(self) -> Floats:
         """Draws of B - b, (n_draws, N)."""
-        return self.posterior.draws("B") - np.where(self.model.prior.flat, 0.0, self.model.prior.mean)
+        return self.posterior_draws.draws("B") - np.where(self.model.prior.flat, 0.0, self.model.prior.mean)
 
     @cached_property
     def correction(self) -> Correction:
@@ -142,8 +149,8 @@ class Result:
         table["log_factor_sd"] = self.log_factor.std(axis=0, ddof=1)
         table["tau"], table["W"], table["D"] = prior.tau, self.prior_weight, np.diag(self.influence)
         for name in ("sigma", "drift"):
-            if name in self.posterior.names:
-                table[name], table[f"{name}_sd"] = self.posterior.mean(name), self.posterior.sd(name)
+            if name in self.posterior_draws.names:
+                table[name], table[f"{name}_sd"] = self.posterior_draws.mean(name), self.posterior_draws.sd(name)
         table["n_sources"] = data.per_channel
         table["component"] = self.model.components
         table["pull"] = checks.leave_one_out.pull
@@ -152,8 +159,8 @@ class Result:
         table.meta = {
             "noise": self.model.noise,
             "variance": self.model.variance.kind,
-            "route": self.posterior.method,
-            "converged": bool(self.posterior.converged),
+            "route": self.posterior_draws.method,
+            "converged": bool(self.posterior_draws.converged),
         }
         return table
 
@@ -218,13 +225,13 @@ class Result:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user must know before trusting the result."""
-        return (*self.posterior.messages, *self.notes)
+        return (*self.posterior_draws.messages, *self.notes)
 
     @property
     def diagnostics(self) -> str:
         """What to trust and what not, in words and numbers."""
-        state = "converged" if self.posterior.converged else "NOT converged"
-        lines = [f"Route {self.posterior.method}: {state}, {self.posterior.n_draws} draws."]
+        state = "converged" if self.posterior_draws.converged else "NOT converged"
+        lines = [f"Route {self.posterior_draws.method}: {state}, {self.posterior_draws.n_draws} draws."]
         lines += [
             f"Prior against data: chi2 = {test.chi2:.2f} for {test.dof} contrasts of {len(test.channels)} "
             f"instruments, p = {test.p_value:.3g}."
@@ -243,7 +250,7 @@ class Result:
             }
             for test in self.checks.conflicts
         ]
-        return [sampling_gate(self.posterior.converged, self.posterior.messages), *conflicts]
+        return [sampling_gate(self.posterior_draws.converged, self.posterior_draws.messages), *conflicts]
 
     @property
     def answer(self) -> str:
@@ -282,7 +289,7 @@ class Result:
         return replace(self, band_energies=dict(energies))
 
     def write(self, directory: str | os.PathLike[str]) -> dict[str, Path]:
-        """Write tables (ECSV), the correction and the posterior (netCDF); returns name to path."""
+        """Write tables (ECSV), correction and posterior (netCDF), provenance.json; returns name to path."""
         from crosscal.concordance.output import write_result
 
         return write_result(self, Path(directory))

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
-from crosscal.core.files import sha256
+from crosscal.core.files import sha256, write_text
 
 PACKAGES = ("crosscal", "numpy", "scipy", "numba", "jax", "numpyro", "astropy", "xarray", "zarr")
 
@@ -62,3 +63,8 @@ def record(
         "config": config,
         "seed": seed,
     }
+
+
+def write_provenance(directory: str | os.PathLike[str], provenance: Mapping[str, Any]) -> Path:
+    """Write ``provenance.json`` into a directory and return its path."""
+    return write_text(Path(directory) / "provenance.json", json.dumps(dict(provenance), indent=1, default=str) + "\n")

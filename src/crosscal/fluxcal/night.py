@@ -213,6 +213,30 @@ class Night:
                 return r.correction
         raise FitError("no frame has a calibration curve.")
 
+    @property
+    def posterior(self) -> Any:
+        """Draws of ln C of the first calibrated frame as an xarray DataTree (each result has its own).
+
+        Raises
+        ------
+        FitError
+            If no frame has a curve.
+        """
+        return self.posterior_draws.tree
+
+    @property
+    def posterior_draws(self) -> Any:
+        """The same as a `Posterior`."""
+        for r in self.results:
+            if r.curve is not None:
+                return r.posterior_draws
+        raise FitError("no frame has a calibration curve.")
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Of the first frame; each result has its own."""
+        return self.results[0].provenance if self.results else {}
+
     def statistics(self, which: str = "held_out") -> dict[str, float]:
         """Robust scatters over all frames of the leave-one-star-out residuals ("held_out"), or of the "targets"."""
         held = [h for r in self.results for h in getattr(r, which)]

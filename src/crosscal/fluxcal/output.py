@@ -12,7 +12,9 @@ from astropy.io import fits
 
 from crosscal.core.errors import DataFileError
 from crosscal.core.files import atomic_path, existing_file, refuse_overwriting, write_text
+from crosscal.core.provenance import write_provenance
 from crosscal.core.reading import parsing
+from crosscal.datasets import CORRECTION_FILE, write_correction
 from crosscal.fluxcal.curve import Curve
 from crosscal.fluxcal.frames import mark_failed, write_frame
 from crosscal.fluxcal.night import Night
@@ -239,9 +241,22 @@ def write_result(result: Result, directory: Path, *, figures: bool = True, input
     return directory
 
 
+def write_answer(answer: Result | Night, directory: Path) -> Path:
+    """Write summary.ecsv, provenance.json and, where there is a curve, posterior.nc, correction.nc, correction.ecsv."""
+    write_table(answer.summary(), directory / "summary.ecsv")
+    write_provenance(directory, answer.provenance)
+    results = answer.results if isinstance(answer, Night) else (answer,)
+    curves = [r for r in results if r.curve is not None]
+    if curves:
+        write_table(correction_table(curves[0]), directory / "correction.ecsv")
+        write_correction(directory / CORRECTION_FILE, answer.correction)
+        answer.posterior_draws.write(directory / "posterior.nc")
+    return directory
+
+
 def write_night(night: Night, directory: Path, *, inputs: tuple[Path, ...] = ()) -> Path:
-    """Write ``summary.ecsv`` (stars), ``frames.ecsv``, ``correction.ecsv`` and each frame's files in ``frames/``;
-    ``targets.ecsv`` where standards were calibrated as targets.
+    """Write ``summary.ecsv`` (stars), ``frames.ecsv``, correction and posterior of the first frame,
+    and each frame's files in ``frames/``; ``targets.ecsv`` where standards were calibrated as targets.
 
     Frames that failed are listed with their reason in ``frames.ecsv``; their copies say FLUXCAL = F and why.
     """
@@ -251,13 +266,10 @@ def write_night(night: Night, directory: Path, *, inputs: tuple[Path, ...] = ())
     for result in night.results:
         write_result(result, directory / "frames", figures=False, inputs=inputs)
     if night.results:
-        write_table(night.summary(), directory / "summary.ecsv")
+        write_answer(night, directory)
         write_table(frame_table(list(night.results)), directory / "frames.ecsv")
     if any(r.targets for r in night.results):
         write_table(target_table(night.results), directory / "targets.ecsv")
-    curves = [r for r in night.results if r.curve is not None]
-    if curves:
-        write_table(correction_table(curves[0]), directory / "correction.ecsv")
     lines = [f"{name}: {why}" for name, why in night.unread]
     write_text(directory / "quality.txt", "\n".join([night.answer, *lines, night.diagnostics]) + "\n")
     return directory

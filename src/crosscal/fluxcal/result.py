@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 from crosscal.core.correction import Correction
 from crosscal.core.display import brief
 from crosscal.core.errors import FitError
+from crosscal.core.provenance import record
 from crosscal.core.robust import mad_sd
 from crosscal.fluxcal.apply import apply_curve
 from crosscal.fluxcal.curve import Curve
@@ -21,6 +22,8 @@ from crosscal.fluxcal.loo import HeldOut
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.quality import Quality
 from crosscal.fluxcal.types import CalibrationVector, Frame, StarFit, StarStatus
+from crosscal.inference.gaussian import gaussian_posterior
+from crosscal.inference.posterior import Posterior
 
 #: Most nodes of the correction that is handed out (its covariance is dense).
 CORRECTION_NODES = 256
@@ -129,7 +132,46 @@ class Result:
             "wavelength",
             unit="Angstrom",
             target=f"counts/s of {self.frame.name}, to 1e-17 erg/s/cm2/Angstrom",
+            provenance=dict(self.provenance),
         )
+
+    @cached_property
+    def posterior_draws(self) -> Posterior:
+        """Draws of ln C(lambda) at the wavelengths of ``correction``, from its Gaussian.
+
+        Raises
+        ------
+        FitError
+            If there is no curve.
+        """
+        found = self.correction
+        return gaussian_posterior(
+            {"ln_C": np.log(found.factor)},
+            found.covariance,
+            dims={"ln_C": ["wavelength"]},
+            coords={"wavelength": found.coordinate.tolist()},
+            messages=self.warnings,
+            provenance=self.provenance,
+        )
+
+    @property
+    def posterior(self) -> Any:
+        """The draws as an xarray DataTree (arviz)."""
+        return self.posterior_draws.tree
+
+    @cached_property
+    def provenance(self) -> Mapping[str, Any]:
+        """Versions, options, templates and standards."""
+        config = {
+            "part": "fluxcal",
+            "frame": self.frame.name,
+            "options": asdict(self.options),
+            "bands": list(self.bands),
+            "templates": self.template_library,
+            "source": self.source,
+            "stars": [s.name for s in self.used],
+        }
+        return record(config=config, seed=0)
 
     def _curve(self) -> Curve:
         if self.curve is None:
@@ -198,10 +240,11 @@ class Result:
         return (*CITATIONS, *own, *(("calspec",) if any(s.template == "known spectrum" for s in self.used) else ()))
 
     def write(self, directory: str | os.PathLike[str], *, figures: bool = True) -> Path:
-        """Write the calibrated frame (if it passed), the tables and figures into a directory."""
-        from crosscal.fluxcal.output import write_result
+        """Write the calibrated frame (if it passed), tables and figures, posterior, correction and provenance."""
+        from crosscal.fluxcal.output import write_answer, write_result
 
-        return write_result(self, Path(directory), figures=figures)
+        write_result(self, Path(directory), figures=figures)
+        return write_answer(self, Path(directory))
 
 
 @dataclass(frozen=True, eq=False)

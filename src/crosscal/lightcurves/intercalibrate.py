@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from crosscal.core.errors import InputError
 from crosscal.core.progress import SILENT, Progress
+from crosscal.core.provenance import record
 from crosscal.lightcurves.kernels.base import Kernel
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.normalise import Normalisation
@@ -81,7 +82,19 @@ def intercalibrate(
     else:
         found = draw(model, route=sampler, draws=draws, seed=seed, progress=progress, **options)
     factors = Factors.of(found.model, found.vectors, found.means)
-    return Result(ordered, found, factors, seed)
+    config = {
+        "part": "lightcurves",
+        "files": {curve.name: len(curve) for curve in ordered.files},
+        "reference": ordered.codes[0],
+        "settings": {f.name: _plain(getattr(chosen, f.name)) for f in fields(chosen)},
+        "sampler": found.posterior.method,
+        "draws": len(found.vectors),
+    }
+    return Result(ordered, found, factors, seed, record(config=config, seed=seed))
+
+
+def _plain(value: Any) -> Any:
+    return type(value).__name__ if isinstance(value, Kernel) else value
 
 
 def compare_kernels(

@@ -108,7 +108,7 @@ def run(job: LightcurvesJob, output: Path, progress: Progress = SILENT) -> Resul
         progress.message(f"{dropped} outliers removed")
         if dropped:
             result = intercalibrate(curves, settings=settings, sampler=job.sampling.sampler, **options)
-    result = replace(result, provenance={"seed": job.seed, "config": job.model_dump(mode="json")})
+    result = replace(result, provenance={**result.provenance, "config": job.model_dump(mode="json")})
     _write(result, Path(output), progress)
     if job.sampling.compare_kernels:
         with progress.stage("Comparing kernels", total=1) as advance:

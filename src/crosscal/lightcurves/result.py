@@ -86,8 +86,13 @@ class Result:
         """What a user must know before trusting the result."""
         return self.diagnostics.warnings
 
+    @property
+    def posterior(self) -> Any:
+        """The draws of ``posterior_draws`` as an xarray DataTree (arviz)."""
+        return self.posterior_draws.tree
+
     @cached_property
-    def posterior(self) -> Posterior:
+    def posterior_draws(self) -> Posterior:
         """Draws in physical units: kernel parameters, mean, scale, shift, systematic error, error scale.
 
         ``vector`` holds the normalised full vector of each draw.
@@ -153,6 +158,10 @@ class Result:
                 table[f"syserr{suffix}"] = f.syserr[:, i, :, k].mean(0)
                 table[f"errscale{suffix}"] = f.errscale[:, i, :, k].mean(0)
             table.meta[f"file_{i}"] = name
+        if self.curves.continuum.unit:
+            for name in table.colnames:
+                if name.startswith(("shift", "covariance", "syserr")):
+                    table[name].unit = self.curves.continuum.unit
         limits = self.diagnostics.limits
         table["at_limit"] = [
             ", ".join(f"{label.split('[')[0]}: {side}" for label, side in limits.items() if f"[{code}]" in label) or "-"
@@ -293,7 +302,7 @@ class Result:
         return figures(self)
 
     def write(self, directory: str | os.PathLike[str]) -> list[Path]:
-        """Write tables, posterior and PyCALI's text files into a directory and return the paths."""
+        """Write tables, posterior, correction, provenance and PyCALI's text files and return the paths."""
         from crosscal.lightcurves.formats.tables import write_result
 
         return write_result(self, Path(directory))

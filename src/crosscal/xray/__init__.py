@@ -52,7 +52,7 @@ _EXPORTS: dict[str, str] = {
     "MODIFIERS": "crosscal.xray.modifiers.registry",
     # fitting and libraries
     "fit": "crosscal.xray.fitting.fit",
-    "FitResult": "crosscal.xray.fitting.fit",
+    "FitResult": "crosscal.xray.fitting.result",
     "fakeit": "crosscal.xray.fitting.simulate",
     "FoldedTemplates": "crosscal.xray.fitting.templates",
     "linear_kernel": "crosscal.xray.correction.kernel",

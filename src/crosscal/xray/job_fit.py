@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -105,13 +106,8 @@ class FitOutcome:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """A fit that ended badly, at a limit, or that the data reject; and what its notes say."""
-        found = [f"{note}." for note in self.fit.notes]
-        if self.fit.status.name != "OK":
-            found.append(f"the fit ended with status {self.fit.status.name}: do not use its errors.")
-        if self.fit.pvalue < 1e-3:
-            found.append(f"the data reject the model (p = {self.fit.pvalue:.2g}).")
-        return (*found, *(f"{note}." for note in self.fit.notes))
+        """A fit that ended badly or that the data reject; and what its notes say."""
+        return self.fit.warnings
 
     @property
     def gates(self) -> list[dict[str, Any]]:
@@ -127,16 +123,17 @@ class FitOutcome:
     @property
     def diagnostics(self) -> str:
         """How the fit ended, how well it describes the data, and which parameters go together."""
-        fit, names = self.fit, list(self.fit.names)
-        lines = [f"{fit.statistic_name} {fit.statistic:.1f} for {fit.dof} degrees of freedom, p = {fit.pvalue:.2g}"]
-        sd = np.sqrt(np.diag(fit.covariance))
-        pairs = [(i, j) for j in range(len(names)) for i in range(j) if sd[i] * sd[j] > 0]
-        lines += [
-            f"correlation of {names[i]} and {names[j]}: {fit.covariance[i, j] / (sd[i] * sd[j]):+.2f}" for i, j in pairs
-        ]
-        held = [p.name for p in fit.model.parameters if p.name not in names]
-        lines.append(f"held at their values: {', '.join(held) or 'none'}")
-        return "\n".join(lines)
+        return self.fit.diagnostics
+
+    @property
+    def posterior(self) -> Any:
+        """Draws of the free parameters as an xarray DataTree."""
+        return self.fit.posterior
+
+    @property
+    def provenance(self) -> Any:
+        """Versions, model and statistic."""
+        return self.fit.provenance
 
     @property
     def correction(self) -> Correction | None:
@@ -162,11 +159,12 @@ class FitOutcome:
 
         return {"spectrum": spectrum_fit(self.fit, title=self.name)}
 
-    def write(self, directory: Path) -> Path:
-        """Write summary.ecsv."""
-        with atomic_path(Path(directory) / "summary.ecsv") as temporary:
+    def write(self, directory: str | os.PathLike[str]) -> Path:
+        """Write what the fit writes, with the intervals in summary.ecsv."""
+        target = self.fit.write(directory)
+        with atomic_path(target / "summary.ecsv") as temporary:
             self.summary().write(temporary, format="ascii.ecsv", overwrite=True)
-        return Path(directory)
+        return target
 
 
 def with_errors(value: float, below: float, above: float) -> str:

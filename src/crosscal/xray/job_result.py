@@ -55,6 +55,11 @@ class XrayOutcome:
         """What is constrained, aliases, prior-dominated directions, and convergence, in words and numbers."""
         return self.calibration.diagnostics
 
+    @property
+    def provenance(self) -> Any:
+        """Where the calibration result comes from."""
+        return self.calibration.provenance
+
     def summary(self) -> Any:
         """Return the table of parameters."""
         return self.calibration.summary()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crosscal.core.files import atomic_path, write_text
+from crosscal.core.provenance import write_provenance
+from crosscal.datasets import CORRECTION_FILE, write_correction
 from crosscal.lightcurves.compat.options import Options
 from crosscal.lightcurves.types import LightCurves, curve_from_arrays
 
@@ -101,9 +103,11 @@ def write_result(result: Result, directory: Path) -> list[Path]:
     """Write summary, correction, posterior, calibrated and reconstructed curves, overlap graph and PyCALI's files."""
     from crosscal.lightcurves.compat.outputs import write_pycali_outputs
 
-    written = [result.posterior.write(directory / "posterior.nc")]
+    written = [result.posterior_draws.write(directory / "posterior.nc")]
     written.append(write_table(directory / "summary.ecsv", result.summary()))
     written.append(write_table(directory / "correction.ecsv", correction_table(result)))
+    written.append(write_correction(directory / CORRECTION_FILE, result.correction))
+    written.append(write_provenance(directory, result.provenance))
     written.append(write_table(directory / "overlap.ecsv", overlap_table(result)))
     for i in range(len(result.curves.files)):
         stem = "continuum" if i == 0 else f"line{i}"

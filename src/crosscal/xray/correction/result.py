@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from crosscal.core.correction import Correction
 from crosscal.core.display import brief
 from crosscal.core.errors import InputError
 from crosscal.core.files import write_text
+from crosscal.core.provenance import write_provenance
 from crosscal.inference.posterior import Posterior
 from crosscal.xray.correction.bias import TemperatureBias
 from crosscal.xray.correction.identifiability import Diagnostics
@@ -143,7 +143,7 @@ class CalibrationResult:
         return result_figures(self)
 
     def write(self, directory: str | os.PathLike[str], *, response: Any = None, draws: int = 100) -> Path:
-        """Write posterior.nc, summary.ecsv, correction.ecsv, bias.ecsv, diagnostics.txt, provenance.json.
+        """Write posterior.nc, summary.ecsv, correction.ecsv and .nc, bias.ecsv, diagnostics.txt, provenance.json.
 
         Parameters
         ----------
@@ -161,5 +161,5 @@ class CalibrationResult:
         write_result(self, target, response, draws)
         self.posterior_draws.write(target / "posterior.nc")
         write_text(target / "diagnostics.txt", f"{self.answer}\n{self.diagnostics}\n")
-        write_text(target / "provenance.json", json.dumps(dict(self.provenance), indent=1, default=str) + "\n")
+        write_provenance(target, self.provenance)
         return target

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from crosscal.core.files import atomic_path
+from crosscal.datasets import CORRECTION_FILE, write_correction
 
 
 def write_result(result: Any, directory: Path, response: Any, draws: int) -> None:
     """Write summary, correction and bias tables (ECSV) and, given a response, the corrected ARF and its ensemble."""
     _write(result.summary(), directory / "summary.ecsv")
     _write(correction_table(result.correction), directory / "correction.ecsv")
+    write_correction(directory / CORRECTION_FILE, result.correction)
     if result.biases is not None:
         _write(result.temperature_bias().table(), directory / "bias.ecsv")
     if response is not None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from crosscal.core.errors import FitError, InputError, UnknownNameError
+from crosscal.core.errors import InputError
 from crosscal.xray.fitting import statistics
-from crosscal.xray.fitting.engine import MAX_ITERATIONS, MEANING, Status, covariance_of, fit_object
+from crosscal.xray.fitting.engine import MAX_ITERATIONS, Status, covariance_of, fit_object
 from crosscal.xray.fitting.poisson import poisson_counts
-from crosscal.xray.fitting.profile import constrained_object, profile_limit_object
+from crosscal.xray.fitting.result import TOLERANCE, FitProblem, FitResult
 from crosscal.xray.fitting.simulate import plain_band
 from crosscal.xray.fitting.source import ModelSource
 from crosscal.xray.fitting.statistics import Data, Kind
@@ -22,9 +21,6 @@ from crosscal.xray.fitting.table import make_work
 from crosscal.xray.instrument.grouping import Groups
 
 if TYPE_CHECKING:
-    from astropy.table import QTable
-    from matplotlib.figure import Figure
-
     from crosscal.xray.emission.expression import Model
     from crosscal.xray.instrument.response import Response
     from crosscal.xray.instrument.spectrum import Spectrum
@@ -36,153 +32,6 @@ _STARTS = (0.3, 0.7, 1.5, 3.0, 6.0, 12.0)
 _SIMULATIONS = 1000
 # Shares and counts above and below which the notes speak up.
 _MANY_EMPTY, _FEW = 0.1, 10.0
-# In units of the statistic; the step that is left is applied, so that 1e-3 sigma remain at most.
-TOLERANCE = 1e-6
-
-
-@dataclass(frozen=True, eq=False)
-class FitResult:
-    """Best fit of one spectrum.
-
-    Attributes
-    ----------
-    names : free parameters
-    values, errors : mapping of name to value and 1-sigma error (Fisher)
-    covariance : (n, n)
-    statistic, statistic_name, dof
-    status : Status
-        Only ``Status.OK`` means that value and error can be used as they are.
-    pvalue : float
-        Probability of a larger statistic if the model is right: from the expected mean and variance of cstat
-        (Kaastra 2017), by simulation of source and background for wstat and pgstat, from chi2 otherwise.
-    model : Model with the best values
-    energy_lo, energy_hi : (n_group,) keV
-    counts, background, expected : (n_group,)
-        Counts in each group, the background expected in it, and the model's source counts.
-    notes : what to be careful about, in words
-    """
-
-    names: tuple[str, ...]
-    values: Mapping[str, float]
-    errors: Mapping[str, float]
-    covariance: Array
-    statistic: float
-    statistic_name: str
-    dof: int
-    status: Status
-    pvalue: float
-    model: Model
-    energy_lo: Array
-    energy_hi: Array
-    counts: Array
-    background: Array
-    expected: Array
-    exposure: float
-    notes: tuple[str, ...]
-    _problem: _Problem = field(repr=False)
-
-    @property
-    def residuals(self) -> Array:
-        """(counts - model - background) over the expected sd of each group."""
-        mean = self.expected + self.background
-        return (self.counts - mean) / np.sqrt(np.maximum(mean, 1e-25))
-
-    def interval(self, name: str, delta: float = 1.0) -> tuple[float, float]:
-        """Return the profile-likelihood interval: where the statistic, minimised over the others, rises by ``delta``.
-
-        1.0 gives 68 %, 2.706 gives 90 % for one parameter. An end that the parameter's limit cuts off is that limit.
-
-        Raises
-        ------
-        UnknownNameError
-        FitError
-            If the fit itself or one on the way failed.
-        """
-        j = self._index(name)
-        ends = []
-        for direction in (-1, 1):
-            x = profile_limit_object(
-                *self._problem.profile_arguments(), j, direction, float(delta), *self._problem.rest()
-            )
-            if not np.isfinite(x):
-                raise FitError(f"the profile of {name} failed on the way to delta = {delta:g}.")
-            point = self._problem.x.copy()
-            point[j] = x
-            ends.append(float(self._problem.source.from_engine(point)[j]))
-        return ends[0], ends[1]
-
-    def profile(self, name: str, at: ArrayLike) -> Array:
-        """Return the rise of the statistic, minimised over the others, at values of one parameter (NaN: failed)."""
-        j = self._index(name)
-        p = self._problem
-        out = []
-        for value in np.atleast_1d(np.asarray(at, dtype=float)):
-            x = p.source.to_engine({**self.values, name: float(value)})[j]
-            trial = np.empty(p.x.size)
-            statistic = constrained_object(
-                p.source, p.data, p.x, j, x, p.covariance, p.low, p.high, p.work, np.zeros_like(p.covariance),
-                MAX_ITERATIONS, TOLERANCE, trial,
-            )  # fmt: skip
-            out.append(statistic - self.statistic)
-        return np.array(out)
-
-    def summary(self) -> QTable:
-        """Return one row per parameter: name, value, 1-sigma error, unit, whether it was free."""
-        from astropy.table import QTable
-
-        rows = [
-            {
-                "parameter": p.name,
-                "value": p.default,
-                "error": self.errors.get(p.name, np.nan),
-                "unit": p.unit,
-                "free": p.name in self.names,
-            }
-            for p in self.model.parameters
-        ]
-        table = QTable(rows=rows)
-        table.meta.update(
-            statistic=self.statistic, statistic_name=self.statistic_name, dof=self.dof, status=self.status.name,
-            pvalue=self.pvalue,
-        )  # fmt: skip
-        return table
-
-    def figures(self) -> dict[str, Figure]:
-        """Draw the spectrum with the model and its residuals."""
-        from crosscal.xray.figures import spectrum_fit
-
-        return {"spectrum": spectrum_fit(self)}
-
-    def _index(self, name: str) -> int:
-        if name not in self.names:
-            raise UnknownNameError("free parameter", name, self.names, where="fit")
-        if self.status not in (Status.OK, Status.AT_BOUND):
-            raise FitError(f"the fit has no profile: {MEANING[self.status]}.")
-        return self.names.index(name)
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{n} = {self.values[n]:.4g} +- {self.errors[n]:.2g}" for n in self.names)
-        return f"<FitResult {shown}; {self.statistic_name} {self.statistic:.1f} / {self.dof}, {self.status.name}>"
-
-
-@dataclass(eq=False)
-class _Problem:
-    """What a fit works on; kept so that a result can answer for profiles."""
-
-    source: ModelSource
-    data: Data
-    x: Array
-    low: Array
-    high: Array
-    work: Any
-    covariance: Array
-    statistic: float
-
-    def profile_arguments(self) -> tuple[Any, ...]:
-        return self.source, self.data, self.x, self.statistic
-
-    def rest(self) -> tuple[Any, ...]:
-        return self.covariance, self.low, self.high, self.work, MAX_ITERATIONS, TOLERANCE
 
 
 def fit(
@@ -259,7 +108,7 @@ def fit(
         _pvalue(kind, data, expected, background, value, dof, n_free),
         model.replace(free=names, **best), low, high, data.counts if kind < Kind.CHI2 else data.counts + background,
         background, expected, spectrum.exposure, _notes(spectrum, response, kind, data),
-        _Problem(source, data, x, source.low, source.high, work, covariance, float(value)),
+        FitProblem(source, data, x, source.low, source.high, work, covariance, float(value)),
     )  # fmt: skip
 
 

@@ -1,0 +1,262 @@
+"""The answer of a fit of one spectrum: best values, intervals, draws, files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crosscal.core.errors import FitError, UnknownNameError
+from crosscal.core.files import atomic_path, write_text
+from crosscal.core.provenance import record, write_provenance
+from crosscal.xray.fitting.engine import MAX_ITERATIONS, MEANING, Status
+from crosscal.xray.fitting.profile import constrained_object, profile_limit_object
+from crosscal.xray.fitting.source import ModelSource
+from crosscal.xray.fitting.statistics import Data
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
+    from matplotlib.figure import Figure
+
+    from crosscal.inference.posterior import Posterior
+    from crosscal.xray.emission.expression import Model
+
+Array = NDArray[np.float64]
+
+# In units of the statistic; the step that is left is applied, so that 1e-3 sigma remain at most.
+TOLERANCE = 1e-6
+# Probability of a larger statistic below which the data reject the model.
+REJECTED = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """Best fit of one spectrum; it has no ``correction``, as a fit of one spectrum corrects no instrument.
+
+    Attributes
+    ----------
+    names : free parameters
+    values, errors : mapping of name to value and 1-sigma error (Fisher)
+    covariance : (n, n)
+    statistic, statistic_name, dof
+    status : Status
+        Only ``Status.OK`` means that value and error can be used as they are.
+    pvalue : float
+        Probability of a larger statistic if the model is right: from the expected mean and variance of cstat
+        (Kaastra 2017), by simulation of source and background for wstat and pgstat, from chi2 otherwise.
+    model : Model with the best values
+    energy_lo, energy_hi : (n_group,) keV
+    counts, background, expected : (n_group,)
+        Counts in each group, the background expected in it, and the model's source counts.
+    notes : what to be careful about, in words
+    """
+
+    names: tuple[str, ...]
+    values: Mapping[str, float]
+    errors: Mapping[str, float]
+    covariance: Array
+    statistic: float
+    statistic_name: str
+    dof: int
+    status: Status
+    pvalue: float
+    model: Model
+    energy_lo: Array
+    energy_hi: Array
+    counts: Array
+    background: Array
+    expected: Array
+    exposure: float
+    notes: tuple[str, ...]
+    _problem: FitProblem = field(repr=False)
+
+    @property
+    def residuals(self) -> Array:
+        """(counts - model - background) over the expected sd of each group."""
+        mean = self.expected + self.background
+        return (self.counts - mean) / np.sqrt(np.maximum(mean, 1e-25))
+
+    def interval(self, name: str, delta: float = 1.0) -> tuple[float, float]:
+        """Return the profile-likelihood interval: where the statistic, minimised over the others, rises by ``delta``.
+
+        1.0 gives 68 %, 2.706 gives 90 % for one parameter. An end that the parameter's limit cuts off is that limit.
+
+        Raises
+        ------
+        UnknownNameError
+        FitError
+            If the fit itself or one on the way failed.
+        """
+        j = self._index(name)
+        ends = []
+        for direction in (-1, 1):
+            x = profile_limit_object(
+                *self._problem.profile_arguments(), j, direction, float(delta), *self._problem.rest()
+            )
+            if not np.isfinite(x):
+                raise FitError(f"the profile of {name} failed on the way to delta = {delta:g}.")
+            point = self._problem.x.copy()
+            point[j] = x
+            ends.append(float(self._problem.source.from_engine(point)[j]))
+        return ends[0], ends[1]
+
+    def profile(self, name: str, at: ArrayLike) -> Array:
+        """Return the rise of the statistic, minimised over the others, at values of one parameter (NaN: failed)."""
+        j = self._index(name)
+        p = self._problem
+        out = []
+        for value in np.atleast_1d(np.asarray(at, dtype=float)):
+            x = p.source.to_engine({**self.values, name: float(value)})[j]
+            trial = np.empty(p.x.size)
+            statistic = constrained_object(
+                p.source, p.data, p.x, j, x, p.covariance, p.low, p.high, p.work, np.zeros_like(p.covariance),
+                MAX_ITERATIONS, TOLERANCE, trial,
+            )  # fmt: skip
+            out.append(statistic - self.statistic)
+        return np.array(out)
+
+    def summary(self) -> QTable:
+        """Return one row per parameter: name, value, 1-sigma error, unit, whether it was free."""
+        from astropy.table import QTable
+
+        rows = [
+            {
+                "parameter": p.name,
+                "value": p.default,
+                "error": self.errors.get(p.name, np.nan),
+                "unit": p.unit,
+                "free": p.name in self.names,
+            }
+            for p in self.model.parameters
+        ]
+        table = QTable(rows=rows)
+        table.meta.update(
+            statistic=self.statistic, statistic_name=self.statistic_name, dof=self.dof, status=self.status.name,
+            pvalue=self.pvalue,
+        )  # fmt: skip
+        return table
+
+    @cached_property
+    def posterior_draws(self) -> Posterior:
+        """Draws of the free parameters from the Gaussian of best values and covariance; limits do not cut it.
+
+        Raises
+        ------
+        FitError
+            If the fit gave no covariance.
+        """
+        from crosscal.inference.gaussian import gaussian_posterior
+
+        if not (self.names and np.all(np.isfinite(self.covariance))):
+            raise FitError(f"the fit has no posterior: {self._trouble or 'it has no covariance'}.")
+        return gaussian_posterior(
+            {name: self.values[name] for name in self.names},
+            self.covariance,
+            units={name: self.model.parameter(name).unit for name in self.names},
+            messages=self.warnings,
+            provenance=self.provenance,
+        )
+
+    @property
+    def posterior(self) -> Any:
+        """The draws as an xarray DataTree (arviz)."""
+        return self.posterior_draws.tree
+
+    @property
+    def _trouble(self) -> str:
+        return "" if self.status == Status.OK else MEANING[self.status]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A fit that ended badly or that the data reject, and what its notes say, one sentence each."""
+        found = [f"{note}." for note in self.notes]
+        if self._trouble:
+            found.append(f"the fit ended with status {self.status.name} ({self._trouble}): do not use its errors.")
+        if self.pvalue < REJECTED:
+            found.append(f"the data reject the model (p = {self.pvalue:.2g}).")
+        return tuple(found)
+
+    @property
+    def diagnostics(self) -> str:
+        """How the fit ended, how well it describes the data, and which parameters go together."""
+        names, covariance = self.names, self.covariance
+        fits = f"{self.statistic_name} {self.statistic:.1f} for {self.dof} degrees of freedom, p = {self.pvalue:.2g}"
+        lines = [f"{self.status.name}: {MEANING[self.status]}", fits]
+        sd = np.sqrt(np.diag(covariance))
+        for j in range(len(names)):
+            for i in range(j):
+                if sd[i] * sd[j] > 0:
+                    lines.append(f"correlation of {names[i]} and {names[j]}: {covariance[i, j] / (sd[i] * sd[j]):+.2f}")
+        held = [p.name for p in self.model.parameters if p.name not in names]
+        lines.append(f"held at their values: {', '.join(held) or 'none'}")
+        return "\n".join(lines)
+
+    @cached_property
+    def provenance(self) -> Mapping[str, Any]:
+        """Versions, model and statistic."""
+        config = {
+            "part": "xray-fit",
+            "model": self.model.expression,
+            "free": list(self.names),
+            "statistic": self.statistic_name,
+            "groups": len(self.counts),
+            "exposure": self.exposure,
+        }
+        return record(config=config, seed=0)
+
+    def write(self, directory: str | os.PathLike[str]) -> Path:
+        """Write summary.ecsv, diagnostics.txt, provenance.json and, if there is a covariance, posterior.nc."""
+        target = Path(directory)
+        with atomic_path(target / "summary.ecsv") as temporary:
+            self.summary().write(temporary, format="ascii.ecsv", overwrite=True)
+        write_text(target / "diagnostics.txt", f"{self!r}\n{self.diagnostics}\n")
+        write_provenance(target, self.provenance)
+        draws = target / "posterior.nc"
+        try:
+            self.posterior_draws.write(draws)
+        except FitError:
+            draws.unlink(missing_ok=True)
+        return target
+
+    def figures(self) -> dict[str, Figure]:
+        """Draw the spectrum with the model and its residuals."""
+        from crosscal.xray.figures import spectrum_fit
+
+        return {"spectrum": spectrum_fit(self)}
+
+    def _index(self, name: str) -> int:
+        if name not in self.names:
+            raise UnknownNameError("free parameter", name, self.names, where="fit")
+        if self.status not in (Status.OK, Status.AT_BOUND):
+            raise FitError(f"the fit has no profile: {MEANING[self.status]}.")
+        return self.names.index(name)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{n} = {self.values[n]:.4g} +- {self.errors[n]:.2g}" for n in self.names)
+        return f"<FitResult {shown}; {self.statistic_name} {self.statistic:.1f} / {self.dof}, {self.status.name}>"
+
+
+@dataclass(eq=False)
+class FitProblem:
+    """What a fit works on; kept so that a result can answer for profiles."""
+
+    source: ModelSource
+    data: Data
+    x: Array
+    low: Array
+    high: Array
+    work: Any
+    covariance: Array
+    statistic: float
+
+    def profile_arguments(self) -> tuple[Any, ...]:
+        return self.source, self.data, self.x, self.statistic
+
+    def rest(self) -> tuple[Any, ...]:
+        return self.covariance, self.low, self.high, self.work, MAX_ITERATIONS, TOLERANCE
