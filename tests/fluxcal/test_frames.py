@@ -106,7 +106,7 @@ def test_dispaxis_2_is_transposed_and_written_back(tmp_path, truth):
 
     frame = read_frame(write_raw(tmp_path / "a.fits", truth, change=change))
     np.testing.assert_allclose(frame.flux, truth.frame.flux, rtol=1e-6)
-    write_frame(frame, tmp_path / "b.fits")
+    write_frame(tmp_path / "b.fits", frame)
     assert fits.getdata(tmp_path / "b.fits").shape == truth.frame.flux.T.shape
 
 
@@ -187,7 +187,7 @@ def test_zenith_distance_gives_airmass(tmp_path, truth):
 
 def test_written_frame_keeps_other_hdus_and_marks_bad_pixels(tmp_path, raw):
     frame = read_frame(raw)
-    write_frame(frame, tmp_path / "out.fits", keywords={"KEY": (1, "x")}, history=("a line",))
+    write_frame(tmp_path / "out.fits", frame, keywords={"KEY": (1, "x")}, history=("a line",))
     with fits.open(tmp_path / "out.fits") as hdus:
         assert [h.name for h in hdus] == ["PRIMARY", "VARIANCE", "WAVELA", "FIBRES", "SKY", "MASK"]
         np.testing.assert_array_equal(hdus["SKY"].data, np.arange(6.0).reshape(2, 3))
@@ -196,7 +196,7 @@ def test_written_frame_keeps_other_hdus_and_marks_bad_pixels(tmp_path, raw):
         assert "a line" in hdus[0].header["HISTORY"]
         assert hdus[0].data.dtype == np.dtype(">f4")
     with pytest.raises(DataFileError, match="exists already"):
-        write_frame(frame, tmp_path / "out.fits", overwrite=False)
+        write_frame(tmp_path / "out.fits", frame, overwrite=False)
 
 
 def test_failed_copy_leaves_the_input(tmp_path, raw):

@@ -80,7 +80,7 @@ def _pairs(suffix: str, *, samples: bool = False) -> Any:
         else:
             covariance = np.tile(np.diag([0.01, 0.02]), (2, 3, 1, 1))
             pairs = PairedSources(tuple(names), telescopes, quantities, draws[:, :, 0], covariance)
-        return write_pairs(pairs, directory / f"pairs{suffix}")
+        return write_pairs(directory / f"pairs{suffix}", pairs)
 
     return build
 

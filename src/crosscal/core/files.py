@@ -63,6 +63,25 @@ def write_text(path: str | os.PathLike[str], text: str) -> Path:
     return Path(path)
 
 
+def check_path_first(path: object, content: object, kind: type, *, where: str) -> None:
+    """Refuse arguments of a writing function that are not ``(path, content)``.
+
+    Raises
+    ------
+    InputError
+        If ``path`` is no path or ``content`` is not of the kind; swapped arguments are named.
+    """
+    name = kind.__name__
+    if isinstance(content, kind) and isinstance(path, str | os.PathLike):
+        return
+    what = (
+        "the arguments are swapped"
+        if isinstance(path, kind)
+        else f"a {type(path).__name__} and a {type(content).__name__}"
+    )
+    raise InputError(what, where=where, expected=f"a path, then a {name}")
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file as hexadecimal digits."""
     digest = hashlib.sha256()

@@ -12,7 +12,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from crosscal.core.errors import DataFileError, InputError, UnknownNameError
-from crosscal.core.files import atomic_path, existing_file
+from crosscal.core.files import atomic_path, check_path_first, existing_file
 from crosscal.core.reading import parsing
 from crosscal.fluxcal.extinction import airmass as airmass_of
 from crosscal.fluxcal.types import FLUX_UNIT, Fibres, Frame
@@ -244,8 +244,8 @@ def _fibres(hdu: Any, header: fits.Header, n: int, where: str, notes: list[str])
 
 
 def write_frame(
-    frame: Frame,
     path: str | os.PathLike[str],
+    frame: Frame,
     *,
     keywords: Mapping[str, tuple[Any, str]] | None = None,
     history: tuple[str, ...] = (),
@@ -256,15 +256,21 @@ def write_frame(
 
     Parameters
     ----------
-    frame : Frame
     path : path
         Written under a temporary name and renamed: it is whole or absent.
+    frame : Frame
     keywords : mapping of key to (value, comment), set in PRIMARY
     history : HISTORY lines
     tables : mapping of HDU name to a FITS HDU, appended (replacing HDUs of the same name)
     overwrite : bool
         Replace an existing file; otherwise that is an error.
+
+    Raises
+    ------
+    InputError
+        If the arguments are swapped.
     """
+    check_path_first(path, frame, Frame, where="write_frame")
     header = (frame.header or fits.Header()).copy()
     for key in ("CHECKSUM", "DATASUM", "BZERO", "BSCALE"):
         header.remove(key, ignore_missing=True)

@@ -37,8 +37,8 @@ def write_calibrated(calibrated: CalibratedFrame, path: str | os.PathLike[str], 
         "FCALSRC": (result.source[:60], "where the curve comes from"),
     }
     write_frame(
-        calibrated.frame,
         path,
+        calibrated.frame,
         keywords=keywords,
         history=history_lines(result),
         tables={"FLUXCAL": curve_hdu(result, curve), "FLUXSTAR": star_hdu(result), **plate_hdus(curve)},

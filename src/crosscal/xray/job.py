@@ -112,7 +112,7 @@ def write_simulated(clusters: Any, output: Path) -> Path:
     """Write the pairs of simulated clusters and return the path."""
     from crosscal.xray import write_pairs
 
-    return write_pairs(clusters.pairs(), output / "clusters.ecsv")
+    return write_pairs(output / "clusters.ecsv", clusters.pairs())
 
 
 def build(job: XrayJob, telescope: Any, model: Any, output: Path, progress: Progress) -> Any:

@@ -40,6 +40,10 @@ class XrayOutcome:
 
     citations = ("apec", "atomdb", "tbabs", "cash", "numpyro", "nuts", "dynesty", "rhat", "schellenberger")
 
+    def __repr__(self) -> str:
+        # The answer to simulated sources fits their spectra again, which no repr may do.
+        return repr(self.calibration).replace(type(self.calibration).__name__, type(self).__name__, 1)
+
     @property
     def posterior(self) -> Any:
         """The draws as an xarray DataTree."""
@@ -157,5 +161,5 @@ class XrayOutcome:
         if self.clusters is not None:
             from crosscal.xray import write_pairs
 
-            write_pairs(self.refitted, target / "clusters_corrected.ecsv")
+            write_pairs(target / "clusters_corrected.ecsv", self.refitted)
         return target

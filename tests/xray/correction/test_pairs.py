@@ -26,7 +26,7 @@ def make(n=4, q=3, samples=False):
 @pytest.mark.parametrize("q", [1, 2, 3])
 def test_round_trip(tmp_path, suffix, q):
     pairs = make(q=q)
-    again = read_pairs(write_pairs(pairs, tmp_path / f"pairs{suffix}"))
+    again = read_pairs(write_pairs(tmp_path / f"pairs{suffix}", pairs))
     assert (again.names, again.telescopes, again.quantities) == (pairs.names, pairs.telescopes, pairs.quantities)
     np.testing.assert_allclose(again.values, pairs.values, rtol=1e-12)
     np.testing.assert_allclose(again.covariance, pairs.covariance, rtol=1e-10, atol=1e-14)
@@ -36,7 +36,7 @@ def test_round_trip(tmp_path, suffix, q):
 @pytest.mark.parametrize("suffix", [".ecsv", ".fits"])
 def test_samples_round_trip(tmp_path, suffix):
     pairs = make(samples=True)
-    again = read_pairs(write_pairs(pairs, tmp_path / f"pairs{suffix}"))
+    again = read_pairs(write_pairs(tmp_path / f"pairs{suffix}", pairs))
     np.testing.assert_allclose(again.samples, pairs.samples, rtol=1e-12)
     np.testing.assert_allclose(again.covariance, pairs.covariance, rtol=1e-9)
 
@@ -144,11 +144,11 @@ def test_bad_files(tmp_path):
     with pytest.raises(DataFileError, match=r"suffix '\.txt'"):
         read_pairs(tmp_path / "a.txt")
     with pytest.raises(DataFileError, match=r"suffix '\.xlsx'"):
-        write_pairs(make(), tmp_path / "a.xlsx")
+        write_pairs(tmp_path / "a.xlsx", make())
     (tmp_path / "a.fits").write_bytes(b"SIMPLE")
     with pytest.raises(DataFileError, match="cannot be read"):
         read_pairs(tmp_path / "a.fits")
-    write_pairs(make(), tmp_path / "a.csv")
+    write_pairs(tmp_path / "a.csv", make())
     with pytest.raises(DataFileError, match="no column 'kT_xrism'"):
         read_pairs(tmp_path / "a.csv", telescopes=("acis", "xrism"))
     table = as_table(make(samples=True), samples=True)

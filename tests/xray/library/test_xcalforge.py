@@ -71,7 +71,7 @@ def test_failed_and_missing_fits_are_statuses(make):
 
 
 def test_round_trip(asimov, tmp_path):
-    path = write_xcalforge(asimov, tmp_path / "out.h5")
+    path = write_xcalforge(tmp_path / "out.h5", asimov)
     again = read_xcalforge(path)
     np.testing.assert_allclose(again.values("kT"), asimov.values("kT"))
     np.testing.assert_allclose(again.errors("kT"), asimov.errors("kT"), rtol=1e-9)
@@ -85,14 +85,14 @@ def test_round_trip(asimov, tmp_path):
 
 def test_only_gaussian_grids_are_written(library, telescope, plasma, tmp_path):
     with pytest.raises(InputError, match="4 realisations"):
-        write_xcalforge(library, tmp_path / "x.h5")
+        write_xcalforge(tmp_path / "x.h5", library)
     other = build_library(telescope, plasma, Grey.grid(), kT=[4.0], band=(0.7, 7.0), counts=1e4)
     with pytest.raises(InputError, match="one Gaussian"):
-        write_xcalforge(other, tmp_path / "x.h5")
+        write_xcalforge(tmp_path / "x.h5", other)
     two = Gaussian(n=2)
     scattered = build_library(telescope, plasma, two.grid(A1=0.1), kT=[4.0], band=(0.7, 7.0), counts=1e4)
     with pytest.raises(InputError, match="one Gaussian"):
-        write_xcalforge(scattered, tmp_path / "x.h5")
+        write_xcalforge(tmp_path / "x.h5", scattered)
     assert not (tmp_path / "x.h5").exists()
 
 

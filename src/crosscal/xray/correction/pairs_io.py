@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from crosscal.core.errors import DataFileError, InputError, closest
-from crosscal.core.files import atomic_path, existing_file, sha256
+from crosscal.core.files import atomic_path, check_path_first, existing_file, sha256
 from crosscal.core.reading import parsing
 from crosscal.xray.correction.pairs import QUANTITIES, Floats, PairedSources
 
@@ -188,7 +188,7 @@ def _samples(table: Any, quantities: tuple[str, ...], telescope: str, where: str
     return np.stack(columns, axis=-1)
 
 
-def write_pairs(pairs: PairedSources, path: str | os.PathLike[str]) -> Path:
+def write_pairs(path: str | os.PathLike[str], pairs: PairedSources) -> Path:
     """Write a table that `read_pairs` reads back; the format follows the suffix (.ecsv, .csv, .fits).
 
     Samples are written where there are any, except to CSV, which holds numbers only.
@@ -197,7 +197,10 @@ def write_pairs(pairs: PairedSources, path: str | os.PathLike[str]) -> Path:
     ------
     DataFileError
         For another suffix, or if the file cannot be written.
+    InputError
+        If the arguments are swapped.
     """
+    check_path_first(path, pairs, PairedSources, where="write_pairs")
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
         raise DataFileError(f"a table with suffix {suffix!r}", where=str(path), expected=" or ".join(FORMATS))

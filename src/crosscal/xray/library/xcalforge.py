@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import DataFileError, InputError
-from crosscal.core.files import atomic_path, existing_file, sha256
+from crosscal.core.files import atomic_path, check_path_first, existing_file, sha256
 from crosscal.xray.library.library import DIMS, KIND, STATUS, Library
 
 Array = NDArray[np.float64]
@@ -137,7 +137,7 @@ def _library(target: Path, axes: dict[str, Array], temperatures: Array, results:
     return Library(dataset, job, record)
 
 
-def write_xcalforge(library: Library, path: str | os.PathLike[str]) -> Path:
+def write_xcalforge(path: str | os.PathLike[str], library: Library) -> Path:
     """Write a library of one realisation as XCalForge's ``library.h5``, with symmetric 1-sigma limits of kT.
 
     A Gaussian in the standard convention is written with sigma multiplied by sqrt(2), which is what XCalForge calls it.
@@ -145,8 +145,10 @@ def write_xcalforge(library: Library, path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     InputError
-        If the library is not over a product grid of one Gaussian's A, mu, sigma, or has several realisations.
+        If the library is not over a product grid of one Gaussian's A, mu, sigma, or has several realisations, or
+        if the arguments are swapped.
     """
+    check_path_first(path, library, Library, where="write_xcalforge")
     import h5py
 
     axes = library.job.get("axes")
