@@ -23,6 +23,16 @@ def test_unknown_name_offers_the_closest():
     assert "expected 'gaussian'" in str(UnknownNameError("modifier", "gausian", ["grey", "gaussian"]))
 
 
+def test_few_names_are_all_told_the_closest_first():
+    error = UnknownNameError("variance model", "known", ["quoted", "unknown", "quoted+excess"])
+    assert "expected 'unknown', 'quoted' or 'quoted+excess'." in str(error)
+
+
+def test_of_many_names_the_closest_are_told():
+    many = [f"model{i}" for i in range(20)]
+    assert "expected 'gaussian'." in str(UnknownNameError("model", "gausian", [*many, "gaussian"]))
+
+
 def test_unknown_name_without_a_near_one_lists_all():
     assert "one of a, b" in str(UnknownNameError("thing", "zzzz", ["b", "a"]))
 

@@ -100,17 +100,25 @@ class UnknownNameError(InputError):
         super().__init__(f"unknown {kind} {name!r}", where=where, expected=closest(name, self.known))
 
 
+#: As many names are told in full; of longer lists only the nearest ones.
+FEW_NAMES = 8
+
+
 def closest(name: str, known: Iterable[str], n: int = 3) -> str:
-    """Describe the known names nearest to ``name``, as the 'expected' part of a sentence."""
+    """Describe the known names, the nearest to ``name`` first, as the 'expected' part of a sentence.
+
+    Where there are many, only the nearest ``n`` are told, or the first 12 if none is near.
+    """
     known = sorted(known)
-    lowered = {k.lower(): k for k in known}
-    near = [lowered[k] for k in difflib.get_close_matches(str(name).lower(), lowered, n=n, cutoff=0.5)]
-    if near:
-        return " or ".join(repr(k) for k in near)
     if not known:
         return "a registered name, but none is registered"
-    shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
-    return f"one of {shown}"
+    lowered = {k.lower(): k for k in known}
+    near = [lowered[k] for k in difflib.get_close_matches(str(name).lower(), lowered, n=n, cutoff=0.5)]
+    if not near:
+        return f"one of {', '.join(known[:12])}" + (", ..." if len(known) > 12 else "")
+    shown = near + [k for k in known if k not in near] if len(known) <= FEW_NAMES else near
+    quoted = [repr(k) for k in shown]
+    return " or ".join(quoted) if len(quoted) < 3 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"
 
 
 class SweepError(CrossCalError):
