@@ -135,6 +135,15 @@ def test_words_and_figures(case):
     assert all(isinstance(f, Figure) for f in figures.values())
 
 
+def test_repr_is_the_answer(case):
+    name, result = case
+    text = repr(result)
+    assert len(text) < 300
+    assert text.startswith(f"<{type(result).__name__}")
+    if name != "spectrum_fit":  # says values, errors and statistic
+        assert result.answer[:60] in text
+
+
 def test_files(case, written):
     name, result = case
     table = QTable.read(written / "summary.ecsv")

@@ -16,7 +16,7 @@ from crosscal.concordance.checks import Checks
 from crosscal.concordance.model import Model
 from crosscal.concordance.types import Comparison
 from crosscal.core.correction import Correction
-from crosscal.core.display import brief
+from crosscal.core.display import by_answer
 from crosscal.core.errors import UnknownNameError
 from crosscal.inference.diagnostics import sampling_gate
 from crosscal.inference.posterior import Posterior
@@ -63,7 +63,7 @@ class Result:
     arfs: Mapping[str, Path] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
-    __repr__ = brief
+    __repr__ = by_answer
 
     @property
     def data(self) -> Comparison:

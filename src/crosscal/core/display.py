@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sized
 from dataclasses import fields
 from typing import Any
 
-#: Longest text of one field.
-LONGEST = 60
+from crosscal.core.errors import CrossCalError
+
+#: Longest text of one field, and of an answer.
+LONGEST, LONGEST_ANSWER = 60, 240
 
 
 def brief(value: Any) -> str:
@@ -22,6 +24,18 @@ def brief(value: Any) -> str:
     """
     shown = ", ".join(f"{f.name}={_short(getattr(value, f.name))}" for f in fields(value) if f.repr)
     return f"{type(value).__name__}({shown})"
+
+
+def by_answer(value: Any) -> str:
+    """Return the ``repr`` of a result: its kind and its answer, shortened where it is long.
+
+    A result takes it by ``__repr__ = by_answer`` in its body. What has no answer yet presents itself by `brief`.
+    """
+    try:
+        text = str(value.answer)
+    except CrossCalError:
+        return brief(value)
+    return f"<{type(value).__name__}: {text if len(text) <= LONGEST_ANSWER else text[: LONGEST_ANSWER - 3] + '...'}>"
 
 
 def _short(value: Any) -> str:

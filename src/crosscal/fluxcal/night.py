@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from crosscal.core.correction import Correction
+from crosscal.core.display import by_answer
 from crosscal.core.errors import FitError, InputError
 from crosscal.core.robust import mad_sd
 from crosscal.fluxcal.curve import Curve, compress, polynomials
@@ -137,6 +138,8 @@ class Night:
 
     results: tuple[Result, ...]
     unread: tuple[tuple[str, str], ...] = ()
+
+    __repr__ = by_answer
 
     @property
     def passed(self) -> bool:

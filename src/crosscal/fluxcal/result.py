@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from crosscal.core.correction import Correction
-from crosscal.core.display import brief
+from crosscal.core.display import brief, by_answer
 from crosscal.core.errors import FitError
 from crosscal.core.provenance import record
 from crosscal.core.robust import mad_sd
@@ -64,7 +64,7 @@ class Result:
     source: str = "stars"
     targets: tuple[HeldOut, ...] = ()
 
-    __repr__ = brief
+    __repr__ = by_answer
 
     @property
     def used(self) -> tuple[StarFit, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.correction import Correction
-from crosscal.core.display import brief
+from crosscal.core.display import by_answer
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.random import generator
 from crosscal.inference.diagnostics import sampling_gate
@@ -55,7 +55,7 @@ class Result:
     seed: int = 0
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
-    __repr__ = brief
+    __repr__ = by_answer
 
     @property
     def model(self) -> Model:

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from crosscal.config import JobModel, Part, StrictModel
 from crosscal.core.correction import Correction
+from crosscal.core.display import by_answer
 from crosscal.core.files import atomic_path
 from crosscal.core.progress import SILENT, Progress
 from crosscal.datasets import resolve
@@ -91,6 +92,8 @@ class FitOutcome:
     name: str
 
     citations: ClassVar[tuple[str, ...]] = ("apec", "atomdb", "tbabs", "cash")
+
+    __repr__ = by_answer
 
     @property
     def answer(self) -> str:
