@@ -158,7 +158,18 @@ def _at_file_row(problem: InputError, rows: NDArray, columns: Mapping[str, str |
     where = re.sub(r"column '(\w+)'", column, where)
     what = re.sub(r"^(rows )(\d+)", row, problem.what)
     what = re.sub(r"^(rows \d+ and )(\d+)", row, what)
-    return InputError(what, where=where, expected=problem.expected)
+    expected = problem.expected
+    found = re.search(r", row \d+, column '(.+)'$", where)
+    if expected and found and found[1] in columns.values():
+        # Limits are inclusive, and what is no number lies in no range.
+        low = "1e-300" if "positive" in expected else "0" if ">= 0" in expected else "-1e300"
+        expected += f"; select = {{{found[1]!r}: {{'min': {low}}}}} leaves such rows out"
+    elif what.startswith("rows "):
+        expected = (
+            f"{expected}: keep one by select = {{COLUMN: VALUE}}, or tell them apart by more columns, as in "
+            "instrument = ['instrument', COLUMN]"
+        )
+    return InputError(what, where=where, expected=expected)
 
 
 def _column(table: Any, name: str, where: str) -> Any:
