@@ -1,5 +1,7 @@
 """PyCALI's options, parameter file, steps and text outputs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from crosscal.lightcurves.compat.helpers import (
     load_pycali_data,
     load_pycali_data_flag,
 )
-from crosscal.lightcurves.compat.options import Options, read_param_file
+from crosscal.lightcurves.compat.options import Options, is_param_line, read_param_file
 from crosscal.lightcurves.compat.outputs import histogram_mode, write_pycali_outputs
 from crosscal.lightcurves.formats.pycali import write_pycali
 from crosscal.lightcurves.job import job_from_param_file
@@ -173,3 +175,51 @@ def test_names_of_the_package():
     assert set(dir(compat)) == set(compat.__all__)
     with pytest.raises(AttributeError, match="no attribute 'mcmc'"):
         compat.mcmc  # noqa: B018
+
+
+ECHO = """fname                =
+fcont                = cont.txt
+fline                = line0.txt
+nmcmc                = 10000
+scale_range_up       = 2.5
+fixed_syserr         = 0
+fixed_codes          = 1,2
+fixed_scalecodes     = 0
+flag_norm            = 0
+"""
+
+
+def test_the_copy_of_the_options_runs_as_the_file_does(run):
+    from crosscal.cli.parts import load_job
+
+    (run / "data").mkdir(exist_ok=True)
+    path = run / "data" / "param_input"
+    path.write_text(ECHO)
+    (run / "param.txt").write_text(PARAM)
+    assert replace(read_param_file(path), nmcmc=0) == replace(read_param_file(run / "param.txt"), nmcmc=0)
+    part, job = load_job(str(path))
+    assert part.name == "lightcurves"
+    # PyCALI was started one folder above.
+    assert job.data.continuum == (run / "cont.txt").resolve()
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("fname =\nfcont =\n", ConfigError, "fcont has no value"),
+        ("fname = param.txt\n", ConfigError, "no FileCont; expected a line 'FileCont path' .or 'fcont = path'."),
+        ("fcont = a\nscale_range_high = 2\n", UnknownNameError, "line 2: unknown tag 'scale_range_high'"),
+    ],
+)
+def test_wrong_copies(tmp_path, text, error, message):
+    path = tmp_path / "param_input"
+    path.write_text(text)
+    with pytest.raises(error, match=message):
+        read_param_file(path)
+
+
+def test_toml_is_no_parameter_file():
+    assert not is_param_line('job = "lightcurves"')
+    assert not is_param_line("")
+    assert is_param_line("fcont=a.txt")
+    assert is_param_line("FileCont a.txt")

@@ -53,10 +53,8 @@ def load_job(path: str) -> tuple[Part, JobModel]:
 
 
 def _is_pycali(path: str) -> bool:
-    """Whether the first line that is no comment is ``Tag value``, as PyCALI writes them, and not TOML."""
-    from crosscal.lightcurves.compat.options import TAGS
+    """Whether the first line that is no comment is one of PyCALI's (``Tag value``, ``key = value``) and not TOML."""
+    from crosscal.lightcurves.compat.options import is_param_line
 
     with open(existing_file(path, what="job file"), encoding="utf-8", errors="replace") as stream:
-        lines = (line.split() for line in stream if line.strip() and not line.startswith("#"))
-        first = next(lines, [""])
-    return first[0] in TAGS and "=" not in first
+        return is_param_line(next((line for line in stream if line.strip() and not line.startswith("#")), ""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,7 @@ def _integers(text: str) -> tuple[int, ...]:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    return tuple(word for word in text.split(",") if word)
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 #: Tag of the parameter file: (option, reader of its value).
@@ -136,8 +136,23 @@ TAGS: dict[str, tuple[str, Callable[[str], Any]]] = {
 }
 
 
+#: Keys of the copy of its options that PyCALI leaves in ``data/param_input``; ``fname`` names the parameter file.
+ECHOED: dict[str, tuple[str, Callable[[str], Any]]] = {option: (option, reader) for option, reader in TAGS.values()}
+ECHO_NAME = "fname"
+
+
+def is_param_line(line: str) -> bool:
+    """Whether a line is of a PyCALI parameter file, ``Tag value``, or of its copy, ``key = value``; TOML is neither."""
+    words = line.replace("=", " = ").split()
+    if len(words) > 1 and words[1] == "=":
+        return words[0] in (ECHO_NAME, *ECHOED)
+    return bool(words) and words[0] in TAGS
+
+
 def read_param_file(path: str | os.PathLike[str]) -> Options:
     """Read a PyCALI parameter file: ``Tag value`` lines, ``#`` at the start of a line is a comment.
+
+    The copy ``data/param_input`` that PyCALI writes, with lines ``key = value``, is read too.
 
     Relative data paths are kept as written (PyCALI takes them from the working directory).
 
@@ -151,11 +166,12 @@ def read_param_file(path: str | os.PathLike[str]) -> Options:
         if not line.strip() or line.startswith("#"):
             continue
         where = f"{path}, line {number}"
-        tag, _, rest = line.strip().partition(" ") if "\t" not in line else line.strip().partition("\t")
-        value = rest.split("#")[0].strip()
-        if tag not in TAGS:
-            raise UnknownNameError("tag", tag, TAGS, where=where)
-        option, reader = TAGS[tag]
+        tag, known, value = _parts(line.strip())
+        if tag == ECHO_NAME:
+            continue
+        if tag not in known:
+            raise UnknownNameError("tag", tag, known, where=where)
+        option, reader = known[tag]
         if option in found:
             raise ConfigError(f"the tag {tag} repeats", where=where, expected="each tag once")
         if not value:
@@ -167,14 +183,26 @@ def read_param_file(path: str | os.PathLike[str]) -> Options:
         except (ValueError, OverflowError):
             raise ConfigError(f"{tag} = {value!r} cannot be read", where=where, expected="a number") from None
     if not found.get("fcont"):
-        raise ConfigError("no FileCont", where=str(path), expected="a line 'FileCont path'")
+        raise ConfigError("no FileCont", where=str(path), expected="a line 'FileCont path' (or 'fcont = path')")
     return Options(**found)
 
 
+def _parts(line: str) -> tuple[str, Mapping[str, tuple[str, Callable[[str], Any]]], str]:
+    """Return the tag of a line, the tags of its kind of file, and the value."""
+    key, equals, rest = line.partition("=")
+    if equals and len(key.split()) == 1:
+        return key.strip(), ECHOED, rest.strip()
+    tag, _, rest = line.partition("\t" if "\t" in line else " ")
+    return tag, TAGS, rest.split("#")[0].strip()
+
+
 def data_path(name: str, param_file: str | os.PathLike[str]) -> Path:
-    """Find a data file named in a parameter file: from the working directory as PyCALI does, else beside the file."""
+    """Find a data file named in a parameter file: from the working directory as PyCALI does, else beside the file.
+
+    For the copy ``data/param_input`` also one folder above, which is where PyCALI was started.
+    """
     given = Path(name)
     if given.is_absolute() or given.exists():
         return given
-    beside = Path(param_file).resolve().parent / given
-    return beside if beside.exists() else given
+    folder = Path(param_file).resolve().parent
+    return next((place / given for place in (folder, folder.parent) if (place / given).exists()), given)
