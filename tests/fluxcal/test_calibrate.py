@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -377,3 +378,16 @@ def test_vacuum_frames(truth, library, filters, options, result):
     for a, b in zip(made.used, result.used, strict=True):
         # errors of 13 km/s, with masks at other pixels; forgetting the medium would give 84 km/s
         assert a.rv == pytest.approx(b.rv, abs=30.0)
+
+
+def test_a_wrong_catalogue_is_told_by_its_distance(truth, library, filters, options):
+    moved = replace(truth.catalogue, dec=truth.catalogue.dec + 3.0)
+    made = Calibrator(moved, library, filters, options).calibrate(truth.frame, loo=False)
+    assert not made.passed
+    assert "stars used: 0" in made.quality.reason
+    found = re.search(r"the nearest star of the catalogue is ([\d.]+) deg from a standard", made.quality.reason)
+    # The field is a few degrees wide: the distance is that of the shift, less the field.
+    assert 0.5 < float(found[1]) <= 3.01
+    near = replace(truth.catalogue, dec=truth.catalogue.dec + 0.002)
+    made = Calibrator(near, library, filters, options).calibrate(truth.frame, loo=False)
+    assert re.search(r"is 7\.\d+ arcsec from a standard", made.quality.reason)

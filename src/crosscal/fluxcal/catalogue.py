@@ -185,7 +185,7 @@ def guess_bands(path: str | os.PathLike[str], filters: list[str]) -> dict[str, s
             raise DataFileError(
                 f"no column for filter {name!r}",
                 where=str(path),
-                expected=f"a column {name!r} or {short!r}, or its name in ``bands``",
+                expected=f"a column {name!r} or {short!r}, or its name in ``bands`` (option --band {name}=COLUMN)",
             )
         found[name] = column
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -97,6 +97,16 @@ def _most(name: str, what: str, value: float, limit: float, unit: str = "") -> G
     return Gate(name, value, limit, passed, f"{what} {value:.3g}{unit} ({'<=' if passed else '>'} {limit:g}{unit})")
 
 
+def _nearest(stars: Sequence[StarFit]) -> str:
+    """How far the nearest star of the catalogue is from any standard: a wrong catalogue is degrees away."""
+    apart = [s.separation for s in stars if np.isfinite(s.separation)]
+    if not apart:
+        return ""
+    arcsec = min(apart)
+    unit, size = next(((u, n) for u, n in (("deg", 3600.0), ("arcmin", 60.0)) if arcsec >= n), ("arcsec", 1.0))
+    return f", the nearest star of the catalogue is {arcsec / size:.3g} {unit} from a standard"
+
+
 def _rms(values: Sequence[float]) -> float:
     finite = np.array([v for v in values if np.isfinite(v)])
     return float(np.sqrt(np.mean((finite - np.median(finite)) ** 2))) if finite.size else float("nan")
@@ -110,7 +120,8 @@ def judge(stars: Sequence[StarFit], curve: Curve | None, loo: Sequence[HeldOut],
     matched = sum(s.status not in unmatched for s in seen)
     gates = [_least("stars", "stars used:", float(len(used)), float(limits.min_stars))]
     if seen:
-        gates.append(_least("matched", "matched fraction", matched / len(seen), limits.matched_fraction))
+        gate = _least("matched", "matched fraction", matched / len(seen), limits.matched_fraction)
+        gates.append(gate if gate.passed else replace(gate, text=gate.text + _nearest(seen)))
     warnings: list[str] = []
     if used:
         residual = float(np.median([s.colour_residual for s in used]))
