@@ -160,3 +160,16 @@ def test_model_refusals():
     late = cells(time=[1.0, 2.0, 3.0, 4.0])
     with pytest.raises(InputError, match="drift needs a finite tau"):
         make_model(late, tau={"pn": 0.1, "MOS1": np.inf}, drift=0.1)
+
+
+def test_quantities_are_put_into_one_unit():
+    from astropy import units as u
+
+    flux, error = [1.0, 2.0] * u.Unit("1e-12 erg / (s cm2)"), [1.0, 2.0] * u.Unit("1e-13 erg / (s cm2)")
+    made = Comparison.from_cells(["a", "b"], ["s", "s"], flux=flux, error=error, time=[1, 2] * u.day)
+    plain = Comparison.from_cells(["a", "b"], ["s", "s"], flux=[1.0, 2.0], error=[0.1, 0.2], time=[1, 2])
+    np.testing.assert_allclose(made.variance, plain.variance)
+    np.testing.assert_allclose(made.log_rate, plain.log_rate)
+    assert (made.flux_unit, made.time_unit) == ("1e-12 erg / (s cm2)", "d")
+    with pytest.raises(InputError, match="a quantity in s"):
+        Comparison.from_cells(["a", "b"], ["s", "s"], flux=flux, error=[1, 2] * u.s)

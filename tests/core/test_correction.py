@@ -105,3 +105,13 @@ def test_impossible_draws_and_pairs_are_refused():
         Correction.from_draws(ENERGY, np.ones((1, 3)), axis="energy")
     with pytest.raises(InputError, match="the same axis and unit"):
         make().compare(make(unit="eV"))
+
+
+def test_coordinates_may_be_quantities():
+    from astropy import units as u
+
+    found = Correction([1.0, 2.0], [1.0, 1.2], np.diag([0.01, 0.02]), "energy", unit="keV")
+    np.testing.assert_allclose(found.at([1500] * u.eV).factor, found.at([1.5]).factor)
+    assert found.at([1500] * u.eV).coordinate == [1.5]
+    with pytest.raises(InputError, match="a quantity in s"):
+        found.at(1 * u.s)

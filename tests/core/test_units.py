@@ -3,7 +3,7 @@ import pytest
 from astropy import units as u
 
 from crosscal.core.errors import InputError
-from crosscal.core.units import plain
+from crosscal.core.units import energies, plain
 
 
 def test_plain_numbers_pass_through():
@@ -24,3 +24,10 @@ def test_wrong_dimensions_are_refused():
         plain(3 * u.s, "keV", where="band")
     with pytest.raises(InputError, match="a quantity in Angstrom; expected one in keV"):
         plain(3 * u.AA, "keV")
+
+
+def test_energies_may_be_wavelengths():
+    np.testing.assert_allclose(energies([12.39841984, 6.19920992] * u.AA, where="x"), [1.0, 2.0])
+    np.testing.assert_array_equal(energies([1, 2], where="x"), [1.0, 2.0])
+    with pytest.raises(InputError, match="x: a quantity in s"):
+        energies(3 * u.s, where="x")

@@ -243,3 +243,18 @@ def test_lsf_width_in_angstrom(fwhm):
         # 1 %: the ladder of widths is exact in the second moment; the width changes inside the kernel
         assert sd * 2.3548 == pytest.approx(width[k], rel=0.01)
     np.testing.assert_array_equal(convolve_lsf(wave, spike, 3.0, native_fwhm=5.0), spike)
+
+
+def test_quantities_keep_their_units():
+    from astropy import units as u
+
+    from crosscal.fluxcal.demo import demo_filters
+
+    band = demo_filters()[0]
+    wave = np.linspace(band.wavelength[0] - 50, band.wavelength[-1] + 50, 400)
+    flux = np.full(400, 3e-16)
+    plain = ab_magnitude(band, wave, flux)
+    given = ab_magnitude(band, (wave / 10) * u.nm, (flux * 10) * u.Unit("erg / (s cm2 nm)"))
+    assert given == pytest.approx(plain, abs=1e-12)
+    with pytest.raises(InputError, match="ab_magnitude: a quantity in Jy"):
+        ab_magnitude(band, wave, flux * u.Jy)

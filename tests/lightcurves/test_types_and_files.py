@@ -120,3 +120,15 @@ def test_between_reordered_and_of_code(write):
         curves.reordered("Z")
     with pytest.raises(UnknownNameError):
         curves.continuum.of_code("Z")
+
+
+def test_quantities_are_put_into_one_unit():
+    from astropy import units as u
+
+    parts = ([24, 48] * u.h, [1.0, 2.0] * u.mJy, [100.0, 200.0] * u.uJy)
+    curve = curve_from_arrays({"A": parts}, name="c")
+    assert curve.unit == "mJy"
+    np.testing.assert_allclose(curve.time, [1, 2])
+    np.testing.assert_allclose(curve.error, [0.1, 0.2])
+    with pytest.raises(InputError, match="code 'A': a quantity in s; expected one in mJy"):
+        curve_from_arrays({"A": (*parts[:2], [1, 2] * u.s)}, name="c")

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosscal.concordance.types import Comparison
 from crosscal.core.errors import InputError
+from crosscal.core.units import plain
 
 Floats = NDArray[np.float64]
 
@@ -75,6 +76,28 @@ def _variances(errors: Mapping[str, Any], values: Mapping[str, Any], n: int, whe
     return np.log1p((numbers / level) ** 2)
 
 
+def _without_units(
+    values: Mapping[str, Any], errors: Mapping[str, Any], time: Any, facts: Mapping[str, str], where: str
+) -> tuple[dict[str, Any], dict[str, Any], Any, dict[str, str]]:
+    """Turn Quantities into plain numbers: fluxes and their errors in one unit, times in one unit."""
+    flux_unit = facts.get("flux_unit") or _unit(values.get("flux"))
+    time_unit = facts.get("time_unit") or _unit(time)
+    units = {"flux": flux_unit, "error": flux_unit}
+    values, errors = (
+        {k: plain(v, units.get(k, ""), where=f"{where}, {k}") for k, v in given.items()} for given in (values, errors)
+    )
+    return (
+        values,
+        errors,
+        plain(time, time_unit, where=where),
+        {**facts, "flux_unit": flux_unit, "time_unit": time_unit},
+    )
+
+
+def _unit(value: Any) -> str:
+    return str(value.unit) if hasattr(value, "to_value") else ""
+
+
 def assemble(
     instrument: Sequence[str] | NDArray,
     source: Sequence[str] | NDArray,
@@ -89,6 +112,7 @@ def assemble(
     facts: Mapping[str, str],
 ) -> Comparison:
     """See `Comparison.from_cells`."""
+    values, errors, time, facts = _without_units(values, errors, time, facts, where)
     instruments, sources = _names(instrument, "instrument", where), _names(source, "source", where)
     n = len(instruments)
     if n == 0:

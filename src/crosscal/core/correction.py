@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.display import brief
 from crosscal.core.errors import InputError
+from crosscal.core.units import plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +125,7 @@ class Correction:
             if missing:
                 raise InputError(f"no factor for {missing[0]!r}", where=where, expected=f"one of {', '.join(known)}")
             return np.eye(len(known))[[known.index(c) for c in wanted]]
-        x = np.atleast_1d(np.asarray(coordinate, dtype=float))
+        x = np.atleast_1d(np.asarray(self._in_our_unit(coordinate), dtype=float))
         nodes = np.asarray(self.coordinate, dtype=float)
         if nodes.size == 1:
             return np.ones((x.size, 1))
@@ -136,13 +137,17 @@ class Correction:
         weights[rows, left + 1] = position - left
         return weights
 
+    def _in_our_unit(self, coordinate: ArrayLike) -> ArrayLike:
+        """Quantities become plain numbers in the unit of the axis."""
+        return plain(coordinate, self.unit, where=f"coordinate of {self.target or 'a correction'}", spectral=True)
+
     def at(self, coordinate: ArrayLike) -> Correction:
         """Interpolate to another coordinate (linearly in ln factor; constant beyond the ends; names by name)."""
         weights = self._weights(coordinate)
         draws = None if self.draws is None else np.exp(np.log(self.draws) @ weights.T)
         return replace(
             self,
-            coordinate=np.atleast_1d(np.asarray(coordinate)),
+            coordinate=np.atleast_1d(np.asarray(self._in_our_unit(coordinate))),
             factor=np.exp(weights @ np.log(self.factor)),
             covariance=weights @ self.covariance @ weights.T,
             draws=draws,

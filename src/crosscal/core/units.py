@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from crosscal.core.errors import InputError
+
+
+def energies(value: Any, *, where: str) -> Any:
+    """Return energies in keV as an array; a Quantity may be of energy, wavelength or frequency.
+
+    Raises
+    ------
+    InputError
+        If a Quantity is none of them.
+    """
+    return np.asarray(plain(value, "keV", where=where, spectral=True), dtype=float)
 
 
 def plain(value: Any, unit: str, *, where: str | None = None, spectral: bool = False) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError, UnknownNameError
+from crosscal.core.units import plain
 
 #: Speed of light in Angstrom/s and in km/s.
 C_ANGSTROM = 2.99792458e18
@@ -121,7 +122,8 @@ def ab_magnitude(filter: Filter, wavelength: ArrayLike, flux: ArrayLike) -> NDAr
     A spectrum that does not cover the band gives the magnitude of the part it covers: check
     :meth:`Filter.coverage` first. A flux that is not positive gives NaN.
     """
-    mean = np.asarray(flux, dtype=float) @ filter.weights(wavelength)
+    flux = np.asarray(plain(flux, "erg / (s cm2 Angstrom)", where="ab_magnitude"), dtype=float)
+    mean = flux @ filter.weights(plain(wavelength, "Angstrom", where="ab_magnitude"))
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(mean > 0, -2.5 * np.log10(mean), np.nan)
 

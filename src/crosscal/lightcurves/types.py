@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.display import brief
 from crosscal.core.errors import InputError, UnknownNameError
+from crosscal.core.units import plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,7 +252,7 @@ class LightCurves:
 
 
 def curve_from_arrays(curves: Mapping[str, tuple[ArrayLike, ...]], *, name: str, unit: str = "") -> LightCurve:
-    """Build one light curve from a mapping of code to (time, flux, error[, flag]) columns."""
+    """Build one light curve from a mapping of code to (time, flux, error[, flag]) columns; plain times are in days."""
     columns: list[list[NDArray]] = [[], [], [], []]
     code = []
     rows: list[str] = []
@@ -260,7 +261,12 @@ def curve_from_arrays(curves: Mapping[str, tuple[ArrayLike, ...]], *, name: str,
             raise InputError(
                 f"{len(parts)} columns", where=f"code {label!r}", expected="time, flux, error and optionally a flag"
             )
-        arrays = [np.atleast_1d(np.asarray(p)).ravel() for p in parts]
+        unit = unit or str(getattr(parts[1], "unit", None) or "")
+        units = ("d", unit, unit, "")[: len(parts)]
+        arrays = [
+            np.atleast_1d(np.asarray(plain(p, u, where=f"code {label!r}"))).ravel()
+            for p, u in zip(parts, units, strict=True)
+        ]
         n = len(arrays[0])
         if len(arrays) == 3:
             arrays.append(np.zeros(n, dtype=int))

@@ -254,7 +254,7 @@ def test_figures_and_failed_profiles(telescope, plasma, spectrum, monkeypatch):
     # Without a band the first channel may begin at 0 keV, which a logarithmic axis has no place for.
     from_zero = replace(result, energy_lo=np.concatenate([[0.0], result.energy_lo[1:]]))
     assert from_zero.figures()["spectrum"].axes[1].get_xlim()[0] > 0
-    monkeypatch.setattr("crosscal.xray.fitting.fit.profile_limit_object", lambda *arguments: float("nan"))
+    monkeypatch.setattr("crosscal.xray.fitting.result.profile_limit_object", lambda *arguments: float("nan"))
     with pytest.raises(FitError, match="profile of kT failed"):
         result.interval("kT")
 
@@ -269,3 +269,11 @@ def test_quantities(telescope, plasma):
     assert a.statistic == fit(plain, telescope, plasma, band=BAND).statistic
     with pytest.raises(InputError, match="a quantity in m"):
         fakeit(telescope, plasma, 1.0 * u.m)
+
+
+def test_a_profile_takes_quantities(telescope, plasma, spectrum):
+    from astropy import units as u
+
+    found = fit(spectrum, telescope, plasma, band=BAND)
+    at = found.values["kT"] + found.errors["kT"]
+    np.testing.assert_allclose(found.profile("kT", (at * u.keV).to(u.eV)), found.profile("kT", at))

@@ -327,5 +327,8 @@ def test_quantities_are_accepted():
     assert Gaussian.scatter(4, mu=(700 * u.eV, 7 * u.keV)).bounds()["mu"] == pytest.approx((0.7, 7.0))
     with pytest.raises(InputError, match="axis 'mu': a quantity in s; expected one in keV"):
         Gaussian.grid(mu=(1 * u.s, 2 * u.s, 3))
+    with pytest.raises(InputError, match=r"units on the limits alone: \(low \* unit, high \* unit, number\)"):
+        Gaussian.grid(mu=(700, 7000, 11) * u.eV)
+    assert np.allclose(Gaussian.grid(mu=[700, 1000, 7000] * u.eV).axes[1].values, [0.7, 1.0, 7.0])
     with pytest.raises(InputError, match="a quantity in s"):
         Gaussian().factor(E, {"mu": 3 * u.s})

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import FitError, InputError
 from crosscal.core.random import generator, point_seeds
+from crosscal.core.units import energies, plain
 from crosscal.xray.correction.pairs import QUANTITIES, PairedSources
 from crosscal.xray.emission.expression import Model
 from crosscal.xray.fitting.batch import BatchFit, fit_counts
@@ -66,7 +67,7 @@ class Clusters:
 
     def planted(self, energy: ArrayLike) -> Array:
         """Return the planted phi(E) at ``energy`` keV."""
-        return np.asarray(self.modifier.factor(np.asarray(energy, dtype=float), dict(self.theta)))
+        return np.asarray(self.modifier.factor(energies(energy, where="planted, energy"), dict(self.theta)))
 
     def fit(self, telescope: int, response: Response | None = None) -> BatchFit:
         """Fit all spectra of a telescope (0 trusted, 1 other) with its nominal or with another response.
@@ -158,7 +159,7 @@ def simulate_clusters(
     InputError
         If the model has no free kT and norm.
     """
-    temperatures = np.atleast_1d(np.asarray(kT, dtype=float))
+    temperatures = np.atleast_1d(np.asarray(plain(kT, "keV", where="kT"), dtype=float))
     n = temperatures.size
     if not {"kT", "norm"} <= set(model.free):
         raise InputError(f"free parameters {model.free}", where="simulated clusters", expected="kT and norm among them")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError
+from crosscal.core.units import energies
 from crosscal.emulator.base import Emulator
 from crosscal.emulator.validation import Validation, validate
 from crosscal.xray.correction.describe import build_modifier, describe_modifier
@@ -191,7 +192,7 @@ class CalibrationEmulator:
             raise InputError(
                 "the modifier is not known", where="calibration emulator", expected="load(path, modifier=...)"
             )
-        return self.modifier.factor(np.asarray(energy, dtype=float), self.full_theta(theta, xp), xp)
+        return self.modifier.factor(energies(energy, where="factor, energy"), self.full_theta(theta, xp), xp)
 
     def only(self, *quantities: str) -> CalibrationEmulator:
         """Return the emulator of some quantities (kT first)."""

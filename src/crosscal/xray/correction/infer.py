@@ -12,6 +12,7 @@ from crosscal.core.correction import Correction
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.provenance import record
 from crosscal.core.random import generator, integer_seed
+from crosscal.core.units import energies
 from crosscal.inference.jaxconfig import require_x64
 from crosscal.inference.posterior import Posterior
 from crosscal.inference.problem import Problem
@@ -96,7 +97,7 @@ def infer_model(
 ) -> CalibrationResult:
     """Infer with a model built by hand; see `infer`. Draws of an earlier run (``posterior``) are not drawn again."""
     _check_domain(model)
-    grid = np.geomspace(0.3, 10.0, 160) if energy is None else np.asarray(energy, dtype=float)
+    grid = np.geomspace(0.3, 10.0, 160) if energy is None else energies(energy, where="infer, energy")
     problem = model.problem()
     best, aliases, messages = _search(model, grid, seed, progress)
     if posterior is None:

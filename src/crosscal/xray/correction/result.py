@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.correction import Correction
-from crosscal.core.display import brief
+from crosscal.core.display import by_answer
 from crosscal.core.errors import InputError
 from crosscal.core.files import write_text
 from crosscal.core.provenance import write_provenance
+from crosscal.core.units import energies, plain
 from crosscal.inference.posterior import Posterior
 from crosscal.xray.correction.bias import TemperatureBias
 from crosscal.xray.correction.identifiability import Diagnostics
@@ -66,7 +67,7 @@ class CalibrationResult:
     prior_factor: Floats | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
-    __repr__ = brief
+    __repr__ = by_answer
 
     @property
     def posterior(self) -> Any:
@@ -82,7 +83,7 @@ class CalibrationResult:
 
     def phi(self, energy: ArrayLike | None = None) -> Floats:
         """Return posterior draws of phi(E): (m, n)."""
-        grid = self.energy if energy is None else np.asarray(energy, dtype=float)
+        grid = self.energy if energy is None else energies(energy, where="phi, energy")
         return np.asarray(self.factor(grid, self.theta))
 
     @cached_property
@@ -96,6 +97,11 @@ class CalibrationResult:
             target=f"effective area of {self.telescopes[1]}",
             provenance=dict(self.provenance),
         )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What must be known before the answer is used."""
+        return self.diagnostics.warnings
 
     def summary(self) -> Any:
         """Return an astropy QTable of the parameters: mean, sd, quantiles, R-hat, effective sample sizes."""
@@ -115,7 +121,9 @@ class CalibrationResult:
         """
         if self.biases is None:
             raise InputError("no map from phi to temperatures", where="result", expected="a result of infer")
-        return self.biases(self.theta, self.kT if kT is None else np.atleast_1d(np.asarray(kT, dtype=float)))
+        return self.biases(
+            self.theta, self.kT if kT is None else np.atleast_1d(np.asarray(plain(kT, "keV", where="kT"), dtype=float))
+        )
 
     @property
     def answer(self) -> str:

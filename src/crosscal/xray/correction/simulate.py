@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from crosscal.core.errors import InputError
 from crosscal.core.random import generator
+from crosscal.core.units import plain
 from crosscal.xray.correction.emulate import CalibrationEmulator
 from crosscal.xray.correction.pairs import PairedSources
 
@@ -51,7 +52,7 @@ def simulate_pairs(
     """
     import jax.numpy as jnp
 
-    kT = np.atleast_1d(np.asarray(kT, dtype=float))
+    kT = np.atleast_1d(np.asarray(plain(kT, "keV", where="kT"), dtype=float))
     values = [theta[n] for n in emulator.names] if isinstance(theta, Mapping) else theta
     planted = np.asarray(values, dtype=float)
     if planted.shape != (len(emulator.names),):

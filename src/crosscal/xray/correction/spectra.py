@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.correction import Correction
 from crosscal.core.errors import InputError, UnknownNameError
+from crosscal.core.units import energies
 from crosscal.inference.problem import Problem
 from crosscal.xray.correction import small
 from crosscal.xray.correction.external import ExternalCorrection
@@ -328,4 +329,4 @@ def source_table(model: SpectraModel, posterior: Any) -> Any:
 
 def checked_energy(energy: ArrayLike | None, band: tuple[float, float]) -> Floats:
     """Return the grid of the correction: the given one, or 160 energies over the band."""
-    return np.geomspace(*band, 160) if energy is None else np.asarray(energy, dtype=float)
+    return np.geomspace(*band, 160) if energy is None else energies(energy, where="infer_spectra, energy")

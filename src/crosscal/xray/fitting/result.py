@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from crosscal.core.errors import FitError, UnknownNameError
 from crosscal.core.files import atomic_path, write_text
 from crosscal.core.provenance import record, write_provenance
+from crosscal.core.units import plain
 from crosscal.xray.fitting.engine import MAX_ITERATIONS, MEANING, Status
 from crosscal.xray.fitting.profile import constrained_object, profile_limit_object
 from crosscal.xray.fitting.source import ModelSource
@@ -111,7 +112,7 @@ class FitResult:
         j = self._index(name)
         p = self._problem
         out = []
-        for value in np.atleast_1d(np.asarray(at, dtype=float)):
+        for value in np.atleast_1d(np.asarray(plain(at, self.model.parameter(name).unit, where=name), dtype=float)):
             x = p.source.to_engine({**self.values, name: float(value)})[j]
             trial = np.empty(p.x.size)
             statistic = constrained_object(

@@ -41,6 +41,13 @@ def _axis(parameter: Parameter, value: Any) -> Axis:
         n = value[2]
         axis = Axis.from_range(parameter.name, low, high, int(n), unit=parameter.unit, scale=parameter.scale)
     else:
+        if hasattr(value, "unit") and np.size(value) == 3 and not np.all(np.diff(value.value) > 0):
+            # The number of values is no energy: (low, high, n) * unit gave it one.
+            raise InputError(
+                f"the range {value}",
+                where=where,
+                expected="units on the limits alone: (low * unit, high * unit, number)",
+            )
         value = plain(value, parameter.unit, where=where)
         scale = parameter.scale if np.size(value) > 1 else "linear"
         axis = Axis(parameter.name, np.atleast_1d(np.asarray(value, dtype=float)), parameter.unit, scale)
