@@ -242,3 +242,51 @@ def test_a_correction_from_elsewhere_is_used(finished, tmp_path):
     path.unlink()
     with pytest.raises(DataFileError, match=r"known\.nc"):
         run(job, output, SILENT)
+
+
+def fit_content(output, **spectrum):
+    return {
+        "job": "xray-fit",
+        "output": str(output),
+        "telescope": {**DEMO["trusted"], "band": [0.7, 7.0]},
+        "model": {"expression": "powerlaw", "free": ["PhoIndex", "norm"]},
+        "spectrum": {"pha": str(output / "s.pha"), **spectrum},
+    }
+
+
+def fit_job(output, **spectrum):
+    """A fit job of a simulated power law."""
+    from crosscal.xray import Model, example_telescope, fakeit, write_spectrum
+
+    model = Model("powerlaw", PhoIndex=1.7, norm=1e-3)
+    write_spectrum(output / "s.pha", fakeit(example_telescope("a"), model, counts=3000, band=(0.7, 7.0), seed=4))
+    return validate(FitJob, fit_content(output, **spectrum), source="job.toml")
+
+
+def test_ignored_ranges_are_left_out_of_the_fit(tmp_path):
+    from crosscal.xray.job_fit import run as run_fit
+
+    whole = run_fit(fit_job(tmp_path), tmp_path / "a").fit
+    cut = run_fit(fit_job(tmp_path, ignored=[[1.7, 2.0], [5.0, 5.5]]), tmp_path / "b").fit
+    middle = 0.5 * (whole.energy_lo + whole.energy_hi)
+    inside = ((middle > 1.7) & (middle < 2.0)) | ((middle > 5.0) & (middle < 5.5))
+    assert inside.sum() > 10
+    kept = 0.5 * (cut.energy_lo + cut.energy_hi)
+    assert not (((kept > 1.71) & (kept < 1.99)) | ((kept > 5.01) & (kept < 5.49))).any()
+    # A channel that straddles an end may stay or go.
+    assert abs(len(whole.counts) - len(cut.counts) - inside.sum()) <= 4
+    with pytest.raises(ConfigError, match=r"key spectrum\.ignored"):
+        validate(FitJob, fit_content(tmp_path, ignored=[1.7, 2.0]), source="job.toml")
+
+
+def test_the_notes_of_a_fit_are_warnings_of_its_job(tmp_path):
+    from dataclasses import replace
+
+    from crosscal.xray.job_fit import run as run_fit
+
+    outcome = run_fit(fit_job(tmp_path, statistic="chi2"), tmp_path / "out")
+    assert any("many groups have few counts, which biases chi2" in w for w in outcome.warnings)
+    assert outcome.warnings == outcome.fit.warnings
+    assert all(w in outcome.diagnostics for w in outcome.warnings)
+    told = replace(outcome, fit=replace(outcome.fit, notes=("the moon was up",)))
+    assert "the moon was up." in told.warnings
