@@ -190,10 +190,9 @@ class FitResult:
         fits = f"{self.statistic_name} {self.statistic:.1f} for {self.dof} degrees of freedom, p = {self.pvalue:.2g}"
         lines = [f"{self.status.name}: {MEANING[self.status]}", fits]
         sd = np.sqrt(np.diag(covariance))
-        for j in range(len(names)):
-            for i in range(j):
-                if sd[i] * sd[j] > 0:
-                    lines.append(f"correlation of {names[i]} and {names[j]}: {covariance[i, j] / (sd[i] * sd[j]):+.2f}")
+        pairs = [(i, j) for j in range(len(names)) for i in range(j) if sd[i] * sd[j] > 0]
+        shown = [(names[i], names[j], covariance[i, j] / (sd[i] * sd[j])) for i, j in pairs]
+        lines += [f"correlation of {one} and {other}: {value:+.2f}" for one, other, value in shown]
         held = [p.name for p in self.model.parameters if p.name not in names]
         lines.append(f"held at their values: {', '.join(held) or 'none'}")
         return "\n".join(lines)
