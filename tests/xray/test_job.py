@@ -48,7 +48,7 @@ BAD = [
     ("library", "modifier", {"name": "gaussian", "convention": "ours"}, "convention 'ours'"),
     ("library", "counts", -3, "key library.counts: input should be greater than 0, got -3"),
     ("library", "noise", "gauss", "key library.noise"),
-    ("telescope", "rnf", "x", "key telescope.rnf: unknown key 'rnf'; expected 'rmf' or 'arf'"),
+    ("telescope", "rnf", "x", "key telescope.rnf: unknown key 'rnf'; expected 'rmf', 'arf'"),
     ("telescope", "band", [7.0, 0.7], "key telescope.band: low < high"),
     ("inference", "sampler", "nutz", "unknown sampler 'nutz'; expected 'nuts'"),
     ("inference", "draws", 100, "draws need a named sampler"),
