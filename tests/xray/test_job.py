@@ -117,13 +117,17 @@ def test_a_fit_tells_its_gates_and_what_goes_together():
     from types import SimpleNamespace
 
     from crosscal.xray.fitting.engine import Status
+    from crosscal.xray.fitting.result import FitResult
     from crosscal.xray.job_fit import FitOutcome
 
     names = ("kT", "norm")
     model = SimpleNamespace(parameters=[SimpleNamespace(name=n) for n in ("nH", *names)])
-    fit = SimpleNamespace(
-        names=names, covariance=np.array([[4.0, -1.0], [-1.0, 1.0]]), statistic=10.0, statistic_name="cstat", dof=8,
-        status=Status.AT_BOUND, pvalue=1e-5, model=model, notes=("few counts",),
+    empty = np.zeros(0)
+    fit = FitResult(
+        names=names, values={}, errors={}, covariance=np.array([[4.0, -1.0], [-1.0, 1.0]]), statistic=10.0,
+        statistic_name="cstat", dof=8, status=Status.AT_BOUND, pvalue=1e-5, model=model, energy_lo=empty,
+        energy_hi=empty, counts=empty, background=empty, expected=empty, exposure=1.0, notes=("few counts",),
+        _problem=None,
     )  # fmt: skip
     outcome = FitOutcome(fit, {}, "a")
     assert [gate["passed"] for gate in outcome.gates] == [False, False]
