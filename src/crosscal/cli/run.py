@@ -12,7 +12,7 @@ import click
 @click.option("--output", "-o", help="Run directory, instead of the job file's `output`.")
 @click.option("--seed", type=int, help="Seed, instead of the job file's.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bars.")
-@click.option("--check", is_flag=True, help="Only read and validate the job file.")
+@click.option("--check", is_flag=True, help="Only validate the job file and look for its input files.")
 def command(job: str, output: str | None, seed: int | None, quiet: bool, check: bool) -> None:
     """Run the job file JOB (TOML).
 
@@ -21,12 +21,13 @@ def command(job: str, output: str | None, seed: int | None, quiet: bool, check: 
     wrong or if a quality gate of the result failed.
     """
     from crosscal.cli.parts import load_job
-    from crosscal.cli.runner import run_job
+    from crosscal.cli.runner import existing_inputs, run_job
 
     part, loaded = load_job(job)
     changes = {"output": Path(output) if output else loaded.output, "seed": loaded.seed if seed is None else seed}
     loaded = loaded.model_copy(update=changes)
     if check:
+        existing_inputs(loaded, Path(job))
         click.echo(f"{job} is a valid {part.name} job; its results would go to {loaded.output}.")
         return
     result = run_job(part, loaded, quiet=quiet, source=Path(job))

@@ -112,16 +112,34 @@ def prepare_jax() -> None:
         click.echo(f"crosscal: note: compiled programs are not cached ({error})", err=True)
 
 
+def existing_inputs(job: JobModel, source: Path | None) -> dict[str, Path]:
+    """Return the inputs that a job names, by key; ``data:`` names are found on the search path.
+
+    Raises
+    ------
+    InputError
+        If files do not exist: one sentence with every key.
+    DataFileError
+        If there is no such data.
+    """
+    inputs = {key: resolve(path, directory=True) for key, path in input_paths(job).items()}
+    if missing := [f"{key} = {str(path)!r}" for key, path in inputs.items() if not path.exists()]:
+        raise InputError(
+            f"no such file: {', '.join(missing)}", where=str(source or "job"), expected="the names of your files"
+        )
+    return inputs
+
+
 def run_job(part: Part, job: JobModel, *, quiet: bool = False, source: Path | None = None) -> JobResult:
     """Run a validated job, read from the job file ``source``, into its output directory and tell the answer.
 
     Raises
     ------
     InputError
-        If one of the inputs lies in the output directory, where the run could overwrite it, or if the run would
-        overwrite its job file with other content.
+        If an input does not exist or lies in the output directory, where the run could overwrite it, or if the run
+        would overwrite its job file with other content.
     """
-    inputs = {role: resolve(path) for role, path in input_paths(job).items()}
+    inputs = existing_inputs(job, source)
     output = job.output
     if output.exists() and not output.is_dir():
         raise InputError("the output is a file", where=str(output), expected="a directory")

@@ -123,24 +123,31 @@ class _Pool:
 
     def __init__(self, density: Any, size: int, rng: np.random.Generator, n: int) -> None:
         self.density, self.rng = density, rng
-        self.sources: list[tuple[int, Callable[[Floats], Floats]]] = []
+        self.sources: list[Callable[[Floats], Floats]] = []
+        self.numbers: list[int] = []
         self.vectors, self.values = np.empty((0, size)), np.empty(0)
+        # ln density of every source at every draw: each is computed once.
+        self.log_densities = np.empty((0, 0))
         vectors = rng.standard_normal((n, size))
-        self._put(n, lambda z: -0.5 * np.sum(z**2, axis=1) - 0.5 * size * np.log(2 * np.pi), vectors, None)
+        self._put(lambda z: -0.5 * np.sum(z**2, axis=1) - 0.5 * size * np.log(2 * np.pi), vectors, None)
 
-    def _put(self, n: int, log_density: Callable[[Floats], Floats], vectors: Floats, values: Floats | None) -> Floats:
+    def _put(self, log_density: Callable[[Floats], Floats], vectors: Floats, values: Floats | None) -> Floats:
         values = evaluate(self.density, vectors) if values is None else values
-        self.sources.append((n, log_density))
+        further = np.array([source(vectors) for source in self.sources]).reshape(len(self.sources), len(vectors))
+        self.sources.append(log_density)
+        self.numbers.append(len(vectors))
         self.vectors = np.concatenate([self.vectors, vectors])
         self.values = np.concatenate([self.values, values])
+        known = np.concatenate([self.log_densities, further], axis=1)
+        self.log_densities = np.concatenate([known, log_density(self.vectors)[None]])
         return values
 
     def fitted(self, components: int) -> StudentMixture:
         """Fit a mixture to the pool."""
         from scipy.special import logsumexp
 
-        total = len(self.vectors)
-        mixed = logsumexp([np.log(n / total) + source(self.vectors) for n, source in self.sources], axis=0)
+        shares = np.array(self.numbers) / len(self.vectors)
+        mixed = logsumexp(self.log_densities, axis=0, b=shares[:, None])
         _, weights = tempered(self.values - mixed, 10 * components)
         # Draws without weight only cost time; of many, a sample by weight says as much.
         keep = np.flatnonzero(weights > 1e-9 * weights.max())
@@ -156,9 +163,9 @@ class _Pool:
         from scipy.special import softmax
 
         vectors = mixture.draw(self.rng, n)
-        values = self._put(n, mixture.log_density, vectors, None)
+        values = self._put(mixture.log_density, vectors, None)
         return float(1.0 / np.sum(softmax(values - mixture.log_density(vectors)) ** 2) / n)
 
     def extend(self, mixture: StudentMixture, vectors: Floats, values: Floats) -> None:
         """Put evaluated draws of a mixture into the pool."""
-        self._put(len(vectors), mixture.log_density, vectors, values)
+        self._put(mixture.log_density, vectors, values)

@@ -72,7 +72,9 @@ def test_absent_file_and_empty_directory(tiny, tmp_path):
         read_atomdb(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"not FITS at all", b"\x1f\x8bnot gzip", gzip.compress(b"SIMPLE  =")])
+@pytest.mark.parametrize(
+    "content", [b"", b"not FITS at all", b"\x1f\x8bnot gzip", gzip.compress(b"SIMPLE  =", mtime=0)]
+)
 def test_not_fits(tiny, tmp_path, content):
     path = tmp_path / "apec_line.fits"
     path.write_bytes(content)

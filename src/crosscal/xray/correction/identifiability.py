@@ -229,7 +229,8 @@ def find_aliases(
     steps = DIFFERENCE * np.concatenate([np.zeros((1, len(names))), np.eye(len(names)), -np.eye(len(names))])
 
     def both(unit: Floats) -> tuple[float, Floats]:
-        # Differences of one batch: compiling a derivative would take longer than the whole search.
+        # Differences of one batch, inwards at the limits: a derivative of the clipped map would hold the search there,
+        # and compiling it would take longer than the whole search.
         points = np.clip(unit + steps, 0.0, 1.0)
         values = np.asarray(many(points))
         if not np.isfinite(values[0]):
@@ -240,7 +241,9 @@ def find_aliases(
 
     found = []
     for point in _spread(len(names), starts, seed):
-        result = minimize(both, point, jac=True, method="L-BFGS-B", bounds=[(0.0, 1.0)] * len(names))
+        result = minimize(
+            both, point, jac=True, method="L-BFGS-B", bounds=[(0.0, 1.0)] * len(names), options={"ftol": 1e-7}
+        )
         if result.fun < 1e299:
             found.append((float(result.fun), low + result.x * (high - low)))
     if not found:
