@@ -13,7 +13,7 @@ from crosscal.concordance.result import Result
 from crosscal.plot import COLOURS, figure, instrument_style, legend_below, styled
 
 CAPTIONS = {
-    "adjustments": "Adjustment of each effective area: median with 68 and 95 % intervals, over the prior's +- tau.",
+    "adjustments": "Adjustment of each effective area: median with 68 and 95 % intervals, over the prior's ±τ.",
     "fluxes": "Fluxes of some sources relative to their concordance flux, before and after the adjustment, with "
     "1 sigma of their noise; grey: the concordance flux's own 95 % interval, which all instruments share.",
     "agreement": "Scatter of the fluxes of each source over instruments, before and after the adjustment: source by "

@@ -183,10 +183,12 @@ class Result:
         others = [i for i, code in enumerate(f.codes) if code != self.reference and self._present(i)]
         if not others:
             return f"Only {self.reference} has points: there is nothing to intercalibrate."
-        shown = ", ".join(f"{f.codes[i]} {f.scale[:, i].mean():.4g} +- {f.scale[:, i].std():.2g}" for i in others[:6])
+        shown = ", ".join(
+            f"{f.codes[i]} by {f.scale[:, i].mean():.4g} +- {f.scale[:, i].std():.2g}" for i in others[:6]
+        )
         more = f" and {len(others) - 6} more" if len(others) > 6 else ""
         points = f"{len(self.curves)} points of {len(others) + 1} telescopes"
-        return f"{points} on the scale of {self.reference}: {shown}{more}."
+        return f"{points} on the scale of {self.reference}: multiply fluxes of {shown}{more}."
 
     def _present(self, i: int) -> bool:
         return any(curve.counts[i] > 0 for curve in self.curves.files)
