@@ -51,7 +51,7 @@ def record(request, tmp_path):
         HOSTILE,
         HOSTILE,
         (HOSTILE,),
-        HOSTILE,
+        f"known from the prior: {HOSTILE}",  # not what a warning says already
         [{"gate": HOSTILE, "passed": False, "why": HOSTILE}],
         [{"name": name, "title": HOSTILE, "caption": HOSTILE, "axes_json": "[]"} for name in ("one", "two")],
         (HOSTILE, "nuts"),
