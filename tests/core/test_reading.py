@@ -93,3 +93,15 @@ def test_a_seal_finds_every_change_of_the_content(tmp_path):
         path.write_bytes(changed)
         with pytest.raises(DataFileError, match="checksum differs"):
             check_seal(path)
+
+
+def test_unchecked_content_given_to_our_functions_is_told_as_content():
+    from crosscal.xray.modifiers.spline import Spline
+
+    with (
+        pytest.raises(DataFileError, match=r"options of a wrong type \("),
+        parsing("options of a wrong type", where="a job", unchecked=True),
+    ):
+        Spline(low=(1, 2))
+    with pytest.raises(TypeError), parsing("options of a wrong type", where="a job"):
+        Spline(low=(1, 2))

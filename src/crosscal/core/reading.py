@@ -70,6 +70,7 @@ def parsing(
     expected: str | None = None,
     told: bool = True,
     error: type[InputError] = DataFileError,
+    unchecked: bool = False,
 ) -> Iterator[None]:
     """Read foreign content inside the block; what the parser raises becomes one error of the project.
 
@@ -83,6 +84,8 @@ def parsing(
         Add the parser's own reason in brackets.
     error : type of InputError
         Which error to raise.
+    unchecked : bool
+        The block gives content as it is to functions of this package: a wrong type there is the content's fault.
 
     Raises
     ------
@@ -96,7 +99,7 @@ def parsing(
     except CrossCalError:
         raise
     except Exception as problem:
-        if not is_broken_content(problem) or is_own_mistake(problem):
+        if not is_broken_content(problem) or (is_own_mistake(problem) and not unchecked):
             raise
         text = f"{what} ({reason(problem)})" if told else what
         raise error(text, where=str(where), expected=expected) from problem

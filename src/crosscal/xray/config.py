@@ -104,7 +104,8 @@ class ModifierChoice(OpenModel):
         for option in self.rest:
             if option not in known:
                 raise UnknownNameError("option", option, known, where=f"modifier {self.name!r}")
-        with parsing("options of a wrong type", where=f"modifier {self.name!r}", error=ConfigError):
+        where = f"modifier {self.name!r}"
+        with parsing("options of a wrong type", where=where, error=ConfigError, unchecked=True):
             return family(**{k: tuple(v) if isinstance(v, list) else v for k, v in self.rest.items()})
 
 
