@@ -34,7 +34,7 @@ def write_pairs(directory: Path) -> None:
     covariance = np.full((2, 6, 1, 1), (0.02 * 5) ** 2)
     names = tuple(f"source {k}" for k in range(6))
     pairs = PairedSources(names, ("example_a", "example_b"), ("kT",), values, covariance)
-    write_pairs(pairs, directory / "pairs.ecsv")
+    write_pairs(directory / "pairs.ecsv", pairs)
 
 
 def xray(directory: Path) -> dict[str, Any]:
