@@ -10,9 +10,10 @@ import numpy as np
 
 from crosscal.core.correction import Correction
 from crosscal.core.errors import DataFileError, InputError
-from crosscal.core.files import atomic_path, existing_file
+from crosscal.core.files import existing_file
+from crosscal.core.netcdf import write_netcdf
 from crosscal.core.reading import parsing
-from crosscal.core.seal import check_seal, seal
+from crosscal.core.seal import check_seal
 
 #: The file's name in a run directory.
 CORRECTION_FILE = "correction.nc"
@@ -49,10 +50,7 @@ def write_correction(path: str | os.PathLike[str], correction: Correction) -> Pa
             "provenance": json.dumps(dict(correction.provenance), default=str),
         },
     )
-    with atomic_path(path) as temporary:
-        data.to_netcdf(temporary, engine="h5netcdf")
-        seal(temporary)
-    return Path(path)
+    return write_netcdf(path, data, sealed=True)
 
 
 def read_correction(path: str | os.PathLike[str]) -> Correction:

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError, UnknownNameError
-from crosscal.core.files import atomic_path, existing_file
+from crosscal.core.files import existing_file
+from crosscal.core.netcdf import write_netcdf
 from crosscal.core.reading import parsing
-from crosscal.core.seal import check_seal, seal
+from crosscal.core.seal import check_seal
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,10 +162,7 @@ class Posterior:
         }
         tree = self.tree.copy()
         tree.attrs["crosscal"] = json.dumps(facts, default=str)
-        with atomic_path(path) as temporary:
-            tree.to_netcdf(temporary, engine="h5netcdf")
-            seal(temporary)
-        return Path(path)
+        return write_netcdf(path, tree, sealed=True)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Posterior:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crosscal.core.files import atomic_path, write_text
+from crosscal.core.netcdf import write_netcdf
 from crosscal.core.provenance import write_provenance
 from crosscal.datasets import CORRECTION_FILE, write_correction
 from crosscal.lightcurves.compat.options import Options
@@ -194,6 +195,5 @@ def _joint(result: Result, i: int, path: Path) -> Path:
             "reference": result.reference,
         },
     )
-    with atomic_path(path) as temporary:
-        data.to_netcdf(temporary, engine="h5netcdf")
+    write_netcdf(path, data)
     return path
