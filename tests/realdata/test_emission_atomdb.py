@@ -57,7 +57,8 @@ def test_shipped_table_is_made_from_this_release(folder):
     made = compress(atomdb, compact_edges(1000), lines=1900)
     shipped = built_in_table()
     assert np.array_equal(made.line_energy, shipped.line_energy)
-    assert np.array_equal(made.edges, shipped.edges)
+    # Exponentials differ in their last bit between processors.
+    np.testing.assert_allclose(made.edges, shipped.edges, rtol=1e-14)
     assert made.kT == pytest.approx(shipped.kT, rel=1e-14)
     bright = made.content > 1e-5 * made.content.max(axis=2, keepdims=True)
     # Half precision: 11 bits.
