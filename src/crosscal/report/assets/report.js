@@ -23,9 +23,13 @@ function value(axis, fraction) {
   const [low, high] = axis.limits;
   return axis.scale === "log" ? low * Math.pow(high / low, fraction) : low + (high - low) * fraction;
 }
-function shown(number) {
-  const size = Math.abs(number);
-  return size !== 0 && (size < 1e-3 || size >= 1e5) ? number.toExponential(3) : Number(number.toPrecision(5)).toString();
+// As many digits as the axis needs: a Julian date has seven before they begin to matter.
+function shown(axis, fraction) {
+  const number = value(axis, fraction), [low, high] = axis.limits, size = Math.abs(number);
+  const ratio = Math.max(Math.abs(low), Math.abs(high)) / Math.abs(high - low);
+  const digits = Math.min(12, 5 + (axis.scale === "log" ? 0 : Math.max(0, Math.ceil(Math.log10(ratio)))));
+  const long = size !== 0 && (size < 1e-3 || size >= 1e7);
+  return long ? number.toExponential(digits - 2) : Number(number.toPrecision(digits)).toString();
 }
 for (const frame of document.querySelectorAll(".zoom")) {
   const image = frame.querySelector("img"), output = frame.parentElement.querySelector(".readoff");
@@ -43,8 +47,8 @@ for (const frame of document.querySelectorAll(".zoom")) {
     const at = place(event);
     const panel = axes.find((a) => at.x >= a.box[0] && at.x <= a.box[2] && 1 - at.y >= a.box[1] && 1 - at.y <= a.box[3]);
     output.textContent = panel
-      ? `x = ${shown(value(panel.x, (at.x - panel.box[0]) / (panel.box[2] - panel.box[0])))}, ` +
-        `y = ${shown(value(panel.y, (1 - at.y - panel.box[1]) / (panel.box[3] - panel.box[1])))}` : "";
+      ? `x = ${shown(panel.x, (at.x - panel.box[0]) / (panel.box[2] - panel.box[0]))}, ` +
+        `y = ${shown(panel.y, (1 - at.y - panel.box[1]) / (panel.box[3] - panel.box[1]))}` : "";
     if (start && box) {
       box.style.left = `${Math.min(start.px, at.px)}px`; box.style.top = `${Math.min(start.py, at.py)}px`;
       box.style.width = `${Math.abs(at.px - start.px)}px`; box.style.height = `${Math.abs(at.py - start.py)}px`;
