@@ -28,8 +28,8 @@ def night(directory: Path, arm: str, every: int = 1, **choices):
     from crosscal.fluxcal.catalogue import read_catalogue
     from crosscal.fluxcal.filters import load_filters
     from crosscal.fluxcal.frames import read_frame
-    from crosscal.fluxcal.night import Night
     from crosscal.fluxcal.options import Options
+    from crosscal.fluxcal.shared import calibrate_frames
     from crosscal.fluxcal.template_files import load_templates
 
     data = directory / "fluxcal"
@@ -40,7 +40,7 @@ def night(directory: Path, arm: str, every: int = 1, **choices):
     options = Options(**{"fwhm": FWHM[arm], "ebv": 0.02, **plate, **choices})
     calibrator = Calibrator(catalogue, library, filters, options)
     files = sorted((data / "ozdes_red").glob(f"{arm}_*.fits.gz"))[::every]
-    return Night(tuple(calibrator.calibrate(read_frame(path)) for path in files))
+    return calibrate_frames(calibrator, [read_frame(path) for path in files])
 
 
 def records(quick: bool) -> list[Record]:

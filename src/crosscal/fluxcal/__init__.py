@@ -36,6 +36,7 @@ _EXPORTS: dict[str, str] = {
     "Calibrator": f"{_HERE}.calibrate",
     "Result": f"{_HERE}.result",
     "Night": f"{_HERE}.night",
+    "calibrate_frames": f"{_HERE}.shared",
     "FluxcalJob": f"{_HERE}.config",
     "SiteExtinction": f"{_HERE}.extinction",
     "DustMap": f"{_HERE}.dust",

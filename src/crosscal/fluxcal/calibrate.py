@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -17,10 +17,12 @@ from crosscal.fluxcal.loo import combine_with, leave_one_out
 from crosscal.fluxcal.lsf import Resolution, widths
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.photometry import Filter
+from crosscal.fluxcal.position import PlateTerm
 from crosscal.fluxcal.quality import Limits, judge
 from crosscal.fluxcal.resample import convert_medium, resample
 from crosscal.fluxcal.result import Result
 from crosscal.fluxcal.selection import select_standards
+from crosscal.fluxcal.shared_plate import SharedPlate
 from crosscal.fluxcal.templates import TemplateLibrary
 from crosscal.fluxcal.types import CalibrationVector, Catalogue, Frame, StarFit, StarStatus
 from crosscal.fluxcal.vectors import calibration_vector
@@ -117,10 +119,47 @@ class Calibrator:
         curve: Curve | None = None
         if any(s.status == StarStatus.USED for s in stars):
             stars, vectors, curve = self._passes(frame, stars)
+        return self._result(frame, stars, vectors, curve, loo)
+
+    def recombine(
+        self, result: Result, plate: SharedPlate, number: int, aside: Set[str] = frozenset(), *, loo: bool = True
+    ) -> Result:
+        """Combine the stars of a result again, under the field over the plate that frames share.
+
+        Parameters
+        ----------
+        result : Result, one of those that ``plate`` was fitted to
+        plate : SharedPlate
+        number : int
+            Of the frame among them.
+        aside : set of str
+            Stars that the field must not know (those set aside as targets); a held-out star is another.
+        loo : bool
+        """
+        field = plate.term(number, aside)
+        if result.curve is None or field is None:
+            return self.held_out(result) if loo else result
+        stars, vectors, curve = self._combine(result.frame, list(result.stars), field)
+        return self._result(result.frame, stars, vectors, curve, loo, lambda star: plate.term(number, aside | {star}))
+
+    def held_out(self, result: Result) -> Result:
+        """A result with its stars held out in turn."""
+        return self._result(result.frame, list(result.stars), list(result.vectors), result.curve, True)
+
+    def _result(
+        self,
+        frame: Frame,
+        stars: list[StarFit],
+        vectors: list[CalibrationVector],
+        curve: Curve | None,
+        loo: bool,
+        field: Callable[[str], PlateTerm | None] = lambda star: None,
+    ) -> Result:
+        """Hold out stars, judge, and put everything together."""
         used = [s for s in stars if s.status == StarStatus.USED]
         residuals = []
         if loo and curve is not None:
-            residuals = leave_one_out(frame, used, vectors, self.catalogue, self.filters, self.options)
+            residuals = leave_one_out(frame, used, vectors, self.catalogue, self.filters, self.options, field)
         quality = judge(stars, curve, residuals, self.limits)
         return Result(
             frame=frame,
@@ -167,13 +206,13 @@ class Calibrator:
         ]
 
     def _combine(
-        self, frame: Frame, stars: list[StarFit]
+        self, frame: Frame, stars: list[StarFit], field: PlateTerm | None = None
     ) -> tuple[list[StarFit], list[CalibrationVector], Curve | None]:
         index = [k for k, s in enumerate(stars) if s.status == StarStatus.USED]
         vectors = [calibration_vector(frame, stars[k], self.options) for k in index]
         if not any(v.good.any() for v in vectors):
             return stars, [], None
-        curve = combine_with(vectors, self.options, frame.airmass)
+        curve = combine_with(vectors, self.options, frame.airmass, field)
         stars = list(stars)
         for number, why in zip(curve.rejected, curve.rejected_why, strict=True):
             status = StarStatus.GREY_OUTLIER if why == "grey" else StarStatus.SLOPE_OUTLIER

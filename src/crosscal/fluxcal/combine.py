@@ -31,7 +31,7 @@ def combine(
     common_slope: float = 0.005,
     grey_sigma: float = 5.0,
     slope_sigma: float = 5.0,
-    plate: PlatePrior | None = None,
+    plate: PlatePrior | PlateTerm | None = None,
 ) -> Curve:
     """Combine vectors of several stars.
 
@@ -46,7 +46,8 @@ def combine(
 
     ``order`` (that of the polynomials P_k), ``smooth_scale``, ``common_grey``, ``common_slope``, ``grey_sigma`` and
     ``slope_sigma`` are fields of `Options`. With ``plate``, the coefficients follow a smooth field over the
-    plate, which the curve is relative to and which is applied to each fibre at its place.
+    plate, which the curve is relative to and which is applied to each fibre at its place: fitted to these stars under a
+    prior, or known already (a PlateTerm).
 
     Raises
     ------
@@ -75,9 +76,13 @@ def combine(
         keep[outlier], why[outlier] = False, reason
     term = None
     if plate is not None and order >= 1:
-        term = fit_plate(stack.x[keep], stack.y[keep], state.c[keep], state.c_error[keep], plate)
+        term = (
+            plate
+            if isinstance(plate, PlateTerm)
+            else fit_plate(stack.x[keep], stack.y[keep], state.c[keep], state.c_error[keep], plate)
+        )
         if term is not None:
-            state = _solve(stack, keep, basis, n_sigma, smooth, smooth_scale, term)
+            state = _solve(stack, keep, basis, n_sigma, smooth, smooth_scale, term, state)
     return _curve(stack, state, keep, why, basis, common_grey, common_slope, smooth, smooth_scale, term)
 
 
@@ -107,8 +112,12 @@ def _solve(
     smooth: str,
     scale: float,
     plate: PlateTerm | None = None,
+    start: State | None = None,
 ) -> State:
-    """Alternate between the throughput and the stars' coefficients; clip pixels as it settles."""
+    """Alternate between the throughput and the stars' coefficients; clip pixels as it settles.
+
+    From ``start``, a solution with another gauge, a few steps suffice: its clipped pixels stay.
+    """
     n_star = len(stack.names)
     use = stack.good & keep[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -117,6 +126,8 @@ def _solve(
     centre = np.nanmedian(np.where(level > 0, level, np.nan))
     c = np.zeros((n_star, len(basis)))
     c[:, 0] = np.log(np.clip(np.nan_to_num(level / centre, nan=1.0), 1e-3, 1e3))
+    if start is not None:
+        c, use = start.c.copy(), start.use
     covariance = np.zeros((n_star, len(basis), len(basis)))
     offset = np.zeros((n_star, len(basis))) if plate is None else plate.at(stack.x, stack.y, len(basis))
     share = np.full(n_star, 1.0)
@@ -129,9 +140,9 @@ def _solve(
         mean, share = _gauge(new - offset, covariance, keep)
         moved = np.max(np.abs(new - mean - c)[keep], initial=0.0)
         c = new - mean
-        if iteration in (1, 3):
+        if start is None and iteration in (1, 3):
             use = _clip(stack, curve * np.exp(mean @ basis), c, basis, keep, n_sigma)
-        if iteration > 3 and moved < 1e-4:
+        if (start is not None or iteration > 3) and moved < 1e-4:
             break
     throughput, variance = _throughput(stack, np.exp(c @ basis), use, centre)
     curve = smooth_throughput(stack.wavelength, throughput, variance, spline, scale).value
@@ -205,9 +216,9 @@ def _gauge(
         return values.mean(axis=0), share
     noise = np.einsum("skk->sk", covariance[index])
     for k in range(c.shape[1]):
+        spread = max(float(mad_sd(values[:, k])) ** 2 - float(np.median(noise[:, k])), 1e-8)
+        sd = np.sqrt(spread + noise[:, k])
         for _ in range(20):
-            spread = max(float(mad_sd(values[:, k])) ** 2 - float(np.median(noise[:, k])), 1e-8)
-            sd = np.sqrt(spread + noise[:, k])
             weight = huber_weights((values[:, k] - mean[k]) / sd, 2.0) / sd**2
             new = np.sum(weight * values[:, k]) / np.sum(weight)
             if abs(new - mean[k]) < 1e-9:

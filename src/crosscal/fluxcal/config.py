@@ -127,6 +127,7 @@ class MethodTable(StrictModel):
     position_sd: float = Options.position_sd
     position_grey_sd: float = Options.position_grey_sd
     position_scale: float = Options.position_scale
+    position_shared: bool = Options.position_shared
     position_gradient: tuple[float, float] = Options.position_gradient
     common_grey: float = Options.common_grey
     common_slope: float = Options.common_slope

@@ -25,6 +25,8 @@ from crosscal.fluxcal.night import Night, fall_back
 from crosscal.fluxcal.output import write_night
 from crosscal.fluxcal.photometry import Filter
 from crosscal.fluxcal.result import Result
+from crosscal.fluxcal.selection import select_standards
+from crosscal.fluxcal.shared import is_shared, share_plate
 from crosscal.fluxcal.targets import compare_targets
 from crosscal.fluxcal.template_files import load_templates, read_spectrum
 from crosscal.fluxcal.types import Frame
@@ -97,6 +99,7 @@ bands = { "decam2014-g" = "mag_g", "decam2014-r" = "mag_r", "decam2014-i" = "mag
 # position_sd = 0.08             # prior of the chromatic field, mag/1000 A
 # position_grey_sd = 0.0         # prior of the grey field, mag; 0: none
 # position_scale = 0.3           # correlation length, of the plate's half size (0.2 m)
+# position_shared = true         # the frames of the job learn from one another what they have in common of it
 # position_gradient = [0.0, 0.0] # prior mean of its gradient in x and y: what other frames of the instrument show
 # common_grey = 0.01             # mag: error that all stars share
 # common_slope = 0.005           # mag/1000 A
@@ -165,6 +168,7 @@ def calibrate_files(
 ) -> Night:
     """Calibrate files one after another; failures to read are collected."""
     results: list[Result] = []
+    pooled = is_shared(calibrator.options)
     unread: list[tuple[str, str]] = []
     set_asides: dict[int, NDArray[np.int64]] = {}
     data = job.data
@@ -175,12 +179,16 @@ def calibrate_files(
                     path, exposure=data.exposure, airmass=data.airmass, medium=data.medium, wavela=data.wavela
                 )
                 aside = set_aside(frame, data.targets, job.seed + number)
-                results.append(calibrator.calibrate(retyped(frame, aside, "P"), loo=job.leave_one_out))
+                loo = job.leave_one_out and not pooled
+                results.append(calibrator.calibrate(retyped(frame, aside, "P"), loo=loo))
                 set_asides[id(results[-1].frame)] = aside
             except InputError as error:
                 unread.append((str(path), str(error)))
                 progress.message(f"{path.name}: {error}")
             advance(1)
+    if pooled:
+        names = [_names(r.frame, set_asides[id(r.frame)], calibrator) for r in results]
+        results = share_plate(calibrator, results, names, loo=job.leave_one_out, progress=progress)
     finished = fall_back(results) if job.fallback else results
     c = calibrator
     compared = [
@@ -188,6 +196,12 @@ def calibrate_files(
         for r in finished
     ]
     return Night(tuple(compared), tuple(unread))
+
+
+def _names(frame: Frame, fibres: NDArray[np.int64], calibrator: Calibrator) -> set[str]:
+    """Catalogue names of the stars in some fibres (0-based numbers)."""
+    stars = select_standards(retyped(frame, fibres, "C"), calibrator.catalogue, radius=calibrator.options.radius)
+    return {s.name for s in stars if s.fibre in fibres}
 
 
 def set_aside(frame: Frame, fraction: float, seed: int) -> NDArray[np.int64]:

@@ -22,6 +22,8 @@ from crosscal.fluxcal.filters import load_filters
 from crosscal.fluxcal.frames import mark_failed, read_frame
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.output import write_calibrated
+from crosscal.fluxcal.result import Result
+from crosscal.fluxcal.shared import is_shared, share_plate
 from crosscal.fluxcal.template_files import load_templates
 
 #: KSPECDR's runtime arguments, and further ones of CrossCal, with their defaults.
@@ -114,15 +116,30 @@ def calibrate_list(
     named = [values[key] for key in ("CALIBFLUX_CATALOG", "CALIBFLUX_TEMPLATE_FILE") if values[key]]
     refuse_overwriting(targets, [*paths, *named])
     calibrator = _calibrator(values)
-    outcomes = []
-    for path, target in zip(paths, targets, strict=True):
-        try:
-            outcome = _calibrate(path, target, calibrator)
-        except CrossCalError as error:
-            outcome = Outcome(path, None, False, str(error))
+    pooled = is_shared(calibrator.options)
+    outcomes: list[Outcome] = []
+
+    def tell(outcome: Outcome) -> None:
         outcomes.append(outcome)
         if each is not None:
             each(outcome)
+
+    found: list[Result | Outcome] = []
+    for path, target in zip(paths, targets, strict=True):
+        made: Result | Outcome
+        try:
+            made = calibrator.calibrate(read_frame(path), loo=not pooled)
+            made = made if pooled else _finish(made, path, target)
+        except CrossCalError as error:
+            made = Outcome(path, None, False, str(error))
+        if pooled:
+            # Results wait in memory only where frames learn from one another.
+            found.append(made)
+        elif isinstance(made, Outcome):
+            tell(made)
+    shared = iter(share_plate(calibrator, [r for r in found if isinstance(r, Result)]) if pooled else ())
+    for made, path, target in zip(found, paths, targets, strict=False):
+        tell(_finish(next(shared), path, target) if isinstance(made, Result) else made)
     return outcomes
 
 
@@ -156,7 +173,11 @@ def _single(path: Path, values: Mapping[str, Any]) -> Outcome:
 
 def _calibrate(path: Path, target: Path, calibrator: Calibrator) -> Outcome:
     """Calibrate one file; on failure the file stays as it is, and a copy elsewhere says FLUXCAL = F and why."""
-    result = calibrator.calibrate(read_frame(path))
+    return _finish(calibrator.calibrate(read_frame(path)), path, target)
+
+
+def _finish(result: Result, path: Path, target: Path) -> Outcome:
+    """Write a result, or say why not."""
     if not result.passed:
         reason = result.quality.reason or "no calibration curve"
         if target.resolve() == path.resolve():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from crosscal.fluxcal.curve import MAG, Curve
 from crosscal.fluxcal.fitting import synthetic_offset
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.photometry import Filter
-from crosscal.fluxcal.position import PlatePrior
+from crosscal.fluxcal.position import PlatePrior, PlateTerm
 from crosscal.fluxcal.types import FLUX_SCALE, CalibrationVector, Catalogue, Frame, StarFit
 
 
@@ -44,9 +44,14 @@ class HeldOut:
         return cls(fibre, name, snr, offset, grey, float(seen[0] - seen[-1]) if seen.size > 1 else float("nan"), slope)
 
 
-def combine_with(vectors: Sequence[CalibrationVector], options: Options, airmass: float = float("nan")) -> Curve:
-    """Combine vectors under the choices of a calibration."""
-    plate = plate_prior(options, airmass) if options.position else None
+def combine_with(
+    vectors: Sequence[CalibrationVector],
+    options: Options,
+    airmass: float = float("nan"),
+    field: PlateTerm | None = None,
+) -> Curve:
+    """Combine vectors under the choices of a calibration; with ``field``, under this field over the plate."""
+    plate = field or (plate_prior(options, airmass) if options.position else None)
     return combine(
         vectors,
         method=options.method,
@@ -68,14 +73,18 @@ def plate_prior(options: Options, airmass: float) -> PlatePrior:
     The gradient's prior grows as tan z, as differential refraction does (``position_sd`` at tan z = 1).
     Curvatures, per 1000 A squared, have a quarter of the prior of slopes.
     """
-    tangent = np.sqrt(max(airmass, 1.0) ** 2 - 1) if np.isfinite(airmass) else 0.5
     sd = options.position_sd * MAG
     return PlatePrior(
         sd=(options.position_grey_sd * MAG, sd, 0.25 * sd, 0.1 * sd)[: options.slope_order + 1],
         scale=options.position_scale,
-        gradient_sd=sd * max(float(tangent), 0.1),
+        gradient_sd=sd * tangent_of(airmass),
         gradient_mean=(options.position_gradient[0] * MAG, options.position_gradient[1] * MAG),
     )
+
+
+def tangent_of(airmass: float) -> float:
+    """tan z of an airmass, at least 0.1; 0.5 where it is not known."""
+    return max(float(np.sqrt(max(airmass, 1.0) ** 2 - 1)), 0.1) if np.isfinite(airmass) else 0.5
 
 
 def leave_one_out(
@@ -85,15 +94,19 @@ def leave_one_out(
     catalogue: Catalogue,
     filters: Sequence[Filter],
     options: Options,
+    field: Callable[[str], PlateTerm | None] = lambda star: None,
 ) -> list[HeldOut]:
-    """Hold out each star in turn; ``stars`` and ``vectors`` correspond. Needs two stars, else the list is empty."""
+    """Hold out each star in turn; ``stars`` and ``vectors`` correspond. Needs two stars, else the list is empty.
+
+    ``field`` gives the field over the plate that frames share, fitted without a star of this name.
+    """
     if len(stars) < 2:
         return []
     return [
         held_out(
             frame,
             stars[k],
-            combine_with([v for j, v in enumerate(vectors) if j != k], options, frame.airmass),
+            combine_with([v for j, v in enumerate(vectors) if j != k], options, frame.airmass, field(stars[k].name)),
             catalogue,
             filters,
             options,

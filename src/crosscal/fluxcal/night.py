@@ -101,7 +101,7 @@ def fall_back(results: Sequence[Result]) -> list[Result]:
         if result.passed:
             finished.append(result)
             continue
-        neighbours = [r for r in results if r.passed and _same_arm(r, result)]
+        neighbours = [r for r in results if r.passed and same_arm(r, result)]
         if not neighbours:
             finished.append(result)
             continue
@@ -123,7 +123,8 @@ def fall_back(results: Sequence[Result]) -> list[Result]:
     return finished
 
 
-def _same_arm(one: Result, other: Result) -> bool:
+def same_arm(one: Result, other: Result) -> bool:
+    """Whether two frames share a grid of wavelengths."""
     a, b = one.frame.grid, other.frame.grid
     # Half a pixel or so of drift between nights is less than any feature of a smooth curve.
     return a.size == b.size and bool(np.max(np.abs(a - b)) < 3 * np.median(np.diff(a)))

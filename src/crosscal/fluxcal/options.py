@@ -98,6 +98,9 @@ class Options:
         Prior of the grey field: mag; 0 switches it off.
     position_scale : float
         Correlation length of the fields, as a fraction of the plate's half size (0.2 m).
+    position_shared : bool
+        Frames that are calibrated together (a night, a job of several frames) share what of the field they have in
+        common, if there are three or more plate configurations; matters only with ``position``.
     position_gradient : (float, float)
         Prior mean of the gradient of the throughput's slope in x and y, mag per 1000 A at the plate's edge: what other
         frames of the instrument show.
@@ -139,6 +142,7 @@ class Options:
     position_sd: float = 0.08
     position_grey_sd: float = 0.0
     position_scale: float = 0.3
+    position_shared: bool = True
     position_gradient: tuple[float, float] = (0.0, 0.0)
     common_grey: float = 0.01
     common_slope: float = 0.005

@@ -20,6 +20,7 @@ from crosscal.fluxcal.frames import mark_failed, write_frame
 from crosscal.fluxcal.night import Night
 from crosscal.fluxcal.position import Field, PlatePrior, PlateTerm
 from crosscal.fluxcal.result import CalibratedFrame, Result
+from crosscal.fluxcal.shared_plate import SharedField
 
 
 def write_calibrated(calibrated: CalibratedFrame, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
@@ -101,7 +102,8 @@ def plate_hdus(curve: Curve) -> dict[str, fits.BinTableHDU]:
     """The field over the plate as HDU FLUXPLATE (one row for each order that has one); empty without a field.
 
     f(r) = MEAN . (r - CENTRE) + sum_i k(r, PLACE_i) ALPHA_i in ln throughput, with r = (X, Y) / 0.2 m and
-    k = SD^2 exp(-|r - r'|^2 / 2 SCALE^2) + GRAD_SD^2 (r - CENTRE) . (r' - CENTRE).
+    k = SD^2 exp(-|r - r'|^2 / 2 SCALE^2) + GRAD_SD^2 (r - CENTRE) . (r' - CENTRE). Where frames share a field, k is
+    that times OWN_i (1 for stars of this configuration, else 0) plus COM_SD^2 exp(-|r - r'|^2 / 2 COM_SCAL^2).
     """
     if curve.plate is None:
         return {}
@@ -111,6 +113,12 @@ def plate_hdus(curve: Curve) -> dict[str, fits.BinTableHDU]:
     def column(name: str, form: str, values: list[Any]) -> fits.Column:
         return fits.Column(name, form, array=np.array(values))
 
+    shared = [f for _, f in rows if isinstance(f, SharedField)]
+    extra = [
+        column("COM_SD", "D", [f.common_sd for f in shared]),
+        column("COM_SCAL", "D", [f.common_scale for f in shared]),
+        column("OWN", f"{n}B", [np.asarray(f.own, dtype=np.uint8) for f in shared]),
+    ]
     hdu = fits.BinTableHDU.from_columns(
         [
             column("ORDER", "J", [k for k, _ in rows]),
@@ -122,9 +130,11 @@ def plate_hdus(curve: Curve) -> dict[str, fits.BinTableHDU]:
             column("PLACE", f"{2 * n}D", [f.place.ravel() for _, f in rows]),
             column("ALPHA", f"{n}D", [f.alpha for _, f in rows]),
             column("INVERSE", f"{n * n}D", [f.inverse.ravel() for _, f in rows]),
+            *(extra if shared else ()),
         ],
         name="FLUXPLATE",
     )
+    hdu.header["TILT"] = (curve.plate.tilt, "c1 = field 1 - TILT * field 2")
     hdu.header["NORDER"] = (len(curve.plate.fields), "orders: grey, slope, curvature")
     return {"FLUXPLATE": hdu}
 
@@ -142,8 +152,13 @@ def _read_plate(hdus: fits.HDUList) -> PlateTerm | None:
         sd[k], scale = float(row["SD"]), float(row["SCALE"])
         if k == 1:
             gradient_sd, mean = float(row["GRAD_SD"]), (float(slope[0]), float(slope[1]))
-        fields[k] = Field(place, centre, alpha, inverse, sd[k], scale, float(row["GRAD_SD"]), slope)
-    return PlateTerm(tuple(fields), PlatePrior(tuple(sd), scale, gradient_sd, mean))
+        common = (place, centre, alpha, inverse, sd[k], scale, float(row["GRAD_SD"]), slope)
+        fields[k] = Field(*common)
+        if "OWN" in table.columns.names:
+            own = np.array(row["OWN"], dtype=bool).ravel()
+            fields[k] = SharedField(*common, float(row["COM_SD"]), float(row["COM_SCAL"]), own)
+    tilt = float(hdus["FLUXPLATE"].header.get("TILT", 0.0))
+    return PlateTerm(tuple(fields), PlatePrior(tuple(sd), scale, gradient_sd, mean), tilt)
 
 
 def read_curve(path: str | os.PathLike[str]) -> Curve:

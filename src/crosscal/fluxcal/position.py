@@ -76,11 +76,23 @@ class Field:
         linear = (r - self.centre) @ (s - self.centre).T
         return np.asarray(self.sd**2 * np.exp(-0.5 * square / self.scale**2) + self.gradient_sd**2 * linear)
 
+    @property
+    def prior_sd(self) -> float:
+        """Standard deviation where no position is known."""
+        return self.sd
+
+    def between(self, r: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Prior covariance (n_place, n) of the field at places with the stars' fields."""
+        return self.kernel(r, self.place)
+
+    def variance(self, r: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Prior variance (n_place,)."""
+        return np.asarray(self.sd**2 + self.gradient_sd**2 * np.sum((r - self.centre) ** 2, axis=1))
+
     def at(self, r: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and standard deviation (n,) at places (n, 2)."""
-        between = self.kernel(r, self.place)
-        own = self.sd**2 + self.gradient_sd**2 * np.sum((r - self.centre) ** 2, axis=1)
-        variance = own - np.einsum("ij,jk,ik->i", between, self.inverse, between)
+        between = self.between(r)
+        variance = self.variance(r) - np.sum((between @ self.inverse) * between, axis=1)
         return (r - self.centre) @ self.gradient_mean + between @ self.alpha, np.sqrt(np.clip(variance, 0, None))
 
     @property
@@ -91,10 +103,14 @@ class Field:
 
 @dataclass(frozen=True, eq=False)
 class PlateTerm:
-    """Fields of the coefficients of a frame, one per order; None where there is none."""
+    """Fields of the coefficients of a frame, one per order; None where there is none.
+
+    With ``tilt`` t the field of order 1 is that of c_1 + t c_2, so that c_1 = field_1 - t field_2.
+    """
 
     fields: tuple[Field | None, ...]
     prior: PlatePrior
+    tilt: float = 0.0
 
     @property
     def gradient(self) -> NDArray[np.float64]:
@@ -117,8 +133,11 @@ class PlateTerm:
         value, sd = np.zeros((len(place), n)), np.zeros((len(place), n))
         for k, field in enumerate(self.fields[:n]):
             if field is not None:
-                sd[:, k] = field.sd
+                sd[:, k] = field.prior_sd
                 value[known, k], sd[known, k] = field.at(place[known])
+        if self.tilt and n > 2:
+            value[:, 1] -= self.tilt * value[:, 2]
+            sd[:, 1] = np.hypot(sd[:, 1], self.tilt * sd[:, 2])
         return value, sd
 
 
@@ -175,7 +194,7 @@ def _fit_field(
         covariance = field.kernel(place, place) + constant
         for scatter in scatters:
             noise = error**2 + (scatter * sd) ** 2
-            evidence, alpha, inverse = _student_process(covariance, residual, noise)
+            evidence, alpha, inverse = student_process(covariance, residual, noise)
             evidence -= ODDS * (strength == 0)
             if best is None or evidence > best[0] + 1e-9:
                 made = Field(place, centre, alpha, inverse, strength * sd, prior.scale, gradient_sd, mean)
@@ -184,7 +203,7 @@ def _fit_field(
     return best[1] if best[1].sd > 0 or mean.any() else None
 
 
-def _student_process(
+def student_process(
     covariance: NDArray[np.float64], value: NDArray[np.float64], noise: NDArray[np.float64]
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
     """Laplace evidence, weights alpha (n,) and inverse (n, n) of a process with Student's t noise.

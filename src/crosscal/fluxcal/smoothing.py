@@ -93,8 +93,17 @@ def _spline(
     # The penalty is 1e-4 of the mean information of a coefficient: it decides only where there are no data.
     penalty = 1e-4 * information / n * second.T @ second
 
+    left, pieces = _bands(np.ascontiguousarray(wave).tobytes(), scale)
+
     def normal_matrix(diagonal: NDArray[np.float64]) -> NDArray[np.float64]:
-        matrix = (design.T @ design.multiply(diagonal[:, None]).tocsr()).toarray() + penalty
+        # Four splines overlap at a pixel, so the matrix has seven diagonals.
+        matrix = penalty.copy()
+        for offset, i, product in pieces:
+            rows = np.bincount(left + i, diagonal * product, n)[: n - offset]
+            places = np.arange(n - offset)
+            matrix[places, places + offset] += rows
+            if offset:
+                matrix[places + offset, places] += rows
         return matrix + 1e-12 * np.trace(matrix) / n * np.eye(n)
 
     start = np.where(good, np.clip(throughput, 0.05 * level, None), level)
@@ -124,6 +133,15 @@ def _design(wave: bytes, scale: float) -> Any:
     inner = np.linspace(x[0], x[-1], n_knots + 1)
     knots = np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3])
     return BSpline.design_matrix(x, knots, 3).tocsr()
+
+
+@lru_cache(maxsize=16)
+def _bands(wave: bytes, scale: float) -> tuple[NDArray[np.int64], list[tuple[int, int, NDArray[np.float64]]]]:
+    """First of the four splines of each pixel, and the ten products (j - i, i, B_i B_j) of them."""
+    design = _design(wave, scale)
+    values = design.data.reshape(-1, 4)
+    left = design.indices.reshape(-1, 4)[:, 0].astype(np.int64)
+    return left, [(j - i, i, values[:, i] * values[:, j]) for i in range(4) for j in range(i, 4)]
 
 
 def _savgol_matrix(wave: NDArray[np.float64], good: NDArray[np.bool_], scale: float):
