@@ -1,9 +1,10 @@
 """Leave-one-star-out over the real AAOmega frames: colour, slope and grey residuals, velocities, FCALRMS.
 
-Reads CROSSCAL_DATA. Each star of each frame is calibrated by the others and compared with its DES magnitudes. Nothing
-is learned from other frames. The peer is a crude prototype (per-star ratio, clipped mean) on the same spectra, as
-published with the issue: grey 0.25/0.22 mag, colour 0.080 mag with median +0.065, slope 0.116 (blue) and 0.055 (red)
-mag per 1000 A.
+Reads CROSSCAL_DATA. Each star of each frame is calibrated by the others and compared with its DES magnitudes. The
+frames of an arm are calibrated together and share a field over the plate; a star that is held out is held out of
+every frame (of the field, too), so nothing is learned from its own photometry. The peer is a crude prototype (per-
+star ratio, clipped mean) on the same spectra, as published with the issue: grey 0.25/0.22 mag, colour 0.080 mag with
+median +0.065, slope 0.116 (blue) and 0.055 (red) mag per 1000 A.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ GOALS = {"blue": {"slope": 0.10, "grey": 0.25}, "red": {"slope": 0.05, "grey": 0
 PEER = {"blue": {"slope": 0.116, "grey": 0.25}, "red": {"slope": 0.055, "grey": 0.22}}
 
 
-def night(directory: Path, arm: str, every: int = 1, **choices):
-    """Calibrate every ``every``-th frame of an arm; returns the Night."""
+def night(directory: Path, arm: str, every: int = 1, *, loo: bool = True, **choices):
+    """Calibrate every ``every``-th frame of an arm together; returns the Night."""
     from crosscal.fluxcal.calibrate import Calibrator
     from crosscal.fluxcal.catalogue import read_catalogue
     from crosscal.fluxcal.filters import load_filters
@@ -40,7 +41,7 @@ def night(directory: Path, arm: str, every: int = 1, **choices):
     options = Options(**{"fwhm": FWHM[arm], "ebv": 0.02, **plate, **choices})
     calibrator = Calibrator(catalogue, library, filters, options)
     files = sorted((data / "ozdes_red").glob(f"{arm}_*.fits.gz"))[::every]
-    return calibrate_frames(calibrator, [read_frame(path) for path in files])
+    return calibrate_frames(calibrator, [read_frame(path) for path in files], loo=loo)
 
 
 def records(quick: bool) -> list[Record]:

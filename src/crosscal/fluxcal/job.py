@@ -18,6 +18,7 @@ from crosscal.datasets import resolve
 from crosscal.fluxcal.calibrate import Calibrator
 from crosscal.fluxcal.catalogue import read_catalogue
 from crosscal.fluxcal.config import FluxcalJob
+from crosscal.fluxcal.curve import MAG
 from crosscal.fluxcal.dust import read_dust_map, with_dust
 from crosscal.fluxcal.filters import load_filter, read_filter
 from crosscal.fluxcal.frames import read_frame, retyped
@@ -240,8 +241,10 @@ def demo(output: Path, progress: Progress = SILENT) -> Night:
     clean = curve.covered & ~options.masked(curve.wavelength)
     offset = np.log(curve.value / truth.curve)[clean]
     sd = np.sqrt(np.sum(curve.modes**2, axis=0))[clean]
+    loss = float(np.std(curve.coefficients[:, 0] * MAG, ddof=1))
     progress.message(
-        f"The curve differs from the truth by {np.median(offset):+.1%} (median); its error is {np.median(sd):.1%}."
+        f"The curve differs from the truth by {np.median(offset):+.1%} (median); its error is {np.median(sd):.1%}: "
+        f"fibres lose {loss:.0%} more or less light, and {len(curve.names)} stars average that."
     )
     return night
 

@@ -13,7 +13,7 @@ from crosscal.fluxcal.loo import plate_prior, tangent_of
 from crosscal.fluxcal.night import Night, same_arm
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.result import Result
-from crosscal.fluxcal.shared_plate import FrameStars, SharedPlate, fit_shared, gather
+from crosscal.fluxcal.shared_plate import FrameStars, Placements, SharedPlate, fit_shared, gather
 from crosscal.fluxcal.types import Frame
 
 
@@ -85,7 +85,12 @@ def fit_results(results: Sequence[Result], options: Options) -> SharedPlate | No
     """The field that results of one arm share, or None; failed results do not enter."""
     # tan z = 1 at an airmass of sqrt 2: each configuration has its own.
     prior = plate_prior(options, float(np.sqrt(2.0)))
-    return fit_shared(gather([_stars(r, options.slope_order + 1) for r in results]), prior)
+    return fit_shared(gather_results(results, options), prior)
+
+
+def gather_results(results: Sequence[Result], options: Options) -> Placements:
+    """Coefficients of the stars of results of one arm, averaged over the exposures of each plate configuration."""
+    return gather([_stars(r, options.slope_order + 1) for r in results])
 
 
 def _stars(result: Result, n_orders: int) -> FrameStars:

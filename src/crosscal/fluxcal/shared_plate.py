@@ -15,7 +15,7 @@ ch. 5).
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,12 +28,19 @@ from crosscal.fluxcal.position import PLATE_RADIUS, Field, PlatePrior, PlateTerm
 FEWEST_CONFIGURATIONS = 3
 #: Choices of marginal likelihood: A, a and scatter in units of the prior's sd, L and l in units of its scale.
 CHOICES: dict[str, tuple[float, ...]] = {
-    "scatter": (0.1, 0.25, 0.5, 1.0, 2.0),
+    "scatter": (0.1, 0.25, 0.5, 1.0, 2.0, 4.0),
     "common": (0.0, 0.25, 0.5, 1.0),
     "own": (0.0, 0.25, 0.5, 1.0),
     "own_scale": (1.0, 1.7),
     "common_scale": (1.0, 1.5),
 }
+#: Where the search begins: fields with little scatter of single fibres, and mostly scatter.
+STARTS: tuple[dict[str, float], ...] = (
+    {"scatter": 0.25, "common": 0.5, "own": 0.5, "own_scale": 1.0, "common_scale": 1.0},
+    {"scatter": 1.0, "common": 0.5, "own": 0.0, "own_scale": 1.0, "common_scale": 1.0},
+)
+#: Evidence, weights alpha (n,) and inverse covariance (n, n).
+Solution = tuple[float, NDArray[np.float64], NDArray[np.float64]]
 #: ln evidence that a common field must bring: chance finds one of four choices of A that helps a little.
 ODDS = 3.0
 
@@ -232,8 +239,8 @@ def fit_shared(data: Placements, prior: PlatePrior) -> SharedPlate | None:
 def _tilt(data: Placements) -> float:
     """The t that makes c_1 + t c_2 and c_2 independent: minus the slope of c_1 against c_2, by Huber's weights.
 
-    Slope and curvature of one star err together where one end of the spectrum strays, and the sum that does not hold that
-    error shows a field that c_1 hides.
+    Slope and curvature of one star err together where one end of the spectrum strays, and the sum that does not hold
+    that error shows a field that c_1 hides.
     """
     if data.value.shape[1] < 3:
         return 0.0
@@ -253,6 +260,25 @@ def _mean(prior: PlatePrior, k: int) -> NDArray[np.float64]:
     return np.array(prior.gradient_mean if k == 1 else (0.0, 0.0), dtype=float)
 
 
+def _search(
+    solve: Callable[[dict[str, float]], Solution], choice: dict[str, float]
+) -> tuple[Solution, dict[str, float]]:
+    """Coordinate search over :data:`CHOICES` for the largest evidence."""
+    best = solve(choice)
+    for _ in range(3):
+        before = dict(choice)
+        for key, values in CHOICES.items():
+            if key.endswith("scale") and choice[key.removesuffix("_scale")] == 0:
+                continue
+            for trial in ({**choice, key: v} for v in values if v != choice[key]):
+                made = solve(trial)
+                if made[0] > best[0] + 1e-9:
+                    best, choice = made, trial
+        if choice == before:
+            break
+    return best, choice
+
+
 def _fit_order(data: Placements, prior: PlatePrior, k: int) -> _Order | None:
     """The best choices of one order by coordinate search, or None where no field is best."""
     sd, mean = prior.sd[k], _mean(prior, k)
@@ -266,7 +292,7 @@ def _fit_order(data: Placements, prior: PlatePrior, k: int) -> _Order | None:
     gradient = prior.gradient_sd**2 * (data.place @ data.place.T) * np.outer(tangent, tangent) if k == 1 else 0.0
     constant = same * (10 * sd + np.ptp(value)) ** 2
 
-    def solve(choice: dict[str, float]) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    def solve(choice: dict[str, float]) -> Solution:
         own, common = choice["own"], choice["common"]
         local = sd**2 * np.exp(-0.5 * square / (choice["own_scale"] * prior.scale) ** 2) + gradient
         wide = sd**2 * np.exp(-0.5 * square / (choice["common_scale"] * prior.scale) ** 2)
@@ -275,19 +301,7 @@ def _fit_order(data: Placements, prior: PlatePrior, k: int) -> _Order | None:
         evidence, alpha, inverse = student_process(covariance, value, noise)
         return evidence - ODDS * (common > 0), alpha, inverse
 
-    choice = {"scatter": 0.5, "common": 0.0, "own": 0.5, "own_scale": 1.0, "common_scale": 1.0}
-    best = solve(choice)
-    for _ in range(3):
-        before = dict(choice)
-        for key, values in CHOICES.items():
-            if key.endswith("scale") and choice[key.removesuffix("_scale")] == 0:
-                continue
-            for trial in ({**choice, key: v} for v in values if v != choice[key]):
-                made = solve(trial)
-                if made[0] > best[0] + 1e-9:
-                    best, choice = made, trial
-        if choice == before:
-            break
+    best, choice = max((_search(solve, dict(start)) for start in STARTS), key=lambda found: found[0][0])
     if choice["own"] == 0 and choice["common"] == 0 and not mean.any():
         return None
     return _Order(choice, best[1], best[2])
