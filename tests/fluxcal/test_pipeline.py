@@ -12,6 +12,7 @@ from crosscal.core.errors import ConfigError, DataFileError, InputError, Unknown
 from crosscal.core.progress import SILENT
 from crosscal.fluxcal import kspecdr
 from crosscal.fluxcal.config import FluxcalJob
+from crosscal.fluxcal.curve import MAG
 from crosscal.fluxcal.job import PART, TEMPLATE, demo, run
 
 from .conftest import write_catalogue, write_raw
@@ -261,6 +262,11 @@ def test_demo_runs_offline(tmp_path):
     assert (tmp_path / "truth.ecsv").exists()
     assert (tmp_path / "summary.ecsv").exists()
     assert "differs from the truth" in messages[0]
+    # the error of the scale is that of the mean loss of twelve fibres (Student's factor 1.05) and 1 % in common
+    curve = night.results[0].curve
+    loss = np.std(curve.coefficients[:, 0] * MAG, ddof=1)
+    stated = np.median(np.sqrt(np.sum(curve.modes**2, axis=0))[curve.covered])
+    assert stated == pytest.approx(np.hypot(1.05 * loss / np.sqrt(12), 0.01 * MAG), rel=0.15)
 
 
 def test_command_line(tmp_path, truth, bands):

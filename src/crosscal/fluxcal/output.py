@@ -117,7 +117,7 @@ def plate_hdus(curve: Curve) -> dict[str, fits.BinTableHDU]:
     extra = [
         column("COM_SD", "D", [f.common_sd for f in shared]),
         column("COM_SCAL", "D", [f.common_scale for f in shared]),
-        column("OWN", f"{n}B", [np.asarray(f.own, dtype=np.uint8) for f in shared]),
+        column("OWN", f"{n}B", [f.own.astype(np.uint8) for f in shared]),
     ]
     hdu = fits.BinTableHDU.from_columns(
         [

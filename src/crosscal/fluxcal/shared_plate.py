@@ -16,7 +16,7 @@ ch. 5).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,7 @@ class SharedField(Field):
 
     common_sd: float = 0.0
     common_scale: float = 1.0
-    own: NDArray[np.bool_] | None = None
+    own: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     @property
     def prior_sd(self) -> float:
