@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,23 +125,32 @@ def calibrate_list(
         if each is not None:
             each(outcome)
 
+    def attempt(work: Callable[[], Result | Outcome], path: Path) -> Result | Outcome:
+        try:
+            return work()
+        except CrossCalError as error:
+            return Outcome(path, None, False, str(error))
+
     found: list[Result | Outcome] = []
     for path, target in zip(paths, targets, strict=True):
-        made: Result | Outcome
-        try:
-            made = calibrator.calibrate(read_frame(path), loo=not pooled)
-            made = made if pooled else _finish(made, path, target)
-        except CrossCalError as error:
-            made = Outcome(path, None, False, str(error))
         if pooled:
             # Results wait in memory only where frames learn from one another.
-            found.append(made)
-        elif isinstance(made, Outcome):
+            found.append(attempt(partial(_calibrated, path, calibrator), path))
+        else:
+            made = attempt(partial(_calibrate, path, target, calibrator), path)
+            assert isinstance(made, Outcome)
             tell(made)
     shared = iter(share_plate(calibrator, [r for r in found if isinstance(r, Result)]) if pooled else ())
     for made, path, target in zip(found, paths, targets, strict=False):
-        tell(_finish(next(shared), path, target) if isinstance(made, Result) else made)
+        done = attempt(partial(_finish, next(shared), path, target), path) if isinstance(made, Result) else made
+        assert isinstance(done, Outcome)
+        tell(done)
     return outcomes
+
+
+def _calibrated(path: Path, calibrator: Calibrator) -> Result:
+    """A file's result before its stars are held out."""
+    return calibrator.calibrate(read_frame(path), loo=False)
 
 
 def _arguments(args: Mapping[str, Any]) -> dict[str, Any]:
