@@ -43,6 +43,9 @@ STARTS: tuple[dict[str, float], ...] = (
 Solution = tuple[float, NDArray[np.float64], NDArray[np.float64]]
 #: ln evidence that a common field must bring: chance finds one of four choices of A that helps a little.
 ODDS = 3.0
+#: ln evidence per configuration against the stated prior that there are no fields of single configurations: Laplace's
+#: approximation with Student's t favours scatter (a lone frame asks for 4).
+OWN_ODDS = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,7 +302,7 @@ def _fit_order(data: Placements, prior: PlatePrior, k: int) -> _Order | None:
         covariance = constant + own**2 * same * local + common**2 * wide
         noise = data.error[:, k] ** 2 + (choice["scatter"] * sd) ** 2
         evidence, alpha, inverse = student_process(covariance, value, noise)
-        return evidence - ODDS * (common > 0), alpha, inverse
+        return evidence - ODDS * (common > 0) - OWN_ODDS * data.tangent.size * (own == 0), alpha, inverse
 
     best, choice = max((_search(solve, dict(start)) for start in STARTS), key=lambda found: found[0][0])
     if choice["own"] == 0 and choice["common"] == 0 and not mean.any():
