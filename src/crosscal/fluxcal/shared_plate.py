@@ -8,9 +8,9 @@ configuration,
     f_q ~ GP(0, a^2 exp(-d^2 / 2 l^2)),    g_q ~ N(mean, (a tan z)^2),
 
 where h is common to all configurations and f_q belongs to one, r in units of the plate's half size, and e follows
-Student's t. A, a, L, l and the scatter of e are chosen by marginal likelihood over all configurations together, which
-know them better than the dozen stars of a frame (Rasmussen & Williams 2006, Gaussian Processes for Machine Learning,
-ch. 5).
+Student's t. A, a, L, l and the scatter of e are chosen by a bound of the marginal likelihood of all configurations
+together, which know them better than the dozen stars of a frame (Rasmussen & Williams 2006, Gaussian Processes for
+Machine Learning, ch. 5; :mod:`crosscal.fluxcal.variational`).
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.robust import huber_weights, mad_sd
-from crosscal.fluxcal.position import PLATE_RADIUS, Field, PlatePrior, PlateTerm, student_process
+from crosscal.fluxcal.position import PLATE_RADIUS, Field, PlatePrior, PlateTerm
+from crosscal.fluxcal.variational import variational_process
 
 #: Fewest configurations: two cannot tell what they share from what belongs to one.
 FEWEST_CONFIGURATIONS = 3
-#: Choices of marginal likelihood: A, a and scatter in units of the prior's sd, L and l in units of its scale.
+#: Choices of the bound: A, a and scatter in units of the prior's sd, L and l in units of its scale.
 CHOICES: dict[str, tuple[float, ...]] = {
     "scatter": (0.1, 0.25, 0.5, 1.0, 2.0, 4.0),
     "common": (0.0, 0.25, 0.5, 1.0),
@@ -39,13 +40,10 @@ STARTS: tuple[dict[str, float], ...] = (
     {"scatter": 0.25, "common": 0.5, "own": 0.5, "own_scale": 1.0, "common_scale": 1.0},
     {"scatter": 1.0, "common": 0.5, "own": 0.0, "own_scale": 1.0, "common_scale": 1.0},
 )
-#: Evidence, weights alpha (n,) and inverse covariance (n, n).
+#: Bound of the evidence, weights alpha (n,) and inverse covariance (n, n).
 Solution = tuple[float, NDArray[np.float64], NDArray[np.float64]]
 #: ln evidence that a common field must bring: chance finds one of four choices of A that helps a little.
 ODDS = 3.0
-#: ln evidence per configuration against the stated prior that there are no fields of single configurations: Laplace's
-#: approximation with Student's t favours scatter (a lone frame asks for 4).
-OWN_ODDS = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,8 +299,8 @@ def _fit_order(data: Placements, prior: PlatePrior, k: int) -> _Order | None:
         wide = sd**2 * np.exp(-0.5 * square / (choice["common_scale"] * prior.scale) ** 2)
         covariance = constant + own**2 * same * local + common**2 * wide
         noise = data.error[:, k] ** 2 + (choice["scatter"] * sd) ** 2
-        evidence, alpha, inverse = student_process(covariance, value, noise)
-        return evidence - ODDS * (common > 0) - OWN_ODDS * data.tangent.size * (own == 0), alpha, inverse
+        evidence, alpha, inverse = variational_process(covariance, value, noise)
+        return evidence - ODDS * (common > 0), alpha, inverse
 
     best, choice = max((_search(solve, dict(start)) for start in STARTS), key=lambda found: found[0][0])
     if choice["own"] == 0 and choice["common"] == 0 and not mean.any():
