@@ -27,7 +27,7 @@ from benchmarks.record import Record
 
 NOT_BENCHMARKS = {"record"}
 #: Long jobs that are run only by name.
-ON_REQUEST = {"memory"}
+ON_REQUEST = {"memory", "fluxcal_variance"}
 
 
 def modules(parts: list[str]) -> list[str]:
