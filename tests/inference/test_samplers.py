@@ -132,6 +132,13 @@ def test_population_finds_both_modes_and_their_shares():
     assert abs(found.mean("s") - 0.05) < 4 * 0.05 * np.sqrt(1 / effective + 1 / 4000)
 
 
+def test_population_keeps_the_likelihood_of_each_datum(gaussian):
+    found = sample(gaussian[0], "population", seed=5, draws=300)
+    each = found.tree["log_likelihood"]["data"].values[0]
+    # The fixture's own formula, with its data (1.0, -0.5).
+    np.testing.assert_allclose(each, -0.5 * (found.draws("x") - np.array([1.0, -0.5])) ** 2, rtol=1e-12, atol=1e-12)
+
+
 def test_population_depends_on_the_seed_only(gaussian):
     one, two, other = (sample(gaussian[0], "population", seed=seed, draws=200) for seed in (5, 5, 6))
     np.testing.assert_array_equal(one.draws("x"), two.draws("x"))

@@ -70,7 +70,7 @@ def population(
             f"{size} parameters", where="population sampler", expected=f"at most {MAX_DIMENSIONS}, or use nuts"
         )
     problem.from_unit(np.full(size, 0.5))
-    density, named = _views(problem, size)
+    density, named, pointwise = _views(problem, size)
     rng = generator(seed, "population")
     n, final = BATCH * max(8, size), proposals or 5 * draws
     with progress.stage("Learning the posterior", total=rounds) as advance:
@@ -90,11 +90,13 @@ def population(
             if pareto_smoothed(log_weights)[1] < KHAT_LIMIT:
                 break
             pool.extend(proposal, vectors, values)
-    return resampled(problem, vectors, log_weights, rng, method="population", draws=draws, collect=named)
+    return resampled(
+        problem, vectors, log_weights, rng, method="population", draws=draws, collect=named, pointwise=pointwise
+    )
 
 
-def _views(problem: Problem, size: int) -> tuple[Any, Callable[[Floats], dict[str, Floats]]]:
-    """Return the batch log density of normal scores, and what names the chosen ones (1, n, d)."""
+def _views(problem: Problem, size: int) -> tuple[Any, Any, Any]:
+    """Return the batch log density of normal scores; of chosen ones (1, n, d) the named values, and ln L per datum."""
     import jax
     import jax.numpy as jnp
 
@@ -115,7 +117,17 @@ def _views(problem: Problem, size: int) -> tuple[Any, Callable[[Floats], dict[st
         order = [*problem.names, *(name for name in flat if name not in problem.names)]
         return {name: np.asarray(flat[name])[None] for name in order}
 
-    return density, named
+    def pointwise(chosen: Floats) -> dict[str, Any] | None:
+        each = problem.pointwise
+        if each is None:
+            return None
+        return {
+            "data": np.asarray(
+                jax.jit(lambda v: jax.lax.map(lambda z: each(params(z)), v, batch_size=BATCH))(chosen[0])
+            )[None]
+        }
+
+    return density, named, pointwise
 
 
 class _Pool:
