@@ -83,7 +83,7 @@ def records(quick: bool) -> list[Record]:
     """Measure both cases (10 times fewer sources when quick)."""
     n, m = 100, 10_000 if quick else 100_000
     found: list[Record] = []
-    for name, filled, draws, limit in (("complete", 1.0, 1000, 10.0), ("10 % filled", 0.1, 1500, 300.0)):
+    for name, filled, draws, limit in (("complete", 1.0, 1000, 10.0), ("10 % filled", 0.1, 1200, 300.0)):
         case = measure(n, m, filled, draws, 100)
         label = f"{n} x {m} {name}"
         note = (

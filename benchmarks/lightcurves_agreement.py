@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -30,48 +32,51 @@ def records(quick: bool) -> list[Record]:
 
 
 def _agreement(data: Path) -> list[Record]:
-    """Posterior, evidence and likelihood of every shared case against PyCALI's."""
+    """Posterior, evidence and likelihood of every shared case against PyCALI's; two cases at a time."""
     expected = json.loads((data / "lightcurves" / "expected.json").read_text())
-    found, records = {}, []
-    for directory in sorted((data / "lightcurves" / "pycali_reference").iterdir()):
-        curves, settings = load(data, directory.name)
-        stored = np.loadtxt(directory / "data" / "posterior_sample.txt")
-        result = intercalibrate(curves, settings=settings, seed=1)
-        found[directory.name] = result
-        records += _moments(directory.name, result, result.model.from_pycali(stored))
-        records.append(_stored_likelihood(directory.name, result.model, stored))
-    for case, result in found.items():
+    names = sorted(path.name for path in (data / "lightcurves" / "pycali_reference").iterdir())
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        found = dict(zip(names, pool.map(_case, [data] * len(names), names), strict=True))
+    records = [record for rows, _ in found.values() for record in rows]
+    for case, (_, ours) in found.items():
         theirs, note = expected[case]["logZ"], ""
-        evidence = _evidence(result) - theirs
         if case == "mrk335_nonorm":
             # The same posterior as mrk335, so the same evidence but for an exact constant.
-            constant = _constant(found["mrk335"], result)
+            first, second = (Model(*load(data, name)) for name in ("mrk335", case))
+            constant = _constant(first, second)
             runs = [expected["mrk335"]["logZ"], expected["mrk335_b"]["logZ"]]
-            ours = abs(_evidence(found["mrk335"]) + constant - _evidence(result))
             note = (
                 f"must be mrk335's but for a known constant: PyCALI's own is {np.mean(runs) + constant - theirs:.2f} "
-                f"below its two runs of mrk335, ours {ours:.2f} off"
+                f"below its two runs of mrk335, ours {abs(found['mrk335'][1] + constant - ours):.2f} off"
             )
         records.append(
             Record(
-                f"{case}: log evidence minus PyCALI's", PART, evidence, "", "PyCALI", theirs,
-                goal="within 0.3", passed=bool(abs(evidence) <= 0.3), note=note,
+                f"{case}: log evidence minus PyCALI's", PART, ours - theirs, "", "PyCALI", theirs,
+                goal="within 0.3", passed=bool(abs(ours - theirs) <= 0.3), note=note,
             )
         )  # fmt: skip
     return records
 
 
-def _evidence(result) -> float:
-    return result.draws.posterior.log_evidence
+def _case(data: Path, name: str) -> tuple[list[Record], float]:
+    """Moments and likelihoods of one case, and its log evidence."""
+    from crosscal.inference.jaxconfig import enable_x64
+
+    enable_x64()
+    curves, settings = load(data, name)
+    stored = np.loadtxt(data / "lightcurves" / "pycali_reference" / name / "data" / "posterior_sample.txt")
+    result = intercalibrate(curves, settings=settings, seed=1)
+    rows = _moments(name, result, result.model.from_pycali(stored))
+    return [*rows, _stored_likelihood(name, result.model, stored)], result.draws.posterior.log_evidence
 
 
-def _constant(first, second) -> float:
+def _constant(first: Model, second: Model) -> float:
     """Difference of the log evidences of two normalisations of the same data, from Jacobian and prior volumes."""
-    factors = [r.model.norm.factors[0] for r in (first, second)]
+    factors = [model.norm.factors[0] for model in (first, second)]
     constant = first.curves.continuum.counts @ np.log(factors[1] / factors[0])
     for name, measure in (("scale", lambda r: np.log(np.log(r[1] / r[0]))), ("shift", lambda r: np.log(r[1] - r[0]))):
-        ranges = [getattr(r.model.settings, name) for r in (first, second)]
-        lay = first.model.layout
+        ranges = [getattr(model.settings, name) for model in (first, second)]
+        lay = first.layout
         constant -= lay.free[getattr(lay, name)].sum() * (measure(ranges[1]) - measure(ranges[0]))
     return float(constant)
 

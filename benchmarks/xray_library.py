@@ -29,7 +29,7 @@ def records(quick: bool) -> list[Record]:
         return [Record("library", PART, None, "CPU-s", note="skipped: CROSSCAL_DATA is not set")]
     out, library, seconds = _library(data, quick)
     out += _quality(library)
-    out += _baseline(data, library, seconds, 20 if quick else 100)
+    out += _baseline(data, library, seconds, 20 if quick else 60)
     out += _memory(quick)
     return out
 
@@ -62,7 +62,7 @@ def _library(data: Path, quick: bool) -> tuple[list[Record], Any, float]:
             store = Path(folder) / f"{next(paths)}.zarr"
             return xray.build_library(response, model, design, **arguments, store=store, executor="serial")
 
-        seconds, stored = cpu_seconds(build, repeat=3)
+        seconds, stored = cpu_seconds(build, repeat=2)
         library = xray.Library(stored.dataset.load(), stored.job, stored.provenance, None, stored.task)
     fits = 2 * library.values("kT").size
     label = f"{len(design)} theta x {KT.size} T x {REALISATIONS} noise x 2 fits, draws, templates and store included"

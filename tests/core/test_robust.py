@@ -33,3 +33,13 @@ def test_sigma_clip_finds_the_outliers(rng):
 def test_sigma_clip_of_nothing_and_of_constants():
     assert not sigma_clip([np.nan, np.nan]).any()
     assert sigma_clip([1.0, 1.0, 1.0]).all()
+
+
+def test_mad_with_and_without_an_axis_agree(rng):
+    for n in (1, 2, 3, 10, 11):
+        x = rng.normal(size=n)
+        assert mad_sd(x) == mad_sd(x[None], axis=1)[0]
+        x = np.insert(x, 1, np.nan)
+        assert mad_sd(x) == mad_sd(x[None], axis=1)[0]
+    assert np.isnan(mad_sd([np.nan, np.nan]))
+    assert np.isnan(mad_sd([]))

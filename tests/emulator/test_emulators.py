@@ -7,7 +7,7 @@ import pytest
 
 from crosscal.core.errors import DataFileError, InputError, UnknownNameError
 from crosscal.core.grid import Axis, Grid
-from crosscal.emulator import EMULATORS, Input, TrainingTable, load, save, train, validate
+from crosscal.emulator import EMULATORS, Input, TrainingTable, load, registry, save, train, validate
 from crosscal.emulator.base import COMPILE_ABOVE
 from crosscal.emulator.chebyshev import multi_indices
 from crosscal.emulator.spline import fill_missing
@@ -69,6 +69,21 @@ def test_auto_keeps_the_best_and_says_so(table):
     assert chosen.kind == min(scores, key=scores.get)
     assert chosen.kind in messages[-1]
     assert np.all(chosen.residual_sd > 0)
+
+
+def test_auto_trains_costly_kinds_briefly_beside_a_good_one(monkeypatch):
+    fine = TrainingTable.from_grid(g := grid(17, 25), OUTPUTS, smooth(g.points))
+    fresh = draw_points(fine.inputs, 64, seed=2)
+    validation = TrainingTable(fine.inputs, OUTPUTS, fresh, smooth(fresh))
+    # Constants lose here; those of high degree win over the spline.
+    low, high = {"degrees": (0, 0)}, {"degrees": (14, 20)}
+    for short in (low, high):
+        monkeypatch.setattr(registry, "BRIEFLY", {"chebyshev": short, "mlp": {"epochs": 1}})
+        chosen = train(fine, validation=validation)
+        assert chosen.report["briefly"] == {"chebyshev": short, "mlp": {"epochs": 1}}
+        assert chosen.kind == ("spline" if short is low else "chebyshev")
+    # The winner was trained again, without the shortened options.
+    np.testing.assert_array_equal(chosen.predict(fresh), train(fine, "chebyshev").predict(fresh))
 
 
 def test_auto_with_fresh_validation_points_and_scattered_design(rng):

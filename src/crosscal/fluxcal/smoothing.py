@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import solveh_banded
 
 from crosscal.core.errors import UnknownNameError
+from crosscal.fluxcal.normal_equations import spline_sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +29,8 @@ def smooth_throughput(
     variance: NDArray[np.float64],
     method: str,
     scale: float,
+    *,
+    errors: bool = True,
 ) -> Smooth:
     """Smooth a throughput and bridge its gaps; NaN beyond the outermost good pixels.
 
@@ -36,6 +40,8 @@ def smooth_throughput(
     ``savgol``: cubic Savitzky-Golay in a window of ``scale`` Angstrom of T relative to a broad spline, with gaps
     weighted out.
     ``none``: the pixels as they are, gaps from the spline.
+
+    Without ``errors`` the spline has no modes, which cost more than its value.
 
     Raises
     ------
@@ -51,7 +57,7 @@ def smooth_throughput(
             return Smooth(value, np.where(good, variance / value**2, np.nan), np.zeros((0, value.size)))
     first, last = np.flatnonzero(good)[[0, -1]]
     inside = slice(first, last + 1)
-    spline = _spline(wavelength[inside], throughput[inside], variance[inside], good[inside], scale)
+    spline = _spline(wavelength[inside], throughput[inside], variance[inside], good[inside], scale, errors)
     value = np.full(wavelength.size, np.nan)
     independent, modes = np.zeros(wavelength.size), np.zeros((len(spline.modes), wavelength.size))
     value[inside], modes[:, inside] = spline.value, spline.modes
@@ -81,44 +87,65 @@ def _spline(
     variance: NDArray[np.float64],
     good: NDArray[np.bool_],
     scale: float,
+    errors: bool,
 ) -> Smooth:
     """Cubic B-spline of ln T by Gauss-Newton; a small second-difference penalty bridges gaps without knots' noise."""
-    design = _design(np.ascontiguousarray(wave).tobytes(), scale)
+    key = np.ascontiguousarray(wave).tobytes()
+    design, left, basis = _design(key, scale), *_nonzero(key, scale)
     weight = np.where(good, 1 / np.where(good, variance, 1.0), 0.0)
     level = np.median(throughput[good])
     level = level if level > 0 else float(np.mean(np.abs(throughput[good])))
-    information = float(np.sum(weight) * level**2)
     n = design.shape[1]
-    second = np.diff(np.eye(n), 2, axis=0)
     # The penalty is 1e-4 of the mean information of a coefficient: it decides only where there are no data.
-    penalty = 1e-4 * information / n * second.T @ second
+    strength = 1e-4 * float(np.sum(weight) * level**2) / n
+    penalty, second = strength * _second_differences(n), strength * _penalty(n)
 
-    left, pieces = _bands(np.ascontiguousarray(wave).tobytes(), scale)
-
-    def normal_matrix(diagonal: NDArray[np.float64]) -> NDArray[np.float64]:
-        # Four splines overlap at a pixel, so the matrix has seven diagonals.
-        matrix = penalty.copy()
-        for offset, i, product in pieces:
-            rows = np.bincount(left + i, diagonal * product, n)[: n - offset]
-            places = np.arange(n - offset)
-            matrix[places, places + offset] += rows
-            if offset:
-                matrix[places + offset, places] += rows
-        return matrix + 1e-12 * np.trace(matrix) / n * np.eye(n)
+    def normal_equations(
+        diagonal: NDArray[np.float64], gradient: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        # Four splines overlap at a pixel, so the matrix has four bands from its diagonal down.
+        bands, right = spline_sums(left, basis, diagonal, gradient, n)
+        bands += penalty
+        bands[0] += 1e-12 * np.mean(bands[0])
+        return bands, right
 
     start = np.where(good, np.clip(throughput, 0.05 * level, None), level)
     log_weight = weight * start**2
-    beta = np.linalg.solve(normal_matrix(log_weight), design.T @ (log_weight * np.log(start)))
+    beta = solveh_banded(*normal_equations(log_weight, log_weight * np.log(start)), lower=True)
     for _ in range(15):
         model = np.exp(design @ beta)
-        normal = normal_matrix(weight * model**2)
         residual = np.where(good, throughput - model, 0.0)
-        step = np.linalg.solve(normal, design.T @ (model * weight * residual) - penalty @ beta)
+        bands, right = normal_equations(weight * model**2, model * weight * residual)
+        step = solveh_banded(bands, right - second @ beta, lower=True)
         beta = beta + np.clip(step, -0.5, 0.5)
         if np.max(np.abs(step)) < 1e-6:
             break
-    root = np.linalg.cholesky(np.linalg.inv(normal))
-    return Smooth(np.exp(design @ beta), np.zeros(wave.size), (design @ root).T)
+    value = np.exp(design @ beta)
+    if not errors:
+        return Smooth(value, np.zeros(wave.size), np.zeros((0, wave.size)))
+    covariance = solveh_banded(bands, np.eye(n), lower=True)
+    root = np.linalg.cholesky((covariance + covariance.T) / 2)
+    return Smooth(value, np.zeros(wave.size), (design @ root).T)
+
+
+@lru_cache(maxsize=16)
+def _penalty(n: int) -> Any:
+    """Sparse D^T D (n, n) of second differences D."""
+    from scipy.sparse import diags_array
+
+    second = diags_array(
+        [np.full(n - 2, 1.0), np.full(n - 2, -2.0), np.full(n - 2, 1.0)], offsets=[0, 1, 2], shape=(n - 2, n)
+    )
+    return (second.T @ second).tocsr()
+
+
+@lru_cache(maxsize=16)
+def _second_differences(n: int) -> NDArray[np.float64]:
+    """Lower bands (4, n) of `_penalty`; the last is empty."""
+    bands = np.zeros((4, n))
+    for k in range(3):
+        bands[k, : n - k] = _penalty(n).diagonal(-k)
+    return bands
 
 
 @lru_cache(maxsize=16)
@@ -136,12 +163,10 @@ def _design(wave: bytes, scale: float) -> Any:
 
 
 @lru_cache(maxsize=16)
-def _bands(wave: bytes, scale: float) -> tuple[NDArray[np.int64], list[tuple[int, int, NDArray[np.float64]]]]:
-    """First of the four splines of each pixel, and the ten products (j - i, i, B_i B_j) of them."""
+def _nonzero(wave: bytes, scale: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """First of the four splines that are not zero at each pixel, and their values (n, 4)."""
     design = _design(wave, scale)
-    values = design.data.reshape(-1, 4)
-    left = design.indices.reshape(-1, 4)[:, 0].astype(np.int64)
-    return left, [(j - i, i, values[:, i] * values[:, j]) for i in range(4) for j in range(i, 4)]
+    return design.indices.reshape(-1, 4)[:, 0].astype(np.int64), np.ascontiguousarray(design.data.reshape(-1, 4))
 
 
 def _savgol_matrix(wave: NDArray[np.float64], good: NDArray[np.bool_], scale: float):
