@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 from pathlib import Path
 
 import numpy as np
+
+from benchmarks.record import peak_bytes
 
 
 def main() -> None:
@@ -26,8 +27,7 @@ def main() -> None:
     times = os.times()
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     points = int(np.prod([library.dataset.sizes[d] for d in ("theta", "T_true", "realisation")]))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"peak": peak, "points": points, "seconds": times.user + times.system, "bytes": size}))
+    print(json.dumps({"peak": peak_bytes(), "points": points, "seconds": times.user + times.system, "bytes": size}))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.record import Record, cpu_seconds, wall_seconds
+from benchmarks.record import Record, cpu_seconds, peak_bytes, wall_seconds
 from crosscal.compute import ChunkLayout, Store, Variable, sweep
 from crosscal.core.random import point_seeds
 
@@ -59,8 +59,7 @@ def stream(path: str, points: int, executor: str) -> None:
     options: dict[str, Any] = {} if executor == "serial" else {"workers": WORKERS}
     sweep(Fill(store.layout), store, executor, status="status", **options)
     unit = 1 if sys.platform == "darwin" else 1024
-    peaks = [resource.getrusage(who).ru_maxrss * unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    print(json.dumps(peaks))
+    print(json.dumps([peak_bytes(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit]))
 
 
 def memory(folder: Path, points: int) -> list[Record]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from benchmarks.record import Record
+from benchmarks.record import Record, peak_bytes
 
 
 def _per_sweep(sample: Callable[[int], Any]) -> float:
@@ -36,11 +35,11 @@ def _work(n: int, m: int, filled: float, draws: int, warmup: int, pipe: Any) -> 
     tiny = simulate(4, 20, sigma=0.05, filled=0.9, seed=0).data
     fit(tiny, draws=50, warmup=10)  # compiled code is loaded once per machine, not once per data set
     case = simulate(n, m, tau=0.05, sigma=np.linspace(0.02, 0.1, n), filled=filled, seed=1)
-    idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    idle = peak_bytes() / 2**20
     start, cpu = time.perf_counter(), time.process_time()
     result = fit(case.data, tau=0.05, draws=draws, warmup=warmup, chains=2, leave_one_out=False, predictive=0, seed=1)
     wall, cpu = time.perf_counter() - start, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_bytes() / 2**20
     from crosscal.inference.diagnostics import effective_sizes
 
     model = make_model(case.data, tau=0.05)

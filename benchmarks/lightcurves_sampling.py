@@ -37,15 +37,14 @@ result = intercalibrate(curves, settings=settings, seed=1)
 print(result.draws.effective_size, result.draws.posterior.method)
 """
 _LARGE = """
-import resource
+from benchmarks.record import peak_bytes
 from crosscal.inference.jaxconfig import enable_x64
 enable_x64()
 from crosscal.lightcurves.intercalibrate import intercalibrate
 from crosscal.lightcurves.synthetic import simulate
 curves, _ = simulate(seed=1, codes=("A", "B", "C", "D"), points={points}, span=4e4, tau=200.0, sigma=0.01)
 result = intercalibrate(curves, seed=1)
-usage = resource.getrusage(resource.RUSAGE_SELF)
-print(result.draws.effective_size, result.draws.posterior.method, usage.ru_maxrss / 1048576)
+print(result.draws.effective_size, result.draws.posterior.method, peak_bytes() / 2**30)
 """
 
 

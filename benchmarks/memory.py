@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import record
 from benchmarks.record import Record
 
 #: Case: (part, what is run, ceiling in GB). The ceilings are those of a laptop: two such jobs fit into 8 GB.
@@ -52,8 +53,7 @@ def records(quick: bool) -> list[Record]:
 
 def peak_bytes() -> int:
     """Largest resident set of this process and of the children it has waited for."""
-    usage = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return max(usage) * 1024
+    return max(record.peak_bytes(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
 
 
 def library(folder: Path, scale: float) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crosscal.core.errors import InputError
-from crosscal.core.files import atomic_path, refuse_overwriting
+from crosscal.core.files import refuse_overwriting, write_ecsv
 from crosscal.core.progress import SILENT, Progress
 
 
@@ -80,6 +80,4 @@ def write_area_draws(
     for k, band in enumerate(bands):
         table[band] = np.concatenate(areas)[:, k]
         table[band].unit = "cm2"
-    with atomic_path(output) as temporary:
-        table.write(temporary, format="ascii.ecsv", overwrite=True)
-    return output
+    return write_ecsv(output, table)

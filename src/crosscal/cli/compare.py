@@ -35,11 +35,10 @@ def command(first: str, second: str, output: Path | None, average: bool) -> None
     click.echo(f"\n{sentence(compared)}")
     if output is None:
         return
-    from crosscal.core.files import atomic_path, write_text
+    from crosscal.core.files import write_ecsv, write_text
     from crosscal.plot import comparison, save_figures
 
-    with atomic_path(output / "comparison.ecsv") as temporary:
-        table(compared).write(temporary, format="ascii.ecsv", overwrite=True)
+    write_ecsv(output / "comparison.ecsv", table(compared))
     names = (Path(first).name, Path(second).name)
     save_figures({"comparison": comparison(compared, names if names[0] != names[1] else ("A", "B"))}, output)
     facts = {

@@ -10,10 +10,10 @@ import numpy as np
 from crosscal.concordance.config import ConcordanceJob
 from crosscal.concordance.fitting import solve
 from crosscal.concordance.model import make_model
-from crosscal.concordance.output import write_table
 from crosscal.concordance.result import Result
 from crosscal.concordance.synthetic import published_like
 from crosscal.config import Part
+from crosscal.core.files import write_ecsv
 from crosscal.core.progress import SILENT, Progress
 from crosscal.datasets import resolve
 
@@ -135,11 +135,11 @@ def demo(output: Path, progress: Progress = SILENT) -> Result:
     table = QTable({"instrument": [data.channel_names[i] for i in data.row]})
     table["source"] = [data.columns[j][0] for j in data.column]
     table["log_flux"] = data.log_rate
-    write_table(Path(output) / "data.ecsv", table)
+    write_ecsv(Path(output) / "data.ecsv", table)
     known = QTable(
         {"instrument": list(data.channel_names), "true_factor": np.exp(truth.b), "true_sigma": np.sqrt(truth.s)}
     )
-    write_table(Path(output) / "truth.ecsv", known)
+    write_ecsv(Path(output) / "truth.ecsv", known)
     result = solve(make_model(data, tau=0.05, beta=0.028**2), seed=8, progress=progress)
     result.write(output)
     contrast = result.log_factor - result.log_factor.mean(axis=1, keepdims=True)

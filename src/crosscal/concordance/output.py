@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crosscal.core.files import atomic_path
+from crosscal.core.files import write_ecsv
 from crosscal.core.provenance import write_provenance
 from crosscal.datasets import CORRECTION_FILE, write_correction
 
 if TYPE_CHECKING:
     from crosscal.concordance.result import Result
-
-
-def write_table(path: str | os.PathLike[str], table: Any) -> Path:
-    """Write an astropy table as ECSV."""
-    with atomic_path(path) as temporary:
-        table.write(temporary, format="ascii.ecsv", overwrite=True)
-    return Path(path)
 
 
 def correction_table(correction: Any) -> Any:
@@ -46,7 +38,7 @@ def write_result(result: Result, directory: Path) -> dict[str, Path]:
         ("leave_one_out", result.leave_one_out()),
         ("correction", correction_table(result.correction)),
     )
-    paths = {name: write_table(directory / f"{name}.ecsv", table) for name, table in tables}
+    paths = {name: write_ecsv(directory / f"{name}.ecsv", table) for name, table in tables}
     paths["posterior"] = result.posterior_draws.write(directory / "posterior.nc")
     paths["correction.nc"] = write_correction(directory / CORRECTION_FILE, result.correction)
     paths["provenance"] = write_provenance(directory, result.provenance)

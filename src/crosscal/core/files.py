@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from crosscal.core.errors import DataFileError, InputError
 
@@ -60,6 +61,13 @@ def write_text(path: str | os.PathLike[str], text: str) -> Path:
     """Write ``text`` to ``path`` atomically and return the path."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+    return Path(path)
+
+
+def write_ecsv(path: str | os.PathLike[str], table: Any) -> Path:
+    """Write an astropy table as ECSV atomically and return the path."""
+    with atomic_path(path) as temporary:
+        table.write(temporary, format="ascii.ecsv", overwrite=True)
     return Path(path)
 
 

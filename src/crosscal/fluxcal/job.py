@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from crosscal.config import Part
 from crosscal.core.errors import DataFileError, InputError
-from crosscal.core.files import refuse_overwriting
+from crosscal.core.files import refuse_overwriting, write_ecsv
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.random import generator
 from crosscal.datasets import resolve
@@ -223,7 +223,6 @@ def demo(output: Path, progress: Progress = SILENT) -> Night:
 
     from crosscal.fluxcal.demo import demo_filters, demo_library, simulate
     from crosscal.fluxcal.options import Options
-    from crosscal.fluxcal.output import write_table
 
     with progress.stage("Simulating a frame", total=1) as advance:
         truth = simulate(seed=3)
@@ -235,7 +234,7 @@ def demo(output: Path, progress: Progress = SILENT) -> Night:
     night = Night((replace(result),))
     write_night(night, Path(output))
     known = QTable({"wavelength": truth.frame.grid, "true_factor": truth.curve})
-    write_table(known, Path(output) / "truth.ecsv")
+    write_ecsv(Path(output) / "truth.ecsv", known)
     curve = result.curve
     assert curve is not None
     clean = curve.covered & ~options.masked(curve.wavelength)

@@ -11,7 +11,7 @@ import numpy as np
 from astropy.io import fits
 
 from crosscal.core.errors import DataFileError
-from crosscal.core.files import atomic_path, existing_file, refuse_overwriting, write_text
+from crosscal.core.files import existing_file, refuse_overwriting, write_ecsv, write_text
 from crosscal.core.provenance import write_provenance
 from crosscal.core.reading import parsing
 from crosscal.datasets import CORRECTION_FILE, write_correction
@@ -198,13 +198,6 @@ def read_curve(path: str | os.PathLike[str]) -> Curve:
         )
 
 
-def write_table(table: Any, path: Path) -> Path:
-    """Write an ECSV table atomically."""
-    with atomic_path(path) as temporary:
-        table.write(temporary, format="ascii.ecsv", overwrite=True)
-    return path
-
-
 def correction_table(result: Result) -> Any:
     """The curve against wavelength with its total error, as a table."""
     import astropy.units as u
@@ -242,10 +235,10 @@ def write_result(result: Result, directory: Path, *, figures: bool = True, input
     stem = result.frame.name.split(".fits")[0] or "frame"
     target = directory / f"{stem}_cal.fits"
     refuse_overwriting([target], inputs)
-    write_table(result.summary(), directory / f"{stem}-stars.ecsv")
+    write_ecsv(directory / f"{stem}-stars.ecsv", result.summary())
     write_text(directory / f"{stem}-quality.txt", result.diagnostics + "\n" + result.answer + "\n")
     if result.curve is not None:
-        write_table(correction_table(result), directory / f"{stem}-curve.ecsv")
+        write_ecsv(directory / f"{stem}-curve.ecsv", correction_table(result))
     source = next((p for p in inputs if p.name == result.frame.name), None)
     if result.passed:
         write_calibrated(result.apply(), target)
@@ -258,12 +251,12 @@ def write_result(result: Result, directory: Path, *, figures: bool = True, input
 
 def write_answer(answer: Result | Night, directory: Path) -> Path:
     """Write summary.ecsv, provenance.json and, where there is a curve, posterior.nc, correction.nc, correction.ecsv."""
-    write_table(answer.summary(), directory / "summary.ecsv")
+    write_ecsv(directory / "summary.ecsv", answer.summary())
     write_provenance(directory, answer.provenance)
     results = answer.results if isinstance(answer, Night) else (answer,)
     curves = [r for r in results if r.curve is not None]
     if curves:
-        write_table(correction_table(curves[0]), directory / "correction.ecsv")
+        write_ecsv(directory / "correction.ecsv", correction_table(curves[0]))
         write_correction(directory / CORRECTION_FILE, answer.correction)
         answer.posterior_draws.write(directory / "posterior.nc")
     return directory
@@ -282,9 +275,9 @@ def write_night(night: Night, directory: Path, *, inputs: tuple[Path, ...] = ())
         write_result(result, directory / "frames", figures=False, inputs=inputs)
     if night.results:
         write_answer(night, directory)
-        write_table(frame_table(list(night.results)), directory / "frames.ecsv")
+        write_ecsv(directory / "frames.ecsv", frame_table(list(night.results)))
     if any(r.targets for r in night.results):
-        write_table(target_table(night.results), directory / "targets.ecsv")
+        write_ecsv(directory / "targets.ecsv", target_table(night.results))
     lines = [f"{name}: {why}" for name, why in night.unread]
     write_text(directory / "quality.txt", "\n".join([night.answer, *lines, night.diagnostics]) + "\n")
     return directory

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from crosscal.config import Part
+from crosscal.core.files import write_ecsv
 from crosscal.core.progress import SILENT, Progress
 from crosscal.lightcurves.compat.options import data_path, read_param_file
 from crosscal.lightcurves.config import LightcurvesJob
 from crosscal.lightcurves.formats.pycali import read_pycali, write_pycali
-from crosscal.lightcurves.formats.tables import write_table
 from crosscal.lightcurves.intercalibrate import compare_kernels, intercalibrate
 from crosscal.lightcurves.outliers import remove_outliers
 from crosscal.lightcurves.result import Result
@@ -113,7 +113,7 @@ def run(job: LightcurvesJob, output: Path, progress: Progress = SILENT) -> Resul
     if job.sampling.compare_kernels:
         with progress.stage("Comparing kernels", total=1) as advance:
             table = compare_kernels(curves, job.sampling.compare_kernels, settings=settings, seed=job.seed)
-            write_table(Path(output) / "kernels.ecsv", table)
+            write_ecsv(Path(output) / "kernels.ecsv", table)
             advance(1)
     return result
 
@@ -135,7 +135,7 @@ def demo(output: Path, progress: Progress = SILENT) -> Result:
     for curve in curves.files:
         write_pycali(Path(output) / "input" / f"{curve.name}.txt", curve)
     known = QTable({"telescope": list(curves.codes), "true_scale": truth.scale, "true_shift": truth.shift})
-    write_table(Path(output) / "truth.ecsv", known)
+    write_ecsv(Path(output) / "truth.ecsv", known)
     result = intercalibrate(curves, systematic_error=True, seed=11, progress=progress)
     _write(result, Path(output), progress)
     low, high = np.quantile(result.factors.scale, [0.025, 0.975], axis=0)

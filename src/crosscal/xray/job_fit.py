@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from crosscal.config import JobModel, Part, StrictModel
 from crosscal.core.correction import Correction
 from crosscal.core.display import by_answer
-from crosscal.core.files import atomic_path
+from crosscal.core.files import write_ecsv
 from crosscal.core.progress import SILENT, Progress
 from crosscal.datasets import resolve
 from crosscal.xray.config import Source, Telescope
@@ -165,8 +165,7 @@ class FitOutcome:
     def write(self, directory: str | os.PathLike[str]) -> Path:
         """Write what the fit writes, with the intervals in summary.ecsv."""
         target = self.fit.write(directory)
-        with atomic_path(target / "summary.ecsv") as temporary:
-            self.summary().write(temporary, format="ascii.ecsv", overwrite=True)
+        write_ecsv(target / "summary.ecsv", self.summary())
         return target
 
 

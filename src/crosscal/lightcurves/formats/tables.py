@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crosscal.core.files import atomic_path, write_text
+from crosscal.core.files import write_ecsv, write_text
 from crosscal.core.netcdf import write_netcdf
 from crosscal.core.provenance import write_provenance
 from crosscal.datasets import CORRECTION_FILE, write_correction
@@ -105,15 +105,15 @@ def write_result(result: Result, directory: Path) -> list[Path]:
     from crosscal.lightcurves.compat.outputs import write_pycali_outputs
 
     written = [result.posterior_draws.write(directory / "posterior.nc")]
-    written.append(write_table(directory / "summary.ecsv", result.summary()))
-    written.append(write_table(directory / "correction.ecsv", correction_table(result)))
+    written.append(write_ecsv(directory / "summary.ecsv", result.summary()))
+    written.append(write_ecsv(directory / "correction.ecsv", correction_table(result)))
     written.append(write_correction(directory / CORRECTION_FILE, result.correction))
     written.append(write_provenance(directory, result.provenance))
-    written.append(write_table(directory / "overlap.ecsv", overlap_table(result)))
+    written.append(write_ecsv(directory / "overlap.ecsv", overlap_table(result)))
     for i in range(len(result.curves.files)):
         stem = "continuum" if i == 0 else f"line{i}"
-        written.append(write_table(directory / f"calibrated_{stem}.ecsv", calibrated_table(result, i)))
-        written.append(write_table(directory / f"reconstruction_{stem}.ecsv", _reconstruction_table(result, i)))
+        written.append(write_ecsv(directory / f"calibrated_{stem}.ecsv", calibrated_table(result, i)))
+        written.append(write_ecsv(directory / f"reconstruction_{stem}.ecsv", _reconstruction_table(result, i)))
         written.append(_joint(result, i, directory / f"calibrated_{stem}.nc"))
     written.append(write_text(directory / "diagnostics.txt", f"{result.answer}\n{result.diagnostics}\n"))
     written += write_pycali_outputs(result, directory / "pycali", _options(result))
@@ -123,13 +123,6 @@ def write_result(result: Result, directory: Path) -> list[Path]:
 def _options(result: Result) -> Options | None:
     given = result.provenance.get("pycali_options") if result.provenance else None
     return given if isinstance(given, Options) else None
-
-
-def write_table(path: Path, table: Any) -> Path:
-    """Write a table as ECSV, atomically."""
-    with atomic_path(path) as temporary:
-        table.write(temporary, format="ascii.ecsv", overwrite=True)
-    return path
 
 
 def correction_table(result: Result) -> Any:

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from crosscal.core.files import atomic_path
+from crosscal.core.files import write_ecsv
 from crosscal.datasets import CORRECTION_FILE, write_correction
 
 
 def write_result(result: Any, directory: Path, response: Any, draws: int) -> None:
     """Write summary, correction and bias tables (ECSV) and, given a response, the corrected ARF and its ensemble."""
-    _write(result.summary(), directory / "summary.ecsv")
-    _write(correction_table(result.correction), directory / "correction.ecsv")
+    write_ecsv(directory / "summary.ecsv", result.summary())
+    write_ecsv(directory / "correction.ecsv", correction_table(result.correction))
     write_correction(directory / CORRECTION_FILE, result.correction)
     if result.biases is not None:
-        _write(result.temperature_bias().table(), directory / "bias.ecsv")
+        write_ecsv(directory / "bias.ecsv", result.temperature_bias().table())
     if response is not None:
         from crosscal.xray.instrument.ensemble import area_draws, write_arf_ensemble
         from crosscal.xray.instrument.ogip_write import write_arf
@@ -40,8 +40,3 @@ def correction_table(correction: Any) -> Any:
         table[f"low{100 * level:.0f}"], table[f"high{100 * level:.0f}"] = low, high
     table.meta["target"] = correction.target
     return table
-
-
-def _write(table: Any, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        table.write(temporary, format="ascii.ecsv", overwrite=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import FitError, UnknownNameError
-from crosscal.core.files import atomic_path, write_text
+from crosscal.core.files import write_ecsv, write_text
 from crosscal.core.provenance import record, write_provenance
 from crosscal.core.units import plain
 from crosscal.xray.fitting.engine import MAX_ITERATIONS, MEANING, Status
@@ -213,8 +213,7 @@ class FitResult:
     def write(self, directory: str | os.PathLike[str]) -> Path:
         """Write summary.ecsv, diagnostics.txt, provenance.json and, if there is a covariance, posterior.nc."""
         target = Path(directory)
-        with atomic_path(target / "summary.ecsv") as temporary:
-            self.summary().write(temporary, format="ascii.ecsv", overwrite=True)
+        write_ecsv(target / "summary.ecsv", self.summary())
         write_text(target / "diagnostics.txt", f"{self!r}\n{self.diagnostics}\n")
         write_provenance(target, self.provenance)
         draws = target / "posterior.nc"
