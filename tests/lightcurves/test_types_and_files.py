@@ -1,10 +1,13 @@
 """Light curves as objects and as PyCALI's block files, good and bad."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from crosscal.core.errors import DataFileError, InputError, UnknownNameError
 from crosscal.lightcurves.formats.pycali import read_block_file, read_pycali, write_pycali
+from crosscal.lightcurves.seasons import split_seasons
 from crosscal.lightcurves.types import LightCurve, LightCurves, curve_from_arrays
 
 GOOD = "# A 3\n3 1.0 0.1 7\n1 1.1 0.1 5\n2 1.2 0.1 7\n# B 0\n#C 2\n1 2.0 0.2 5\n1 2.1 0.2 9\n\nnever read\n"
@@ -132,3 +135,23 @@ def test_quantities_are_put_into_one_unit():
     np.testing.assert_allclose(curve.error, [0.1, 0.2])
     with pytest.raises(InputError, match="code 'A': a quantity in s; expected one in mJy"):
         curve_from_arrays({"A": (*parts[:2], [1, 2] * u.s)}, name="c")
+
+
+def test_times_may_be_quantities_or_astropy_times():
+    from astropy import units as u
+    from astropy.time import Time
+
+    days = np.array([0.0, 1.0, 2.0, 40.0, 41.0])
+    curves = LightCurves.from_arrays({c: (days, days + 1, np.ones(5)) for c in "AB"})
+    np.testing.assert_allclose(curves.times([24, 48] * u.h, where="here"), [1, 2])
+    with pytest.raises(InputError, match="here: a quantity in m; expected one in d"):
+        curves.times([1.0] * u.m, where="here")
+    with pytest.raises(InputError, match="here: astropy Times; expected numbers"):
+        curves.times(Time([59000.0], format="mjd"), where="here")
+    known = replace(curves, time_format="mjd", time_zero=59000.0)
+    np.testing.assert_allclose(known.times(Time([2459011.5], format="jd"), where="here"), [11.0])
+    expected = split_seasons(curves, gap=10.0).codes
+    assert expected == ("A", "B@1", "B@2")
+    assert split_seasons(curves, gap=240 * u.h).codes == expected
+    assert split_seasons(curves, edges=[240] * u.h).codes == expected
+    assert split_seasons(known, edges=Time([59010.0], format="mjd")).codes == expected

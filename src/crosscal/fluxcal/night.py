@@ -157,7 +157,7 @@ class Night:
         stats = self.statistics()
         text = f"{len(good)} of {total} frames calibrated"
         if np.isfinite(stats["grey"]):
-            text += f"; leave-one-star-out scatter: grey {stats['grey']:.3f} mag, slope {stats['slope']:.3f} mag/1000 A"
+            text += f"; leave-one-star-out scatter: grey {stats['grey']:.3f} mag, slope {stats['slope']:.3f} mag/1000 Å"
             if np.isfinite(stats["colour"]):
                 text += f", colour {stats['colour']:.3f} mag (median {stats['colour_median']:+.3f})"
         aside = self.statistics("targets")

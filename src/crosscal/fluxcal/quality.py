@@ -139,5 +139,5 @@ def judge(stars: Sequence[StarFit], curve: Curve | None, loo: Sequence[HeldOut],
     if len(loo) >= 4:
         gates.append(_most("loo grey", "leave-one-out grey RMS", _rms([h.grey for h in loo]), limits.loo_grey, " mag"))
         slope = _rms([h.slope for h in loo])
-        gates.append(_most("loo slope", "leave-one-out slope RMS", slope, limits.loo_slope, " mag/1000 A"))
+        gates.append(_most("loo slope", "leave-one-out slope RMS", slope, limits.loo_slope, " mag/1000 Å"))
     return Quality(tuple(gates), tuple(warnings))

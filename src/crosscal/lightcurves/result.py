@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from crosscal.core.correction import Correction
 from crosscal.core.display import by_answer
@@ -231,13 +231,19 @@ class Result:
             return calibrated_table(self, i)
         return calibrated_draws(curve, self.factors.thin(draws), i, generator(self.seed, "calibrated", i), noise)
 
-    def reconstruct(self, *, file: int | str = 0, times: ArrayLike | None = None) -> Reconstruction:
+    def reconstruct(self, *, file: int | str = 0, times: Any = None) -> Reconstruction:
         """Return the posterior mean and standard deviation of the source's light curve at ``times``.
 
-        In the gauge of ``reference``, averaged over posterior draws, O(N) per draw.
+        In the gauge of ``reference``, averaged over posterior draws, O(N) per draw. Times may be numbers, quantities
+        or astropy Times; by default a uniform grid that reaches a little beyond the data.
+
+        Raises
+        ------
+        InputError
+            For times that do not convert.
         """
         i = self.file(file)
-        wanted = None if times is None else np.asarray(times, dtype=float)
+        wanted = None if times is None else self.curves.times(times, where="reconstruct, times")
         few = np.linspace(0, self.factors.n_draws - 1, min(FEW_DRAWS, self.factors.n_draws)).round().astype(int)
         gauge = None
         if self.reference != self.curves.codes[0]:

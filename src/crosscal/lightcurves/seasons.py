@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
+from crosscal.core.units import plain
 from crosscal.lightcurves.types import LightCurve, LightCurves
 
 
@@ -22,15 +24,15 @@ def season_edges(curves: LightCurves, gap: float) -> NDArray[np.float64]:
 
 
 def split_seasons(
-    curves: LightCurves, *, gap: float | None = None, edges: Sequence[float] = (), keep: Sequence[str] | None = None
+    curves: LightCurves, *, gap: Any = None, edges: Any = (), keep: Sequence[str] | None = None
 ) -> LightCurves:
     """Split telescopes into seasons, so that each season has its own phi and G: code "B" becomes "B@1", "B@2", ...
 
     Parameters
     ----------
-    gap : float, optional
+    gap : float or quantity, optional
         Seasons are separated by gaps longer than this.
-    edges : sequence of float
+    edges : sequence of float, quantities or astropy Times
         Or the times that separate them.
     keep : sequence of str, optional
         Telescopes that are not split; the reference by default.
@@ -38,11 +40,14 @@ def split_seasons(
     Raises
     ------
     InputError
-        If neither or both of gap and edges are given, or the edges do not increase.
+        If neither or both of gap and edges are given, or the edges do not increase or convert.
     """
     if (gap is None) == (len(edges) == 0):
         raise InputError("gap and edges", where="seasons", expected="one of them")
-    at = season_edges(curves, gap) if gap is not None else np.asarray(edges, dtype=float)
+    if gap is not None:
+        at = season_edges(curves, float(plain(gap, curves.time_unit, where="seasons, gap")))
+    else:
+        at = curves.times(edges, where="seasons, edges")
     if np.any(np.diff(at) <= 0):
         raise InputError("the edges do not increase", where="seasons", expected="increasing times")
     whole = set(curves.codes[:1] if keep is None else keep)

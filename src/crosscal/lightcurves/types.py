@@ -222,6 +222,22 @@ class LightCurves:
         """Return the points with start <= time <= stop."""
         return self._map(lambda curve: curve.take((curve.time >= start) & (curve.time <= stop)))
 
+    def times(self, values: Any, *, where: str) -> NDArray[np.float64]:
+        """Return times as these light curves count them, from numbers, quantities or astropy Times.
+
+        Raises
+        ------
+        InputError
+            For a quantity that is no time, and for Times where it is not known what the light curves count.
+        """
+        if not hasattr(values, "jd"):
+            return np.asarray(plain(values, self.time_unit, where=where), dtype=float)
+        if not self.time_format:
+            raise InputError(
+                "astropy Times", where=where, expected="numbers: these light curves do not say what their times count"
+            )
+        return np.asarray(getattr(values.utc, self.time_format), dtype=float) - self.time_zero
+
     def reordered(self, reference: str) -> LightCurves:
         """Return the same data with ``reference`` as the first code.
 
