@@ -162,6 +162,12 @@ def test_files(case, written):
         np.testing.assert_allclose(read_correction(written).factor, result.correction.factor, rtol=1e-12)
 
 
+def test_tables_say_what_their_columns_mean(written):
+    for path in written.rglob("*.ecsv"):
+        table = QTable.read(path)
+        assert not [c for c in table.colnames if not table[c].info.description], path.name
+
+
 def test_draws_agree_with_the_stated_errors():
     fit = spectrum_fit()
     # 1000 draws give standard deviations to 2.2 %, means to 0.03 sd.

@@ -5,7 +5,7 @@ import pytest
 from astropy import units as u
 from astropy.table import QTable
 
-from crosscal.core.tables import ResultTable
+from crosscal.core.tables import ResultTable, describe
 
 
 @pytest.fixture
@@ -49,3 +49,10 @@ def test_no_digit_is_lost(table, tmp_path):
     del table["z"]
     table.write(tmp_path / "t.ecsv")
     assert QTable.read(tmp_path / "t.ecsv")["x"][0] == 1 / 3
+
+
+def test_meanings_go_by_name_then_by_pattern_and_stay_in_files(tmp_path):
+    table = describe(ResultTable({"q16": [1.0], "q84": [2.0], "x": [3.0]}), {"q84": "upper", "q*": "quantile"})
+    table.write(tmp_path / "t.ecsv")
+    found = ResultTable.read(tmp_path / "t.ecsv")
+    assert [found[c].info.description for c in found.colnames] == ["quantile", "upper", None]

@@ -211,7 +211,8 @@ def test_columns_say_what_they_are_and_tables_what_they_hold(tmp_path):
     RunRecord(tmp_path, "concordance", "Done.").write()
     text = write_report(tmp_path).read_text()
     assert "<dt>W</dt><dd>published prior influence</dd>" in text
-    assert "<dt>q2.5</dt><dd>quantiles of the posterior" in text
+    assert "<summary>What the columns mean</summary>" in text
+    assert "<dt>q2.5</dt>" not in text  # it does not say
     assert "summary (1 row)" in text
     assert '<caption class="unseen">summary, 1 row</caption>' in text
     assert "<td class='num'>0.2</td>" in text

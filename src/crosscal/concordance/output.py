@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crosscal.concordance import columns
 from crosscal.core.files import write_ecsv
 from crosscal.core.provenance import write_provenance
 from crosscal.datasets import CORRECTION_FILE, write_correction
@@ -18,6 +19,8 @@ def correction_table(correction: Any) -> Any:
     """Return a Correction as a table: coordinate, factor, sd of ln factor, intervals; the covariance is in the meta."""
     from astropy.table import QTable
 
+    from crosscal.core.tables import describe
+
     low, high = correction.interval(0.95)
     table = QTable({correction.axis: correction.coordinate})
     table["factor"], table["log_sd"] = correction.factor, correction.sd
@@ -25,7 +28,7 @@ def correction_table(correction: Any) -> Any:
     if correction.unit:
         table[correction.axis].unit = correction.unit
     table.meta = {"target": correction.target, "log_covariance": correction.covariance.tolist()}
-    return table
+    return describe(table, columns.CORRECTION)
 
 
 def write_result(result: Result, directory: Path) -> dict[str, Path]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscal.concordance import columns
 from crosscal.concordance.checks import Checks
 from crosscal.concordance.model import Model
 from crosscal.concordance.types import Comparison
@@ -136,7 +137,7 @@ class Result:
         Columns: factor (median of exp(B - b)) with its 68 and 95 % interval, mean and sd of B - b, prior tau, W, D_ii,
         sigma with sd where unknown, drift, number of sources, pull and p-values of the checks.
         """
-        from crosscal.core.tables import ResultTable
+        from crosscal.core.tables import ResultTable, describe
 
         data, prior, checks = self.data, self.model.prior, self.checks
         quantiles = np.quantile(np.exp(self.log_factor), [0.5, 0.16, 0.84, 0.025, 0.975], axis=0)
@@ -162,14 +163,14 @@ class Result:
             "route": self.posterior_draws.method,
             "converged": bool(self.posterior_draws.converged),
         }
-        return table
+        return describe(table, columns.SUMMARY)
 
     def fluxes(self) -> Any:
         """Return a QTable of the concordance fluxes: log flux with sd, flux with 95 % interval, scatter before, after.
 
         "spread_before" and "spread_after" are the standard deviations over instruments of y - b and y - B.
         """
-        from crosscal.core.tables import ResultTable
+        from crosscal.core.tables import ResultTable, describe
 
         data = self.data
         unit = data.flux_unit or None
@@ -184,7 +185,7 @@ class Result:
         table["n_instruments"] = np.diff(data.indptr)
         before, after = self.spreads()
         table["spread_before"], table["spread_after"] = before, after
-        return table
+        return describe(table, columns.FLUXES)
 
     def spreads(self) -> tuple[Floats, Floats]:
         """Standard deviation over instruments of each column's log flux, nominal and adjusted; NaN for single ones."""
@@ -194,7 +195,7 @@ class Result:
 
     def conflicts(self) -> Any:
         """Return a table of the prior-data conflict tests, one row per group of connected instruments."""
-        from crosscal.core.tables import ResultTable
+        from crosscal.core.tables import ResultTable, describe
 
         tests = self.checks.conflicts
         table = ResultTable()
@@ -202,25 +203,26 @@ class Result:
         table["chi2"] = np.array([t.chi2 for t in tests], dtype=float)
         table["dof"] = np.array([t.dof for t in tests], dtype=int)
         table["p_value"] = np.array([t.p_value for t in tests], dtype=float)
-        return table
+        return describe(table, columns.CONFLICTS)
 
     def leave_one_out(self) -> Any:
         """Return a table: what each instrument changes (see `LeaveOneOut`)."""
-        from crosscal.core.tables import ResultTable
+        from crosscal.core.tables import ResultTable, describe
 
         found, names = self.checks.leave_one_out, self.data.channel_names
         table = ResultTable({"instrument": list(names), "pull": found.pull, "largest_shift": found.shift})
         table["moves_most"] = [names[k] if k >= 0 else "" for k in found.moved]
-        return table
+        return describe(table, columns.LEAVE_ONE_OUT)
 
     def influences(self) -> Any:
         """Return the exact prior influence D as a table: row i, column k is d E[B_i] / d b_k."""
-        from crosscal.core.tables import ResultTable
+        from crosscal.core.tables import ResultTable, describe
 
         table = ResultTable({"instrument": list(self.data.channel_names)})
         for k, name in enumerate(self.data.channel_names):
             table[name] = self.influence[:, k]
-        return table
+        meanings = {name: f"change of the row's estimate with the prior mean of {name}" for name in table.colnames[1:]}
+        return describe(table, {"instrument": "the instrument whose estimate changes", **meanings})
 
     @property
     def warnings(self) -> tuple[str, ...]:

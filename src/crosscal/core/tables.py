@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -42,3 +44,20 @@ class ResultTable(QTable):
 
     def _repr_html_(self) -> str:
         return self._readable()._repr_html_()
+
+
+def describe(table: Any, meanings: Mapping[str, str]) -> Any:
+    """Say what the columns of an astropy table mean (``info.description``, kept in files) and return it.
+
+    Parameters
+    ----------
+    table : Table
+    meanings : mapping of str to str
+        By column, or by a pattern as file names have it ("offset_*"); the first that fits counts.
+    """
+    for column in table.itercols():
+        for pattern, meaning in meanings.items():
+            if fnmatchcase(column.info.name, pattern):
+                column.info.description = meaning
+                break
+    return table

@@ -14,6 +14,7 @@ from crosscal.core.correction import Correction
 from crosscal.core.display import by_answer
 from crosscal.core.errors import FitError, InputError
 from crosscal.core.robust import mad_sd
+from crosscal.fluxcal import columns
 from crosscal.fluxcal.curve import Curve, compress, polynomials
 from crosscal.fluxcal.quality import Gate, Quality
 from crosscal.fluxcal.result import Result
@@ -263,7 +264,9 @@ class Night:
 
     def summary(self) -> Any:
         """One row per frame and star (QTable)."""
-        from astropy.table import vstack
+        from astropy.table import QTable, vstack
+
+        from crosscal.core.tables import describe
 
         tables = []
         for r in self.results:
@@ -271,7 +274,7 @@ class Night:
             table.add_column(np.full(len(table), r.frame.name), name="frame", index=0)
             table.meta = {}
             tables.append(table)
-        return vstack(tables) if tables else []
+        return describe(vstack(tables) if tables else QTable(), columns.STARS)
 
     def figures(self) -> Mapping[str, Any]:
         """Figures of the night, then of the first frames."""

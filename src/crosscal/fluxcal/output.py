@@ -15,6 +15,7 @@ from crosscal.core.files import existing_file, refuse_overwriting, write_ecsv, w
 from crosscal.core.provenance import write_provenance
 from crosscal.core.reading import parsing
 from crosscal.datasets import CORRECTION_FILE, write_correction
+from crosscal.fluxcal import columns
 from crosscal.fluxcal.curve import Curve
 from crosscal.fluxcal.frames import mark_failed, write_frame
 from crosscal.fluxcal.night import Night
@@ -203,6 +204,8 @@ def correction_table(result: Result) -> Any:
     import astropy.units as u
     from astropy.table import QTable
 
+    from crosscal.core.tables import describe
+
     curve = result.curve
     assert curve is not None
     unit = 1e-17 * u.erg / u.s / u.cm**2 / u.AA / (u.ct / u.s)
@@ -217,7 +220,7 @@ def correction_table(result: Result) -> Any:
         }
     )
     table.meta["frame"] = result.frame.name
-    return table
+    return describe(table, columns.CURVE)
 
 
 def save_png(figures: Mapping[str, Any], directory: Path, prefix: str = "") -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crosscal.fluxcal import columns
+
 if TYPE_CHECKING:
     from crosscal.fluxcal.result import Result
 
@@ -30,6 +32,8 @@ def star_table(result: Result) -> Any:
     """All standards of a frame: match, template, velocity, scale, residuals, and why a star was not used."""
     import astropy.units as u
     from astropy.table import QTable
+
+    from crosscal.core.tables import describe
 
     stars, curve = result.stars, result.curve
     held = {h.fibre: h for h in result.held_out}
@@ -82,12 +86,15 @@ def star_table(result: Result) -> Any:
         table[name].info.format = form
     table.meta["frame"] = result.frame.name
     table.meta["slope"] = "mag per 1000 Angstrom"
-    return table
+    return describe(table, columns.STARS)
 
 
 def frame_table(results: list[Result]) -> Any:
     """One row per frame."""
     from astropy.table import QTable
 
+    from crosscal.core.tables import describe
+
     rows = [r.frame_summary() for r in results]
-    return QTable({key: [row[key] for row in rows] for key in rows[0]}) if rows else QTable()
+    table = QTable({key: [row[key] for row in rows] for key in rows[0]}) if rows else QTable()
+    return describe(table, columns.FRAMES)

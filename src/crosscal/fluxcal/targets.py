@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from crosscal.fluxcal import columns
 from crosscal.fluxcal.fitting import synthetic_offset
 from crosscal.fluxcal.loo import HeldOut, stray
 from crosscal.fluxcal.matching import match_positions
@@ -60,6 +61,8 @@ def target_table(results: Sequence[Result]) -> Any:
     import astropy.units as u
     from astropy.table import QTable
 
+    from crosscal.core.tables import describe
+
     rows = [(r, t) for r in results for t in r.targets]
     table = QTable(
         {
@@ -75,4 +78,4 @@ def target_table(results: Sequence[Result]) -> Any:
         table[key] = np.array([getattr(t, key) for _, t in rows], dtype=float) * u.mag
     for name in table.colnames[3:]:
         table[name].info.format = ".3f"
-    return table
+    return describe(table, columns.TARGETS)

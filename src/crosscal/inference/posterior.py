@@ -18,6 +18,19 @@ from crosscal.core.netcdf import write_netcdf
 from crosscal.core.reading import parsing
 from crosscal.core.seal import check_seal
 
+#: What the columns of `Posterior.summary` mean.
+COLUMNS = {
+    "parameter": "parameter, with its index",
+    "mean": "posterior mean",
+    "sd": "posterior standard deviation",
+    "median": "posterior median",
+    "q*": "quantile of the posterior: q2.5 to q97.5 holds 95 %, q16 to q84 holds 68 %",
+    "rhat": "agreement of the chains (split R-hat): below 1.01 they have converged; empty where there are no chains",
+    "ess_bulk": "number of independent draws that the middle of the posterior is worth",
+    "ess_tail": "number of independent draws that its 5 and 95 % quantiles are worth",
+    "unit": "unit of the parameter",
+}
+
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
@@ -133,7 +146,7 @@ class Posterior:
 
     def summary(self, names: Sequence[str] | None = None) -> Any:
         """Return an astropy QTable: mean, sd, 2.5/16/50/84/97.5 % quantiles, R-hat, bulk and tail ESS."""
-        from crosscal.core.tables import ResultTable
+        from crosscal.core.tables import ResultTable, describe
         from crosscal.inference.diagnostics import effective_sizes
 
         labels, values = self.matrix(names)
@@ -148,7 +161,7 @@ class Posterior:
         table.meta["method"] = self.method
         if self.log_evidence is not None:
             table.meta["log_evidence"] = self.log_evidence
-        return table
+        return describe(table, COLUMNS)
 
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Write netCDF-4 (readable by ``arviz_base.from_netcdf`` and xarray)."""

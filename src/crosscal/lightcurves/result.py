@@ -18,6 +18,7 @@ from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.random import generator
 from crosscal.inference.diagnostics import sampling_gate
 from crosscal.inference.posterior import Posterior
+from crosscal.lightcurves import columns
 from crosscal.lightcurves.calibrated import Calibrated, calibrate, calibrated_draws
 from crosscal.lightcurves.diagnostics import Diagnostics, diagnose
 from crosscal.lightcurves.model import Model
@@ -143,7 +144,7 @@ class Result:
         Columns: telescope, points, scale and shift with standard deviations and their covariance, systematic errors
         and error scales per file and flag, which factors are held, and which reach a prior limit.
         """
-        from crosscal.core.tables import ResultTable
+        from crosscal.core.tables import ResultTable, describe
 
         f = self.factors
         counts = np.sum([curve.counts for curve in self.curves.files], axis=0)
@@ -174,7 +175,7 @@ class Result:
         table.meta["reference"] = self.reference
         table.meta["log_evidence"] = self.draws.posterior.log_evidence
         table.meta["sampler"] = self.draws.posterior.method
-        return table
+        return describe(table, columns.SUMMARY)
 
     @property
     def answer(self) -> str:

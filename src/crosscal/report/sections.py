@@ -14,7 +14,7 @@ from typing import Any
 from crosscal.core.registry import Registry
 from crosscal.report.citations import bibtex
 from crosscal.report.record import RunRecord
-from crosscal.report.words import COLUMNS, cell, counted, table, typeset
+from crosscal.report.words import cell, counted, table, typeset
 
 SECTIONS = Registry(
     "report section",
@@ -100,9 +100,10 @@ def tables(record: RunRecord) -> str:
 
 def _columns(content: Any) -> str:
     """What the columns of a table mean, for those that say so."""
-    found = {c.info.name: c.info.description or COLUMNS.get(c.info.name, "") for c in content.itercols()}
+    found = {c.info.name: c.info.description or "" for c in content.itercols()}
     items = [f"<dt>{escape(k)}</dt><dd>{escape(typeset(v))}</dd>" for k, v in found.items() if v]
-    return f'<dl class="columns">{"".join(items)}</dl>' if items else ""
+    legend = f'<dl class="columns">{"".join(items)}</dl>'
+    return f"<details><summary>What the columns mean</summary>{legend}</details>" if items else ""
 
 
 def asked(record: RunRecord) -> str:

@@ -23,13 +23,6 @@ _SIGNS = (
     (r"(?<=[\w\u00b2]) ([=<\u00b1\u2264\u2265]) (?=[\d\u2212+])", "\u00a0\\1\u00a0"),
 )
 
-#: Columns that several parts write; those of one part describe themselves in its tables.
-COLUMNS = {
-    "q2.5": "quantiles of the posterior: q2.5 to q97.5 holds 95 %, q16 to q84 holds 68 %",
-    "rhat": "agreement of the chains (split R-hat): below 1.01 they have converged; empty where there are no chains",
-    "ess_bulk": "number of independent draws that the posterior's middle (bulk) and its tails are worth",
-}
-
 
 def typeset(text: str) -> str:
     """Return a sentence with the signs that plain text spells out."""

@@ -17,6 +17,7 @@ from crosscal.core.display import by_answer
 from crosscal.core.files import write_ecsv
 from crosscal.core.progress import SILENT, Progress
 from crosscal.datasets import resolve
+from crosscal.xray import columns
 from crosscal.xray.config import Source, Telescope
 
 TEMPLATE = """\
@@ -145,10 +146,12 @@ class FitOutcome:
 
     def summary(self) -> Any:
         """Return the table of parameters with the bounds of their intervals."""
+        from crosscal.core.tables import describe
+
         table = self.fit.summary()
         bounds = [self.intervals.get(name, (np.nan, np.nan)) for name in table["parameter"]]
         table["low"], table["high"] = [b[0] for b in bounds], [b[1] for b in bounds]
-        return table
+        return describe(table, columns.FIT)
 
     #: Captions of the figures by name.
     captions: ClassVar[dict[str, str]] = {

@@ -11,6 +11,7 @@ from crosscal.core.files import write_ecsv, write_text
 from crosscal.core.netcdf import write_netcdf
 from crosscal.core.provenance import write_provenance
 from crosscal.datasets import CORRECTION_FILE, write_correction
+from crosscal.lightcurves import columns
 from crosscal.lightcurves.compat.options import Options
 from crosscal.lightcurves.types import LightCurves, curve_from_arrays
 
@@ -32,11 +33,11 @@ def calibrated_table(result: Result, i: int) -> Any:
     from astropy.time import Time
     from astropy.timeseries import TimeSeries
 
-    from crosscal.core.tables import ResultTable
+    from crosscal.core.tables import ResultTable, describe
 
     curves, curve = result.curves, result.curves.files[i]
     found = result.curve(i)
-    columns = {
+    content = {
         "flux": found.flux,
         "error": found.error,
         "error_measurement": found.measurement,
@@ -55,11 +56,11 @@ def calibrated_table(result: Result, i: int) -> Any:
     }
     if curves.time_format:
         time = Time(curve.time, curves.time_zero, format=curves.time_format, scale="utc")
-        table = TimeSeries(time=time, data=columns)
+        table = TimeSeries(time=time, data=content)
     else:
-        table = ResultTable({"time": curve.time, **columns})
+        table = ResultTable({"time": curve.time, **content})
     table.meta.update(meta)
-    return table
+    return describe(table, columns.CALIBRATED)
 
 
 def from_timeseries(series: Any, *, code: str = "telescope", flux: str = "flux", error: str = "error") -> LightCurves:
@@ -129,6 +130,8 @@ def correction_table(result: Result) -> Any:
     """Return the scale and shift of each telescope with the covariance of all factors, as an astropy QTable."""
     from astropy.table import QTable
 
+    from crosscal.core.tables import describe
+
     f = result.factors
     correction = result.correction
     low, high = correction.interval(0.68)
@@ -139,28 +142,32 @@ def correction_table(result: Result) -> Any:
     table.meta["reference"] = result.reference
     table.meta["rule"] = "calibrated flux = scale * flux - shift (lines: scale * flux)"
     table.meta["covariance_of_scales_then_shifts"] = np.cov(pair, rowvar=False).tolist()
-    return table
+    return describe(table, columns.CORRECTION)
 
 
 def overlap_table(result: Result) -> Any:
     """Return which telescopes overlap in time: group, and the number of points with a partner in each other one."""
     from astropy.table import QTable
 
+    from crosscal.core.tables import describe
+
     graph = result.diagnostics.overlap
     table = QTable({"telescope": list(graph.codes), "group": graph.component})
     for b, code in enumerate(graph.codes):
         table[f"pairs_with_{code}"] = graph.pairs[:, b]
     table.meta["window"] = graph.window
-    return table
+    return describe(table, columns.OVERLAP)
 
 
 def _reconstruction_table(result: Result, i: int) -> Any:
     from astropy.table import QTable
 
+    from crosscal.core.tables import describe
+
     found = result.reconstruct(file=i)
     table = QTable({"time": found.time, "mean": found.mean, "sd": found.sd})
     table.meta.update(light_curve=found.name, reference=result.reference)
-    return table
+    return describe(table, columns.RECONSTRUCTION)
 
 
 def _joint(result: Result, i: int, path: Path) -> Path:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError
+from crosscal.xray import columns
 
 Floats = NDArray[np.float64]
 
@@ -65,12 +66,14 @@ class TemperatureBias:
         import astropy.units as u
         from astropy.table import QTable
 
+        from crosscal.core.tables import describe
+
         found = QTable({"kT_true": self.kT * u.keV})
         for name, draws in (("dT/T", self.ratio - 1.0), (f"d(T^{power:g})", self.of_power(power))):
             quantiles = np.quantile(draws, [0.025, 0.16, 0.5, 0.84, 0.975], axis=0)
             for label, row in zip(("q2.5", "q16", "median", "q84", "q97.5"), quantiles, strict=True):
                 found[f"{name} {label}"] = 100 * row * u.percent
-        return found
+        return describe(found, columns.BIAS)
 
 
 def emulated_bias(emulator: Any, theta: ArrayLike, kT: ArrayLike) -> TemperatureBias:

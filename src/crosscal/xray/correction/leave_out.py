@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
+from crosscal.xray import columns
 
 Floats = NDArray[np.float64]
 
@@ -40,11 +41,13 @@ class LeaveOneOut:
         """Return an astropy QTable, most influential source first."""
         from astropy.table import QTable
 
+        from crosscal.core.tables import describe
+
         order = np.argsort(self.influence)[::-1]
         table = QTable({"source": np.array(self.names)[order]})
         table["influence"], table["log_predictive"] = self.influence[order], self.log_predictive[order]
         table["khat"] = self.khat[order]
-        return table
+        return describe(table, columns.LEAVE_ONE_OUT)
 
 
 def leave_one_out(result: Any) -> LeaveOneOut:

@@ -9,6 +9,7 @@ import numpy as np
 
 from crosscal.core.files import write_ecsv
 from crosscal.datasets import CORRECTION_FILE, write_correction
+from crosscal.xray import columns
 
 
 def write_result(result: Any, directory: Path, response: Any, draws: int) -> None:
@@ -33,10 +34,12 @@ def correction_table(correction: Any) -> Any:
     import astropy.units as u
     from astropy.table import QTable
 
+    from crosscal.core.tables import describe
+
     table = QTable({"energy": np.asarray(correction.coordinate) * u.Unit(correction.unit or "")})
     table["factor"], table["sd_ln"] = correction.factor, correction.sd
     for level in (0.68, 0.95):
         low, high = correction.interval(level)
         table[f"low{100 * level:.0f}"], table[f"high{100 * level:.0f}"] = low, high
     table.meta["target"] = correction.target
-    return table
+    return describe(table, columns.CORRECTION)

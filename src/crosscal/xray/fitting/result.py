@@ -16,6 +16,7 @@ from crosscal.core.errors import FitError, UnknownNameError
 from crosscal.core.files import write_ecsv, write_text
 from crosscal.core.provenance import record, write_provenance
 from crosscal.core.units import plain
+from crosscal.xray import columns
 from crosscal.xray.fitting.engine import MAX_ITERATIONS, MEANING, Status
 from crosscal.xray.fitting.profile import constrained_object, profile_limit_object
 from crosscal.xray.fitting.source import ModelSource
@@ -126,6 +127,8 @@ class FitResult:
         """Return one row per parameter: name, value, 1-sigma error, unit, whether it was free."""
         from astropy.table import QTable
 
+        from crosscal.core.tables import describe
+
         rows = [
             {
                 "parameter": p.name,
@@ -141,7 +144,7 @@ class FitResult:
             statistic=self.statistic, statistic_name=self.statistic_name, dof=self.dof, status=self.status.name,
             pvalue=self.pvalue,
         )  # fmt: skip
-        return table
+        return describe(table, columns.FIT)
 
     @cached_property
     def posterior_draws(self) -> Posterior:

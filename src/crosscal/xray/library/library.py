@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError, StoreError, UnknownNameError
 from crosscal.core.reading import parsing
+from crosscal.xray import columns
 
 if TYPE_CHECKING:
     import xarray
@@ -274,7 +275,7 @@ class Library:
         are of (kT - T_true)/sd. Only the modified calibration should have no bias, apart from the half squared error
         (sd/T)^2/2 by which the two means must differ. Noiseless libraries have no pull (NaN).
         """
-        from crosscal.core.tables import ResultTable
+        from crosscal.core.tables import ResultTable, describe
 
         rows = []
         counts = self.failures()
@@ -299,7 +300,7 @@ class Library:
                     "pull_sd": float(pull.std()) if noisy else np.nan,
                 }
             )
-        return ResultTable(rows=rows)
+        return describe(ResultTable(rows=rows), columns.LIBRARY)
 
     def figures(self) -> dict[str, Figure]:
         """Draw slices of the library: kT_nominal / T_true against temperature."""
