@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -196,10 +197,11 @@ def _train_one(
     import optax
 
     activation, seed, epochs, patience, batch, rate = options
-    keys = jax.random.split(jax.random.PRNGKey(seed), len(sizes))
+    # NumPy's numbers: each of JAX's random functions would be compiled for each shape, longer than a short training.
+    rng = np.random.default_rng(seed)
     parameters = [
-        (jax.random.normal(k, (b, a)) * np.sqrt((2.0 if i else 1.0) / a), jnp.zeros(b))
-        for i, (k, a, b) in enumerate(zip(keys, sizes[:-1], sizes[1:], strict=False))
+        (jnp.asarray(rng.standard_normal((b, a)) * np.sqrt((2.0 if i else 1.0) / a)), jnp.zeros(b))
+        for i, (a, b) in enumerate(pairwise(sizes))
     ]
     batch = min(batch, max(8, len(train[0]) // 8))
     steps = max(1, len(train[0]) // batch)
@@ -218,9 +220,7 @@ def _train_one(
     x, y, held_x, held_y = (jnp.asarray(a) for a in (*train, *held))
 
     @jax.jit
-    def epoch(p: Any, state: Any, key: Any) -> Any:
-        order = jax.random.permutation(key, len(x))[: steps * batch].reshape(steps, batch)
-
+    def epoch(p: Any, state: Any, order: Any) -> Any:
         def step(carry: Any, rows: Any) -> Any:
             p, state = carry
             gradient = jax.grad(loss)(p, x[rows], y[rows])
@@ -230,11 +230,11 @@ def _train_one(
         (p, state), _ = jax.lax.scan(step, (p, state), order)
         return p, state, jnp.sqrt(jnp.mean((forward(p, held_x) - held_y) ** 2, axis=0))
 
-    state, key = optimiser.init(parameters), keys[-1]
+    state = optimiser.init(parameters)
     best: Any = None
     for number in range(epochs):
-        key, sub = jax.random.split(key)
-        parameters, state, error = epoch(parameters, state, sub)
+        order = rng.permutation(len(x))[: steps * batch].reshape(steps, batch)
+        parameters, state, error = epoch(parameters, state, order)
         error = np.asarray(error)
         if best is None or np.mean(error**2) < best[0]:
             best = (np.mean(error**2), parameters, error, number + 1)

@@ -24,7 +24,7 @@ EMULATORS = Registry(
 #: With "auto", an rms error of this part of the values' spread is called small ...
 SMALL = 0.01
 #: ... and costly kinds then enter the comparison with less training; should one still win, it is trained in full.
-BRIEFLY: dict[str, dict[str, Any]] = {"mlp": {"epochs": 60, "patience": 60}}
+BRIEFLY: dict[str, dict[str, Any]] = {"mlp": {"epochs": 20, "patience": 20}}
 
 #: Where a saved emulator finds its class.
 CLASSES = Registry(
@@ -53,7 +53,7 @@ def train(
     kind : str
         A name in ``EMULATORS``, or "auto": every kind that suits the table is trained and the one with the
         smallest error on points not used in training is kept (``report["candidates"]`` has all figures). Once a
-        kind is good to a hundredth of the values' spread, networks are trained for 60 passes only to be compared
+        kind is good to a hundredth of the values' spread, networks are trained for 20 passes only to be compared
         (``report["briefly"]``), and in full if they win all the same.
     validation : TrainingTable, optional
         Points simulated afresh. Without them a grid is trained on every second node and judged on the others;

@@ -16,6 +16,7 @@ from crosscal.core.random import generator, integer_seed
 from crosscal.inference.jaxconfig import require_x64
 from crosscal.inference.posterior import Posterior
 from crosscal.inference.problem import Problem
+from crosscal.inference.weights import in_batches
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,8 @@ def pointwise_log_likelihood(problem: Problem, vectors: NDArray[np.float64]) -> 
     if pointwise is None:
         return None
     chains, draws, size = vectors.shape
-    values = jax.jit(lambda v: jax.lax.map(lambda u: pointwise(problem.constrain(u)), v, batch_size=256))(
-        vectors.reshape(-1, size)
-    )
-    return {"data": np.asarray(values).reshape(chains, draws, *values.shape[1:])}
+    values = in_batches(jax.jit(jax.vmap(lambda u: pointwise(problem.constrain(u)))), vectors.reshape(-1, size))
+    return {"data": values.reshape(chains, draws, *values.shape[1:])}
 
 
 def laplace(

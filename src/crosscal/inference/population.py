@@ -15,7 +15,7 @@ from crosscal.inference.jaxconfig import require_x64
 from crosscal.inference.mixture import StudentMixture
 from crosscal.inference.posterior import Posterior
 from crosscal.inference.problem import Problem
-from crosscal.inference.weights import BATCH, KHAT_LIMIT, evaluate, pareto_smoothed, resampled, tempered
+from crosscal.inference.weights import BATCH, KHAT_LIMIT, evaluate, in_batches, pareto_smoothed, resampled, tempered
 
 Floats = NDArray[np.float64]
 
@@ -121,11 +121,7 @@ def _views(problem: Problem, size: int) -> tuple[Any, Any, Any]:
         each = problem.pointwise
         if each is None:
             return None
-        return {
-            "data": np.asarray(
-                jax.jit(lambda v: jax.lax.map(lambda z: each(params(z)), v, batch_size=BATCH))(chosen[0])
-            )[None]
-        }
+        return {"data": in_batches(jax.jit(jax.vmap(lambda z: each(params(z)))), chosen[0])[None]}
 
     return density, named, pointwise
 

@@ -24,14 +24,19 @@ BATCH = 256
 
 def evaluate(density: Any, vectors: Floats, advance: Advance = lambda _: None) -> Floats:
     """Return a compiled batch density at (n, d) vectors; where it is not a number, minus infinity."""
+    return np.nan_to_num(in_batches(density, vectors, advance), nan=-np.inf)
+
+
+def in_batches(function: Any, vectors: Floats, advance: Advance = lambda _: None) -> Floats:
+    """Return a compiled batch function of (n, d) vectors, `BATCH` at a time."""
     values = []
     for first in range(0, len(vectors), BATCH):
         block = vectors[first : first + BATCH]
         # One shape, so that it is compiled once.
         full = np.concatenate([block, np.repeat(block[:1], BATCH - len(block), axis=0)])
-        values.append(np.asarray(density(full))[: len(block)])
+        values.append(np.asarray(function(full))[: len(block)])
         advance(len(block))
-    return np.nan_to_num(np.concatenate(values), nan=-np.inf)
+    return np.concatenate(values)
 
 
 def pareto_smoothed(log_weights: Floats) -> tuple[Floats, float]:
