@@ -100,8 +100,11 @@ def tables(record: RunRecord) -> str:
 
 def _columns(content: Any) -> str:
     """What the columns of a table mean, for those that say so."""
-    found = {c.info.name: c.info.description or "" for c in content.itercols()}
-    items = [f"<dt>{escape(k)}</dt><dd>{escape(typeset(v))}</dd>" for k, v in found.items() if v]
+    found: dict[str, list[str]] = {}
+    for column in content.itercols():
+        found.setdefault(column.info.description or "", []).append(column.info.name)
+    found.pop("", None)
+    items = [f"<dt>{escape(', '.join(k))}</dt><dd>{escape(typeset(v))}</dd>" for v, k in found.items()]
     legend = f'<dl class="columns">{"".join(items)}</dl>'
     return f"<details><summary>What the columns mean</summary>{legend}</details>" if items else ""
 
