@@ -48,7 +48,7 @@ def records(quick: bool) -> list[Record]:
     from crosscal.concordance.routes import run
 
     model, label = _problem()
-    seconds, (b, sigma) = cpu_seconds(lambda: _plain(model, 100 if quick else 250))
+    seconds, (b, sigma) = cpu_seconds(lambda: _plain(model, 100 if quick else 150))
     plain = [size / seconds for size in _smallest(b, sigma)]
     found = []
     for route, draws in (("gibbs", 20_000), ("slice", 20_000), ("nuts", 1000)):

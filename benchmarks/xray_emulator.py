@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.record import Record, cpu_seconds
 
 #: Passes over a third of a million points: more improve the network little, and it is not what such a grid is for.
-MLP_EPOCHS = 30
+MLP_EPOCHS = 12
 
 
 def records(quick: bool) -> list[Record]:

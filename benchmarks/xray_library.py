@@ -29,7 +29,7 @@ def records(quick: bool) -> list[Record]:
         return [Record("library", PART, None, "CPU-s", note="skipped: CROSSCAL_DATA is not set")]
     out, library, seconds = _library(data, quick)
     out += _quality(library)
-    out += _baseline(data, library, seconds, 20 if quick else 60)
+    out += _baseline(data, library, seconds, 20 if quick else 40)
     out += _memory(quick)
     return out
 
