@@ -104,7 +104,7 @@ def whole_run(seconds: float, modules: int) -> list[Record]:
 
 
 def python_seconds() -> float:
-    """CPU time of ten million additions: the speed of one core, which lent machines differ in by a factor of four."""
+    """CPU time of ten million additions, a yardstick for the speed of one core."""
     start, total = time.process_time(), 0
     for k in range(10_000_000):
         total += k

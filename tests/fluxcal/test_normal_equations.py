@@ -4,7 +4,7 @@ import numpy as np
 
 from crosscal.core.robust import huber_weights
 from crosscal.fluxcal.normal_equations import HUBER, TEMPLATE_ERROR, spline_sums, star_sums
-from crosscal.fluxcal.smoothing import _design, _nonzero, _penalty, _second_differences, smooth_throughput
+from crosscal.fluxcal.smoothing import _design, _nonzero, _penalty, _penalty_bands, smooth_throughput
 
 WAVE = np.linspace(5000.0, 7000.0, 400)
 
@@ -22,12 +22,12 @@ def test_spline_sums_are_those_of_the_design_matrix(rng):
     np.testing.assert_allclose(right, dense.T @ gradient, rtol=1e-11, atol=1e-13)
 
 
-def test_penalty_is_of_second_differences():
+def test_penalty_is_of_penalty_bands():
     second = np.diff(np.eye(9), 2, axis=0)
     np.testing.assert_array_equal(_penalty(9).toarray(), second.T @ second)
     for offset in range(4):
         expected = np.diagonal(second.T @ second, -offset)
-        np.testing.assert_array_equal(_second_differences(9)[offset, : 9 - offset], expected)
+        np.testing.assert_array_equal(_penalty_bands(9)[offset, : 9 - offset], expected)
 
 
 def test_star_sums_are_those_of_explicit_least_squares(rng):

@@ -10,7 +10,7 @@ SUMMARY = {
     "tau": "prior standard deviation of B",
     "W": "published weight of the prior, which takes the fluxes as known: 0 is data alone, 1 prior alone",
     "D": "exact weight of the prior: change of the estimate of B with its own prior mean b",
-    "sigma": "scatter of ln flux of the instrument, beyond what all instruments share",
+    "sigma": "standard deviation of the instrument's measurements of ln flux",
     "sigma_sd": "standard deviation of sigma",
     "drift": "change of B per unit of time",
     "drift_sd": "standard deviation of drift",

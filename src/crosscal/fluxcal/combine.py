@@ -13,7 +13,7 @@ from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.robust import huber_weights, mad_sd
 from crosscal.fluxcal.curve import MAG, Curve, compress, polynomials
 from crosscal.fluxcal.ivar_mean import ivar_mean
-from crosscal.fluxcal.normal_equations import star_sums
+from crosscal.fluxcal.normal_equations import TEMPLATE_ERROR, star_sums
 from crosscal.fluxcal.options import METHODS
 from crosscal.fluxcal.position import PlatePrior, PlateTerm, fit_plate
 from crosscal.fluxcal.smoothing import smooth_throughput
@@ -159,7 +159,7 @@ def _throughput(
     noise = stack.rate_variance + (centre * factor) ** 2 * stack.model_variance
     weight = np.where(use, 1 / noise, 0.0)
     # A floor of 1 % per star and pixel: beyond it, template errors dominate and bright stars must not rule.
-    weight = weight / (1 + weight * (0.01 * centre * predicted) ** 2)
+    weight = weight / (1 + weight * (TEMPLATE_ERROR * centre * predicted) ** 2)
     total = np.sum(weight * predicted**2, axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         throughput = np.where(total > 0, np.sum(weight * predicted * stack.rate, axis=0) / total, np.nan)

@@ -98,14 +98,14 @@ def _spline(
     n = design.shape[1]
     # The penalty is 1e-4 of the mean information of a coefficient: it decides only where there are no data.
     strength = 1e-4 * float(np.sum(weight) * level**2) / n
-    penalty, second = strength * _second_differences(n), strength * _penalty(n)
+    penalty_bands, penalty = strength * _penalty_bands(n), strength * _penalty(n)
 
     def normal_equations(
         diagonal: NDArray[np.float64], gradient: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         # Four splines overlap at a pixel, so the matrix has four bands from its diagonal down.
         bands, right = spline_sums(left, basis, diagonal, gradient, n)
-        bands += penalty
+        bands += penalty_bands
         bands[0] += 1e-12 * np.mean(bands[0])
         return bands, right
 
@@ -116,7 +116,7 @@ def _spline(
         model = np.exp(design @ beta)
         residual = np.where(good, throughput - model, 0.0)
         bands, right = normal_equations(weight * model**2, model * weight * residual)
-        step = solveh_banded(bands, right - second @ beta, lower=True)
+        step = solveh_banded(bands, right - penalty @ beta, lower=True)
         beta = beta + np.clip(step, -0.5, 0.5)
         if np.max(np.abs(step)) < 1e-6:
             break
@@ -140,7 +140,7 @@ def _penalty(n: int) -> Any:
 
 
 @lru_cache(maxsize=16)
-def _second_differences(n: int) -> NDArray[np.float64]:
+def _penalty_bands(n: int) -> NDArray[np.float64]:
     """Lower bands (4, n) of `_penalty`; the last is empty."""
     bands = np.zeros((4, n))
     for k in range(3):
