@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.record import Record, cpu_seconds
 
-#: Passes over a third of a million points: more improve the network little, and it is not what such a grid is for.
+#: Passes over a third of a million points, few so that a run of all benchmarks stays short: more improve the network.
 MLP_EPOCHS = 12
 
 

@@ -28,7 +28,7 @@ CORRECTION = {
 
 LEAVE_ONE_OUT = {
     "source": "the source that is left out",
-    "influence": "change of the correction without it, in posterior standard deviations",
+    "influence": "largest change of the correction without it, in posterior standard deviations",
     "log_predictive": "ln probability of its data given all others",
     "khat": "reliability of the weights; above 0.7 the influence is a hint only",
 }
