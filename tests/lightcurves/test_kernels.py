@@ -49,6 +49,11 @@ def test_derivatives(process, share):
     np.testing.assert_allclose(
         process.transition_gradient(theta, dt), numeric, atol=1e-7 * max(1, np.abs(numeric).max())
     )
+    A = process.transition(theta, dt)
+    weights = np.random.default_rng(1).normal(size=A.shape)
+    found = process.transition_adjoint(theta, dt, A, weights)
+    expected = np.einsum("tjik,jik->t", process.transition_gradient(theta, dt), weights)
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
     numeric = differences(process.stationary)
     np.testing.assert_allclose(process.stationary_gradient(theta), numeric, atol=1e-8 * max(1, np.abs(numeric).max()))
     numeric = differences(lambda t: np.asarray(process.white(t), dtype=float))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,30 @@ class Mode:
         return self.log_density + 0.5 * (len(self.vector) * np.log(2 * np.pi) - np.linalg.slogdet(self.precision)[1])
 
 
+def difference_hessian(
+    gradient: Callable[[NDArray[np.float64]], NDArray[np.float64]], at: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Hessian (n, n) by differences of an exact gradient (n,).
+
+    Five-point central differences (Abramowitz & Stegun 1972, eq. 25.3.6) with steps of 0.03 / sqrt(|H_jj|), found
+    by two passes from small steps on. The relative error is about 1e-8 for a smooth density, and was
+    2e-4 at most where splines are part of it. JAX's own second derivative takes 20 s to compile for paired X-ray
+    sources, longer than all else that a short run does.
+    """
+
+    steps = np.full(len(at), 1e-4)
+    for _ in range(2):
+        ends = [(gradient(at + e)[j], gradient(at - e)[j]) for j, e in enumerate(np.diag(steps))]
+        curvature = np.abs(np.subtract(*np.transpose(ends))) / (2 * steps)
+        with np.errstate(divide="ignore"):
+            steps = np.nan_to_num(np.clip(0.03 / np.sqrt(curvature), 1e-9, 0.03), nan=0.03)
+    rows = [
+        (8 * (gradient(at + e) - gradient(at - e)) - (gradient(at + 2 * e) - gradient(at - 2 * e))) / (12 * h)
+        for e, h in zip(np.diag(steps), steps, strict=True)
+    ]
+    return np.stack(rows)
+
+
 def find_mode(
     problem: Problem,
     *,
@@ -92,7 +116,7 @@ def find_mode(
             best = found
     if best is None:
         raise FitError("No start of the mode search has a finite posterior density.")
-    hessian = np.asarray(jax.jit(jax.hessian(lambda v: -problem.log_density(v)))(best.x))
+    hessian = difference_hessian(lambda v: np.asarray(objective(v)[1]), best.x)
     precision, well_curved = nearest_precision(hessian)
     return Mode(np.asarray(best.x), -float(best.fun), precision, well_curved)
 

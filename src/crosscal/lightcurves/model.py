@@ -152,8 +152,7 @@ class FileModel:
             self.flux, self.error2, self.code, self.group, phi, eps, b**2, self.inflation, work.y_bar, work.R_bar,
             scale, shift, syserr, errscale,
         )  # fmt: skip
-        dA = self.kernel.transition_gradient(theta, self.dt).reshape(len(theta), -1)
-        kernel = dA @ work.A_bar.ravel()
+        kernel = self.kernel.transition_adjoint(theta, self.dt, self._transition[0], work.A_bar)
         kernel += np.tensordot(self.kernel.stationary_gradient(theta), work.P0_bar, axes=2)
         kernel += white * self.kernel.white_gradient(theta)
         return kernel, scale, shift if self.with_shift else np.zeros_like(shift), syserr, errscale

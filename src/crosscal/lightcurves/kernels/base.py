@@ -63,6 +63,15 @@ class Kernel(ABC):
         """dA/dtheta, shape (n_parameters, len(dt), d, d)."""
         return np.stack([self.transition(t, dt).imag / _STEP for t in _perturbed(theta)])
 
+    def transition_adjoint(
+        self, theta: NDArray[np.float64], dt: NDArray[np.float64], A: NDArray, A_bar: NDArray
+    ) -> NDArray[np.float64]:
+        """Derivatives by theta, sum_j A_bar_j : dA_j/dtheta, of a function with derivatives ``A_bar`` by ``A`` = A(dt).
+
+        ``A`` is what `transition` returned for the same theta and dt; a kernel may use it again.
+        """
+        return self.transition_gradient(theta, dt).reshape(len(theta), -1) @ A_bar.ravel()
+
     def stationary_gradient(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
         """dP0/dtheta, shape (n_parameters, d, d)."""
         return np.stack([self.stationary(t).imag / _STEP for t in _perturbed(theta)])

@@ -28,11 +28,12 @@ class DRW(Kernel):
         """sigma^2 tau."""
         return np.exp(2 * theta[0] + theta[1]).reshape(1, 1)
 
-    def transition_gradient(self, theta: NDArray[np.float64], dt: NDArray[np.float64]) -> NDArray[np.float64]:
-        """dA / dln tau = A dt / tau, by hand: complex exponentials would cost more than the whole recursion."""
-        gradient = np.zeros((len(theta), len(dt), 1, 1))
-        rate = np.exp(-theta[1])
-        gradient[1, :, 0, 0] = np.exp(-dt * rate) * (dt * rate)
+    def transition_adjoint(
+        self, theta: NDArray[np.float64], dt: NDArray[np.float64], A: NDArray, A_bar: NDArray
+    ) -> NDArray[np.float64]:
+        """From dA / dln tau = A dt / tau, by hand: complex exponentials would cost more than the whole recursion."""
+        gradient = np.zeros(len(theta))
+        gradient[1] = np.exp(-theta[1]) * (dt @ (A * A_bar).ravel())
         return gradient
 
     def covariance(self, theta: NDArray[np.float64], lag: NDArray[np.float64]) -> NDArray[np.float64]:
