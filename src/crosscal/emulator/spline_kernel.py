@@ -22,11 +22,19 @@ def evaluate(unit, breaks, n_breaks, pieces, orders, strides, table):
     k = table.shape[1]
     values = np.zeros((n, k))
     local = np.empty((d, 4))
+    # Rows of the table, relative to the first, that a point needs, and the weight of each: the last input runs fastest
+    # and is left to the end, because its coefficients of all outputs lie side by side.
     total = 1
     for j in range(d - 1):
         total *= orders[j]
+    rows, weights = np.zeros(total, np.int64), np.empty(total)
+    count = 1
+    for j in range(d - 1):
+        for a in range(count - 1, -1, -1):
+            for r in range(orders[j] - 1, -1, -1):
+                rows[a * orders[j] + r] = rows[a] + strides[j] * r
+        count *= orders[j]
     last = orders[d - 1]
-    digits = np.empty(d, np.int64)
     width = last * k
     whole = width - width % 4
     flat = table.ravel()
@@ -49,29 +57,29 @@ def evaluate(unit, breaks, n_breaks, pieces, orders, strides, table):
                 for p in range(orders[j] - 2, -1, -1):
                     value = pieces[j, low, r, p] + u * value
                 local[j, r] = value
-        digits[:] = 0
-        sums[:] = 0.0
-        for _ in range(total):
-            weight = 1.0
-            row = base
-            for j in range(d - 1):
-                weight *= local[j, digits[j]]
-                row += strides[j] * digits[j]
-            # The last input's coefficients of all outputs lie side by side: one long multiply-add.
-            start = row * k
-            # Four at a time, loaded before they are stored, are one vector instruction each.
-            for c in range(0, whole, 4):
-                a0, a1, a2, a3 = flat[start + c], flat[start + c + 1], flat[start + c + 2], flat[start + c + 3]
-                s0, s1, s2, s3 = sums[c], sums[c + 1], sums[c + 2], sums[c + 3]
-                sums[c], sums[c + 1] = s0 + weight * a0, s1 + weight * a1
-                sums[c + 2], sums[c + 3] = s2 + weight * a2, s3 + weight * a3
-            for c in range(whole, width):
-                sums[c] += weight * flat[start + c]
-            for j in range(d - 2, -1, -1):
-                digits[j] += 1
-                if digits[j] < orders[j]:
-                    break
-                digits[j] = 0
+        weights[0] = 1.0
+        count = 1
+        for j in range(d - 1):
+            for a in range(count - 1, -1, -1):
+                before = weights[a]
+                for r in range(orders[j]):
+                    weights[a * orders[j] + r] = before * local[j, r]
+            count *= orders[j]
+        # Four sums at a time stay in registers, where they are one vector.
+        for c in range(0, whole, 4):
+            s0 = s1 = s2 = s3 = 0.0
+            for m in range(total):
+                weight, at = weights[m], (base + rows[m]) * k + c
+                s0 += weight * flat[at]
+                s1 += weight * flat[at + 1]
+                s2 += weight * flat[at + 2]
+                s3 += weight * flat[at + 3]
+            sums[c], sums[c + 1], sums[c + 2], sums[c + 3] = s0, s1, s2, s3
+        for c in range(whole, width):
+            s0 = 0.0
+            for m in range(total):
+                s0 += weights[m] * flat[(base + rows[m]) * k + c]
+            sums[c] = s0
         for r in range(last):
             for c in range(k):
                 values[i, c] += local[d - 1, r] * sums[r * k + c]

@@ -54,6 +54,7 @@ def star_table(result: Result) -> Any:
             for s in stars
         ]
 
+    per_1000 = u.Unit(1e-3 * u.mag / u.AA)
     table = QTable(
         {
             "fibre": np.array([s.fibre + 1 for s in stars], dtype=int),
@@ -76,16 +77,15 @@ def star_table(result: Result) -> Any:
             "bands": np.array([" ".join(s.bands) for s in stars], dtype=str),
             "dropped_bands": np.array([" ".join(s.dropped_bands) for s in stars], dtype=str),
             "throughput": np.array(own(0), dtype=float) * u.mag,
-            "slope": np.array(own(1), dtype=float) * u.mag,
+            "slope": np.array(own(1), dtype=float) * per_1000,
             "loo_grey": np.array(residual("grey"), dtype=float) * u.mag,
             "loo_colour": np.array(residual("colour"), dtype=float) * u.mag,
-            "loo_slope": np.array(residual("slope"), dtype=float) * u.mag,
+            "loo_slope": np.array(residual("slope"), dtype=float) * per_1000,
         }
     )
     for name, form in _FORMATS.items():
         table[name].info.format = form
     table.meta["frame"] = result.frame.name
-    table.meta["slope"] = "mag per 1000 Angstrom"
     return describe(table, columns.STARS)
 
 

@@ -18,6 +18,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from crosscal.lightcurves import kalman_scalar
+
+#: The observation vector of states of one element, which have passes of their own.
+_SCALAR = (1.0,)
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 # Parts of a pass that are written out where they are used: a call a step would cost more than the step.
 _PART: dict[str, Any] = {**_OPTIONS, "inline": "always"}
@@ -48,19 +52,13 @@ def _step_covariance(A, j, P, P0, Pp):
 def _predict(A, j, P0, P, M, Pp, Mp):
     """Predict step j from the filtered covariance P and means M (d, r)."""
     d, r = M.shape
-    if d == 1:
-        a = A[j, 0, 0]
-        Pp[0, 0] = P0[0, 0] + a * a * (P[0, 0] - P0[0, 0])
+    _step_covariance(A, j, P, P0, Pp)
+    for i in range(d):
         for c in range(r):
-            Mp[0, c] = a * M[0, c]
-    else:
-        _step_covariance(A, j, P, P0, Pp)
-        for i in range(d):
-            for c in range(r):
-                total = 0.0
-                for k in range(d):
-                    total += A[j, i, k] * M[k, c]
-                Mp[i, c] = total
+            total = 0.0
+            for k in range(d):
+                total += A[j, i, k] * M[k, c]
+            Mp[i, c] = total
 
 
 @njit(**_OPTIONS)
@@ -136,47 +134,34 @@ def forward(h, A, P0, R, W, gram, keep, S_all, V_all, Pp_all, Mp_all):
 def _predict_adjoint(A, j, P0, u, inverse, V_all, Pp_all, Mp_all, Pp_b, Mp_b, D, T, P_b, M_b, A_bar, P0_bar):
     """Adjoint of the prediction of step j + 1: from (Pp_b, Mp_b) to (P_b, M_b) of step j, A_bar and P0_bar."""
     d, r = M_b.shape
-    if d == 1:
-        a = A[j + 1, 0, 0]
-        p_b = Pp_b[0, 0]
-        excess = Pp_all[j, 0, 0] - u[0] * u[0] * inverse - P0[0, 0]
-        total = 2.0 * p_b * a * excess
-        for c in range(r):
-            m = Mp_all[j, 0, c] + u[0] * V_all[j, c] * inverse
-            total += Mp_b[0, c] * m
-            M_b[0, c] = a * Mp_b[0, c]
-        A_bar[j + 1, 0, 0] = total
-        P_b[0, 0] = a * a * p_b
-        P0_bar[0, 0] += p_b - a * a * p_b
-    else:
-        for i in range(d):
-            for k in range(d):
-                D[i, k] = Pp_all[j, i, k] - u[i] * u[k] * inverse - P0[i, k]
-        for i in range(d):  # T = Pp_b A
-            for k in range(d):
-                total = 0.0
-                for m in range(d):
-                    total += Pp_b[i, m] * A[j + 1, m, k]
-                T[i, k] = total
-        for i in range(d):
-            for k in range(d):
-                total = 0.0
-                for m in range(d):
-                    total += 2.0 * T[i, m] * D[m, k]
-                for c in range(r):
-                    total += Mp_b[i, c] * (Mp_all[j, k, c] + u[k] * V_all[j, c] * inverse)
-                A_bar[j + 1, i, k] = total
-                total = 0.0
-                for m in range(d):
-                    total += A[j + 1, m, i] * T[m, k]
-                P_b[i, k] = total
-                P0_bar[i, k] += Pp_b[i, k] - total
-        for i in range(d):
+    for i in range(d):
+        for k in range(d):
+            D[i, k] = Pp_all[j, i, k] - u[i] * u[k] * inverse - P0[i, k]
+    for i in range(d):  # T = Pp_b A
+        for k in range(d):
+            total = 0.0
+            for m in range(d):
+                total += Pp_b[i, m] * A[j + 1, m, k]
+            T[i, k] = total
+    for i in range(d):
+        for k in range(d):
+            total = 0.0
+            for m in range(d):
+                total += 2.0 * T[i, m] * D[m, k]
             for c in range(r):
-                total = 0.0
-                for m in range(d):
-                    total += A[j + 1, m, i] * Mp_b[m, c]
-                M_b[i, c] = total
+                total += Mp_b[i, c] * (Mp_all[j, k, c] + u[k] * V_all[j, c] * inverse)
+            A_bar[j + 1, i, k] = total
+            total = 0.0
+            for m in range(d):
+                total += A[j + 1, m, i] * T[m, k]
+            P_b[i, k] = total
+            P0_bar[i, k] += Pp_b[i, k] - total
+    for i in range(d):
+        for c in range(r):
+            total = 0.0
+            for m in range(d):
+                total += A[j + 1, m, i] * Mp_b[m, c]
+            M_b[i, c] = total
 
 
 @njit(**_PART)
@@ -373,12 +358,18 @@ class Workspace:
     def forward(self, h: tuple[float, ...], A: NDArray, P0: NDArray, R: NDArray, W: NDArray, keep: bool) -> float:
         """Run the filter; the Gram matrix is in ``self.gram``."""
         self.gram[:] = 0.0
-        return float(forward(h, A, P0, R, W, self.gram, keep, self.S, self.V, self.Pp, self.Mp))
+        rest = (A, P0, R, W, self.gram, keep, self.S, self.V, self.Pp, self.Mp)
+        return float(kalman_scalar.forward(*rest) if h == _SCALAR else forward(h, *rest))
 
     def backward(self, h: tuple[float, ...], A: NDArray, P0: NDArray, weights: NDArray) -> None:
         """Run the reverse pass after a ``forward(..., keep=True)``."""
         self.P0_bar[:] = 0.0
-        backward(h, A, P0, weights, self.S, self.V, self.Pp, self.Mp, self.y_bar, self.R_bar, self.A_bar, self.P0_bar)
+        found = (self.y_bar, self.R_bar, self.A_bar, self.P0_bar)
+        rest = (A, P0, weights, self.S, self.V, self.Pp, self.Mp, *found)
+        if h == _SCALAR:
+            kalman_scalar.backward(*rest)
+        else:
+            backward(h, *rest)
 
     def smooth(self, h: tuple[float, ...], A: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return smoothed means (N, r) and variances (N) after a ``forward(..., keep=True)``."""

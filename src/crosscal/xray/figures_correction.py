@@ -71,11 +71,12 @@ def area(
     if planted is not None:
         lower.plot(energy, planted, "--", color=COLOURS["truth"], label="planted")
     if fitted is not None:
-        for low, high in ((energy[0], fitted[0]), (fitted[1], energy[-1])):
-            if high > low:
-                for axes in panels if response is not None else [lower]:
-                    axes.axvspan(low, high, color="#bbbbbb", alpha=0.3, lw=0, zorder=0)
-        lower.plot([], [], color="#bbbbbb", alpha=0.5, lw=7, label="outside the band fitted")
+        outside = [(a, b) for a, b in ((energy[0], fitted[0]), (fitted[1], energy[-1])) if b > a]
+        for low, high in outside:
+            for axes in panels if response is not None else [lower]:
+                axes.axvspan(low, high, color="#bbbbbb", alpha=0.3, lw=0, zorder=0)
+        if outside:
+            lower.plot([], [], color="#bbbbbb", alpha=0.5, lw=7, label="outside the band fitted")
     _focus(lower, energy, draws, planted, fitted)
     lower.set_ylabel("Correction φ(E)")
     lower.set_xlabel("Energy (keV)")
