@@ -29,7 +29,7 @@ ALLOWED = {
         "xray/instrument/ensemble.py",
         "xray/emission/atomdb.py",
         "lightcurves/formats/*",
-        "concordance/tables.py",
+        "concordance/table_columns.py",
         "fluxcal/frames.py",
         "fluxcal/output.py",
         "fluxcal/catalogue.py",

@@ -93,7 +93,7 @@ READERS = [
         Reader("concordance.tables.read_table", _long(suffix), _read_long, suffix[1:])
         for suffix in (".csv", ".ecsv", ".fits", ".txt", ".parquet")
     ),
-    simple("concordance.tables.load_columns", _long(".csv")),
+    simple("concordance.table_columns.load_columns", _long(".csv")),
     Reader("concordance.tables.read_matrix", _text("matrix.csv", MATRIX), _read_matrix),
     Reader(
         "concordance.tables.read_tau_matrix",

@@ -4,53 +4,18 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.concordance.priors import TauTable
+from crosscal.concordance.table_columns import Column, conversion, joined, load_columns, named, numeric, selected
 from crosscal.concordance.types import Comparison
-from crosscal.core.errors import ConfigError, DataFileError, InputError, MissingDependencyError, UnknownNameError
+from crosscal.core.errors import DataFileError, InputError, UnknownNameError
 from crosscal.core.files import existing_file
 from crosscal.core.reading import parsing, read_text
-
-Column = str | Sequence[str]
-SUFFIXES = (".csv", ".ecsv", ".txt", ".dat", ".fits", ".fit", ".fits.gz", ".parquet")
-
-
-def load_columns(path: str | os.PathLike[str]) -> Any:
-    """Read a CSV, ECSV, FITS or Parquet table as an astropy Table.
-
-    Raises
-    ------
-    DataFileError
-        If the file is absent, of another kind, or not readable as what it claims.
-    MissingDependencyError
-        If a Parquet file needs pyarrow.
-    """
-    from astropy.table import Table
-
-    source = existing_file(path, what="table")
-    name = source.name.lower()
-    if not name.endswith(SUFFIXES):
-        raise DataFileError("unknown kind of table", where=str(path), expected=", ".join(SUFFIXES))
-    with parsing("the table cannot be read", where=path, expected="a table"):
-        if name.endswith((".fits", ".fit", ".fits.gz")):
-            return Table.read(source, format="fits")
-        if name.endswith(".parquet"):
-            try:
-                import pyarrow.parquet as parquet
-            except ImportError:
-                raise MissingDependencyError("pyarrow", extra="test", purpose="Parquet tables") from None
-            content = parquet.read_table(source)
-            return Table({c: content[c].to_numpy(zero_copy_only=False) for c in content.column_names})
-        if name.endswith(".ecsv"):
-            return Table.read(source, format="ascii.ecsv")
-        kind = "ascii.csv" if name.endswith(".csv") else "ascii"
-        # Names such as "007" or "-1" must stay names, so numbers are only made of columns used as numbers.
-        return Table.read(source, format=kind, converters={"*": [str]})
 
 
 def read_table(
@@ -104,7 +69,7 @@ def read_table(
     if len(table) == 0:
         raise DataFileError("the table has no rows", where=where, expected="one row per measurement")
     rows = np.arange(1, len(table) + 1)
-    keep = _selected(table, select or {}, where)
+    keep = selected(table, select or {}, where)
     table, rows = table[keep], rows[keep]
     if len(table) == 0:
         raise DataFileError("no row is selected", where=where, expected="a selection that keeps rows")
@@ -118,12 +83,12 @@ def read_table(
     units: dict[str, str] = {}
     for key, name in numbers.items():
         if name is not None:
-            values[key], units[key] = _numeric(table, name, where, rows)
-    scale, unit = _conversion(units.get("flux", ""), flux_unit, where)
+            values[key], units[key] = numeric(table, name, where, rows)
+    scale, unit = conversion(units.get("flux", ""), flux_unit, where)
     for key, name in (("flux", flux), ("error", error)):
         if key in values and flux is not None and name is not None:
             values[key] = values[key] * scale
-    names = _joined(table, instrument, where)
+    names = joined(table, instrument, where)
     if rename:
         for old in rename:
             if old not in set(names):
@@ -132,9 +97,9 @@ def read_table(
     try:
         return Comparison.from_cells(
             names,
-            _joined(table, source, where),
-            band=None if band is None else _joined(table, band, where),
-            campaign=None if campaign is None else _joined(table, campaign, where),
+            joined(table, source, where),
+            band=None if band is None else joined(table, band, where),
+            campaign=None if campaign is None else joined(table, campaign, where),
             where=where,
             flux_unit=unit,
             time_unit=time_unit or units.get("time", ""),
@@ -172,91 +137,6 @@ def _at_file_row(problem: InputError, rows: NDArray, columns: Mapping[str, str |
     return InputError(what, where=where, expected=expected)
 
 
-def _column(table: Any, name: str, where: str) -> Any:
-    if name not in table.colnames:
-        raise UnknownNameError("column", name, table.colnames, where=where)
-    return table[name]
-
-
-def _joined(table: Any, columns: Column, where: str) -> NDArray[np.str_]:
-    names = [columns] if isinstance(columns, str) else list(columns)
-    if not names:
-        raise ConfigError("no column is named", where=where, expected="at least one column")
-    parts = [_texts(table, n, where) for n in names]
-    joined = parts[0]
-    for part in parts[1:]:
-        joined = np.char.add(np.char.add(joined, " "), part)
-    return joined
-
-
-def _texts(table: Any, name: str, where: str) -> NDArray[np.str_]:
-    """A column as text, one word a row."""
-    column = _column(table, name, where)
-    with parsing("names that are no text", where=f"{where}, column {name!r}", expected="one name a row"):
-        texts = np.asarray(column).astype(str)
-    if texts.ndim != 1:
-        raise DataFileError("not one name a row", where=f"{where}, column {name!r}", expected="one name a row")
-    return np.char.strip(texts)
-
-
-def _numeric(table: Any, name: str, where: str, rows: NDArray) -> tuple[NDArray[np.float64], str]:
-    column = _column(table, name, where)
-    if column.ndim != 1:
-        raise DataFileError("not one number a row", where=f"{where}, column {name!r}", expected="one number a row")
-    unit = str(getattr(column, "unit", None) or "")
-    # Empty fields are missing numbers; text columns come from CSV, where nothing is converted on reading.
-    filled = np.asarray(
-        column.filled("" if column.dtype.kind in "US" else np.nan) if hasattr(column, "filled") else column
-    )
-    if filled.dtype.kind in "US":
-        text = np.char.strip(filled.astype(str)).astype(object)
-        filled = np.where(text == "", "nan", text)
-    try:
-        return np.asarray(filled, dtype=float), unit
-    except (TypeError, ValueError):
-        for value, row in zip(filled, rows, strict=True):
-            try:
-                float(value)
-            except (TypeError, ValueError):
-                raise DataFileError(
-                    f"{str(value)!r} is not a number", where=f"{where}, row {row}, column {name!r}", expected="a number"
-                ) from None
-        raise DataFileError("not numbers", where=f"{where}, column {name!r}", expected="numbers") from None
-
-
-def _conversion(found: str, wanted: str, where: str) -> tuple[float, str]:
-    if not wanted or not found or found == wanted:
-        return 1.0, wanted or found
-    from astropy import units
-
-    try:
-        return float(units.Unit(found).to(units.Unit(wanted))), wanted
-    except (ValueError, units.UnitConversionError):
-        raise DataFileError(f"flux unit {found!r}", where=where, expected=f"a unit convertible to {wanted!r}") from None
-
-
-def _spellings(value: Any) -> Iterator[str]:
-    """Yield how a table may spell a value: a whole number with and without its decimal point."""
-    yield str(value)
-    if isinstance(value, int | float | np.number) and not isinstance(value, bool) and float(value).is_integer():
-        yield from (str(int(value)), str(float(value)))
-
-
-def _selected(table: Any, select: Mapping[str, Any], where: str) -> NDArray[np.bool_]:
-    keep = np.ones(len(table), bool)
-    for name, rule in select.items():
-        if isinstance(rule, Mapping):
-            unknown = set(rule) - {"min", "max"}
-            if unknown:
-                raise UnknownNameError("selection key", sorted(unknown)[0], ("min", "max"), where=f"select.{name}")
-            values, _ = _numeric(table, name, where, np.arange(1, len(table) + 1))
-            keep &= (values >= rule.get("min", -np.inf)) & (values <= rule.get("max", np.inf))
-        else:
-            wanted = {s for v in (rule if isinstance(rule, list | tuple) else [rule]) for s in _spellings(v)}
-            keep &= np.isin(_texts(table, name, where), sorted(wanted))
-    return keep
-
-
 def read_matrix(
     path: str | os.PathLike[str],
     *,
@@ -288,11 +168,11 @@ def read_matrix(
         raise UnknownNameError("orientation", orientation, ("sources", "instruments"), where=str(path))
     table = load_columns(path)
     where = str(path)
-    labels = None if names is None else [str(v) for v in _column(table, names, where)]
+    labels = None if names is None else [str(v) for v in named(table, names, where)]
     columns = [c for c in table.colnames if c != names]
     if not columns:
         raise DataFileError("no column of numbers", where=where, expected="one column for each name in the header")
-    y = np.column_stack([_numeric(table, c, where, np.arange(1, len(table) + 1))[0] for c in columns])
+    y = np.column_stack([numeric(table, c, where, np.arange(1, len(table) + 1))[0] for c in columns])
     if not logarithmic:
         bad = np.argwhere(y <= 0)
         if len(bad):
@@ -397,11 +277,11 @@ def read_area_draws(path: str | os.PathLike[str], instrument: str = "instrument"
         If an area is not a number.
     """
     table, where = load_columns(path), str(path)
-    names = _joined(table, instrument, where)
+    names = joined(table, instrument, where)
     numbers = np.arange(1, len(table) + 1)
     bands = [c for c in table.colnames if c != instrument]
     if not bands:
         raise DataFileError("no column of areas", where=where, expected="one column a band")
-    areas = np.column_stack([_numeric(table, c, where, numbers)[0] for c in bands])
+    areas = np.column_stack([numeric(table, c, where, numbers)[0] for c in bands])
     # A band that an instrument lacks is empty in all its rows.
     return {str(n): areas[names == n][:, ~np.isnan(areas[names == n]).all(axis=0)] for n in dict.fromkeys(names)}
