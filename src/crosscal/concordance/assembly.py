@@ -132,17 +132,7 @@ def assemble(
     channel_keys, row = _unique_in_order(instruments, bands)
     column_keys, column = _unique_in_order(sources, bands)
     key = row.astype(np.int64) * len(column_keys) + column
-    order = np.argsort(key, kind="stable")
-    same = np.flatnonzero(np.diff(key[order]) == 0)
-    if len(same):
-        first, second = sorted((int(order[same[0]]), int(order[same[0] + 1])))
-        suffix = f" in band {str(bands[first])!r}" if band is not None else ""
-        raise InputError(
-            f"rows {first + 1} and {second + 1} both give source {str(sources[first])!r} in instrument "
-            f"{str(instruments[first])!r}{suffix}",
-            where=where,
-            expected="one measurement per cell",
-        )
+    _refuse_twice(key, instruments, sources, bands if band is not None else None, where)
     groups = (
         None if campaign is None else _campaigns(_names(campaign, "campaign", where), column, len(column_keys), where)
     )
@@ -166,6 +156,23 @@ def assemble(
         label=where,
         **facts,
     )
+
+
+def _refuse_twice(
+    key: NDArray[np.int64], instruments: NDArray, sources: NDArray, bands: NDArray | None, where: str
+) -> None:
+    """Refuse two rows of one cell (instrument, source and band)."""
+    order = np.argsort(key, kind="stable")
+    same = np.flatnonzero(np.diff(key[order]) == 0)
+    if len(same):
+        first, second = sorted((int(order[same[0]]), int(order[same[0] + 1])))
+        suffix = f" in band {str(bands[first])!r}" if bands is not None else ""
+        raise InputError(
+            f"rows {first + 1} and {second + 1} both give source {str(sources[first])!r} in instrument "
+            f"{str(instruments[first])!r}{suffix}",
+            where=where,
+            expected="one measurement per cell",
+        )
 
 
 def _unique_in_order(first: NDArray, second: NDArray) -> tuple[tuple[tuple[str, str], ...], NDArray[np.int64]]:

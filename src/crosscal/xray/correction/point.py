@@ -152,12 +152,6 @@ def minimise_divergence(
             resampled.append(low + search(found[0].x, weight).x * (high - low))
             advance(1)
     best = low + found[0].x * (high - low)
-    others: list[Any] = []
-    for f in found[1:]:
-        if all(np.max(np.abs(f.x - g)) > 0.02 for g in [found[0].x, *(o[2] for o in others)]):
-            others.append(
-                (dict(zip(emulator.names, (low + f.x * (high - low)).tolist(), strict=True)), float(f.fun), f.x)
-            )
     nothing, per_source = _null(emulator, low, high), jax.jit(terms)
     return PointEstimate(
         dict(zip(emulator.names, best.tolist(), strict=True)),
@@ -166,8 +160,20 @@ def minimise_divergence(
         np.asarray(per_source(best)),
         divergence,
         dict(zip(emulator.names, np.std(resampled, axis=0, ddof=1).tolist(), strict=True)) if bootstrap > 1 else {},
-        tuple((theta, value) for theta, value, _ in others),
+        tuple(
+            (dict(zip(emulator.names, (low + f.x * (high - low)).tolist(), strict=True)), float(f.fun))
+            for f in _distinct(found)[1:]
+        ),
     )
+
+
+def _distinct(found: list[Any]) -> list[Any]:
+    """Keep the best of the minima that lie together: within 0.02 of the domain in every parameter."""
+    kept: list[Any] = []
+    for f in found:
+        if all(np.max(np.abs(f.x - g.x)) > 0.02 for g in kept):
+            kept.append(f)
+    return kept
 
 
 def _spread(d: int, n: int, seed: int) -> NDArray[np.float64]:

@@ -109,18 +109,9 @@ def build_library(
     """
     modifier = _modifier_of(design, modifier)
     temperatures, band = _temperatures(plain(kT, "keV", where="kT")), plain_band(band)
-    if noise not in NOISE:
-        raise UnknownNameError("noise", noise, NOISE, where="build_library")
-    if realisations < 1 or (noise == "asimov" and realisations != 1):
-        raise InputError(
-            f"{realisations} realisations", where="build_library", expected="1, or more with noise='poisson'"
-        )
     names = tuple(model.free if free is None else free)
-    if "kT" not in names:
-        raise InputError(f"free parameters {names}", where="build_library", expected="kT among them")
     time = DEFAULT_EXPOSURE if exposure is None else float(plain(exposure, "s", where="exposure"))
-    if not (np.isfinite(time) and time > 0):
-        raise InputError(f"exposure {time:g} s", where="build_library", expected="a positive number")
+    _check_request(noise, realisations, names, time, interval)
     templates = FoldedTemplates.build(
         response, model, band=band, free=names, axes=axes, exposure=time, trim=modifier.acts_on == "area"
     )
@@ -130,8 +121,6 @@ def build_library(
     truth = true_values(templates, model, temperatures, counts)
     x_true = templates.nodes.to_engine({n: truth[n] for n in templates.names})
     offsets = _offsets(profile)
-    if interval is not None and not (np.isfinite(interval) and interval > 0):
-        raise InputError(f"interval {interval:g}", where="build_library", expected="a positive rise of the statistic")
     n_theta, length = len(design), chunk or max(1, _SPECTRA_PER_CHUNK // (temperatures.size * realisations))
     task = LibraryTask(
         nodes=templates.nodes,
@@ -163,6 +152,21 @@ def build_library(
     if store is None:
         return _in_memory(task, variables, coords, job, record, executor, progress, options)
     return _in_store(store, task, variables, coords, job, record, executor, progress, options)
+
+
+def _check_request(noise: str, realisations: int, names: tuple[str, ...], time: float, interval: float | None) -> None:
+    """Refuse arguments that are wrong whatever the response."""
+    where = "build_library"
+    if noise not in NOISE:
+        raise UnknownNameError("noise", noise, NOISE, where=where)
+    if realisations < 1 or (noise == "asimov" and realisations != 1):
+        raise InputError(f"{realisations} realisations", where=where, expected="1, or more with noise='poisson'")
+    if "kT" not in names:
+        raise InputError(f"free parameters {names}", where=where, expected="kT among them")
+    if not (np.isfinite(time) and time > 0):
+        raise InputError(f"exposure {time:g} s", where=where, expected="a positive number")
+    if interval is not None and not (np.isfinite(interval) and interval > 0):
+        raise InputError(f"interval {interval:g}", where=where, expected="a positive rise of the statistic")
 
 
 def true_values(
