@@ -30,12 +30,54 @@ _LOG_2PI = float(np.log(2 * np.pi))
 
 
 @njit(**_OPTIONS)
-def _observe(f, e2, code, group, phi, G, eps2, b2, white, inflation, W, R):
+def _observe(f, e2, code, group, phi, G, eps, b, white, inflation, W, R):
     """Fill the flux column of W and the variances R."""
     for j in range(len(f)):
         c, g = code[j], group[j]
         W[j, 0] = phi[c] * f[j] - G[c]
-        R[j] = phi[c] * phi[c] * (b2[g] * e2[j] + eps2[g]) * inflation[j] + white
+        R[j] = phi[c] * phi[c] * (b[g] * b[g] * e2[j] + eps[g] * eps[g]) * inflation[j] + white
+
+
+@njit(**_OPTIONS)
+def _integrate_linear(gram, beta, inverse):
+    """Write beta = F^-1 B and F^-1; return -1/2 (a - B'F^-1 B) - 1/2 ln|F|, or NaN where F is not positive definite.
+
+    ``gram`` is [[a, B'], [B, F]]. Compiled, because the calls of a few small matrices cost more than a short filter.
+    """
+    m = len(beta)
+    root, solved = np.zeros((m, m)), np.zeros((m, m))  # F = L L', L^-1
+    whitened = np.zeros(m)
+    value = -0.5 * gram[0, 0]
+    for i in range(m):
+        for k in range(i + 1):
+            total = gram[1 + i, 1 + k]
+            for n in range(k):
+                total -= root[i, n] * root[k, n]
+            if i > k:
+                root[i, k] = total / root[k, k]
+            elif total > 0.0:
+                root[i, i] = np.sqrt(total)
+            else:
+                return np.nan
+        solved[i, i] = 1.0 / root[i, i]
+        for k in range(i):
+            total = 0.0
+            for n in range(k, i):
+                total -= root[i, n] * solved[n, k]
+            solved[i, k] = total * solved[i, i]
+        for k in range(i + 1):
+            whitened[i] += solved[i, k] * gram[1 + k, 0]
+        value += 0.5 * whitened[i] * whitened[i] - np.log(root[i, i])
+    for i in range(m):
+        beta[i] = 0.0
+        for n in range(i, m):
+            beta[i] += solved[n, i] * whitened[n]
+        for k in range(m):
+            total = 0.0
+            for n in range(max(i, k), m):
+                total += solved[n, i] * solved[n, k]
+            inverse[i, k] = total
+    return value
 
 
 @njit(**_OPTIONS)
@@ -109,8 +151,7 @@ class FileModel:
         white = float(np.real(self.kernel.white(theta)))
         shift = G if self.with_shift else np.zeros_like(G)
         _observe(
-            self.flux, self.error2, self.code, self.group, phi, shift, eps**2, b**2, white, self.inflation,
-            self.W, self.R,
+            self.flux, self.error2, self.code, self.group, phi, shift, eps, b, white, self.inflation, self.W, self.R,
         )  # fmt: skip
         return self.kernel.transition(theta, self.dt), self.kernel.stationary(theta)
 
@@ -120,20 +161,13 @@ class FileModel:
         """Return (ln L, coefficients beta = F^-1 B, F^-1), or (-inf, None, None) where it is not defined."""
         A, P0 = self.set_up(theta, phi, G, eps, b)
         logdet = self.work.forward(self.kernel.observation, A, P0, self.R, self.W, keep)
-        gram = self.work.gram
-        if not (np.isfinite(logdet) and np.isfinite(gram).all()):
+        m = self.W.shape[1] - 1
+        beta, F_inverse = np.empty(m), np.empty((m, m))
+        value = _integrate_linear(self.work.gram, beta, F_inverse) - 0.5 * logdet + self.counts @ np.log(phi)
+        if not np.isfinite(value):
             return -np.inf, None, None
-        F = gram[1:, 1:]
-        try:
-            root = np.linalg.cholesky(F)
-        except np.linalg.LinAlgError:
-            return -np.inf, None, None
-        inverse_root = np.linalg.inv(root)
-        whitened = inverse_root @ gram[1:, 0]
-        value = -0.5 * (gram[0, 0] - whitened @ whitened) - 0.5 * logdet - np.log(np.diag(root)).sum()
-        value += float(self.counts @ np.log(phi))
         self._transition = A, P0
-        return value, inverse_root.T @ whitened, inverse_root.T @ inverse_root
+        return float(value), beta, F_inverse
 
     def reverse(self, beta: NDArray, F_inverse: NDArray) -> None:
         """Run the adjoint after ``evaluate(..., keep=True)``; derivatives are left in the workspace."""

@@ -71,7 +71,8 @@ def area(
     if planted is not None:
         lower.plot(energy, planted, "--", color=COLOURS["truth"], label="planted")
     if fitted is not None:
-        outside = [(a, b) for a, b in ((energy[0], fitted[0]), (fitted[1], energy[-1])) if b > a]
+        # Bins straddle the ends of the band; a sliver is no range.
+        outside = [(a, b) for a, b in ((energy[0], fitted[0]), (fitted[1], energy[-1])) if b > 1.02 * a]
         for low, high in outside:
             for axes in panels if response is not None else [lower]:
                 axes.axvspan(low, high, color="#bbbbbb", alpha=0.3, lw=0, zorder=0)
