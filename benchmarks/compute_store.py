@@ -200,5 +200,5 @@ def records(quick: bool) -> list[Record]:
             *memory(folder, 100_000 if quick else 1_000_000),
             *chunk_cost(folder, 100_000 if quick else 200_000),
             *overhead(folder, 100 if quick else 300),
-            *against_dask(folder, 50 if quick else 150, 100 if quick else 200, 1 if quick else 2),
+            *against_dask(folder, 50 if quick else 110, 100 if quick else 200, 1 if quick else 3),
         ]

@@ -30,7 +30,7 @@ def records(quick: bool) -> list[Record]:
     def run():
         return wall_seconds(
             lambda: xray.infer_spectra(
-                observations, family, trusted=observations[0].telescope, tau=0.1, seed=1, draws=500
+                observations, family, trusted=observations[0].telescope, tau=0.1, seed=1, draws=600
             )
         )
 
