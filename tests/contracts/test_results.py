@@ -78,11 +78,12 @@ def xray():
 RESULTS = {f.__name__: f for f in (concordance, lightcurves, fluxcal, fluxcal_night, spectrum_fit, xray)}
 #: A fit of one spectrum corrects no instrument.
 WITHOUT_CORRECTION = ("spectrum_fit",)
+SLOPES = dict.fromkeys(("slope", "loo_slope"), "0.001 mag / Angstrom")
 #: Columns of the summary that have a unit; tables of parameters say it in a column "unit".
 UNITS = {
     "lightcurves": {"shift": FLUX, "shift_sd": FLUX},
-    "fluxcal": {"separation": "arcsec", "teff": "K", "rv": "km / s", "scale_error": "mag"},
-    "fluxcal_night": {"separation": "arcsec", "teff": "K", "rv": "km / s", "scale_error": "mag"},
+    "fluxcal": {"separation": "arcsec", "teff": "K", "rv": "km / s", "scale_error": "mag", **SLOPES},
+    "fluxcal_night": {"separation": "arcsec", "teff": "K", "rv": "km / s", "scale_error": "mag", **SLOPES},
 }
 
 

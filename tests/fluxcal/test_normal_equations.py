@@ -22,7 +22,7 @@ def test_spline_sums_are_those_of_the_design_matrix(rng):
     np.testing.assert_allclose(right, dense.T @ gradient, rtol=1e-11, atol=1e-13)
 
 
-def test_penalty_is_of_penalty_bands():
+def test_penalty_is_of_second_differences():
     second = np.diff(np.eye(9), 2, axis=0)
     np.testing.assert_array_equal(_penalty(9).toarray(), second.T @ second)
     for offset in range(4):

@@ -56,11 +56,10 @@ def difference_hessian(
     """Hessian (n, n) by differences of an exact gradient (n,).
 
     Five-point central differences (Abramowitz & Stegun 1972, eq. 25.3.6) with steps of 0.03 / sqrt(|H_jj|), found
-    by two passes from small steps on. The relative error is about 1e-8 for a smooth density, and was
-    2e-4 at most where splines are part of it. JAX's own second derivative takes 20 s to compile for paired X-ray
-    sources, longer than all else that a short run does.
+    by two passes from small steps on. The relative error is about 1e-8 for a smooth density, and was 2e-4 at most
+    where splines are part of it. JAX's own second derivative takes 20 s to compile for paired X-ray sources, longer
+    than all else that a short run does, and is not to be had of a likelihood outside JAX.
     """
-
     steps = np.full(len(at), 1e-4)
     for _ in range(2):
         ends = [(gradient(at + e)[j], gradient(at - e)[j]) for j, e in enumerate(np.diag(steps))]

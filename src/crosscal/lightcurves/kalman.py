@@ -19,10 +19,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from crosscal.lightcurves import kalman_scalar
+from crosscal.lightcurves.kalman_scalar import _OPTIONS
 
 #: The observation vector of states of one element, which have passes of their own.
 _SCALAR = (1.0,)
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 # Parts of a pass that are written out where they are used: a call a step would cost more than the step.
 _PART: dict[str, Any] = {**_OPTIONS, "inline": "always"}
 

@@ -1,7 +1,6 @@
 """The model as a `Problem` that every sampler understands.
 
-The compiled likelihood runs on the host behind ``jax.pure_callback``; its gradient is the hand-written adjoint, and
-second derivatives (for the curvature at the mode) are central differences of that gradient.
+The compiled likelihood runs on the host behind ``jax.pure_callback``; its gradient is the hand-written adjoint.
 """
 
 from __future__ import annotations
@@ -15,9 +14,6 @@ from numpy.typing import NDArray
 
 from crosscal.inference.problem import Problem
 from crosscal.lightcurves.model import Model
-
-#: Relative step of the differences of the gradient: error ~ h^2 against rounding ~ 1e-16 / h.
-_STEP = 1e-4
 
 
 def blocks(model: Model) -> dict[str, NDArray[np.int64]]:
@@ -71,9 +67,8 @@ def full_vectors(model: Model, posterior: Any) -> NDArray[np.float64]:
 
 
 def host_log_likelihood(model: Model) -> Callable[[Any], Any]:
-    """Wrap the compiled likelihood for JAX: differentiable twice, batched, safe in threads."""
+    """Wrap the compiled likelihood for JAX: differentiable once, batched, safe in threads."""
     import jax
-    import jax.numpy as jnp
 
     local = threading.local()
 
@@ -100,17 +95,9 @@ def host_log_likelihood(model: Model) -> Callable[[Any], Any]:
     def scalar(v: Any) -> Any:
         return jax.ShapeDtypeStruct(v.shape[:-1], v.dtype)
 
-    @jax.custom_jvp
     def value_and_gradient(v: Any) -> Any:
         shapes = (scalar(v), jax.ShapeDtypeStruct(v.shape, v.dtype))
         return jax.pure_callback(host_gradient, shapes, v, vmap_method="expand_dims")
-
-    @value_and_gradient.defjvp
-    def _(primals: Any, tangents: Any) -> Any:
-        (v,), (t,) = primals, tangents
-        value, gradient = value_and_gradient(v)
-        above, below = value_and_gradient(v + _STEP * t)[1], value_and_gradient(v - _STEP * t)[1]
-        return (value, gradient), (jnp.sum(gradient * t, -1), (above - below) / (2 * _STEP))
 
     @jax.custom_vjp
     def log_likelihood(v: Any) -> Any:
