@@ -4,7 +4,17 @@ import os
 import pytest
 
 from crosscal.core.errors import DataFileError, InputError
-from crosscal.core.files import atomic_path, existing_file, refuse_inputs_inside, refuse_overwriting, sha256, write_text
+from crosscal.core.files import (
+    atomic_path,
+    existing_file,
+    is_partial,
+    open_own,
+    refuse_inputs_inside,
+    refuse_overwriting,
+    remove_partials,
+    sha256,
+    write_text,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -101,3 +111,72 @@ def test_links_and_second_names_do_not_lead_to_an_input(tmp_path):
     (tmp_path / "run" / "figures").symlink_to(tmp_path / "data")
     with pytest.raises(InputError, match="lies inside the run directory"):
         refuse_inputs_inside(tmp_path / "run", {"arf": source})
+
+
+def test_what_a_killed_process_leaves_is_known_and_removed(tmp_path):
+    """Whatever the target is called, and in folders too; nothing else, and nothing behind a link."""
+    import subprocess
+    import sys
+
+    (tmp_path / "run" / "figures").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    kill = (
+        "import os, sys, signal\nfrom crosscal.core.files import atomic_path\n"
+        "with atomic_path(sys.argv[1]) as t:\n    t.write_text('half')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    for name in ("run/fluxes.ecsv", "run/figures/a b.png", "run/.hidden", "elsewhere/x", "run/odd\nname"):
+        done = subprocess.run([sys.executable, "-c", kill, str(tmp_path / name)], check=False)
+        assert done.returncode == -9
+    store = tmp_path / "run" / ".partial-library.zarr-abcd_f12"
+    (store / "c").mkdir(parents=True)
+    (store / "c" / "0").write_text("")
+    kept = [tmp_path / "run" / n for n in ("fluxes.ecsv", "partial-abcdefgh-x", ".partial-notes", "stages.json")]
+    for path in kept:
+        path.write_text("kept")
+    (tmp_path / "run" / "link").symlink_to(tmp_path / "elsewhere")
+    removed = remove_partials(tmp_path / "run")
+    assert len(removed) == 5
+    assert all(is_partial(path) for path in removed)
+    assert not any(is_partial(path.relative_to(tmp_path)) for path in kept if path.name != ".partial-notes")
+    assert sorted(p.name for p in (tmp_path / "run").rglob("*") if p.is_file()) == sorted(p.name for p in kept)
+    assert [p.name[:9] for p in (tmp_path / "elsewhere").iterdir()] == [".partial-"]
+    assert remove_partials(tmp_path / "run") == []
+    assert remove_partials(tmp_path / "absent") == []
+
+
+def test_what_cannot_be_removed_is_told(tmp_path, monkeypatch):
+    (tmp_path / ".partial-abcdefgh-x").write_text("")
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(DataFileError, match=r"half-written cannot be removed \(Permission denied\)"):
+        remove_partials(tmp_path)
+
+
+def test_files_of_a_run_are_opened_without_following_links(tmp_path):
+    precious = write_text(tmp_path / "precious", "kept")
+    for name, make in (
+        ("link", lambda p: p.symlink_to(precious)),
+        ("dangling", lambda p: p.symlink_to(tmp_path / "made by a link")),
+        ("hard", lambda p: os.link(precious, p)),
+        ("fifo", os.mkfifo),
+        ("directory", os.mkdir),
+    ):
+        path = tmp_path / name
+        make(path)
+        for append in (True, False):
+            with pytest.raises(DataFileError, match=f"{name}: .*(link|second name|regular|directory)"):
+                open_own(path, append=append)
+    assert precious.read_text() == "kept"
+    assert not (tmp_path / "made by a link").exists()
+    log = tmp_path / "run.log"
+    for line in ("one\n", "two\n"):
+        with open_own(log, append=True) as stream:
+            stream.write(line)
+    assert log.read_text() == "one\ntwo\n"
+    with open_own(log) as stream:  # a lock is held, not emptied
+        assert stream.read() == "one\ntwo\n"
+    with pytest.raises(DataFileError, match="cannot be opened"):
+        open_own(tmp_path / "none" / ".lock")

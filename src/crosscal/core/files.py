@@ -1,16 +1,84 @@
-"""Outputs that are either whole or absent, checksums, and paths that do not overwrite inputs."""
+"""Outputs that are either whole or absent, files that a run keeps open, checksums, and paths that overwrite no input."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from crosscal.core.errors import DataFileError, InputError
+
+#: How names of files begin that are being written; a process that was killed leaves some behind.
+PARTIAL = ".partial-"
+#: As `tempfile` makes them, with the name of the target behind; of older stores without one.
+_LEFTOVER = re.compile(re.escape(PARTIAL) + r"([a-z0-9_]{8}(-.*)?|.+-[a-z0-9_]{8})", re.DOTALL)
+
+
+def is_partial(path: str | os.PathLike[str]) -> bool:
+    """Whether a file, or a folder above it, is one that is being written: readers of directories leave it out."""
+    return any(part.startswith(PARTIAL) for part in Path(path).parts)
+
+
+def remove_partials(directory: str | os.PathLike[str]) -> list[Path]:
+    """Remove what killed processes have left half-written below a directory, and return the paths.
+
+    Links are not followed. Call it only while no other process writes there.
+
+    Raises
+    ------
+    DataFileError
+        If something cannot be removed.
+    """
+    removed = []
+    for place, folders, files in os.walk(directory):
+        for name in [n for n in (*folders, *files) if _LEFTOVER.fullmatch(n)]:
+            path = Path(place) / name
+            try:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                raise DataFileError(
+                    f"what an earlier run left half-written cannot be removed ({error.strerror})", where=str(path)
+                ) from error
+            removed.append(path)
+        folders[:] = [n for n in folders if not _LEFTOVER.fullmatch(n)]
+    return removed
+
+
+def open_own(path: str | os.PathLike[str], *, append: bool = False) -> IO[str]:
+    """Open a file that a run keeps open and writes line by line (its lock, its log), and nothing that a link leads to.
+
+    The file is made if it is absent. It is not emptied: ``append`` writes at its end, else writing begins at its start.
+
+    Raises
+    ------
+    DataFileError
+        If it cannot be opened, is a symbolic link, is no regular file, or is also known by another name (a hard link).
+    """
+    target = Path(path)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | (os.O_APPEND if append else 0)
+    advice = "a file of the run itself: remove it, or choose another output"
+    try:
+        number = os.open(target, flags, 0o666)
+    except OSError as error:
+        if target.is_symlink():
+            raise DataFileError("the file is a symbolic link", where=str(target), expected=advice) from error
+        raise DataFileError(f"the file cannot be opened ({error.strerror})", where=str(target)) from error
+    found = os.fstat(number)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        os.close(number)
+        what = "the file has a second name" if stat.S_ISREG(found.st_mode) else "not a regular file"
+        raise DataFileError(what, where=str(target), expected=advice)
+    return os.fdopen(number, "a" if append else "r+", encoding="utf-8")
 
 
 @contextmanager
@@ -32,7 +100,7 @@ def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iter
         raise DataFileError("the output is a directory", where=str(target), expected="a file name")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".partial-", suffix="-" + target.name)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=PARTIAL, suffix="-" + target.name)
         os.close(handle)
         os.chmod(name, 0o666 & ~_umask())
     except OSError as error:
