@@ -20,11 +20,11 @@ def velocity_rms(snr: float, n: int, seed: int = 7) -> tuple[float, float, float
     pixel (km/s).
     """
     from crosscal.core.random import generator
-    from crosscal.fluxcal.lsf import gaussian_smooth
-    from crosscal.fluxcal.photometry import C_KMS
-    from crosscal.fluxcal.resample import log_grid
-    from crosscal.fluxcal.rv import cross_correlate
-    from crosscal.fluxcal.template_files import load_templates
+    from crosscal.fluxcal.stars.lsf import gaussian_smooth
+    from crosscal.fluxcal.stars.photometry import C_KMS
+    from crosscal.fluxcal.stars.resample import log_grid
+    from crosscal.fluxcal.stars.rv import cross_correlate
+    from crosscal.fluxcal.stars.template_files import load_templates
 
     library = load_templates("kurucz-sdss", refine=False)
     rng = generator(seed, "velocity")
@@ -46,9 +46,9 @@ def velocity_rms(snr: float, n: int, seed: int = 7) -> tuple[float, float, float
 
 def bd17(directory: Path) -> dict[str, float]:
     """Synthetic minus published SDSS magnitudes of BD+17 4708 (CALSPEC), in mmag."""
-    from crosscal.fluxcal.filters import load_filter
-    from crosscal.fluxcal.photometry import ab_magnitude
-    from crosscal.fluxcal.template_files import read_spectrum
+    from crosscal.fluxcal.stars.filters import load_filter
+    from crosscal.fluxcal.stars.photometry import ab_magnitude
+    from crosscal.fluxcal.stars.template_files import read_spectrum
 
     wave, flux = read_spectrum(directory / "fluxcal" / "calspec" / "bd_17d4708_stisnic_007.fits.gz")
     return {band: 1e3 * (float(ab_magnitude(load_filter(band), wave, flux)) - m) for band, m in BD17.items()}

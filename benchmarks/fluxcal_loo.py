@@ -29,12 +29,12 @@ PEER = {"blue": {"slope": 0.116, "grey": 0.25}, "red": {"slope": 0.055, "grey": 
 def night(directory: Path, arm: str, every: int = 1, *, loo: bool = True, **choices):
     """Calibrate every ``every``-th frame of an arm together; returns the Night."""
     from crosscal.fluxcal.calibrate import Calibrator
-    from crosscal.fluxcal.catalogue import read_catalogue
-    from crosscal.fluxcal.filters import load_filters
-    from crosscal.fluxcal.frames import read_frame
+    from crosscal.fluxcal.frames.red import read_frame
+    from crosscal.fluxcal.night.shared import calibrate_frames
     from crosscal.fluxcal.options import Options
-    from crosscal.fluxcal.shared import calibrate_frames
-    from crosscal.fluxcal.template_files import load_templates
+    from crosscal.fluxcal.stars.catalogue import read_catalogue
+    from crosscal.fluxcal.stars.filters import load_filters
+    from crosscal.fluxcal.stars.template_files import load_templates
 
     data = directory / "fluxcal"
     catalogue = read_catalogue(data / "des_fstars.csv", bands=BANDS, columns={"name": "Candidate Name"})

@@ -15,8 +15,8 @@ from benchmarks.record import Record, cpu_seconds, wall_seconds
 def library_of(n_templates: int):
     """A library of invented templates on a grid of Teff, log g and [M/H], with about ``n_templates`` members."""
     from crosscal.fluxcal.demo import demo_spectrum
-    from crosscal.fluxcal.resample import log_grid
-    from crosscal.fluxcal.templates import TemplateLibrary
+    from crosscal.fluxcal.stars.resample import log_grid
+    from crosscal.fluxcal.stars.templates import TemplateLibrary
 
     wave = log_grid(3650.0, 9300.0, 2.0e-4)
     n_teff = max(n_templates // 100, 2)
@@ -35,7 +35,7 @@ def library_of(n_templates: int):
 
 def naive(prepared, data, weight, position, x, n_terms: int, templates) -> np.ndarray:
     """One template and one star at a time, with an explicit least squares for the continuum."""
-    from crosscal.fluxcal.score import fit_continuum
+    from crosscal.fluxcal.stars.score import fit_continuum
 
     grid = np.arange(prepared.wavelength.size)
     chi2 = np.empty((len(data), len(templates)))
@@ -52,8 +52,8 @@ def records(quick: bool) -> list[Record]:
     from crosscal.fluxcal.calibrate import Calibrator
     from crosscal.fluxcal.demo import demo_filters, simulate
     from crosscal.fluxcal.options import Options
-    from crosscal.fluxcal.score import score_templates, unit_interval
-    from crosscal.fluxcal.template_files import read_cache, write_cache
+    from crosscal.fluxcal.stars.score import score_templates, unit_interval
+    from crosscal.fluxcal.stars.template_files import read_cache, write_cache
 
     n_templates, n_stars, n_pixels = (1000, 10, 2000) if quick else (5000, 20, 4000)
     truth = simulate(n_stars=n_stars, n_targets=10, n_pixels=n_pixels, seed=5)

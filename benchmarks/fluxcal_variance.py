@@ -47,8 +47,8 @@ def records(quick: bool) -> list[Record]:
     where = os.environ.get("CROSSCAL_DATA")
     if not where:
         return [Record("variance of slopes", "fluxcal", None, "", note="skipped: CROSSCAL_DATA is not set")]
+    from crosscal.fluxcal.night.shared import gather_results
     from crosscal.fluxcal.options import Options
-    from crosscal.fluxcal.shared import gather_results
 
     found: list[Record] = []
     for arm in ("red", "blue"):

@@ -48,7 +48,7 @@ def fluxcal(passed=True):
 
 
 def fluxcal_night():
-    from crosscal.fluxcal.night import Night
+    from crosscal.fluxcal.night.night import Night
 
     return Night((fluxcal(),))
 
@@ -190,7 +190,7 @@ def test_a_fit_without_covariance_writes_no_draws(tmp_path):
 
 
 def test_a_frame_without_curve_writes_its_tables(tmp_path):
-    from crosscal.fluxcal.night import Night
+    from crosscal.fluxcal.night.night import Night
 
     result = replace(fluxcal(), curve=None)
     result.write(tmp_path, figures=False)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from crosscal.core.errors import DataFileError
-from crosscal.fluxcal.template_files import DEFAULT_PATHS, LIBRARIES, load_templates
-from crosscal.fluxcal.templates import PARAMETERS, TemplateLibrary
+from crosscal.fluxcal.stars.template_files import DEFAULT_PATHS, LIBRARIES, load_templates
+from crosscal.fluxcal.stars.templates import PARAMETERS, TemplateLibrary
 
 BUILT_IN = {"demo"}
 READERS = [name for name in LIBRARIES if name not in BUILT_IN]

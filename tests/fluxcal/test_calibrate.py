@@ -11,14 +11,14 @@ from astropy.io import fits
 
 from crosscal import fluxcal
 from crosscal.core.errors import ConfigError, DataFileError, FitError, InputError, UnknownNameError
-from crosscal.fluxcal.apply import apply_curve
 from crosscal.fluxcal.calibrate import Calibrator, calibrate
+from crosscal.fluxcal.curve.apply import apply_curve
 from crosscal.fluxcal.demo import demo_spectrum
-from crosscal.fluxcal.night import Night, fall_back
-from crosscal.fluxcal.output import read_curve
-from crosscal.fluxcal.photometry import ab_magnitude
+from crosscal.fluxcal.night.night import Night, fall_back
+from crosscal.fluxcal.products import read_curve
 from crosscal.fluxcal.quality import Limits, judge
-from crosscal.fluxcal.resample import log_grid
+from crosscal.fluxcal.stars.photometry import ab_magnitude
+from crosscal.fluxcal.stars.resample import log_grid
 from crosscal.fluxcal.types import StarStatus
 
 
@@ -90,7 +90,7 @@ def test_result_hands_out_what_every_part_does(result, tmp_path):
 
 
 def test_written_frame_follows_the_contract(result, tmp_path, raw, csv, library, filters, options):
-    from crosscal.fluxcal.frames import read_frame
+    from crosscal.fluxcal.frames.red import read_frame
 
     frame = read_frame(raw)
     made = Calibrator(result_catalogue(csv, filters), library, filters, options).calibrate(frame)
@@ -247,7 +247,7 @@ def test_resolution_that_changes_along_the_spectrum(truth, library, filters, opt
     level = Calibrator(truth.catalogue, library, filters, replace(options, fwhm=((4000.0, 5.0), (8000.0, 5.0))))
     made = level.calibrate(truth.frame, loo=False)
     np.testing.assert_allclose(made.curve.value, result.curve.value, rtol=1e-6)
-    from crosscal.fluxcal.lsf import convolve_lsf, widths
+    from crosscal.fluxcal.stars.lsf import convolve_lsf, widths
 
     wave = log_grid(4000.0, 8000.0, 1e-4)
     fwhm = widths(((4000.0, 4.0), (8000.0, 8.0)), wave)
@@ -317,7 +317,7 @@ def test_failed_frame_takes_its_neighbours_curve(truth, library, filters, option
 
 def test_specutils_in_and_out(result, truth, library, filters, options):
     specutils = pytest.importorskip("specutils")
-    from crosscal.fluxcal.spectra import from_specutils, to_specutils
+    from crosscal.fluxcal.frames.spectra import from_specutils, to_specutils
 
     calibrated = result.apply()
     one = calibrated.to_specutils(0)
@@ -351,7 +351,7 @@ def test_missing_specutils_says_what_to_install(monkeypatch, truth):
     import sys
 
     from crosscal.core.errors import MissingDependencyError
-    from crosscal.fluxcal.spectra import to_specutils
+    from crosscal.fluxcal.frames.spectra import to_specutils
 
     monkeypatch.setitem(sys.modules, "specutils", None)
     with pytest.raises(MissingDependencyError, match=r"crosscal\[optical\]"):
@@ -359,7 +359,7 @@ def test_missing_specutils_says_what_to_install(monkeypatch, truth):
 
 
 def test_atmospheric_extinction_is_taken_out(truth, library, filters, options, result):
-    from crosscal.fluxcal.extinction import SiteExtinction
+    from crosscal.fluxcal.stars.extinction import SiteExtinction
 
     site = SiteExtinction("s", np.array([3000.0, 10000.0]), np.array([0.5, 0.1]))
     made = Calibrator(truth.catalogue, library, filters, replace(options, site=site)).calibrate(truth.frame, loo=False)
@@ -371,7 +371,7 @@ def test_atmospheric_extinction_is_taken_out(truth, library, filters, options, r
 
 
 def test_vacuum_frames(truth, library, filters, options, result):
-    from crosscal.fluxcal.resample import air_to_vacuum
+    from crosscal.fluxcal.stars.resample import air_to_vacuum
 
     frame = replace(truth.frame, wavelength=air_to_vacuum(truth.frame.wavelength), medium="vacuum")
     made = Calibrator(truth.catalogue, library, filters, options).calibrate(frame, loo=False)

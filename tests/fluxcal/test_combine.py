@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from crosscal.core.errors import ConfigError, InputError, UnknownNameError
-from crosscal.fluxcal.apply import apply_curve, band_error
-from crosscal.fluxcal.combine import combine
-from crosscal.fluxcal.curve import MAG, compress, polynomials
-from crosscal.fluxcal.night import transfer_function
+from crosscal.fluxcal.curve.apply import apply_curve, band_error
+from crosscal.fluxcal.curve.combine import combine
+from crosscal.fluxcal.curve.curve import MAG, compress, polynomials
+from crosscal.fluxcal.curve.smoothing import smooth_throughput
+from crosscal.fluxcal.night.night import transfer_function
 from crosscal.fluxcal.options import Options
-from crosscal.fluxcal.smoothing import smooth_throughput
 from crosscal.fluxcal.types import CalibrationVector, Fibres, Frame
 
 WAVE = np.linspace(5000.0, 7000.0, 600)

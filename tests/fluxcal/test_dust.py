@@ -9,8 +9,8 @@ import pytest
 from astropy.io import fits
 
 from crosscal.core.errors import ConfigError, DataFileError, InputError
-from crosscal.fluxcal.dust import read_dust_map, with_dust
-from crosscal.fluxcal.extinction import fitzpatrick99, odonnell94
+from crosscal.fluxcal.stars.dust import read_dust_map, with_dust
+from crosscal.fluxcal.stars.extinction import fitzpatrick99, odonnell94
 
 SIZE = 128
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from crosscal.core.robust import huber_weights
-from crosscal.fluxcal.normal_equations import HUBER, TEMPLATE_ERROR, spline_sums, star_sums
-from crosscal.fluxcal.smoothing import _design, _nonzero, _penalty, _penalty_bands, smooth_throughput
+from crosscal.fluxcal.curve.normal_equations import HUBER, TEMPLATE_ERROR, spline_sums, star_sums
+from crosscal.fluxcal.curve.smoothing import _design, _nonzero, _penalty, _penalty_bands, smooth_throughput
 
 WAVE = np.linspace(5000.0, 7000.0, 400)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from crosscal.core.errors import ConfigError, DataFileError, InputError, UnknownNameError
-from crosscal.fluxcal.catalogue import guess_bands, guess_errors, read_catalogue
-from crosscal.fluxcal.extinction import (
+from crosscal.fluxcal.stars.catalogue import guess_bands, guess_errors, read_catalogue
+from crosscal.fluxcal.stars.extinction import (
     SiteExtinction,
     airmass,
     fitzpatrick99,
@@ -15,11 +15,11 @@ from crosscal.fluxcal.extinction import (
     redden,
     refraction,
 )
-from crosscal.fluxcal.filters import load_filter, load_filters, read_filter
-from crosscal.fluxcal.lsf import convolve_lsf, gaussian_smooth
-from crosscal.fluxcal.photometry import AB_FLUX, C_ANGSTROM, Filter, ab_magnitude, vega_to_ab
-from crosscal.fluxcal.resample import air_to_vacuum, convert_medium, log_grid, resample, vacuum_to_air
-from crosscal.fluxcal.sites import read_site
+from crosscal.fluxcal.stars.filters import load_filter, load_filters, read_filter
+from crosscal.fluxcal.stars.lsf import convolve_lsf, gaussian_smooth
+from crosscal.fluxcal.stars.photometry import AB_FLUX, C_ANGSTROM, Filter, ab_magnitude, vega_to_ab
+from crosscal.fluxcal.stars.resample import air_to_vacuum, convert_medium, log_grid, resample, vacuum_to_air
+from crosscal.fluxcal.stars.sites import read_site
 
 BOX = Filter("box", np.array([5000.0, 5001.0, 6000.0, 6001.0]), np.array([0.0, 1.0, 1.0, 0.0]))
 
@@ -197,7 +197,7 @@ def test_resampling_conserves_flux(rng):
     new = np.arange(4050.3, 4400.0, 2.7)
     out = resample(wave, flux, new)
     assert np.isfinite(out).all()
-    from crosscal.fluxcal.resample import pixel_edges
+    from crosscal.fluxcal.stars.resample import pixel_edges
 
     old_edges, new_edges = pixel_edges(wave), pixel_edges(new)
     low, high = new_edges[0], new_edges[-1]

@@ -12,7 +12,7 @@ from crosscal.core.errors import ConfigError, DataFileError, InputError, Unknown
 from crosscal.core.progress import SILENT
 from crosscal.fluxcal import kspecdr
 from crosscal.fluxcal.config import FluxcalJob
-from crosscal.fluxcal.curve import MAG
+from crosscal.fluxcal.curve.curve import MAG
 from crosscal.fluxcal.job import PART, TEMPLATE, demo, run
 
 from .conftest import write_catalogue, write_raw

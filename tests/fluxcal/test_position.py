@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crosscal.fluxcal.apply import apply_curve
-from crosscal.fluxcal.combine import combine
-from crosscal.fluxcal.curve import MAG, polynomials
-from crosscal.fluxcal.loo import plate_prior
+from crosscal.fluxcal.curve.apply import apply_curve
+from crosscal.fluxcal.curve.combine import combine
+from crosscal.fluxcal.curve.curve import MAG, polynomials
+from crosscal.fluxcal.curve.loo import plate_prior
+from crosscal.fluxcal.curve.position import PLATE_RADIUS, PlatePrior, fit_plate
 from crosscal.fluxcal.options import Options
-from crosscal.fluxcal.position import PLATE_RADIUS, PlatePrior, fit_plate
 
 from .test_combine import TRUE, WAVE, frame_at, vectors
 

@@ -9,13 +9,13 @@ import pytest
 
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.fluxcal.demo import demo_spectrum
-from crosscal.fluxcal.lsf import gaussian_smooth
-from crosscal.fluxcal.matching import match_index, match_positions
-from crosscal.fluxcal.photometry import C_KMS
-from crosscal.fluxcal.resample import log_grid
-from crosscal.fluxcal.rv import _peaks, cross_correlate
-from crosscal.fluxcal.score import fit_continuum, robust_weight, score_templates
-from crosscal.fluxcal.selection import select_standards
+from crosscal.fluxcal.stars.lsf import gaussian_smooth
+from crosscal.fluxcal.stars.matching import match_index, match_positions
+from crosscal.fluxcal.stars.photometry import C_KMS
+from crosscal.fluxcal.stars.resample import log_grid
+from crosscal.fluxcal.stars.rv import _peaks, cross_correlate
+from crosscal.fluxcal.stars.score import fit_continuum, robust_weight, score_templates
+from crosscal.fluxcal.stars.selection import select_standards
 from crosscal.fluxcal.types import Fibres, StarStatus
 
 

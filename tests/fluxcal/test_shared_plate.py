@@ -10,13 +10,13 @@ import pytest
 from crosscal.fluxcal import kspecdr
 from crosscal.fluxcal.calibrate import Calibrator
 from crosscal.fluxcal.config import FluxcalJob
+from crosscal.fluxcal.curve.position import PLATE_RADIUS, PlatePrior
+from crosscal.fluxcal.curve.shared_plate import FrameStars, SharedField, fit_shared, gather
 from crosscal.fluxcal.demo import simulate
 from crosscal.fluxcal.job import calibrate_files
-from crosscal.fluxcal.night import Night
-from crosscal.fluxcal.output import read_curve
-from crosscal.fluxcal.position import PLATE_RADIUS, PlatePrior
-from crosscal.fluxcal.shared import calibrate_frames, share_plate
-from crosscal.fluxcal.shared_plate import FrameStars, SharedField, fit_shared, gather
+from crosscal.fluxcal.night.night import Night
+from crosscal.fluxcal.night.shared import calibrate_frames, share_plate
+from crosscal.fluxcal.products import read_curve
 
 from .conftest import write_catalogue, write_raw
 

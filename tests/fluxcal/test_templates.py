@@ -12,9 +12,9 @@ from astropy.table import Table
 from crosscal.core.errors import ConfigError, DataFileError, InputError
 from crosscal.fluxcal import bosz
 from crosscal.fluxcal.demo import demo_spectrum
-from crosscal.fluxcal.photometry import ab_magnitude
-from crosscal.fluxcal.resample import log_grid
-from crosscal.fluxcal.template_files import (
+from crosscal.fluxcal.stars.photometry import ab_magnitude
+from crosscal.fluxcal.stars.resample import log_grid
+from crosscal.fluxcal.stars.template_files import (
     load_templates,
     read_cache,
     read_grid,
@@ -22,7 +22,7 @@ from crosscal.fluxcal.template_files import (
     read_kurucz_sdss,
     read_spectrum,
 )
-from crosscal.fluxcal.templates import TemplateLibrary
+from crosscal.fluxcal.stars.templates import TemplateLibrary
 
 
 def small(nodes=((6000, 4.0, -1.0), (6500, 4.0, -1.0), (6000, 4.5, -1.0), (6500, 4.5, -1.0))):
@@ -61,7 +61,7 @@ def test_refined_keeps_nodes_and_interpolates_in_ln_flux():
 
 def test_magnitudes_of_all_templates_agree_with_one_at_a_time(library, filters):
     some = library.take(np.arange(0, len(library), 300))
-    from crosscal.fluxcal.extinction import redden
+    from crosscal.fluxcal.stars.extinction import redden
 
     fast = some.magnitudes(filters, ebv=0.1)
     slow = [

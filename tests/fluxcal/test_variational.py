@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from crosscal.fluxcal.position import FREEDOM
-from crosscal.fluxcal.variational import UPDATES, variational_process
+from crosscal.fluxcal.curve.position import FREEDOM
+from crosscal.fluxcal.curve.variational import UPDATES, variational_process
 
 
 def evidence(covariance, value, noise):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from crosscal.fluxcal.demo import demo_spectrum
-from crosscal.fluxcal.extinction import fitzpatrick99, odonnell94
-from crosscal.fluxcal.filters import load_filter
-from crosscal.fluxcal.photometry import ab_magnitude
-from crosscal.fluxcal.resample import resample
+from crosscal.fluxcal.stars.extinction import fitzpatrick99, odonnell94
+from crosscal.fluxcal.stars.filters import load_filter
+from crosscal.fluxcal.stars.photometry import ab_magnitude
+from crosscal.fluxcal.stars.resample import resample
 
 pytestmark = pytest.mark.peers
 

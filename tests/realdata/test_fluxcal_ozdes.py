@@ -10,14 +10,14 @@ import pytest
 
 from crosscal.config import read_toml, validate
 from crosscal.fluxcal.calibrate import Calibrator
-from crosscal.fluxcal.catalogue import read_catalogue
 from crosscal.fluxcal.config import FluxcalJob
-from crosscal.fluxcal.filters import load_filters
-from crosscal.fluxcal.fitting import synthetic_offset
-from crosscal.fluxcal.frames import read_frame, retyped
-from crosscal.fluxcal.matching import match_index, match_positions
+from crosscal.fluxcal.frames.red import read_frame, retyped
 from crosscal.fluxcal.options import Options
-from crosscal.fluxcal.template_files import load_templates, read_spectrum
+from crosscal.fluxcal.stars.catalogue import read_catalogue
+from crosscal.fluxcal.stars.filters import load_filters
+from crosscal.fluxcal.stars.fitting import synthetic_offset
+from crosscal.fluxcal.stars.matching import match_index, match_positions
+from crosscal.fluxcal.stars.template_files import load_templates, read_spectrum
 
 pytestmark = pytest.mark.realdata
 
@@ -109,8 +109,8 @@ def test_split_into_calibrators_and_targets(data_dir, parts):
 
 def test_calspec_bd17_has_its_published_sdss_magnitudes(data_dir):
     pytest.importorskip("speclite")
-    from crosscal.fluxcal.filters import load_filter
-    from crosscal.fluxcal.photometry import ab_magnitude
+    from crosscal.fluxcal.stars.filters import load_filter
+    from crosscal.fluxcal.stars.photometry import ab_magnitude
 
     wave, flux = read_spectrum(data_dir / "fluxcal" / "calspec" / "bd_17d4708_stisnic_007.fits.gz")
     # Fukugita et al. 1996, table 7; 20 mmag is the agreement of the two scales
@@ -119,7 +119,7 @@ def test_calspec_bd17_has_its_published_sdss_magnitudes(data_dir):
 
 
 def test_site_tables_are_read(data_dir):
-    from crosscal.fluxcal.sites import read_site
+    from crosscal.fluxcal.stars.sites import read_site
 
     for path in sorted((data_dir / "fluxcal" / "extinction").glob("*extinct.dat")):
         site = read_site(path)
@@ -128,7 +128,7 @@ def test_site_tables_are_read(data_dir):
 
 
 def test_kurucz93_is_read(data_dir):
-    from crosscal.fluxcal.template_files import read_kurucz93
+    from crosscal.fluxcal.stars.template_files import read_kurucz93
 
     library = read_kurucz93(data_dir / "fluxcal" / "kurucz93" / "kp00")
     assert len(library) > 300

@@ -34,7 +34,7 @@ def _frame(directory: Path) -> Path:
 def _mark_failed(path: Path) -> None:
     import tempfile
 
-    from crosscal.fluxcal.frames import mark_failed
+    from crosscal.fluxcal.frames.red import mark_failed
 
     with tempfile.TemporaryDirectory() as place:
         mark_failed(path, Path(place) / "copy.fits", "no stars")
@@ -47,7 +47,7 @@ def _calibrated() -> bytes:
     from crosscal.fluxcal.calibrate import Calibrator
     from crosscal.fluxcal.demo import demo_filters, demo_library, simulate
     from crosscal.fluxcal.options import Options
-    from crosscal.fluxcal.output import write_calibrated
+    from crosscal.fluxcal.products import write_calibrated
 
     truth = simulate(seed=2, n_stars=8, n_targets=1, n_pixels=1000)
     result = Calibrator(truth.catalogue, demo_library(), demo_filters(), Options(fwhm=5.0, ebv=0.02)).calibrate(
@@ -77,13 +77,13 @@ def _catalogue(suffix: str) -> Any:
 
 
 def _read_catalogue(path: Path) -> object:
-    from crosscal.fluxcal.catalogue import read_catalogue
+    from crosscal.fluxcal.stars.catalogue import read_catalogue
 
     return read_catalogue(path, bands={"sdss-g": "g"}, errors={"sdss-g": "g_err"})
 
 
 def _guess(path: Path) -> object:
-    from crosscal.fluxcal.catalogue import guess_bands
+    from crosscal.fluxcal.stars.catalogue import guess_bands
 
     return guess_bands(path, ["sdss-g"])
 
@@ -100,13 +100,13 @@ def _two_columns(name: str, low: float, high: float, n: int = 20) -> Any:
 
 
 def _load_filters(path: Path) -> object:
-    from crosscal.fluxcal.filters import load_filters
+    from crosscal.fluxcal.stars.filters import load_filters
 
     return load_filters([str(path)])
 
 
 def _site(path: Path) -> object:
-    from crosscal.fluxcal.sites import read_site
+    from crosscal.fluxcal.stars.sites import read_site
 
     return read_site(path)
 
@@ -128,13 +128,13 @@ def _grid(directory: Path) -> Path:
 
 
 def _load_grid(path: Path) -> object:
-    from crosscal.fluxcal.template_files import load_templates
+    from crosscal.fluxcal.stars.template_files import load_templates
 
     return load_templates(path, cache=False, refine=True)
 
 
 def _cache(directory: Path) -> Path:
-    from crosscal.fluxcal.template_files import read_grid, write_cache
+    from crosscal.fluxcal.stars.template_files import read_grid, write_cache
 
     _grid(directory)
     write_cache(read_grid(directory), directory / "slot")
@@ -189,7 +189,7 @@ def _kurucz93(directory: Path) -> Path:
 def _bosz(directory: Path) -> Path:
     from crosscal.fluxcal import bosz
     from crosscal.fluxcal.demo import demo_spectrum
-    from crosscal.fluxcal.resample import log_grid
+    from crosscal.fluxcal.stars.resample import log_grid
 
     wave = log_grid(2500.0, 12500.0, 1e-2)
     np.savetxt(directory / "bosz2024_wave_r500.txt", wave)
@@ -235,34 +235,34 @@ def _dust(directory: Path) -> Path:
 
 
 def _use_dust(path: Path) -> object:
-    from crosscal.fluxcal.dust import read_dust_map
+    from crosscal.fluxcal.stars.dust import read_dust_map
 
     return read_dust_map([path]).ebv([190.0, 10.0], [27.0, -20.0])
 
 
 READERS = [
-    Reader("fluxcal.dust.read_dust_map", _dust, _use_dust),
-    simple("fluxcal.frames.read_frame", _frame),
-    Reader("fluxcal.frames.mark_failed", _frame, _mark_failed, share=0.3),
-    simple("fluxcal.output.read_curve", _curve, share=0.4),
+    Reader("fluxcal.stars.dust.read_dust_map", _dust, _use_dust),
+    simple("fluxcal.frames.red.read_frame", _frame),
+    Reader("fluxcal.frames.red.mark_failed", _frame, _mark_failed, share=0.3),
+    simple("fluxcal.products.read_curve", _curve, share=0.4),
     *(
-        Reader("fluxcal.catalogue.read_catalogue", _catalogue(suffix), _read_catalogue, suffix[1:])
+        Reader("fluxcal.stars.catalogue.read_catalogue", _catalogue(suffix), _read_catalogue, suffix[1:])
         for suffix in (".csv", ".ecsv", ".fits", ".vot", ".txt")
     ),
-    Reader("fluxcal.catalogue.guess_bands", _catalogue(".csv"), _guess),
-    simple("fluxcal.filters.read_filter", _two_columns("filter.dat", 4200.0, 5300.0)),
+    Reader("fluxcal.stars.catalogue.guess_bands", _catalogue(".csv"), _guess),
+    simple("fluxcal.stars.filters.read_filter", _two_columns("filter.dat", 4200.0, 5300.0)),
     Reader(
-        "fluxcal.filters.load_filters", _two_columns("filter.txt", 420.0, 530.0), _load_filters,
-        covers=("fluxcal.filters.load_filter",), share=0.5,
+        "fluxcal.stars.filters.load_filters", _two_columns("filter.txt", 420.0, 530.0), _load_filters,
+        covers=("fluxcal.stars.filters.load_filter",), share=0.5,
     ),
-    Reader("fluxcal.sites.read_site", _two_columns("site.dat", 3000.0, 9000.0), _site),
-    simple("fluxcal.template_files.read_grid", _grid, share=0.5),
-    Reader("fluxcal.template_files.load_templates", _grid, _load_grid, share=0.2),
-    simple("fluxcal.template_files.read_cache", _cache),
-    simple("fluxcal.template_files.read_kurucz_sdss", _kurucz_sdss),
-    simple("fluxcal.template_files.read_kurucz93", _kurucz93),
-    simple("fluxcal.template_files.read_spectrum", _two_columns("s.txt", 3000.0, 9000.0), "text"),
-    simple("fluxcal.template_files.read_spectrum", _spectrum_fits, "fits"),
+    Reader("fluxcal.stars.sites.read_site", _two_columns("site.dat", 3000.0, 9000.0), _site),
+    simple("fluxcal.stars.template_files.read_grid", _grid, share=0.5),
+    Reader("fluxcal.stars.template_files.load_templates", _grid, _load_grid, share=0.2),
+    simple("fluxcal.stars.template_files.read_cache", _cache),
+    simple("fluxcal.stars.template_files.read_kurucz_sdss", _kurucz_sdss),
+    simple("fluxcal.stars.template_files.read_kurucz93", _kurucz93),
+    simple("fluxcal.stars.template_files.read_spectrum", _two_columns("s.txt", 3000.0, 9000.0), "text"),
+    simple("fluxcal.stars.template_files.read_spectrum", _spectrum_fits, "fits"),
     simple("fluxcal.bosz.read_bosz", _bosz, share=0.5),
     Reader("fluxcal.kspecdr.calibrate_list", _calibrate, _list, share=0.1, covers=("fluxcal.kspecdr.apply_fluxcal",)),
 ]  # fmt: skip

@@ -180,11 +180,11 @@ def _fluxcal(directory: Path) -> dict[str, Any]:
 
 def _use_fluxcal(job: Any) -> object:
     from crosscal.datasets import resolve
-    from crosscal.fluxcal.catalogue import read_catalogue
-    from crosscal.fluxcal.filters import read_filter
-    from crosscal.fluxcal.frames import read_frame
+    from crosscal.fluxcal.frames.red import read_frame
     from crosscal.fluxcal.job import as_targets
-    from crosscal.fluxcal.template_files import LIBRARIES
+    from crosscal.fluxcal.stars.catalogue import read_catalogue
+    from crosscal.fluxcal.stars.filters import read_filter
+    from crosscal.fluxcal.stars.template_files import LIBRARIES
 
     table, data = job.catalogue, job.data
     read_catalogue(resolve(table.path), **table.model_dump(exclude={"path", "dust_map", "dust_factor"}))

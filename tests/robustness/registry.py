@@ -31,7 +31,7 @@ NO_READERS = {
     "compute.store.Store.read_chunk": "reads an open store; fuzzed through Store.open",
     "concordance.config.Data.read": "fuzzed with the job files",
     "core.reading.read_text": "part of readers of text, which are fuzzed",
-    "fluxcal.resample.convert_medium": "converts wavelengths in memory",
+    "fluxcal.stars.resample.convert_medium": "converts wavelengths in memory",
 }
 
 

@@ -19,7 +19,7 @@ FAMILIES = Registry(
         "kernels": "crosscal.lightcurves.kernels.registry:KERNELS",
         "emulators": "crosscal.emulator.registry:EMULATORS",
         "divergences": "crosscal.xray.correction.divergence:DIVERGENCES",
-        "templates": "crosscal.fluxcal.template_files:LIBRARIES",
+        "templates": "crosscal.fluxcal.stars.template_files:LIBRARIES",
         "concordance-routes": "crosscal.concordance.routes:ROUTES",
     },
 )

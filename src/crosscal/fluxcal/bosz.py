@@ -22,8 +22,8 @@ from crosscal.core.files import atomic_path, existing_file
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.reading import parsing
 from crosscal.datasets import cache_directory
-from crosscal.fluxcal.template_files import assemble
-from crosscal.fluxcal.templates import TemplateLibrary
+from crosscal.fluxcal.stars.template_files import assemble
+from crosscal.fluxcal.stars.templates import TemplateLibrary
 
 BASE_URL = "https://archive.stsci.edu/hlsps/bosz/bosz2024"
 

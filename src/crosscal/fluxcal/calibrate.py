@@ -11,21 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
-from crosscal.fluxcal.curve import Curve
-from crosscal.fluxcal.fitting import Prepared, fit_stars, prepare
-from crosscal.fluxcal.loo import combine_with, leave_one_out
-from crosscal.fluxcal.lsf import Resolution, widths
+from crosscal.fluxcal.curve.curve import Curve
+from crosscal.fluxcal.curve.loo import combine_with, leave_one_out
+from crosscal.fluxcal.curve.position import PlateTerm
+from crosscal.fluxcal.curve.shared_plate import SharedPlate
+from crosscal.fluxcal.curve.vectors import calibration_vector
 from crosscal.fluxcal.options import Options
-from crosscal.fluxcal.photometry import Filter
-from crosscal.fluxcal.position import PlateTerm
 from crosscal.fluxcal.quality import Limits, judge
-from crosscal.fluxcal.resample import convert_medium, resample
 from crosscal.fluxcal.result import Result
-from crosscal.fluxcal.selection import select_standards
-from crosscal.fluxcal.shared_plate import SharedPlate
-from crosscal.fluxcal.templates import TemplateLibrary
+from crosscal.fluxcal.stars.fitting import Prepared, fit_stars, prepare
+from crosscal.fluxcal.stars.lsf import Resolution, widths
+from crosscal.fluxcal.stars.photometry import Filter
+from crosscal.fluxcal.stars.resample import convert_medium, resample
+from crosscal.fluxcal.stars.selection import select_standards
+from crosscal.fluxcal.stars.templates import TemplateLibrary
 from crosscal.fluxcal.types import CalibrationVector, Catalogue, Frame, StarFit, StarStatus
-from crosscal.fluxcal.vectors import calibration_vector
 
 #: Wavelength, flux [erg/s/cm2/A] and medium of a star whose spectrum is known (CALSPEC).
 KnownSpectrum = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -230,8 +230,8 @@ def known_star(
     """A star whose spectrum is known absolutely:
     its model is that spectrum at the frame's resolution (vacuum input).
     """
-    from crosscal.fluxcal.lsf import convolve_lsf
-    from crosscal.fluxcal.resample import log_grid
+    from crosscal.fluxcal.stars.lsf import convolve_lsf
+    from crosscal.fluxcal.stars.resample import log_grid
 
     margin = 10 * float(np.max(widths(fwhm, frame.grid)))
 
@@ -305,10 +305,10 @@ def calibrate(
     InputError
         If frame, catalogue, templates or filters cannot be used. A frame that fails its gates is no error.
     """
-    from crosscal.fluxcal.catalogue import guess_bands, read_catalogue
-    from crosscal.fluxcal.filters import load_filters
-    from crosscal.fluxcal.frames import read_frame
-    from crosscal.fluxcal.template_files import load_templates
+    from crosscal.fluxcal.frames.red import read_frame
+    from crosscal.fluxcal.stars.catalogue import guess_bands, read_catalogue
+    from crosscal.fluxcal.stars.filters import load_filters
+    from crosscal.fluxcal.stars.template_files import load_templates
 
     if choices and options is not None:
         raise InputError("both options and single choices", where="calibrate", expected="one of them")

@@ -12,9 +12,9 @@ from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 from crosscal.config import JobModel, StrictModel
 from crosscal.core.errors import InputError
 from crosscal.datasets import resolve, search_path
-from crosscal.fluxcal.extinction import SF11
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.quality import Limits
+from crosscal.fluxcal.stars.extinction import SF11
 
 
 def expand(value: Any) -> Any:
@@ -138,7 +138,7 @@ class MethodTable(StrictModel):
 
     def options(self) -> Options:
         """Return the options; reads the site's extinction table if one is named."""
-        from crosscal.fluxcal.sites import read_site
+        from crosscal.fluxcal.stars.sites import read_site
 
         fields = self.model_dump(exclude={"extinction_table"})
         site = read_site(resolve(self.extinction_table)) if self.extinction_table else None

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.random import generator
-from crosscal.fluxcal.extinction import redden
-from crosscal.fluxcal.lsf import convolve_lsf
-from crosscal.fluxcal.photometry import C_KMS, Filter, ab_magnitude
-from crosscal.fluxcal.resample import log_grid, resample
-from crosscal.fluxcal.templates import TemplateLibrary
+from crosscal.fluxcal.stars.extinction import redden
+from crosscal.fluxcal.stars.lsf import convolve_lsf
+from crosscal.fluxcal.stars.photometry import C_KMS, Filter, ab_magnitude
+from crosscal.fluxcal.stars.resample import log_grid, resample
+from crosscal.fluxcal.stars.templates import TemplateLibrary
 from crosscal.fluxcal.types import FLUX_SCALE, Catalogue, Fibres, Frame
 
 #: Hydrogen lines (vacuum, Angstrom) with relative strengths, and metal lines.
@@ -158,7 +158,7 @@ def _star(
     wave: NDArray[np.float64], parameters: NDArray[np.float64], rv: float, magnitude: float, ebv: float, fwhm: float
 ) -> NDArray[np.float64]:
     """Flux in erg/s/cm2/A (air wavelengths) of a star with a magnitude in demo-r."""
-    from crosscal.fluxcal.resample import vacuum_to_air
+    from crosscal.fluxcal.stars.resample import vacuum_to_air
 
     intrinsic = demo_spectrum(_FINE, *parameters)
     scale = 10 ** (0.4 * (float(ab_magnitude(demo_filters()[1], _FINE, intrinsic * redden(_FINE, ebv))) - magnitude))

@@ -12,7 +12,7 @@ from crosscal.core.robust import mad_sd
 from crosscal.plot import COLOURS, INSTRUMENT_COLOURS, figure, legend_below, styled
 
 if TYPE_CHECKING:
-    from crosscal.fluxcal.night import Night
+    from crosscal.fluxcal.night.night import Night
     from crosscal.fluxcal.result import Result
 
 CAPTIONS = {
@@ -116,7 +116,7 @@ def curve_figure(result: Result) -> Figure:
 @styled
 def ratio_figure(result: Result) -> Figure:
     """Residual throughput of each star after removing its own grey level and chromatic terms."""
-    from crosscal.fluxcal.curve import MAG, polynomials
+    from crosscal.fluxcal.curve.curve import MAG, polynomials
 
     curve = result.curve
     assert curve is not None
@@ -214,8 +214,8 @@ def plate_figure(result: Result) -> Figure:
     """The fields over the plate with the stars' own coefficients, both in mag (positive = more throughput)."""
     from matplotlib.colors import CenteredNorm
 
-    from crosscal.fluxcal.curve import MAG
-    from crosscal.fluxcal.position import PLATE_RADIUS
+    from crosscal.fluxcal.curve.curve import MAG
+    from crosscal.fluxcal.curve.position import PLATE_RADIUS
 
     curve = result.curve
     assert curve is not None

@@ -16,20 +16,20 @@ from crosscal.core.progress import SILENT, Progress
 from crosscal.core.random import generator
 from crosscal.datasets import resolve
 from crosscal.fluxcal.calibrate import Calibrator
-from crosscal.fluxcal.catalogue import read_catalogue
 from crosscal.fluxcal.config import FluxcalJob
-from crosscal.fluxcal.curve import MAG
-from crosscal.fluxcal.dust import read_dust_map, with_dust
-from crosscal.fluxcal.filters import load_filter, read_filter
-from crosscal.fluxcal.frames import read_frame, retyped
-from crosscal.fluxcal.night import Night, fall_back
-from crosscal.fluxcal.output import write_night
-from crosscal.fluxcal.photometry import Filter
+from crosscal.fluxcal.curve.curve import MAG
+from crosscal.fluxcal.frames.red import read_frame, retyped
+from crosscal.fluxcal.night.night import Night, fall_back
+from crosscal.fluxcal.night.shared import is_shared, share_plate
+from crosscal.fluxcal.night.targets import compare_targets
+from crosscal.fluxcal.products import write_night
 from crosscal.fluxcal.result import Result
-from crosscal.fluxcal.selection import select_standards
-from crosscal.fluxcal.shared import is_shared, share_plate
-from crosscal.fluxcal.targets import compare_targets
-from crosscal.fluxcal.template_files import load_templates, read_spectrum
+from crosscal.fluxcal.stars.catalogue import read_catalogue
+from crosscal.fluxcal.stars.dust import read_dust_map, with_dust
+from crosscal.fluxcal.stars.filters import load_filter, read_filter
+from crosscal.fluxcal.stars.photometry import Filter
+from crosscal.fluxcal.stars.selection import select_standards
+from crosscal.fluxcal.stars.template_files import load_templates, read_spectrum
 from crosscal.fluxcal.types import Frame
 
 TEMPLATE = """\

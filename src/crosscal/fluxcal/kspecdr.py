@@ -18,14 +18,14 @@ import numpy as np
 from crosscal.core.errors import ConfigError, CrossCalError, UnknownNameError
 from crosscal.core.files import existing_file, refuse_overwriting
 from crosscal.fluxcal.calibrate import Calibrator
-from crosscal.fluxcal.catalogue import guess_bands, guess_errors, read_catalogue
-from crosscal.fluxcal.filters import load_filters
-from crosscal.fluxcal.frames import mark_failed, read_frame
+from crosscal.fluxcal.frames.red import mark_failed, read_frame
+from crosscal.fluxcal.night.shared import is_shared, share_plate
 from crosscal.fluxcal.options import Options
-from crosscal.fluxcal.output import write_calibrated
+from crosscal.fluxcal.products import write_calibrated
 from crosscal.fluxcal.result import Result
-from crosscal.fluxcal.shared import is_shared, share_plate
-from crosscal.fluxcal.template_files import load_templates
+from crosscal.fluxcal.stars.catalogue import guess_bands, guess_errors, read_catalogue
+from crosscal.fluxcal.stars.filters import load_filters
+from crosscal.fluxcal.stars.template_files import load_templates
 
 #: KSPECDR's runtime arguments, and further ones of CrossCal, with their defaults.
 ARGUMENTS: Mapping[str, Any] = {

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from crosscal.core.random import generator
-from crosscal.fluxcal.apply import apply_curve, band_error
 from crosscal.fluxcal.calibrate import Calibrator
-from crosscal.fluxcal.combine import combine
+from crosscal.fluxcal.curve.apply import apply_curve, band_error
+from crosscal.fluxcal.curve.combine import combine
 from crosscal.fluxcal.demo import demo_filters, demo_library, simulate
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.types import CalibrationVector

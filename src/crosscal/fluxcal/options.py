@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from crosscal.core.errors import ConfigError, UnknownNameError
 from crosscal.core.units import plain
-from crosscal.fluxcal.extinction import EXTINCTION_LAWS, SiteExtinction
-from crosscal.fluxcal.lsf import Resolution
-from crosscal.fluxcal.matching import MATCHERS
-from crosscal.fluxcal.score import METRICS
+from crosscal.fluxcal.stars.extinction import EXTINCTION_LAWS, SiteExtinction
+from crosscal.fluxcal.stars.lsf import Resolution
+from crosscal.fluxcal.stars.matching import MATCHERS
+from crosscal.fluxcal.stars.score import METRICS
 
 METHODS = ("throughput", "ivar-mean")
 #: What a Quantity is converted to; plain numbers are in these units.

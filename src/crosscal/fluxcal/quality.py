@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from crosscal.core.errors import ConfigError
-from crosscal.fluxcal.curve import Curve
-from crosscal.fluxcal.loo import HeldOut
+from crosscal.fluxcal.curve.curve import Curve
+from crosscal.fluxcal.curve.loo import HeldOut
 from crosscal.fluxcal.types import StarFit, StarStatus
 
 

@@ -16,9 +16,9 @@ from crosscal.core.display import brief, by_answer
 from crosscal.core.errors import FitError
 from crosscal.core.provenance import record
 from crosscal.core.robust import mad_sd
-from crosscal.fluxcal.apply import apply_curve
-from crosscal.fluxcal.curve import Curve
-from crosscal.fluxcal.loo import HeldOut
+from crosscal.fluxcal.curve.apply import apply_curve
+from crosscal.fluxcal.curve.curve import Curve
+from crosscal.fluxcal.curve.loo import HeldOut
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.quality import Quality
 from crosscal.fluxcal.types import CalibrationVector, Frame, StarFit, StarStatus
@@ -241,7 +241,7 @@ class Result:
 
     def write(self, directory: str | os.PathLike[str], *, figures: bool = True) -> Path:
         """Write the calibrated frame (if it passed), tables and figures, posterior, correction and provenance."""
-        from crosscal.fluxcal.output import write_answer, write_result
+        from crosscal.fluxcal.products import write_answer, write_result
 
         write_result(self, Path(directory), figures=figures)
         return write_answer(self, Path(directory))
@@ -273,12 +273,12 @@ class CalibratedFrame:
 
     def write(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
         """Write the frame with curve, covariance modes, star table, keywords and HISTORY."""
-        from crosscal.fluxcal.output import write_calibrated
+        from crosscal.fluxcal.products import write_calibrated
 
         return write_calibrated(self, path, overwrite=overwrite)
 
     def to_specutils(self, fibre: int | None = None) -> Any:
         """A ``Spectrum`` of one fibre (0-based), or a ``SpectrumCollection`` of all."""
-        from crosscal.fluxcal.spectra import to_specutils
+        from crosscal.fluxcal.frames.spectra import to_specutils
 
         return to_specutils(self.frame, fibre)

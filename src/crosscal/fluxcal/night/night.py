@@ -15,7 +15,7 @@ from crosscal.core.display import by_answer
 from crosscal.core.errors import FitError, InputError
 from crosscal.core.robust import mad_sd
 from crosscal.fluxcal import columns
-from crosscal.fluxcal.curve import Curve, compress, polynomials
+from crosscal.fluxcal.curve.curve import Curve, compress, polynomials
 from crosscal.fluxcal.quality import Gate, Quality
 from crosscal.fluxcal.result import Result
 
@@ -296,6 +296,6 @@ class Night:
 
     def write(self, directory: str | os.PathLike[str]) -> Path:
         """Write tables of the night and every frame's results into a directory."""
-        from crosscal.fluxcal.output import write_night
+        from crosscal.fluxcal.products import write_night
 
         return write_night(self, Path(directory))

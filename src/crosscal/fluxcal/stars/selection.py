@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import UnknownNameError
-from crosscal.fluxcal.matching import MATCHERS, Match, match_index, match_positions
+from crosscal.fluxcal.stars.matching import MATCHERS, Match, match_index, match_positions
 from crosscal.fluxcal.types import Catalogue, Fibres, Frame, StarFit, StarStatus
 
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
-from crosscal.fluxcal.curve import Curve, polynomials
+from crosscal.fluxcal.curve.curve import Curve, polynomials
+from crosscal.fluxcal.curve.vectors import atmosphere, pixel_ratio
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.types import Frame
-from crosscal.fluxcal.vectors import atmosphere, pixel_ratio
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscal.fluxcal.apply import apply_curve
-from crosscal.fluxcal.combine import combine
-from crosscal.fluxcal.curve import MAG, Curve
-from crosscal.fluxcal.fitting import synthetic_offset
+from crosscal.fluxcal.curve.apply import apply_curve
+from crosscal.fluxcal.curve.combine import combine
+from crosscal.fluxcal.curve.curve import MAG, Curve
+from crosscal.fluxcal.curve.position import PlatePrior, PlateTerm
 from crosscal.fluxcal.options import Options
-from crosscal.fluxcal.photometry import Filter
-from crosscal.fluxcal.position import PlatePrior, PlateTerm
+from crosscal.fluxcal.stars.fitting import synthetic_offset
+from crosscal.fluxcal.stars.photometry import Filter
 from crosscal.fluxcal.types import FLUX_SCALE, CalibrationVector, Catalogue, Frame, StarFit
 
 

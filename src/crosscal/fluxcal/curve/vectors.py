@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.fluxcal.options import Options
-from crosscal.fluxcal.resample import pixel_edges
+from crosscal.fluxcal.stars.resample import pixel_edges
 from crosscal.fluxcal.types import FLUX_SCALE, CalibrationVector, Frame, StarFit
 
 

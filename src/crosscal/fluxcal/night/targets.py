@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from crosscal.fluxcal import columns
-from crosscal.fluxcal.fitting import synthetic_offset
-from crosscal.fluxcal.loo import HeldOut, stray
-from crosscal.fluxcal.matching import match_positions
+from crosscal.fluxcal.curve.loo import HeldOut, stray
 from crosscal.fluxcal.options import Options
-from crosscal.fluxcal.photometry import Filter
 from crosscal.fluxcal.result import Result
-from crosscal.fluxcal.selection import julian_year, signal_to_noise, subset
+from crosscal.fluxcal.stars.fitting import synthetic_offset
+from crosscal.fluxcal.stars.matching import match_positions
+from crosscal.fluxcal.stars.photometry import Filter
+from crosscal.fluxcal.stars.selection import julian_year, signal_to_noise, subset
 from crosscal.fluxcal.types import Catalogue
 
 

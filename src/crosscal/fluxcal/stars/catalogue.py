@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from crosscal.core.errors import ConfigError, DataFileError, UnknownNameError
 from crosscal.core.files import existing_file
 from crosscal.core.reading import parsing
-from crosscal.fluxcal.photometry import vega_to_ab
+from crosscal.fluxcal.stars.photometry import vega_to_ab
 from crosscal.fluxcal.types import Catalogue
 
 SYSTEMS = ("AB", "Vega")

@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from crosscal.core.errors import ConfigError, DataFileError, InputError
 from crosscal.core.files import existing_file
 from crosscal.core.reading import parsing
-from crosscal.fluxcal.extinction import SF11
-from crosscal.fluxcal.matching import unit_vectors
+from crosscal.fluxcal.stars.extinction import SF11
+from crosscal.fluxcal.stars.matching import unit_vectors
 from crosscal.fluxcal.types import Catalogue
 
 #: Rows: Galactic axes in ICRS. Hipparcos catalogue (ESA SP-1200), vol. 1, eq. 1.5.11.

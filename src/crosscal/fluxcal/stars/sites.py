@@ -9,7 +9,7 @@ import numpy as np
 from crosscal.core.errors import DataFileError
 from crosscal.core.files import existing_file
 from crosscal.core.reading import parsing
-from crosscal.fluxcal.extinction import SiteExtinction
+from crosscal.fluxcal.stars.extinction import SiteExtinction
 
 
 def read_site(path: str | os.PathLike[str]) -> SiteExtinction:

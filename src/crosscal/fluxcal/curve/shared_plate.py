@@ -10,7 +10,7 @@ configuration,
 where h is common to all configurations and f_q belongs to one, r in units of the plate's half size, and e follows
 Student's t. A, a, L, l and the scatter of e are chosen by a bound of the marginal likelihood of all configurations
 together, which know them better than the dozen stars of a frame (Rasmussen & Williams 2006, Gaussian Processes for
-Machine Learning, ch. 5; :mod:`crosscal.fluxcal.variational`).
+Machine Learning, ch. 5; :mod:`crosscal.fluxcal.curve.variational`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.robust import huber_weights, mad_sd
-from crosscal.fluxcal.position import PLATE_RADIUS, Field, PlatePrior, PlateTerm
-from crosscal.fluxcal.variational import variational_process
+from crosscal.fluxcal.curve.position import PLATE_RADIUS, Field, PlatePrior, PlateTerm
+from crosscal.fluxcal.curve.variational import variational_process
 
 #: Fewest configurations: two cannot tell what they share from what belongs to one.
 FEWEST_CONFIGURATIONS = 3

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crosscal.fluxcal.lsf import gaussian_smooth
-from crosscal.fluxcal.photometry import C_KMS
+from crosscal.fluxcal.stars.lsf import gaussian_smooth
+from crosscal.fluxcal.stars.photometry import C_KMS
 
 #: A peak is clear if its ln probability is so much above all velocities that are so far (km/s) from it.
 GAP, APART = 4.0, 150.0

@@ -25,8 +25,8 @@ from crosscal.core.provenance import fingerprint
 from crosscal.core.reading import parsing
 from crosscal.core.registry import Registry
 from crosscal.datasets import cache_directory, find, search_path
-from crosscal.fluxcal.resample import log_grid, resample
-from crosscal.fluxcal.templates import TemplateLibrary
+from crosscal.fluxcal.stars.resample import log_grid, resample
+from crosscal.fluxcal.stars.templates import TemplateLibrary
 
 _HERE = "crosscal.fluxcal"
 
@@ -34,10 +34,10 @@ _HERE = "crosscal.fluxcal"
 LIBRARIES = Registry(
     "template library",
     {
-        "kurucz-sdss": f"{_HERE}.template_files:read_kurucz_sdss",
-        "kurucz93": f"{_HERE}.template_files:read_kurucz93",
+        "kurucz-sdss": f"{_HERE}.stars.template_files:read_kurucz_sdss",
+        "kurucz93": f"{_HERE}.stars.template_files:read_kurucz93",
         "bosz": f"{_HERE}.bosz:read_bosz",
-        "grid": f"{_HERE}.template_files:read_grid",
+        "grid": f"{_HERE}.stars.template_files:read_grid",
         "demo": f"{_HERE}.demo:demo_library",
     },
 )

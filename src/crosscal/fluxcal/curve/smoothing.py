@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.linalg import solveh_banded
 
 from crosscal.core.errors import UnknownNameError
-from crosscal.fluxcal.normal_equations import spline_sums
+from crosscal.fluxcal.curve.normal_equations import spline_sums
 
 
 @dataclass(frozen=True, eq=False)

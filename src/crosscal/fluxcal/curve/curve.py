@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.display import brief
-from crosscal.fluxcal.position import PlateTerm
+from crosscal.fluxcal.curve.position import PlateTerm
 
 MAG = 0.4 * np.log(10)
 

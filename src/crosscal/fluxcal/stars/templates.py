@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError
-from crosscal.fluxcal.extinction import redden
-from crosscal.fluxcal.photometry import Filter
+from crosscal.fluxcal.stars.extinction import redden
+from crosscal.fluxcal.stars.photometry import Filter
 from crosscal.fluxcal.types import MEDIA
 
 PARAMETERS = ("teff", "logg", "feh")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from crosscal.core.robust import mad_sd
-from crosscal.fluxcal.curve import Curve
-from crosscal.fluxcal.smoothing import smooth_throughput
-from crosscal.fluxcal.stack import Stack
+from crosscal.fluxcal.curve.curve import Curve
+from crosscal.fluxcal.curve.smoothing import smooth_throughput
+from crosscal.fluxcal.curve.stack import Stack
 
 
 def ivar_mean(stack: Stack, smooth: str, scale: float, n_sigma: float) -> Curve:

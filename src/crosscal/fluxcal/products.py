@@ -16,12 +16,12 @@ from crosscal.core.provenance import write_provenance
 from crosscal.core.reading import parsing
 from crosscal.datasets import CORRECTION_FILE, write_correction
 from crosscal.fluxcal import columns
-from crosscal.fluxcal.curve import Curve
-from crosscal.fluxcal.frames import mark_failed, write_frame
-from crosscal.fluxcal.night import Night
-from crosscal.fluxcal.position import Field, PlatePrior, PlateTerm
+from crosscal.fluxcal.curve.curve import Curve
+from crosscal.fluxcal.curve.position import Field, PlatePrior, PlateTerm
+from crosscal.fluxcal.curve.shared_plate import SharedField
+from crosscal.fluxcal.frames.red import mark_failed, write_frame
+from crosscal.fluxcal.night.night import Night
 from crosscal.fluxcal.result import CalibratedFrame, Result
-from crosscal.fluxcal.shared_plate import SharedField
 
 
 def write_calibrated(calibrated: CalibratedFrame, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
@@ -271,8 +271,8 @@ def write_night(night: Night, directory: Path, *, inputs: tuple[Path, ...] = ())
 
     Frames that failed are listed with their reason in ``frames.ecsv``; their copies say FLUXCAL = F and why.
     """
+    from crosscal.fluxcal.night.targets import target_table
     from crosscal.fluxcal.tables import frame_table
-    from crosscal.fluxcal.targets import target_table
 
     for result in night.results:
         write_result(result, directory / "frames", figures=False, inputs=inputs)

@@ -15,7 +15,7 @@ from scipy.linalg import cho_factor
 from scipy.linalg.lapack import dpotri
 from scipy.special import gammaln, psi
 
-from crosscal.fluxcal.position import FREEDOM
+from crosscal.fluxcal.curve.position import FREEDOM
 
 #: Updates of the weights: the bound holds after any number, and after eight it is within 0.1 of its limit.
 UPDATES = 8

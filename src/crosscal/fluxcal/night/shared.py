@@ -8,12 +8,12 @@ import numpy as np
 
 from crosscal.core.progress import SILENT, Progress
 from crosscal.fluxcal.calibrate import Calibrator
-from crosscal.fluxcal.curve import MAG
-from crosscal.fluxcal.loo import plate_prior, tangent_of
-from crosscal.fluxcal.night import Night, same_arm
+from crosscal.fluxcal.curve.curve import MAG
+from crosscal.fluxcal.curve.loo import plate_prior, tangent_of
+from crosscal.fluxcal.curve.shared_plate import FrameStars, Placements, SharedPlate, fit_shared, gather
+from crosscal.fluxcal.night.night import Night, same_arm
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.result import Result
-from crosscal.fluxcal.shared_plate import FrameStars, Placements, SharedPlate, fit_shared, gather
 from crosscal.fluxcal.types import Frame
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from crosscal.core.errors import DataFileError, InputError, MissingDependencyError, UnknownNameError
 from crosscal.core.files import existing_file
 from crosscal.core.reading import parsing
-from crosscal.fluxcal.photometry import Filter
+from crosscal.fluxcal.stars.photometry import Filter
 
 #: Factor to Angstrom of the units a filter file may be in.
 UNITS = {"angstrom": 1.0, "nm": 10.0, "um": 1e4}

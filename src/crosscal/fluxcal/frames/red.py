@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from crosscal.core.errors import DataFileError, InputError, UnknownNameError
 from crosscal.core.files import atomic_path, check_path_first, existing_file
 from crosscal.core.reading import parsing
-from crosscal.fluxcal.extinction import airmass as airmass_of
+from crosscal.fluxcal.stars.extinction import airmass as airmass_of
 from crosscal.fluxcal.types import FLUX_UNIT, Fibres, Frame
 
 #: Spellings of units of PRIMARY that mean counts of the whole exposure, and counts per second.

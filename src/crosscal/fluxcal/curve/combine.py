@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.robust import huber_weights, mad_sd
-from crosscal.fluxcal.curve import MAG, Curve, compress, polynomials
-from crosscal.fluxcal.ivar_mean import ivar_mean
-from crosscal.fluxcal.normal_equations import TEMPLATE_ERROR, star_sums
+from crosscal.fluxcal.curve.curve import MAG, Curve, compress, polynomials
+from crosscal.fluxcal.curve.ivar_mean import ivar_mean
+from crosscal.fluxcal.curve.normal_equations import TEMPLATE_ERROR, star_sums
+from crosscal.fluxcal.curve.position import PlatePrior, PlateTerm, fit_plate
+from crosscal.fluxcal.curve.smoothing import smooth_throughput
+from crosscal.fluxcal.curve.stack import Stack
 from crosscal.fluxcal.options import METHODS
-from crosscal.fluxcal.position import PlatePrior, PlateTerm, fit_plate
-from crosscal.fluxcal.smoothing import smooth_throughput
-from crosscal.fluxcal.stack import Stack
 from crosscal.fluxcal.types import CalibrationVector
 
 

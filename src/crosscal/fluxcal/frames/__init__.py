@@ -1,0 +1,1 @@
+"""Frames: reading, writing, layouts of files."""

@@ -1,0 +1,1 @@
+"""Standard stars: selection, matching, photometry, templates, velocities."""
