@@ -125,6 +125,8 @@ def same(one: Store, two: Store) -> bool:
 
 
 def main(target: str, kind: str, points: str, length: str, wait: str) -> None:
+    # Whatever the process that started this one does with Ctrl-C (in the background it is ignored).
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     store = new_store(Path(target), int(points), int(length))
     print("begun", flush=True)
     options = {} if kind == "serial" else {"workers": 2}

@@ -87,11 +87,14 @@ def test_any_number_of_workers_gives_the_same_bits(tmp_path):
     assert same(stores["serial"], stores["three"])
 
 
-def test_chunk_length_does_not_matter_either(tmp_path):
+def test_chunk_length_changes_rounding_at_most(tmp_path):
     fine, coarse = (sweep_cases.new_store(tmp_path / f"{n}", 37, n) for n in (3, 20))
     for each in (fine, coarse):
         sweep(Noise(each.layout), each, "serial")
-    assert same(fine, coarse)
+    np.testing.assert_array_equal(fine.read("status"), coarse.read("status"))
+    # A BLAS may add the 64 terms of a product of 3 rows in another order than those of 20.
+    np.testing.assert_allclose(fine.read("kT"), coarse.read("kT"), rtol=64 * np.finfo(float).eps * 10)
+    np.testing.assert_allclose(fine.read("statistic"), coarse.read("statistic"), rtol=2 * np.finfo(np.float32).eps)
 
 
 def test_parts_of_a_job_array_make_the_whole(tmp_path, store):
@@ -171,7 +174,9 @@ def test_interrupting_leaves_a_store_that_resumes(store):
 @pytest.mark.parametrize("executor", ["serial", "local"])
 def test_ctrl_c_ends_a_run_at_once_and_it_resumes(tmp_path, executor):
     path = tmp_path / "a.zarr"
-    command = [sys.executable, sweep_cases.__file__, str(path), executor, "400", "2", "0.02"]
+    # As from a shell that runs it in the background, or a CI runner: such a child inherits that Ctrl-C is ignored.
+    command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, sweep_cases.__file__]
+    command += [str(path), executor, "400", "2", "0.02"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "begun\n"
     store = Store.open(path, writable=True)

@@ -55,8 +55,10 @@ def sweep(
 ) -> SweepReport:
     """Compute all chunks of ``store`` that are not done.
 
-    The result depends on the task and the chunk number only: any executor, number of workers, order, and any
-    interruption give the same bits.
+    The result depends on the task and the chunk number only. Any number of workers, any order and any interruption
+    give the same bits on processors of one kind, in chunks of one length. A BLAS may round the last digit differently
+    on another kind of processor, for another shape of matrix (a chunk of another length), and with another number of
+    threads: workers use one each, ``"serial"`` those of this process.
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.grid import Axis, Grid
 from crosscal.core.parameter import Parameter
 from crosscal.xray.instrument.examples import example_telescope
+from crosscal.xray.modifiers import gaussian_process
 from crosscal.xray.modifiers.combine import Product, Sum
 from crosscal.xray.modifiers.contamination import EDGES, Contamination, k_shell
 from crosscal.xray.modifiers.edge import EdgeDepth, Step
@@ -98,6 +99,20 @@ def test_gaussian_process_has_the_covariance_of_its_kernel():
         assert_allclose(functions.T @ functions, expected, atol=0.01 * 2e-3)
 
 
+@pytest.mark.parametrize("length", [0.4, 0.7, 2.0])
+def test_gaussian_process_coefficients_mean_the_same_on_every_machine(monkeypatch, length):
+    """LAPACK may return each eigenvector with either sign, by processor and number of threads."""
+    eigh, found = np.linalg.eigh, []
+    for sign in (1.0, -1.0):
+        # An odd eigenvector's sum is a rounding error: 1e-14 of it is what another processor may add.
+        monkeypatch.setattr(np.linalg, "eigh", lambda a, s=sign: (eigh(a)[0], s * (eigh(a)[1] + s * 1e-14)))
+        gaussian_process._expansion.cache_clear()
+        found.append(GaussianProcess(length=length).functions(E))
+    gaussian_process._expansion.cache_clear()
+    # Terms of small eigenvalues amplify that 1e-14 by their inverse, at most 1e4 here.
+    assert_allclose(found[1], found[0], atol=1e-9)
+
+
 def test_gaussian_process_terms():
     few = GaussianProcess(n=3)
     assert few.names == ("z1", "z2", "z3")
@@ -119,6 +134,7 @@ def test_gaussian_process_terms():
         ({"length": 0.01}, "correlation length 0.01 in ln E; expected at least"),
         ({"share": 1.0}, "share 1"),
         ({"n": 0}, "0 terms"),
+        ({"n": 40}, "40 terms; expected at most"),
     ],
 )
 def test_gaussian_process_is_checked(options, words):

@@ -15,6 +15,8 @@ from crosscal.xray.modifiers.base import BasisModifier
 # Quadrature points of the expansion: ten per correlation length at the shortest one allowed.
 _POINTS = 400
 _SHORTEST = 10.0 / _POINTS
+# Eigenfunctions of smaller eigenvalues (relative to the largest) are rounding errors of the eigenvalue solver.
+_RESOLVED = 1e-10
 
 
 def _squared_exponential(distance: np.ndarray) -> np.ndarray:
@@ -40,8 +42,12 @@ def _expansion(kernel: str, sd: float, length: float, low: float, high: float, n
     if n is None:
         explained = np.cumsum(values) / (sd**2 * (edges[-1] - edges[0]))
         n = int(np.searchsorted(explained, share)) + 1
-    # A fixed sign, so that coefficients mean the same on every machine.
-    vectors = vectors[:, :n] * np.where(vectors[:, :n].sum(axis=0) < 0, -1.0, 1.0)
+    resolved = int(np.count_nonzero(values > _RESOLVED * values[0]))
+    if n > resolved:
+        raise InputError(f"{n} terms", where="modifier 'gaussian-process'", expected=f"at most {resolved}")
+    # A fixed sign, so that coefficients mean the same on every machine: LAPACK's depends on processor and threads. The
+    # value at the low end is never near zero, as the sum over an odd eigenfunction is.
+    vectors = vectors[:, :n] * np.where(vectors[0, :n] < 0, -1.0, 1.0)
     return points, weight, values[:n], vectors
 
 
@@ -98,6 +104,7 @@ class GaussianProcess(BasisModifier):
             raise InputError(f"share {self.share:g}", where=where, expected="a number between 0 and 1")
         if self.n is not None and not 1 <= self.n <= _POINTS:
             raise InputError(f"{self.n} terms", where=where, expected=f"1 to {_POINTS}")
+        self._terms()
 
     def _terms(self):
         return _expansion(self.kernel, self.sd, self.length, self.low, self.high, self.n, self.share)
