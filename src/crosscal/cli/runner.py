@@ -16,6 +16,7 @@ import click
 from crosscal.cli.arfs import write_corrected_arfs
 from crosscal.compute.progress import display
 from crosscal.config import JobModel, JobResult, Part, input_paths, toml_text, write_toml
+from crosscal.core.check import Check
 from crosscal.core.errors import ConfigError, DataFileError, FitError, InputError
 from crosscal.core.files import refuse_inputs_inside, refuse_overwriting
 from crosscal.core.progress import SILENT, Advance, Progress
@@ -186,7 +187,7 @@ def execute(
             result.answer,
             tuple(result.warnings),
             diagnostics=str(getattr(result, "diagnostics", "")),
-            quality=list(getattr(result, "gates", ())),
+            checks=[Check(g["gate"], g["passed"], g.get("why", "")) for g in getattr(result, "gates", ())],
             figures=list(figures),
             citations=tuple(getattr(result, "citations", ())),
             seconds=time.monotonic() - start,

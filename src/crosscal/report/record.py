@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from crosscal.core.check import Check
 from crosscal.core.errors import DataFileError
 from crosscal.core.files import write_text
 from crosscal.core.reading import parsing
@@ -28,13 +29,18 @@ class RunRecord:
     warnings : tuple of str
     diagnostics : str
         Text, as the result prints it.
-    quality : list of mappings
-        Gates with keys ``gate``, ``passed``, ``why``.
+    checks : list of Check
     figures : list of mappings
         Keys ``name``, ``title``, ``caption``, ``axes``; files are ``figures/NAME.svg`` and ``figures/NAME.png``.
     citations : tuple of str
         Keys of `crosscal.report.citations.BIBLIOGRAPHY`.
     seconds : float
+    identity : str
+        Fingerprint of part, settings and inputs.
+    source : str
+        The job file; empty for a demonstration or a call from Python.
+    files : mapping of str to str
+        What the run wrote: relative name to checksum.
     """
 
     directory: Path
@@ -42,14 +48,18 @@ class RunRecord:
     answer: str
     warnings: tuple[str, ...] = ()
     diagnostics: str = ""
-    quality: list[Mapping[str, Any]] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
     figures: list[Mapping[str, Any]] = field(default_factory=list)
     citations: tuple[str, ...] = ()
     seconds: float = 0.0
+    identity: str = ""
+    source: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def write(self) -> Path:
         """Write ``outcome.json`` into the directory."""
-        content = {k: v for k, v in self.__dict__.items() if k != "directory" and not k.startswith("_")}
+        content = asdict(self)
+        del content["directory"]
         return write_text(self.directory / OUTCOME, json.dumps(content, indent=1, default=str) + "\n")
 
     @classmethod
@@ -70,17 +80,19 @@ class RunRecord:
             content = json.loads(path.read_text(encoding="utf-8"))
             for key in ("warnings", "citations"):
                 content[key] = tuple(content.get(key, ()))
+            content["checks"] = [Check(**check) for check in content.get("checks", [])]
             record = cls(Path(directory), **content)
             record._check()
         return record
 
     def _check(self) -> None:
         """Raise ValueError unless everything has the type that sections rely on."""
-        if not isinstance(self.quality, list) or not isinstance(self.figures, list):
-            raise ValueError("gates or figures are no list")
-        texts = [self.part, self.answer, self.diagnostics, *self.warnings, *self.citations]
-        texts += [g["gate"] for g in self.quality] + [g.get("why", "") for g in self.quality]
-        if not all(isinstance(g["passed"], bool) for g in self.quality):
+        if not isinstance(self.figures, list) or not isinstance(self.files, dict):
+            raise ValueError("figures or files are no list")
+        texts = [self.part, self.answer, self.diagnostics, self.identity, self.source, *self.warnings, *self.citations]
+        texts += [text for check in self.checks for text in (check.name, check.why)]
+        texts += [text for entry in self.files.items() for text in entry]
+        if not all(isinstance(check.passed, bool) for check in self.checks):
             raise ValueError("a verdict is neither true nor false")
         texts += [f.get(key, "") for f in self.figures for key in ("title", "caption", "axes_json")]
         names = [f["name"] for f in self.figures]

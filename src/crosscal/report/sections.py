@@ -20,7 +20,7 @@ SECTIONS = Registry(
     "report section",
     {
         "Warnings": "crosscal.report.sections:warnings",
-        "Quality gates": "crosscal.report.sections:quality",
+        "Checks": "crosscal.report.sections:checks",
         "Diagnostics and identifiability": "crosscal.report.sections:diagnostics",
         "Figures": "crosscal.report.sections:figures",
         "Tables": "crosscal.report.sections:tables",
@@ -37,7 +37,7 @@ MAX_ROWS = 300
 MAX_SVG = 350_000
 #: A figure drawn wider than this (points) takes a line of its own, where its labels stay readable.
 BROAD = 640.0
-#: How diagnostics begin a line that repeats a gate or a warning.
+#: How diagnostics begin a line that repeats a check or a warning.
 _REPEATS = re.compile(r"^(?:ok|FAIL|note|warning:)\s+")
 
 
@@ -48,14 +48,14 @@ def warnings(record: RunRecord) -> str:
     return "<ul>" + "".join(f'<li class="warn">{escape(typeset(w))}</li>' for w in record.warnings) + "</ul>"
 
 
-def quality(record: RunRecord) -> str:
-    """Quality gates, passed or failed and why."""
-    rows = [(g["gate"], "passed" if g["passed"] else "FAILED", typeset(g.get("why", ""))) for g in record.quality]
+def checks(record: RunRecord) -> str:
+    """What was checked, passed or failed and why."""
+    rows = [(c.name, "passed" if c.passed else "FAILED", typeset(c.why)) for c in record.checks]
     if not rows:
         return ""
-    failed = sum(not g["passed"] for g in record.quality)
-    caption = f"Quality gates: {failed} of {len(rows)} failed"
-    return table(("gate", "verdict", "why"), rows, name="quality", caption=caption).replace(
+    failed = sum(not c.passed for c in record.checks)
+    caption = f"Checks: {failed} of {len(rows)} failed"
+    return table(("check", "verdict", "why"), rows, name="checks", caption=caption).replace(
         "<td>FAILED</td>", '<td class="warn"><b>FAILED</b></td>'
     )
 
@@ -69,9 +69,9 @@ def figures(record: RunRecord) -> str:
 def diagnostics(record: RunRecord) -> str:
     """What the data constrain and what they do not, in the result's own words.
 
-    Lines that say again what a gate or a warning above has said are left out.
+    Lines that say again what a check or a warning above has said are left out.
     """
-    told = {*record.warnings, *(g.get("why", "") for g in record.quality)}
+    told = {*record.warnings, *(c.why for c in record.checks)}
     lines = [line for line in record.diagnostics.splitlines() if _REPEATS.sub("", line) not in told]
     text = "\n".join(lines).strip()
     return f"<pre>{escape(typeset(text))}</pre>" if text else ""

@@ -1,0 +1,173 @@
+"""A run directory: at every moment its settings, results and report are those of one finished run.
+
+A run works in ``.pending`` inside the directory. When everything is there, the place is renamed to ``.publishing`` and
+its files take the place of the former run's; ``outcome.json``, which lists them with their checksums, comes last. Who is
+killed on the way leaves either the former run or a publication that the next command completes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from crosscal.core.errors import ConfigError, DataFileError, InputError
+from crosscal.core.files import sha256
+from crosscal.report.record import OUTCOME
+
+PENDING, PUBLISHING, LOCK, LOG = ".pending", ".publishing", ".lock", "run.log"
+#: Files that may change without making the run another one.
+_LOOSE = {LOG, OUTCOME, "report.html"}
+
+
+class RunDirectory:
+    """The directory of one run.
+
+    Parameters
+    ----------
+    path : Path
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.pending = path / PENDING
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory for one run at a time, and complete a publication that was interrupted.
+
+        Raises
+        ------
+        ConfigError
+            If another run is working in the directory.
+        DataFileError
+            If the directory cannot be made or locked.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError("the output is a file", where=str(self.path), expected="a directory")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = open_own(self.path / LOCK, "a")
+        except OSError as error:
+            raise DataFileError(f"cannot make the run directory ({error.strerror})", where=str(self.path)) from error
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise ConfigError(
+                    "another run is working in this directory", where=str(self.path), expected="another output"
+                ) from None
+            self._complete()
+            yield
+
+    def finished(self) -> dict[str, Any] | None:
+        """Return the outcome of the finished run that the directory holds, None if there is none or it is damaged."""
+        try:
+            outcome = json.loads((self.path / OUTCOME).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return outcome if isinstance(outcome, dict) and isinstance(outcome.get("part"), str) else None
+
+    def open_pending(self, keep: set[str]) -> Path:
+        """Make the place where a run works; of what an interrupted run left there, only stages' files stay."""
+        self.pending.mkdir(exist_ok=True)
+        for path, name in list(walk(self.pending)):
+            if name not in keep or ".partial-" in name:
+                _remove(path)
+        return self.pending
+
+    def publish(self) -> None:
+        """Let the finished pending run take the place of the former one."""
+        os.replace(self.pending, self.path / PUBLISHING)
+        self._complete()
+
+    def _complete(self) -> None:
+        place = self.path / PUBLISHING
+        if not place.is_dir():
+            return
+        former = self.finished() or {}
+        if (place / OUTCOME).is_file():
+            # From here on the directory holds no finished run until the new one is whole.
+            with suppress(FileNotFoundError):
+                (self.path / OUTCOME).unlink()
+            fresh = {name for _, name in walk(place)}
+            for name in set(former.get("files", {})) - fresh:
+                target = self.path / name
+                if _is_inside(target, self.path):
+                    _remove(target)
+            for path, name in list(walk(place)):
+                if name != OUTCOME:
+                    _move(path, self.path / name)
+            os.replace(place / OUTCOME, self.path / OUTCOME)
+        shutil.rmtree(place)
+        _drop_empty_folders(self.path)
+
+
+def inventory(directory: Path) -> dict[str, str]:
+    """Return what a run directory holds: relative name to checksum; a store counts as one thing and checks itself."""
+    return {name: "store" if path.is_dir() else sha256(path) for path, name in walk(directory) if name not in _LOOSE}
+
+
+def changed_files(directory: Path, files: Mapping[str, str]) -> list[str]:
+    """Return the files of an inventory that are missing or not what they were."""
+    found = []
+    for name, digest in files.items():
+        path = directory / name
+        if not path.exists() or (digest != "store" and (path.is_dir() or sha256(path) != digest)):
+            found.append(name)
+    return found
+
+
+def walk(directory: Path, prefix: str = "") -> Iterator[tuple[Path, str]]:
+    """Yield the files and stores of a run directory with their relative names; hidden places are the run's own."""
+    for path in sorted(directory.iterdir()):
+        name = f"{prefix}{path.name}"
+        if not prefix and path.name in (PENDING, PUBLISHING, LOCK):
+            continue
+        if path.is_dir() and not path.is_symlink() and path.suffix != ".zarr":
+            yield from walk(path, f"{name}/")
+        else:
+            yield path, name
+
+
+def open_own(path: Path, mode: str) -> Any:
+    """Open a text file of the run's own for writing; a symbolic link in its place is refused.
+
+    Raises
+    ------
+    DataFileError
+        If the path is a symbolic link, which could lead to somebody's file.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_APPEND if "a" in mode else os.O_TRUNC)
+    if path.is_symlink():
+        raise DataFileError("a symbolic link stands here", where=str(path), expected="no file, or the run's own")
+    return os.fdopen(os.open(path, flags, 0o666), mode, encoding="utf-8")
+
+
+def _move(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    os.replace(source, target)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _is_inside(path: Path, directory: Path) -> bool:
+    return Path(os.path.normpath(path)).is_relative_to(os.path.normpath(directory))
+
+
+def _drop_empty_folders(directory: Path) -> None:
+    for name in ("figures", "frames", "stages", "input"):
+        with suppress(OSError):
+            (directory / name).rmdir()

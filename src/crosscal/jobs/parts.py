@@ -1,0 +1,99 @@
+"""The parts that jobs can name; each is one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from crosscal.core.errors import ConfigError
+from crosscal.core.registry import Registry
+from crosscal.jobs.options import Job, read_toml, validate
+from crosscal.jobs.result import JobResult
+from crosscal.jobs.stages import Stages
+from crosscal.jobs.template import template
+
+PARTS = Registry(
+    "part",
+    {
+        "xray": "crosscal.xray.jobs.pairs:PART",
+        "xray-spectra": "crosscal.xray.jobs.spectra:PART",
+        "xray-fit": "crosscal.xray.jobs.fit:PART",
+        "concordance": "crosscal.concordance.job:PART",
+        "lightcurves": "crosscal.lightcurves.job:PART",
+        "fluxcal": "crosscal.fluxcal.job:PART",
+    },
+)
+#: Readers of other programs' parameter files: ``recognise(first line)`` and ``read(path) -> job``.
+FOREIGN_JOBS = Registry("foreign job file", {"pycali": "crosscal.lightcurves.job:PYCALI"})
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the jobs that CrossCal does.
+
+    Attributes
+    ----------
+    name : str
+    model : type of Job
+        Its options, which are the tables of its job file.
+    run : callable
+        ``run(job, stages) -> result``; what must survive an interruption is kept by the stages, nothing else is
+        written.
+    demo : mapping, or callable
+        The content of a job file that runs offline on built-in data, without ``output``; or
+        ``demo(directory) -> content``, which makes the input files in the directory first.
+    truth : callable, optional
+        ``truth(result, directory) -> sentence`` that compares a demonstration's result with what was simulated.
+    """
+
+    name: str
+    model: type[Job]
+    run: Callable[[Any, Stages], JobResult]
+    demo: Mapping[str, Any] | Callable[[Path], Mapping[str, Any]]
+    truth: Callable[[Any, Path], str] | None = None
+
+    @property
+    def template(self) -> str:
+        """A commented job file."""
+        return template(self.model)
+
+
+class ForeignJob(NamedTuple):
+    """How a parameter file of another program is recognised by its first line and turned into a job of a part."""
+
+    part: str
+    recognise: Callable[[str], bool]
+    read: Callable[[str], Job]
+
+
+def part_of(content: Mapping[str, Any], source: str) -> Part:
+    """Return the part that a job file's ``job`` key names.
+
+    Raises
+    ------
+    ConfigError
+        If the key is missing; an unknown name raises UnknownNameError.
+    """
+    name = content.get("job")
+    if not isinstance(name, str):
+        raise ConfigError(
+            "the key is missing or no text", where=f"{source}: key job", expected=f"one of {', '.join(PARTS.names())}"
+        )
+    return PARTS.get(name, where=f"{source}: key job")
+
+
+def load_job(path: str) -> tuple[Part, Job]:
+    """Read a job file, or a parameter file of another program, into its part and its job."""
+    from crosscal.core.files import existing_file
+
+    with open(existing_file(path, what="job file"), encoding="utf-8", errors="replace") as stream:
+        first = next((line for line in stream if line.strip() and not line.startswith("#")), "")
+    for name in FOREIGN_JOBS:
+        foreign: ForeignJob = FOREIGN_JOBS.get(name)
+        if foreign.recognise(first):
+            return PARTS.get(foreign.part), foreign.read(path)
+    content = read_toml(path)
+    part = part_of(content, path)
+    return part, validate(part.model, content, source=path)

@@ -1,0 +1,392 @@
+"""A run, once for all parts: lock, log, stages, figures, report; the command line only prints and exits."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from crosscal import __version__
+from crosscal.core.check import Check
+from crosscal.core.correction import Correction
+from crosscal.core.errors import ConfigError, FitError, InputError
+from crosscal.core.files import refuse_inputs_inside, refuse_overwriting
+from crosscal.core.progress import SILENT, Advance, Progress
+from crosscal.core.provenance import fingerprint, record, write_provenance
+from crosscal.core.registry import Registry
+from crosscal.datasets import cache_directory, read_correction, resolve
+from crosscal.inference.posterior import Posterior
+from crosscal.jobs.directory import LOG, PENDING, RunDirectory, changed_files, inventory, open_own
+from crosscal.jobs.options import Job, input_paths, plain, validate, write_toml
+from crosscal.jobs.parts import PARTS, Part, load_job, part_of
+from crosscal.jobs.result import JobResult
+from crosscal.jobs.stages import Stages, stage_files
+from crosscal.report.html import write_report
+from crosscal.report.record import RunRecord
+
+#: What joins parts, done after a job: ``join(result, directory, progress)``.
+JOINS = Registry("joint product", {"corrected-arfs": "crosscal.joins:write_corrected_arfs"})
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: what it found, and where its files are.
+
+    Attributes
+    ----------
+    directory : Path
+    part : str
+    answer : str
+        The result in one sentence.
+    warnings : tuple of str
+    checks : tuple of Check
+    diagnostics : str
+    seconds : float
+        Time of all tries together.
+    repeated : bool
+        Whether the run had been finished before, so that nothing was done now.
+    """
+
+    directory: Path
+    part: str
+    answer: str
+    warnings: tuple[str, ...]
+    checks: tuple[Check, ...]
+    diagnostics: str
+    seconds: float
+    figure_names: tuple[str, ...] = ()
+    repeated: bool = False
+    _results: list[JobResult] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def passed(self) -> bool:
+        """Whether all checks passed."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def report(self) -> Path:
+        """The report, one HTML file."""
+        return self.directory / "report.html"
+
+    @cached_property
+    def result(self) -> JobResult:
+        """The part's own result; of a run that had been finished before it is made from what its stages kept."""
+        if self._results:
+            return self._results[0]
+        part, job = load_job(str(self.directory / "job.toml"))
+        prepare_jax()
+        with tempfile.TemporaryDirectory(prefix="crosscal-") as place:
+            return part.run(job, Stages(Path(place), self.directory))
+
+    @property
+    def correction(self) -> Correction | None:
+        """What to multiply by, with its covariance; None where the job corrects nothing."""
+        path = self.directory / "correction.nc"
+        return read_correction(path) if path.exists() else None
+
+    @property
+    def posterior_draws(self) -> Posterior:
+        """The draws.
+
+        Raises
+        ------
+        DataFileError
+            If the run left none.
+        """
+        return Posterior.read(self.directory / "posterior.nc")
+
+    @property
+    def posterior(self) -> Any:
+        """The draws as an xarray DataTree (arviz)."""
+        return self.posterior_draws.tree
+
+    def summary(self) -> Any:
+        """Return the numbers as an astropy QTable."""
+        from astropy.table import QTable
+
+        return QTable.read(self.directory / "summary.ecsv", format="ascii.ecsv")
+
+    def figures(self) -> Mapping[str, Any]:
+        """Return the figures by name."""
+        return self.result.figures()
+
+    def write(self, directory: str | os.PathLike[str]) -> Path:
+        """Write the result's tables, draws and correction into another directory."""
+        return self.result.write(directory)
+
+
+def run(
+    job: str | os.PathLike[str] | Mapping[str, Any] | Job,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    seed: int | None = None,
+    progress: Progress = SILENT,
+    overwrite: bool = False,
+) -> Run:
+    """Run a job: the same as ``crosscal run`` on the command line.
+
+    Parameters
+    ----------
+    job : path, mapping or Job
+        A job file, its content, or the options of a part.
+    output : path, optional
+        Run directory, instead of the job's ``output``.
+    seed : int, optional
+        Seed, instead of the job's.
+    progress : Progress
+        Told how far the work is.
+    overwrite : bool
+        Replace the finished run of another job in the directory, and do again what is finished.
+
+    Returns
+    -------
+    Run
+        With ``answer``, ``checks``, ``warnings``, ``correction``, ``posterior``, ``summary()`` and ``figures()``.
+
+    Raises
+    ------
+    ConfigError
+        If the job is not possible, another run works in the directory, or it holds the run of another job.
+    InputError
+        If an input does not exist or would be overwritten.
+    CrossCalError
+        Naming what is wrong with the data.
+    """
+    part, loaded, source = _loaded(job)
+    changes: dict[str, Any] = {} if output is None else {"output": Path(output)}
+    if seed is not None:
+        changes["seed"] = seed
+    return run_job(part, replace(loaded, **changes), source=source, progress=progress, overwrite=overwrite)
+
+
+def _loaded(job: str | os.PathLike[str] | Mapping[str, Any] | Job) -> tuple[Part, Job, Path | None]:
+    if isinstance(job, Job):
+        return PARTS.get(job.job), job, None
+    if isinstance(job, Mapping):
+        part = part_of(job, "job")
+        return part, validate(part.model, job, source=Path.cwd() / "job"), None
+    part, loaded = load_job(os.fspath(job))
+    return part, loaded, Path(job)
+
+
+def demo(part: Part, output: Path, *, progress: Progress = SILENT, overwrite: bool = False) -> Run:
+    """Run a part on built-in data; what its demonstration simulates is put into ``output/data`` first."""
+    content = dict(part.demo(output / "data") if callable(part.demo) else part.demo)
+    job = validate(part.model, {"job": part.name, **content, "output": str(output)}, source="demo")
+    finished = run_job(part, job, source=None, progress=progress, overwrite=overwrite)
+    if part.truth is not None and not finished.repeated:
+        progress.message(part.truth(finished.result, output / "data"))
+    return finished
+
+
+def existing_inputs(job: Job, source: Path | None) -> dict[str, Path]:
+    """Return the inputs that a job names, by key; ``data:`` names are found on the search path.
+
+    Raises
+    ------
+    InputError
+        If files do not exist: one sentence with every key.
+    DataFileError
+        If there is no such data.
+    """
+    inputs = {key: resolve(path, directory=True) for key, path in input_paths(job).items()}
+    if missing := [f"{key} = {str(path)!r}" for key, path in inputs.items() if not path.exists()]:
+        raise InputError(
+            f"no such file: {', '.join(missing)}", where=str(source or "job"), expected="the names of your files"
+        )
+    return inputs
+
+
+def run_job(part: Part, job: Job, *, source: Path | None, progress: Progress = SILENT, overwrite: bool = False) -> Run:
+    """Run the job of a part, read from the job file ``source``; see `run`."""
+    directory = RunDirectory(job.output)
+    inputs = existing_inputs(job, source)
+    _refuse_losses(job, inputs, source)
+    with directory.locked():
+        provenance = record(inputs=inputs, config=plain(job), seed=job.seed)
+        identity = _identity(part, job, provenance)
+        former = directory.finished()
+        if former is not None and not overwrite:
+            if former.get("identity") == identity and not changed_files(job.output, former.get("files", {})):
+                return _as_run(RunRecord.read(job.output), repeated=True)
+            _refuse_other_job(former, part, source, job.output)
+        prepare_jax(progress)
+        return _work(part, job, directory, provenance, identity, source, progress, fresh=overwrite)
+
+
+def _work(
+    part: Part, job: Job, directory: RunDirectory, provenance: Mapping[str, Any], identity: str, source: Path | None,
+    progress: Progress, *, fresh: bool,
+) -> Run:  # fmt: skip
+    """Do the work in the pending place and publish it."""
+    start = time.monotonic()
+    place = directory.open_pending(set() if fresh else {"stages.json", LOG, *stage_files(directory.pending)})
+    logged = Logged(progress, place / LOG)
+    stages = Stages(place, None if fresh or directory.finished() is None else directory.path, logged)
+    result = part.run(job, stages)
+    stages.forget_unused()
+    with logged.stage("Writing results", total=1) as advance:
+        write_toml(place / "job.toml", job)
+        result.write(place)
+        write_provenance(place, {**provenance, "result": result.provenance})
+        advance(1)
+    for name in JOINS:
+        JOINS.get(name)(result, place, logged)
+    figures = draw(result, place, logged)
+    seconds = time.monotonic() - start + stages.seconds_before
+    outcome = RunRecord(
+        place, part.name, result.answer, tuple(result.warnings), str(result.diagnostics), list(result.checks), figures,
+        tuple(result.citations), seconds, identity=identity, source=_name(source), files=inventory(place),
+    )  # fmt: skip
+    outcome.write()
+    write_report(place)
+    directory.publish()
+    return replace(_as_run(replace(outcome, directory=directory.path)), _results=[result])
+
+
+def _as_run(found: RunRecord, *, repeated: bool = False) -> Run:
+    return Run(
+        found.directory, found.part, found.answer, found.warnings, tuple(found.checks), found.diagnostics,
+        found.seconds, tuple(f["name"] for f in found.figures), repeated,
+    )  # fmt: skip
+
+
+def _identity(part: Part, job: Job, provenance: Mapping[str, Any]) -> str:
+    """What makes two runs the same: part, settings, content of the inputs, version; not where the results go."""
+    inputs = input_paths(job)
+    settings = _without_paths({k: v for k, v in plain(job).items() if k != "output"}, {str(p) for p in inputs.values()})
+    digests = {role: entry["sha256"] for role, entry in provenance["inputs"].items()}
+    return fingerprint({"part": part.name, "settings": settings, "inputs": digests, "version": __version__})
+
+
+def _without_paths(value: Any, paths: set[str]) -> Any:
+    """Leave input paths out of settings: their content counts, not where they lie."""
+    if isinstance(value, Mapping):
+        return {k: _without_paths(v, paths) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_without_paths(v, paths) for v in value]
+    return os.path.basename(value) if isinstance(value, str) and value in paths else value
+
+
+def _name(source: Path | None) -> str:
+    return "" if source is None else os.path.realpath(source)
+
+
+def _refuse_losses(job: Job, inputs: Mapping[str, Path], source: Path | None) -> None:
+    """Check that nothing the run writes can be an input or the job file.
+
+    Raises
+    ------
+    InputError
+        Naming the file.
+    """
+    own = [job.output / name for name in ("job.toml", "provenance.json", "outcome.json", LOG, "report.html", "stages.json")]
+    # A link under one of these names would lead what is written through it to an input.
+    refuse_overwriting(own, inputs.values())
+    refuse_inputs_inside(job.output, {k: p for k, p in inputs.items() if not _is_simulated(p, job.output)})
+    if source is not None and source.resolve() == (job.output / "job.toml").resolve():
+        former = json_or_none(job.output / "outcome.json")
+        if former is None:
+            raise InputError("the run would overwrite its job file", where=str(source), expected="another output")
+
+
+def _is_simulated(path: Path, output: Path) -> bool:
+    """Whether an input is one that a demonstration has made for itself."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(output / "data"))
+
+
+def json_or_none(path: Path) -> Any:
+    """Return the content of a JSON file, None where there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _refuse_other_job(former: Mapping[str, Any], part: Part, source: Path | None, output: Path) -> None:
+    """Check that a directory does not hold the finished run of another job.
+
+    A job file that was edited since is the same job: its stages tell what has to be done again.
+
+    Raises
+    ------
+    ConfigError
+        Naming the other job.
+    """
+    own = os.path.realpath(output / "job.toml")
+    if former["part"] == part.name and former.get("source", "") in (_name(source), own) or _name(source) == own:
+        return
+    what = former.get("source") or f"a demonstration of {former['part']!r}"
+    raise ConfigError(
+        f"the directory holds the finished run of another job ({what}, {former['part']})",
+        where=str(output),
+        expected="another output, or --overwrite to replace that run",
+    )
+
+
+@dataclass
+class Logged:
+    """Passes progress on and keeps stages and messages with their times for ``run.log``."""
+
+    inner: Progress
+    path: Path
+
+    @contextmanager
+    def stage(self, name: str, total: int | None = None) -> Iterator[Advance]:
+        """Open a stage and log its duration."""
+        begin = time.monotonic()
+        with self.inner.stage(name, total) as advance:
+            yield advance
+        self._write(f"{name}: {time.monotonic() - begin:.1f} s")
+
+    def message(self, text: str) -> None:
+        """Pass on and log a message."""
+        self.inner.message(text)
+        self._write(text)
+
+    def _write(self, text: str) -> None:
+        try:
+            with open_own(self.path, "a") as stream:
+                stream.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text}\n")
+        except OSError as error:
+            raise InputError(f"cannot write the log ({error.strerror})", where=str(self.path)) from error
+
+
+def prepare_jax(progress: Progress = SILENT) -> None:
+    """Switch JAX to double precision and keep compiled programs in the user's cache."""
+    from crosscal.inference.jaxconfig import enable_compilation_cache, enable_x64
+
+    enable_x64()
+    try:
+        enable_compilation_cache(cache_directory() / "jax")
+    except OSError as error:
+        progress.message(f"Compiled programs are not cached ({error}).")
+
+
+def draw(result: JobResult, directory: Path, progress: Progress) -> list[Mapping[str, Any]]:
+    """Write the result's figures into ``directory/figures`` and describe them for the report."""
+    from crosscal.plot import describe_axes, save_figures
+
+    captions = result.captions
+    entries: list[Mapping[str, Any]] = []
+    drawn = result.figures()
+    with progress.stage("Drawing figures", total=len(drawn)) as advance:
+        for name, figure in drawn.items():
+            save_figures({name: figure}, directory / "figures")
+            entries.append(
+                {
+                    "name": name,
+                    "title": name.replace("_", " ").capitalize(),
+                    "caption": captions.get(name, ""),
+                    "axes_json": json.dumps(describe_axes(figure)),
+                }
+            )
+            advance(1)
+    return entries
