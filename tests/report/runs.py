@@ -93,7 +93,9 @@ def made_up(directory: Path) -> None:
         {"name": n, "title": n.title(), "caption": "What it shows.", "axes_json": json.dumps(describe_axes(fig))}
         for n in ("first", "second", "third")
     ]
-    gates = [{"gate": "stars", "passed": False, "why": "too few"}]
+    from crosscal.core.check import Check
+
+    checks = [Check("stars", False, "too few")]
     answer = "The area is 5 +- 1 % off. More follows."
-    RunRecord(directory, "xray", answer, ("beware",), "w" * 300, gates, entries, ("nuts",), 1.5).write()
+    RunRecord(directory, "xray", answer, ("beware",), "w" * 300, checks, entries, ("nuts",), 1.5).write()
     write_report(directory)

@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pytest
 
+from crosscal.core.check import Check
 from crosscal.core.errors import DataFileError
 from crosscal.core.files import write_text
 from crosscal.report import SECTIONS, RunRecord, write_report
@@ -35,7 +36,7 @@ def directory(tmp_path):
         "The area is <5 % off.",
         ("beware",),
         "one mode",
-        [{"gate": "stars", "passed": False, "why": "too few"}],
+        [Check("stars", False, "too few")],
         entries,
         ("nuts", "unknown-key"),
         1.5,
@@ -93,7 +94,7 @@ def test_a_run_without_anything_to_add_leaves_sections_out(tmp_path):
     RunRecord(tmp_path, "xray", "Done.").write()
     text = write_report(tmp_path).read_text()
     assert "no check of this run raised a warning" in text
-    assert ">Quality gates</h2>" not in text
+    assert ">Checks</h2>" not in text
     assert ">What was asked</h2>" not in text
 
 
@@ -113,8 +114,8 @@ def test_what_the_parts_cite_is_in_the_bibliography():
     from crosscal.concordance.result import Result as Concordance
     from crosscal.fluxcal.result import CITATIONS
     from crosscal.lightcurves.result import Result as Lightcurves
-    from crosscal.xray.job_fit import FitOutcome
-    from crosscal.xray.job_result import XrayOutcome
+    from crosscal.xray.jobs.fit import FitOutcome
+    from crosscal.xray.jobs.outcome import XrayOutcome
 
     cited = {*Concordance.citations, *CITATIONS, "kurucz", "calspec", *Lightcurves.citations.fget(None)}
     assert cited | {*FitOutcome.citations, *XrayOutcome.citations} <= set(BIBLIOGRAPHY)
@@ -132,7 +133,7 @@ def test_the_answer_is_a_headline_and_a_lead(tmp_path):
 def test_damaged_records_are_refused(directory):
     content = json.loads((directory / "outcome.json").read_text())
     for change in (
-        {"answer": 3}, {"figures": [{"name": "../../x"}]}, {"figures": [{}]}, {"seconds": "long"}, {"quality": [1]},
+        {"answer": 3}, {"figures": [{"name": "../../x"}]}, {"figures": [{}]}, {"seconds": "long"}, {"checks": [1]},
         {"unknown": 1},
     ):  # fmt: skip
         write_text(directory / "outcome.json", json.dumps(content | change))
@@ -193,10 +194,10 @@ def test_cells_are_short_and_keep_what_matters():
     assert cell(np.array([1.0, 2.0])) == "[1. 2.]"
 
 
-def test_diagnostics_do_not_repeat_gates_and_warnings(tmp_path):
+def test_diagnostics_do_not_repeat_checks_and_warnings(tmp_path):
     said = "stars\nok   enough stars (>= 1)\nwarning: beware\nlevel known to 5 %"
-    gates = [{"gate": "stars", "passed": True, "why": "enough stars (>= 1)"}]
-    RunRecord(tmp_path, "fluxcal", "Done.", ("beware",), said, gates).write()
+    checks = [Check("stars", True, "enough stars (>= 1)")]
+    RunRecord(tmp_path, "fluxcal", "Done.", ("beware",), said, checks).write()
     text = write_report(tmp_path).read_text()
     assert "<pre>stars\nlevel known to 5\u00a0%</pre>" in text
     assert text.count("enough stars") == 1

@@ -9,10 +9,10 @@ import pytest
 from crosscal.config import validate
 from crosscal.core.errors import ConfigError, InputError
 from crosscal.core.progress import SILENT
-from crosscal.xray.config import XrayJob
-from crosscal.xray.job import DEMO, run
-from crosscal.xray.job_fit import FitJob
-from crosscal.xray.job_spectra import SpectraJob
+from crosscal.xray.jobs.fit import FitJob
+from crosscal.xray.jobs.options import XrayJob
+from crosscal.xray.jobs.pairs import DEMO, run
+from crosscal.xray.jobs.spectra import SpectraJob
 
 PAIRS = {
     "job": "xray",
@@ -108,7 +108,7 @@ def test_fit_jobs_know_their_groupings_and_statistics(key, value, message):
     ],
 )
 def test_values_have_the_digits_of_their_errors(value, below, above, shown):
-    from crosscal.xray.job_fit import with_errors
+    from crosscal.xray.jobs.fit import with_errors
 
     assert with_errors(value, below, above) == shown
 
@@ -118,7 +118,7 @@ def test_a_fit_tells_its_gates_and_what_goes_together():
 
     from crosscal.xray.fitting.engine import Status
     from crosscal.xray.fitting.result import FitResult
-    from crosscal.xray.job_fit import FitOutcome
+    from crosscal.xray.jobs.fit import FitOutcome
 
     names = ("kT", "norm")
     model = SimpleNamespace(parameters=[SimpleNamespace(name=n) for n in ("nH", *names)])
@@ -268,7 +268,7 @@ def fit_job(output, **spectrum):
 
 
 def test_ignored_ranges_are_left_out_of_the_fit(tmp_path):
-    from crosscal.xray.job_fit import run as run_fit
+    from crosscal.xray.jobs.fit import run as run_fit
 
     whole = run_fit(fit_job(tmp_path), tmp_path / "a").fit
     cut = run_fit(fit_job(tmp_path, ignored=[[1.7, 2.0], [5.0, 5.5]]), tmp_path / "b").fit
@@ -286,7 +286,7 @@ def test_ignored_ranges_are_left_out_of_the_fit(tmp_path):
 def test_the_notes_of_a_fit_are_warnings_of_its_job(tmp_path):
     from dataclasses import replace
 
-    from crosscal.xray.job_fit import run as run_fit
+    from crosscal.xray.jobs.fit import run as run_fit
 
     outcome = run_fit(fit_job(tmp_path, statistic="chi2"), tmp_path / "out")
     assert any("many groups have few counts, which biases chi2" in w for w in outcome.warnings)

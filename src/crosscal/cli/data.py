@@ -95,6 +95,6 @@ def area_draws(ensembles: tuple[str, ...], bands: tuple[Any, ...], index: float,
 
     Each NAME=FILE is an instrument as the concordance calls it, and its ensemble (one file, or a directory of ARFs).
     """
-    from crosscal.cli.arfs import write_area_draws
+    from crosscal.joins import write_area_draws
 
     click.echo(write_area_draws(output, ensembles, {name: (low, high) for name, low, high in bands}, index=index))

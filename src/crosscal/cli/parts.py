@@ -13,9 +13,9 @@ from crosscal.core.registry import Registry
 PARTS = Registry(
     "part",
     {
-        "xray": "crosscal.xray.job:PART",
-        "xray-spectra": "crosscal.xray.job_spectra:PART",
-        "xray-fit": "crosscal.xray.job_fit:PART",
+        "xray": "crosscal.xray.jobs.pairs:PART",
+        "xray-spectra": "crosscal.xray.jobs.spectra:PART",
+        "xray-fit": "crosscal.xray.jobs.fit:PART",
         "concordance": "crosscal.concordance.job:PART",
         "lightcurves": "crosscal.lightcurves.job:PART",
         "fluxcal": "crosscal.fluxcal.job:PART",

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from crosscal.cli.arfs import write_corrected_arfs
+from crosscal.joins import write_corrected_arfs
 from crosscal.compute.progress import display
 from crosscal.config import JobModel, JobResult, Part, input_paths, toml_text, write_toml
 from crosscal.core.check import Check

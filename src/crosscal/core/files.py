@@ -1,4 +1,4 @@
-"""Outputs that are either whole or absent, files that a run keeps open, checksums, and paths that overwrite no input."""
+"""Outputs that are whole or absent, files that a run keeps open, checksums, paths that overwrite no input."""
 
 from __future__ import annotations
 

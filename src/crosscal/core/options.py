@@ -43,7 +43,9 @@ def increasing(value: Any) -> tuple[float, float]:
         If it is anything else.
     """
     numbers = list(value) if isinstance(value, list | tuple | np.ndarray) else []
-    if len(numbers) != 2 or not all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in numbers):
+    if len(numbers) != 2 or not all(
+        isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in numbers
+    ):
         raise ConfigError(f"two numbers low < high, got {value!r:.60}")
     low, high = map(float, numbers)
     if not low < high:
@@ -117,7 +119,7 @@ class OpenTable:
 
 
 @cache
-def hints(cls: type) -> Mapping[str, Any]:
+def hints(cls: Any) -> Mapping[str, Any]:
     """Return the resolved types of an options class's fields, with their limits."""
     return get_type_hints(cls, include_extras=True)
 
@@ -131,7 +133,7 @@ def check_options(value: Any) -> None:
         Naming class and field; UnknownNameError for a choice that does not exist, with the closest ones.
     """
     for f in fields(value):
-        _check(getattr(value, f.name), hints(type(value))[f.name], f"{type(value).__name__}, {f.name}")
+        _check(getattr(value, f.name), hints(type(value))[f.name], f"{type(value).__name__}, {f.name}")  # type: ignore[arg-type]
 
 
 def _check(value: Any, annotation: Any, where: str) -> None:
@@ -153,6 +155,10 @@ def _check(value: Any, annotation: Any, where: str) -> None:
             _check_limit(value, mark, where)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
 def _is_of(value: Any, annotation: Any) -> bool:
     """Whether a value can be meant by one member of a union."""
     kind = get_origin(annotation)
@@ -161,7 +167,7 @@ def _is_of(value: Any, annotation: Any) -> bool:
     if kind is Literal:
         return isinstance(value, str) and all(isinstance(a, str) for a in get_args(annotation))
     if annotation is float:
-        return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        return _is_number(value)
     target = kind or annotation
     return isinstance(target, type) and isinstance(value, target)
 
@@ -180,7 +186,7 @@ def _check_limit(value: Any, mark: Any, where: str) -> None:
 
 
 @cache
-def meanings(cls: type) -> Mapping[str, str]:
+def meanings(cls: Any) -> Mapping[str, str]:
     """Return what each field means: its entry under "Attributes" (or "Parameters") in the class's docstring."""
     text = inspect.cleandoc(cls.__doc__ or "")
     for base in cls.__mro__[1:]:

@@ -1,8 +1,8 @@
 """A run directory: at every moment its settings, results and report are those of one finished run.
 
 A run works in ``.pending`` inside the directory. When everything is there, the place is renamed to ``.publishing`` and
-its files take the place of the former run's; ``outcome.json``, which lists them with their checksums, comes last. Who is
-killed on the way leaves either the former run or a publication that the next command completes.
+its files take the place of the former run's; ``outcome.json``, which lists them with their checksums, comes last. A run
+that is killed on the way leaves either the former run or a publication that the next command completes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from crosscal.core.errors import ConfigError, DataFileError, InputError
-from crosscal.core.files import sha256
+from crosscal.core.files import open_own, remove_partials, sha256
 from crosscal.report.record import OUTCOME
 
 PENDING, PUBLISHING, LOCK, LOG = ".pending", ".publishing", ".lock", "run.log"
@@ -52,16 +52,16 @@ class RunDirectory:
             raise InputError("the output is a file", where=str(self.path), expected="a directory")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            handle = open_own(self.path / LOCK, "a")
         except OSError as error:
             raise DataFileError(f"cannot make the run directory ({error.strerror})", where=str(self.path)) from error
-        with handle:
+        with open_own(self.path / LOCK) as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise ConfigError(
                     "another run is working in this directory", where=str(self.path), expected="another output"
                 ) from None
+            remove_partials(self.path)
             self._complete()
             yield
 
@@ -77,7 +77,7 @@ class RunDirectory:
         """Make the place where a run works; of what an interrupted run left there, only stages' files stay."""
         self.pending.mkdir(exist_ok=True)
         for path, name in list(walk(self.pending)):
-            if name not in keep or ".partial-" in name:
+            if name not in keep:
                 _remove(path)
         return self.pending
 
@@ -133,20 +133,6 @@ def walk(directory: Path, prefix: str = "") -> Iterator[tuple[Path, str]]:
             yield from walk(path, f"{name}/")
         else:
             yield path, name
-
-
-def open_own(path: Path, mode: str) -> Any:
-    """Open a text file of the run's own for writing; a symbolic link in its place is refused.
-
-    Raises
-    ------
-    DataFileError
-        If the path is a symbolic link, which could lead to somebody's file.
-    """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_APPEND if "a" in mode else os.O_TRUNC)
-    if path.is_symlink():
-        raise DataFileError("a symbolic link stands here", where=str(path), expected="no file, or the run's own")
-    return os.fdopen(os.open(path, flags, 0o666), mode, encoding="utf-8")
 
 
 def _move(source: Path, target: Path) -> None:

@@ -61,6 +61,8 @@ class AxisTable:
         The values themselves, instead of a range.
     """
 
+    inline: ClassVar[bool] = True
+
     min: float | None = None
     max: float | None = None
     n: int | None = None

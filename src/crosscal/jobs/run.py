@@ -16,14 +16,14 @@ from typing import Any
 from crosscal import __version__
 from crosscal.core.check import Check
 from crosscal.core.correction import Correction
-from crosscal.core.errors import ConfigError, FitError, InputError
-from crosscal.core.files import refuse_inputs_inside, refuse_overwriting
+from crosscal.core.errors import ConfigError, DataFileError, InputError
+from crosscal.core.files import open_own, refuse_inputs_inside, refuse_overwriting
 from crosscal.core.progress import SILENT, Advance, Progress
 from crosscal.core.provenance import fingerprint, record, write_provenance
 from crosscal.core.registry import Registry
 from crosscal.datasets import cache_directory, read_correction, resolve
 from crosscal.inference.posterior import Posterior
-from crosscal.jobs.directory import LOG, PENDING, RunDirectory, changed_files, inventory, open_own
+from crosscal.jobs.directory import LOG, RunDirectory, changed_files, inventory
 from crosscal.jobs.options import Job, input_paths, plain, validate, write_toml
 from crosscal.jobs.parts import PARTS, Part, load_job, part_of
 from crosscal.jobs.result import JobResult
@@ -287,7 +287,9 @@ def _refuse_losses(job: Job, inputs: Mapping[str, Path], source: Path | None) ->
     InputError
         Naming the file.
     """
-    own = [job.output / name for name in ("job.toml", "provenance.json", "outcome.json", LOG, "report.html", "stages.json")]
+    own = [
+        job.output / name for name in ("job.toml", "provenance.json", "outcome.json", LOG, "report.html", "stages.json")
+    ]
     # A link under one of these names would lead what is written through it to an input.
     refuse_overwriting(own, inputs.values())
     refuse_inputs_inside(job.output, {k: p for k, p in inputs.items() if not _is_simulated(p, job.output)})
@@ -321,7 +323,7 @@ def _refuse_other_job(former: Mapping[str, Any], part: Part, source: Path | None
         Naming the other job.
     """
     own = os.path.realpath(output / "job.toml")
-    if former["part"] == part.name and former.get("source", "") in (_name(source), own) or _name(source) == own:
+    if (former["part"] == part.name and former.get("source", "") in (_name(source), own)) or _name(source) == own:
         return
     what = former.get("source") or f"a demonstration of {former['part']!r}"
     raise ConfigError(
@@ -353,10 +355,10 @@ class Logged:
 
     def _write(self, text: str) -> None:
         try:
-            with open_own(self.path, "a") as stream:
+            with open_own(self.path, append=True) as stream:
                 stream.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text}\n")
         except OSError as error:
-            raise InputError(f"cannot write the log ({error.strerror})", where=str(self.path)) from error
+            raise DataFileError(f"cannot write the log ({error.strerror})", where=str(self.path)) from error
 
 
 def prepare_jax(progress: Progress = SILENT) -> None:

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,7 +79,8 @@ class Stages:
         own = f"{FOLDER}/{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}.npz"
         names = [own] if files is None else list(files)
         if files is None:
-            save, load = (lambda value: save_value(self.directory / own, value)), (lambda: load_value(self.directory / own))
+            save = partial(save_value, self.directory / own)
+            load = partial(load_value, self.directory / own)
         full = fingerprint(
             {"key": key, "after": [self._keys.get(stage) for stage in after], "files": names, "version": __version__}
         )

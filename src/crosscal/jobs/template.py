@@ -56,7 +56,7 @@ def _keys(table: type, comment: str) -> list[str]:
 
 
 def _is_set(f: Field[Any]) -> bool:
-    return default_of(f) is MISSING or bool(f.metadata.get("shown"))
+    return default_of(f) is MISSING or bool(f.metadata.get("shown")) or f.name == "job"
 
 
 def _shown_value(table: type, f: Field[Any]) -> str:
@@ -66,7 +66,7 @@ def _shown_value(table: type, f: Field[Any]) -> str:
     if f.name == "job":
         return _toml(get_args(hints(table)["job"])[0])
     if f.name == "output" and issubclass(table, Job):
-        return _toml(f"runs/{get_args(hints(table)['job'])[0]}")
+        return _toml(f"runs/{get_args(hints(table)['job'])[0]}")  # type: ignore[arg-type]
     if default is MISSING or default is None:
         return _placeholder(hints(table)[f.name])
     return _toml(default)
@@ -110,7 +110,7 @@ def _members(annotation: Any) -> Iterator[Any]:
 def _table_of(annotation: Any) -> type | None:
     """Return the options class of a key that is a table or a list of tables."""
     for kind in _members(annotation):
-        if found := tables_in(kind):
+        if (found := tables_in(kind)) and not getattr(found[0], "inline", False):
             return found[0]
     return None
 

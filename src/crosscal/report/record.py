@@ -140,7 +140,7 @@ class RunRecord:
                 found[path.stem] = Table.read(path, format="ascii.ecsv")
         return found
 
-    def files(self) -> list[tuple[str, int]]:
+    def listing(self) -> list[tuple[str, int]]:
         """Return the result files with their sizes in bytes, stores counted as one."""
         rows = []
         for path in sorted(self.directory.iterdir()):

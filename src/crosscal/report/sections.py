@@ -127,7 +127,7 @@ def inputs(record: RunRecord) -> str:
 
 def files(record: RunRecord) -> str:
     """What the run directory holds."""
-    rows = [(name, f"{size / 1024:.1f}") for name, size in record.files()]
+    rows = [(name, f"{size / 1024:.1f}") for name, size in record.listing()]
     body = table(("file", "size (kB)"), rows, name="files", caption="Files of this run")
     entries = "1 entry" if len(rows) == 1 else f"{len(rows)} entries"
     return f"<details><summary>{entries}</summary>{body}</details>"

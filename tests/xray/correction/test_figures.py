@@ -7,10 +7,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from crosscal.core.correction import Correction
-from crosscal.xray import figures
 from crosscal.xray.correction.bias import emulated_bias
 from crosscal.xray.correction.identifiability import Modes
 from crosscal.xray.correction.simulate import simulate_pairs
+from crosscal.xray.figures import results as figures
 
 
 @pytest.fixture(scope="module")

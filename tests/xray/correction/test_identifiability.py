@@ -5,7 +5,6 @@ import numpyro.distributions as dist
 import pytest
 
 from crosscal.core.errors import DataFileError, InputError, UnknownNameError
-from crosscal.xray.correction.describe import build_modifier, describe_modifier
 from crosscal.xray.correction.identifiability import (
     Diagnostics,
     Modes,
@@ -15,6 +14,7 @@ from crosscal.xray.correction.identifiability import (
     prior_dominated,
 )
 from crosscal.xray.correction.priors import amplitude, priors_of, tau
+from crosscal.xray.modifiers.describe import build_modifier, describe_modifier
 from crosscal.xray.modifiers.registry import MODIFIERS
 
 

@@ -15,8 +15,8 @@ from crosscal.core.errors import InputError
 from crosscal.core.units import energies
 from crosscal.emulator.base import Emulator
 from crosscal.emulator.validation import Validation, validate
-from crosscal.xray.correction.describe import build_modifier, describe_modifier
 from crosscal.xray.correction.pairs import QUANTITIES
+from crosscal.xray.modifiers.describe import build_modifier, describe_modifier
 
 Floats = NDArray[np.float64]
 

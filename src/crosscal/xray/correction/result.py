@@ -146,7 +146,7 @@ class CalibrationResult:
 
     def figures(self) -> dict[str, Any]:
         """Return the figures of this result: name -> matplotlib Figure."""
-        from crosscal.xray.figures import result_figures
+        from crosscal.xray.figures.results import result_figures
 
         return result_figures(self)
 
@@ -163,7 +163,7 @@ class CalibrationResult:
         DataFileError
             If something cannot be written.
         """
-        from crosscal.xray.correction.result_io import write_result
+        from crosscal.xray.products import write_result
 
         target = Path(directory)
         write_result(self, target, response, draws)

@@ -228,7 +228,7 @@ class FitResult:
 
     def figures(self) -> dict[str, Figure]:
         """Draw the spectrum with the model and its residuals."""
-        from crosscal.xray.figures import spectrum_fit
+        from crosscal.xray.figures.results import spectrum_fit
 
         return {"spectrum": spectrum_fit(self)}
 

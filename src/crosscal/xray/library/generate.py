@@ -249,7 +249,7 @@ def _job(
     templates: FoldedTemplates, response: Response, model: Model, modifier: Any, design: Any, kT: Any, band: Any,
     counts: float | None, noise: str, realisations: int, seed: int,
 ) -> dict[str, Any]:  # fmt: skip
-    from crosscal.xray.correction.describe import describe_modifier
+    from crosscal.xray.modifiers.describe import describe_modifier
 
     table = model.options["table"]
     facts = describe_modifier(modifier)

@@ -135,7 +135,7 @@ class Library:
     @cached_property
     def modifier(self) -> Any:
         """The modifier, rebuilt from its description; None where it was a user's own function."""
-        from crosscal.xray.correction.describe import build_modifier
+        from crosscal.xray.modifiers.describe import build_modifier
 
         if self.task is not None:
             return self.task.modifier
@@ -304,7 +304,7 @@ class Library:
 
     def figures(self) -> dict[str, Figure]:
         """Draw slices of the library: kT_nominal / T_true against temperature."""
-        from crosscal.xray.figures import library
+        from crosscal.xray.figures.results import library
 
         return {"library": library(self)}
 

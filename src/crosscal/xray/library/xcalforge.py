@@ -94,7 +94,7 @@ def _axis(handle: Any, key: str, target: Path) -> Array:
 def _library(target: Path, axes: dict[str, Array], temperatures: Array, results: Array) -> Library:
     import xarray
 
-    from crosscal.xray.correction.describe import describe_modifier
+    from crosscal.xray.modifiers.describe import describe_modifier
     from crosscal.xray.modifiers.gaussian import Gaussian
 
     low, best, high = (results[..., k].reshape(-1, temperatures.size, 1) for k in range(3))

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from crosscal.plot import corner
-from crosscal.xray.figures_correction import area, bias, modes
-from crosscal.xray.figures_library import emulator, library
-from crosscal.xray.figures_sources import pairs, spectra, spectrum_fit
+from crosscal.xray.figures.correction import area, bias, modes
+from crosscal.xray.figures.library import emulator, library
+from crosscal.xray.figures.sources import pairs, spectra, spectrum_fit
 
 __all__ = [
     "CAPTIONS",

@@ -10,9 +10,9 @@ from pydantic import Field, model_validator
 from crosscal.config import JobModel, Part, StrictModel
 from crosscal.core.progress import SILENT, Progress
 from crosscal.datasets import read_correction, resolve
-from crosscal.xray.config import ModifierChoice, Simulation, Source, Telescope
-from crosscal.xray.job_result import XrayOutcome
-from crosscal.xray.job_simulation import simulated_clusters
+from crosscal.xray.jobs.options import ModifierChoice, Simulation, Source, Telescope
+from crosscal.xray.jobs.outcome import XrayOutcome
+from crosscal.xray.jobs.simulation import simulated_clusters
 
 TEMPLATE = """\
 # Learn the correction of an effective area from the spectra themselves: every source's parameters are free.

@@ -143,14 +143,14 @@ class XrayOutcome:
 
     def figures(self) -> dict[str, Any]:
         """Return the figures, the correction first."""
-        from crosscal.xray.figures import outcome_figures
+        from crosscal.xray.figures.results import outcome_figures
 
         return outcome_figures(self)
 
     @property
     def captions(self) -> dict[str, str]:
         """One line for each figure."""
-        from crosscal.xray.figures import CAPTIONS
+        from crosscal.xray.figures.results import CAPTIONS
 
         return CAPTIONS
 

@@ -10,9 +10,9 @@ from crosscal.core.files import sha256
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.stages import Stages
 from crosscal.datasets import read_correction, resolve
-from crosscal.xray.config import XrayJob
-from crosscal.xray.job_result import XrayOutcome
-from crosscal.xray.job_simulation import simulated_clusters
+from crosscal.xray.jobs.options import XrayJob
+from crosscal.xray.jobs.outcome import XrayOutcome
+from crosscal.xray.jobs.simulation import simulated_clusters
 
 TEMPLATE = """\
 # Learn the correction of a telescope's effective area from sources that a trusted telescope saw as well.

@@ -18,7 +18,7 @@ from crosscal.core.files import write_ecsv
 from crosscal.core.progress import SILENT, Progress
 from crosscal.datasets import resolve
 from crosscal.xray import columns
-from crosscal.xray.config import Source, Telescope
+from crosscal.xray.jobs.options import Source, Telescope
 
 TEMPLATE = """\
 # Fit one spectrum.
@@ -161,7 +161,7 @@ class FitOutcome:
 
     def figures(self) -> dict[str, Any]:
         """Return the spectrum with model and residuals."""
-        from crosscal.xray.figures import spectrum_fit
+        from crosscal.xray.figures.results import spectrum_fit
 
         return {"spectrum": spectrum_fit(self.fit, title=self.name)}
 
