@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.sparse import eye_array
 
-from crosscal.joins import write_corrected_arfs
 from crosscal.concordance import Comparison, fit
 from crosscal.core.errors import DataFileError
+from crosscal.joins import write_corrected_arfs
 from crosscal.xray import Response, read_arf, write_arf
 
 

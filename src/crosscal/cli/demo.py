@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import click
+from pathlib import Path
 
-from crosscal.cli.parts import PARTS
-from crosscal.config import JobResult
-from crosscal.core.progress import Progress
-from crosscal.core.provenance import record
+import click
 
 
 @click.command("demo")
@@ -19,12 +16,10 @@ def command(part: str, output: str | None, quiet: bool) -> None:
 
     The answer is printed; tables, figures and files are in the directory of results.
     """
-    from crosscal.cli.runner import demo_output, execute
+    from crosscal.cli.tell import finish, listener
+    from crosscal.jobs.parts import PARTS
+    from crosscal.jobs.run import demo
 
     chosen = PARTS.get(part, where="crosscal demo")
-    directory = demo_output(chosen.name, output)
-
-    def work(progress: Progress) -> JobResult:
-        return chosen.demo(directory, progress)
-
-    execute(chosen.name, work, directory, provenance=record(config={"demo": chosen.name}), quiet=quiet)
+    directory = Path(output) if output else Path(f"crosscal-demo-{chosen.name}")
+    finish(demo(chosen, directory, progress=listener(quiet)))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from crosscal.cli.parts import PARTS
+from crosscal.jobs.parts import PARTS
 from crosscal.core.errors import InputError
 from crosscal.core.files import write_text
 

@@ -10,7 +10,7 @@ from crosscal.core.registry import Registry
 FAMILIES = Registry(
     "family",
     {
-        "parts": "crosscal.cli.parts:PARTS",
+        "parts": "crosscal.jobs.parts:PARTS",
         "samplers": "crosscal.inference.registry:SAMPLERS",
         "report-sections": "crosscal.report.sections:SECTIONS",
         "executors": "crosscal.compute.executors:EXECUTORS",

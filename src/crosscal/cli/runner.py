@@ -13,7 +13,6 @@ from typing import Any
 
 import click
 
-from crosscal.joins import write_corrected_arfs
 from crosscal.compute.progress import display
 from crosscal.config import JobModel, JobResult, Part, input_paths, toml_text, write_toml
 from crosscal.core.check import Check
@@ -22,6 +21,7 @@ from crosscal.core.files import refuse_inputs_inside, refuse_overwriting
 from crosscal.core.progress import SILENT, Advance, Progress
 from crosscal.core.provenance import record, write_provenance
 from crosscal.datasets import CORRECTION_FILE, cache_directory, resolve, write_correction
+from crosscal.joins import write_corrected_arfs
 from crosscal.report.html import write_report
 from crosscal.report.record import RunRecord
 

@@ -188,15 +188,20 @@ def _check_limit(value: Any, mark: Any, where: str) -> None:
 @cache
 def meanings(cls: Any) -> Mapping[str, str]:
     """Return what each field means: its entry under "Attributes" (or "Parameters") in the class's docstring."""
-    text = inspect.cleandoc(cls.__doc__ or "")
-    for base in cls.__mro__[1:]:
-        if is_dataclass(base):
-            text += "\n\n" + inspect.cleandoc(base.__doc__ or "")
     known = {f.name for f in fields(cls)} if is_dataclass(cls) else set()
+    found: dict[str, str] = {}
+    for base in cls.__mro__:
+        if is_dataclass(base):
+            found = {**_entries(inspect.cleandoc(base.__doc__ or ""), known), **found}
+    return found
+
+
+def _entries(text: str, known: set[str]) -> dict[str, str]:
+    """Return the entries of a docstring's section: name, or names, and the indented text below."""
     found: dict[str, str] = {}
     names: list[str] = []
     for line in text.splitlines():
-        head = re.match(r"^(\w+(?:, \w+)*) ?:", line) or re.match(r"^(\w+(?:, \w+)*)$", line)
+        head = re.match(r"^(\w+(?:, \w+)*)(?: ?:|$)", line)
         if head and all(n in known for n in head[1].split(", ")):
             names = head[1].split(", ")
         elif line.startswith("    ") and names:

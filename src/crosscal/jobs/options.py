@@ -18,9 +18,10 @@ import tomli_w
 from pydantic import TypeAdapter, ValidationError, model_validator
 
 from crosscal.core.errors import ConfigError, InputError, closest
-from crosscal.core.files import existing_file, write_text
+from crosscal.core.files import existing_file, sha256, write_text
 from crosscal.core.grid import Axis
 from crosscal.core.options import OpenTable, hints, meanings, option, options
+from crosscal.datasets import resolve
 
 
 @options
@@ -137,6 +138,25 @@ def validate(model: type, content: Mapping[str, Any], *, source: str | Path = "j
         raise _config_error(model, error, str(source)) from None
 
 
+def validate_value(kind: Any, value: Any) -> Any:
+    """Turn a value of a job file into a type.
+
+    Raises
+    ------
+    ConfigError
+        Saying what is wrong with it.
+    """
+    try:
+        return adapter(kind).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, InputError):
+            raise ConfigError(cause.what, where=cause.where, expected=cause.expected) from None
+        place = ".".join(str(k) for k in first["loc"])
+        raise ConfigError(f"{first['msg']}, got {first['input']!r:.60}", where=place or None) from None
+
+
 def plain(value: Any) -> Any:
     """Return options as TOML can hold them: tables, lists, texts and numbers; what is None is left out."""
     if is_dataclass(value) and not isinstance(value, type):
@@ -173,6 +193,27 @@ def input_paths(job: Job) -> dict[str, Path]:
             elif isinstance(value, list):
                 found |= {f"{name}[{k}]": Path(v) for k, v in enumerate(value)}
     return found
+
+
+def depends_on(job: Job, *names: str) -> dict[str, Any]:
+    """Return what a stage depends on that uses these keys and tables of a job: settings, and what the inputs hold.
+
+    Input files count by their content, not by where they lie.
+    """
+    content = {name: plain(getattr(job, name)) for name in names}
+    for dotted in type(job).inputs:
+        for table, last, _ in _tables_at(content, dotted):
+            value = table.get(last)
+            if isinstance(value, str):
+                table[last] = _content(value)
+            elif isinstance(value, list):
+                table[last] = [_content(v) for v in value]
+    return content
+
+
+def _content(path: str) -> str:
+    found = resolve(path, directory=True)
+    return sha256(found) if found.is_file() else str(found)
 
 
 def _tables_at(content: Any, dotted: str) -> list[tuple[Any, str, str]]:

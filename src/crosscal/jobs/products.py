@@ -48,6 +48,10 @@ def write_common(result: JobResult, directory: Path) -> None:
     write_provenance(directory, result.provenance)
 
 
+def nothing_more(result: JobResult, directory: Path) -> None:
+    """Write no files beyond the common ones."""
+
+
 def _where_there_is_one(get: Callable[[], T]) -> T | None:
     try:
         return get()

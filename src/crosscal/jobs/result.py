@@ -14,11 +14,44 @@ from crosscal.core.registry import Registry
 from crosscal.inference.posterior import Posterior
 
 #: What draws the results of each kind: ``figures(result) -> {name: matplotlib Figure}``, the first one for the answer.
-FIGURES = Registry("kind of figures", {})
+FIGURES = Registry(
+    "kind of figures",
+    {
+        "xray-fit": "crosscal.xray.figures.results:fit_figures",
+        "xray-correction": "crosscal.xray.figures.results:result_figures",
+        "xray": "crosscal.xray.figures.results:outcome_figures",
+        "concordance": "crosscal.concordance.figures:figures",
+        "lightcurves": "crosscal.lightcurves.figures:figures",
+        "fluxcal": "crosscal.fluxcal.figures:figures",
+        "fluxcal-night": "crosscal.fluxcal.figures:night_figures",
+    },
+)
 #: The sentences under them: ``captions(result) -> {name: sentence}``.
-CAPTIONS = Registry("kind of captions", {})
+CAPTIONS = Registry(
+    "kind of captions",
+    {
+        "xray-fit": "crosscal.xray.figures.results:captions",
+        "xray-correction": "crosscal.xray.figures.results:captions",
+        "xray": "crosscal.xray.figures.results:captions",
+        "concordance": "crosscal.concordance.figures:captions",
+        "lightcurves": "crosscal.lightcurves.figures:captions",
+        "fluxcal": "crosscal.fluxcal.figures:captions",
+        "fluxcal-night": "crosscal.fluxcal.figures:captions",
+    },
+)
 #: What writes the files that only results of a kind have: ``write(result, directory)``; the common ones stand already.
-PRODUCTS = Registry("kind of products", {})
+PRODUCTS = Registry(
+    "kind of products",
+    {
+        "xray-fit": "crosscal.jobs.products:nothing_more",
+        "xray-correction": "crosscal.xray.products:write_correction_tables",
+        "xray": "crosscal.xray.products:write_outcome",
+        "concordance": "crosscal.concordance.products:write",
+        "lightcurves": "crosscal.lightcurves.products:write",
+        "fluxcal": "crosscal.fluxcal.products:write",
+        "fluxcal-night": "crosscal.fluxcal.products:write_night",
+    },
+)
 
 
 class JobResult(Protocol):

@@ -32,7 +32,7 @@ def template(model: type[Job]) -> str:
 
 
 def _table(table: type, name: str, *, comment: str, many: bool) -> list[str]:
-    head = f"{comment}[[{name}]]" if many else f"{comment}[{name}]"
+    head = f"[[{name}]]" if many else f"[{name}]"
     lines = [_with_comment(head, _summary(table), comment)]
     lines += _keys(table, comment)
     for f, inner, several, optional in _tables(table):
@@ -44,12 +44,17 @@ def _table(table: type, name: str, *, comment: str, many: bool) -> list[str]:
 def _keys(table: type, comment: str) -> list[str]:
     """Return the lines of a table's own keys, and of the example of its open ones."""
     lines = []
+    before = ""
     for f in fields(table):
         if _table_of(hints(table)[f.name]) is not None and not f.metadata.get("example"):
             continue
         value = _shown_value(table, f)
         key = f"{f.name} = {value}"
-        lines.append(_with_comment(key, _meaning(table, f), comment if _is_set(f) or comment else "# "))
+        meaning = _meaning(table, f)
+        # Keys that are explained together are explained once.
+        shown = "" if meaning == before else meaning
+        before = meaning
+        lines.append(_with_comment(key, shown, comment if _is_set(f) or comment else "# "))
     for name, value in getattr(table, "examples", {}).items():
         lines.append(f"{comment}{name} = {_toml(value)}")
     return lines
@@ -91,7 +96,7 @@ def _meaning(table: type, f: Field[Any]) -> str:
     if f.name in ("job", "output") and issubclass(table, Job):
         return "" if f.name == "job" else "the run directory, relative to where you start crosscal"
     choices = [c for kind in _members(hints(table)[f.name]) if get_origin(kind) is Literal for c in get_args(kind)]
-    if len(choices) > 1:
+    if len(choices) > 1 and not all(_toml(c) in text for c in choices):
         text = f"{text}: {', '.join(_toml(c) for c in choices)}" if text else ", ".join(_toml(c) for c in choices)
     return text
 
@@ -126,7 +131,7 @@ def _tables(table: type) -> Iterator[tuple[Field[Any], type, bool, bool]]:
 
 
 def _summary(table: type) -> str:
-    return inspect.cleandoc(table.__doc__ or "").splitlines()[0]
+    return inspect.cleandoc(table.__doc__ or "").splitlines()[0].rstrip(".")
 
 
 def _toml(value: Any) -> str:

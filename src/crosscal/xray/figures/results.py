@@ -114,6 +114,16 @@ def result_figures(
     return found
 
 
+def fit_figures(result: Any) -> dict[str, Figure]:
+    """Return the spectrum of a `FitResult` with the model and its residuals."""
+    return {"spectrum": spectrum_fit(result, title=result.name)}
+
+
+def captions(result: Any) -> dict[str, str]:
+    """Return one sentence for each figure of any X-ray result."""
+    return CAPTIONS
+
+
 def outcome_figures(outcome: Any) -> dict[str, Figure]:
     """Return the figures of a finished job: of its result, then of its emulator and library."""
     found = result_figures(

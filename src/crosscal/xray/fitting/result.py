@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from crosscal.core.check import Check
 from crosscal.core.errors import FitError, UnknownNameError
-from crosscal.core.files import write_ecsv, write_text
-from crosscal.core.provenance import record, write_provenance
+from crosscal.core.provenance import record
+from crosscal.core.tables import describe
 from crosscal.core.units import plain
-from crosscal.xray import columns
+from crosscal.jobs.result import Presented
 from crosscal.xray.fitting.engine import MAX_ITERATIONS, MEANING, Status
 from crosscal.xray.fitting.profile import constrained_object, profile_limit_object
 from crosscal.xray.fitting.source import ModelSource
@@ -24,12 +24,22 @@ from crosscal.xray.fitting.statistics import Data
 
 if TYPE_CHECKING:
     from astropy.table import QTable
-    from matplotlib.figure import Figure
 
     from crosscal.inference.posterior import Posterior
     from crosscal.xray.emission.expression import Model
 
 Array = NDArray[np.float64]
+
+#: What the columns of `FitResult.summary` mean.
+COLUMNS = {
+    "parameter": "parameter of the model",
+    "value": "best value, or the one it was held at",
+    "error": "1 sigma from the curvature at the best fit",
+    "unit": "unit of value and error",
+    "free": "whether it was fitted",
+    "low": "lower end of the interval from the change of the statistic",
+    "high": "upper end of it",
+}
 
 # In units of the statistic; the step that is left is applied, so that 1e-3 sigma remain at most.
 TOLERANCE = 1e-6
@@ -38,8 +48,8 @@ REJECTED = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class FitResult:
-    """Best fit of one spectrum; it has no ``correction``, as a fit of one spectrum corrects no instrument.
+class FitResult(Presented):
+    """Best fit of one spectrum; its ``correction`` is None, as a fit of one spectrum corrects no instrument.
 
     Attributes
     ----------
@@ -57,7 +67,14 @@ class FitResult:
     counts, background, expected : (n_group,)
         Counts in each group, the background expected in it, and the model's source counts.
     notes : what to be careful about, in words
+    name : of the spectrum
+    intervals : mapping of name to (low, high)
+        Profile-likelihood intervals, where they were asked for.
     """
+
+    kind: ClassVar[str] = "xray-fit"
+    citations: ClassVar[tuple[str, ...]] = ("apec", "atomdb", "tbabs", "cash")
+    correction: ClassVar[None] = None
 
     names: tuple[str, ...]
     values: Mapping[str, float]
@@ -77,6 +94,39 @@ class FitResult:
     exposure: float
     notes: tuple[str, ...]
     _problem: FitProblem = field(repr=False)
+    name: str = ""
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def answer(self) -> str:
+        """Best values with their errors, and how well the model fits, in one sentence."""
+        shown = []
+        for name in self.names:
+            value, unit = self.values[name], self.model.parameter(name).unit
+            low, high = self.intervals.get(name, (value - self.errors[name], value + self.errors[name]))
+            shown.append(f"{name} = {with_errors(value, value - low, high - value)} {unit}".rstrip())
+        return (
+            f"{self.name or 'The spectrum'}: {', '.join(shown) or 'nothing was free'}; {self.statistic_name} = "
+            f"{self.statistic:.1f} for {self.dof} degrees of freedom (p = {self.pvalue:.2g})."
+        )
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """Whether the fit ended well and the model describes the data."""
+        return (
+            Check("fit", self.status == Status.OK, MEANING[self.status]),
+            Check("goodness of fit", not self.pvalue < REJECTED, f"p = {self.pvalue:.2g} (>= {REJECTED})"),
+        )
+
+    def with_intervals(
+        self, delta: float = 1.0, *, name: str = "", advance: Callable[[int], None] = lambda n: None
+    ) -> FitResult:
+        """Return the result with the profile-likelihood intervals of all free parameters; none where the fit failed."""
+        found = {}
+        for parameter in self.names if self.status == Status.OK else ():
+            found[parameter] = self.interval(parameter, delta)
+            advance(1)
+        return replace(self, intervals=found, name=name or self.name)
 
     @property
     def residuals(self) -> Array:
@@ -124,10 +174,8 @@ class FitResult:
         return np.array(out)
 
     def summary(self) -> QTable:
-        """Return one row per parameter: name, value, 1-sigma error, unit, whether it was free."""
+        """Return one row per parameter: name, value, 1-sigma error, unit, whether it was free, and its interval."""
         from astropy.table import QTable
-
-        from crosscal.core.tables import describe
 
         rows = [
             {
@@ -144,7 +192,10 @@ class FitResult:
             statistic=self.statistic, statistic_name=self.statistic_name, dof=self.dof, status=self.status.name,
             pvalue=self.pvalue,
         )  # fmt: skip
-        return describe(table, columns.FIT)
+        if self.intervals:
+            bounds = [self.intervals.get(name, (np.nan, np.nan)) for name in table["parameter"]]
+            table["low"], table["high"] = [b[0] for b in bounds], [b[1] for b in bounds]
+        return describe(table, COLUMNS)
 
     @cached_property
     def posterior_draws(self) -> Posterior:
@@ -166,11 +217,6 @@ class FitResult:
             messages=self.warnings,
             provenance=self.provenance,
         )
-
-    @property
-    def posterior(self) -> Any:
-        """The draws as an xarray DataTree (arviz)."""
-        return self.posterior_draws.tree
 
     @property
     def _trouble(self) -> str:
@@ -213,25 +259,6 @@ class FitResult:
         }
         return record(config=config, seed=0)
 
-    def write(self, directory: str | os.PathLike[str]) -> Path:
-        """Write summary.ecsv, diagnostics.txt, provenance.json and, if there is a covariance, posterior.nc."""
-        target = Path(directory)
-        write_ecsv(target / "summary.ecsv", self.summary())
-        write_text(target / "diagnostics.txt", f"{self!r}\n{self.diagnostics}\n")
-        write_provenance(target, self.provenance)
-        draws = target / "posterior.nc"
-        try:
-            self.posterior_draws.write(draws)
-        except FitError:
-            draws.unlink(missing_ok=True)
-        return target
-
-    def figures(self) -> dict[str, Figure]:
-        """Draw the spectrum with the model and its residuals."""
-        from crosscal.xray.figures.results import spectrum_fit
-
-        return {"spectrum": spectrum_fit(self)}
-
     def _index(self, name: str) -> int:
         if name not in self.names:
             raise UnknownNameError("free parameter", name, self.names, where="fit")
@@ -239,9 +266,14 @@ class FitResult:
             raise FitError(f"the fit has no profile: {MEANING[self.status]}.")
         return self.names.index(name)
 
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{n} = {self.values[n]:.4g} +- {self.errors[n]:.2g}" for n in self.names)
-        return f"<FitResult {shown}; {self.statistic_name} {self.statistic:.1f} / {self.dof}, {self.status.name}>"
+
+def with_errors(value: float, below: float, above: float) -> str:
+    """Return ``value (-below +above)`` with two digits of the smaller error, and as many decimals everywhere."""
+    least = min((e for e in (below, above) if e > 0 and np.isfinite(e)), default=0.0)
+    if least == 0 or abs(value) >= 1e5 or least < 1e-5:
+        return f"{value:.4g} (-{below:.2g} +{above:.2g})"
+    digits = max(1 - math.floor(math.log10(least)), 0)
+    return f"{value:.{digits}f} (-{below:.{digits}f} +{above:.{digits}f})"
 
 
 @dataclass(eq=False)

@@ -6,66 +6,106 @@ Everything that is a string in a job file becomes an object here; below, nothing
 from __future__ import annotations
 
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, model_validator
+from annotated_types import Ge, Gt
+from pydantic import model_validator
 
-from crosscal.config import AxisSpec, Band, JobModel, StrictModel
 from crosscal.core.errors import ConfigError, UnknownNameError
+from crosscal.core.options import Band, NotNegative, OpenTable, Positive, option, options
 from crosscal.core.reading import parsing
 from crosscal.datasets import resolve
+from crosscal.jobs.options import AxisTable, Job, validate_value
+
+if TYPE_CHECKING:
+    from crosscal.xray.emission.expression import Model
+    from crosscal.xray.instrument.response import Response
+    from crosscal.xray.modifiers.base import Modifier
+
+Count = Annotated[int, Gt(0)]
 
 
-class OpenModel(StrictModel):
-    """A table whose remaining keys are names that the table itself knows (parameters, axes)."""
+@options
+class Telescope:
+    """The telescope to be corrected.
 
-    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+    Attributes
+    ----------
+    name : str
+        Name in the table of sources; a row of the IACHEC uncertainty matrix (acis, pn, mos, ...) sets its prior.
+    arf : Path
+        OGIP ARF, relative to this file; "data:NAME" looks in the data search path.
+    rmf : Path
+        OGIP RMF.
+    band : (low, high)
+        Channels used, keV.
+    """
 
-    @property
-    def rest(self) -> dict[str, Any]:
-        """The remaining keys."""
-        return dict(self.model_extra or {})
+    name: str = option("", example="acis", shown=True)
+    arf: Path = option(example="acis.arf")
+    rmf: Path | None = option(None, example="acis.rmf", shown=True)
+    band: Band = option((0.7, 7.0), shown=True)
 
-
-class Telescope(StrictModel):
-    """One telescope: its files and the band in which its spectra are used."""
-
-    arf: Path = Field(description="an OGIP ARF")
-    rmf: Path | None = Field(None, description="an OGIP RMF")
-    name: str = ""
-    band: Band = (0.7, 7.0)
-
-    def response(self) -> Any:
+    def response(self) -> Response:
         """Read the response."""
-        from crosscal.xray import read_response
+        from crosscal.xray.instrument.ogip import read_response
 
         response = read_response(resolve(self.arf), None if self.rmf is None else resolve(self.rmf))
         return replace(response, name=self.name) if self.name else response
 
 
-class Source(OpenModel):
-    """A spectral model: expression, options, and values of its parameters under their XSPEC names."""
+@options
+class Trusted(Telescope):
+    """The reference telescope.
 
-    expression: str = "TBabs*apec"
+    Attributes
+    ----------
+    name : str
+        Name in the table of sources.
+    """
+
+    name: str = option("", example="pn", shown=True)
+    arf: Path = option(example="pn.arf")
+    rmf: Path | None = option(None, example="pn.rmf", shown=True)
+
+
+@options
+class Source(OpenTable):
+    """The spectral model; its remaining keys are parameters under their XSPEC names, which stay at these values.
+
+    Attributes
+    ----------
+    expression : str
+        An expression of XSPEC models (see `crosscal list models`).
+    abundances, absorption_abundances : str
+        Solar abundances of the plasma, and of the absorber.
+    interp : str
+        Between plasma temperatures; "xspec" interpolates linearly as XSPEC does.
+    plasma : str
+        "built-in", a table of `crosscal data build-plasma`, or a directory of AtomDB files.
+    free : tuple of str
+        Parameters to be fitted.
+    """
+
+    examples: ClassVar[dict[str, Any]] = {"nH": 0.05, "Abundanc": 0.3, "Redshift": 0.05}
+
+    expression: str = option("TBabs*apec", shown=True)
     abundances: str = "angr"
     absorption_abundances: str = "wilm"
     interp: Literal["spline", "xspec"] = "spline"
-    plasma: str = Field(
-        "built-in", description="'built-in', a table of `crosscal data build-plasma`, or an AtomDB directory"
-    )
-    free: tuple[str, ...] | None = None
+    plasma: str = "built-in"
+    free: tuple[str, ...] | None = option(None, example=["kT", "norm", "Abundanc"])
 
-    @model_validator(mode="after")
-    def _known(self) -> Source:
+    def __post_init__(self) -> None:
         self.model(check_only=True)
-        return self
 
-    def model(self, *, check_only: bool = False) -> Any:
+    def model(self, *, check_only: bool = False) -> Model:
         """Build the model; ``check_only`` does not look for the plasma table."""
-        from crosscal.xray import Model
+        from crosscal.xray.emission.expression import Model
 
-        values = TypeAdapter(dict[str, float]).validate_python(self.rest)
+        values = validate_value(dict[str, float], self.rest)
         table = None if check_only or self.plasma == "built-in" else resolve(self.plasma, directory=True)
         return Model(
             self.expression,
@@ -78,8 +118,17 @@ class Source(OpenModel):
         )
 
 
-class ModifierChoice(OpenModel):
-    """A family of modifiers by name with its options: ``{ name = "gaussian", convention = "xcalforge" }``."""
+@options
+class ModifierChoice(OpenTable):
+    """A family of modifiers by name with its options: ``{ name = "gaussian", convention = "xcalforge" }``.
+
+    Attributes
+    ----------
+    name : str
+        The family.
+    """
+
+    inline: ClassVar[bool] = True
 
     name: str = "gaussian"
 
@@ -88,54 +137,74 @@ class ModifierChoice(OpenModel):
     def _accept_name(cls, raw: Any) -> Any:
         return {"name": raw} if isinstance(raw, str) else raw
 
-    @model_validator(mode="after")
-    def _known(self) -> ModifierChoice:
+    def __post_init__(self) -> None:
         self.modifier()
-        return self
 
-    def modifier(self) -> Any:
+    def modifier(self) -> Modifier:
         """Build the modifier."""
-        from inspect import signature
-
-        from crosscal.xray import MODIFIERS
+        from crosscal.xray.modifiers.registry import MODIFIERS
 
         family = MODIFIERS.get(self.name)
         known = signature(family).parameters
-        for option in self.rest:
-            if option not in known:
-                raise UnknownNameError("option", option, known, where=f"modifier {self.name!r}")
         where = f"modifier {self.name!r}"
+        for name in self.rest:
+            if name not in known:
+                raise UnknownNameError("option", name, known, where=where)
         with parsing("options of a wrong type", where=where, error=ConfigError, unchecked=True):
             return family(**{k: tuple(v) if isinstance(v, list) else v for k, v in self.rest.items()})
 
 
-class Library(OpenModel):
-    """The library: which changes of the calibration, which temperatures, how many counts.
+@options
+class Library(OpenTable):
+    """The library: simulate with the modified, fit with the nominal calibration.
 
     The remaining keys are the axes of the modifier's parameters.
+
+    Attributes
+    ----------
+    modifier : table
+        Family of changes (see `crosscal list modifiers`), with options { name = "gaussian", n = 2 }.
+    design : str
+        Points in the space of the modifier's parameters.
+    points : int
+        Points of a quasi-random design.
+    kT : axis
+        True temperatures, keV.
+    counts : float
+        Expected counts in the band.
+    noise : str
+        "asimov" fits expected counts, "poisson" draws them.
+    realisations : int
+        Draws for each point, for Poisson noise.
+    free : tuple of str
+        Parameters fitted.
     """
 
-    modifier: ModifierChoice = ModifierChoice()
-    design: Literal["grid", "sobol", "latin-hypercube"] = "grid"
-    points: int = Field(1024, gt=0, description="points of a quasi-random design")
-    kT: AxisSpec
-    counts: float = Field(5e4, gt=0)
-    noise: Literal["asimov", "poisson"] = "asimov"
-    realisations: int = Field(1, gt=0)
-    free: tuple[str, ...] = ("kT", "norm")
+    examples: ClassVar[dict[str, Any]] = {
+        "A": {"min": -0.2, "max": 0.2, "n": 9},
+        "mu": {"min": 0.7, "max": 7.0, "n": 11},
+        "sigma": {"min": 0.3, "max": 2.0, "n": 7},
+    }
 
-    @model_validator(mode="after")
-    def _axes_known(self) -> Library:
+    modifier: ModifierChoice = option(ModifierChoice(), example="gaussian", shown=True)
+    design: Literal["grid", "sobol", "latin-hypercube"] = "grid"
+    points: Count = 1024
+    kT: AxisTable = option(example={"min": 1.0, "max": 15.0, "n": 20, "scale": "log"})
+    counts: Positive = option(5e4, shown=True)
+    noise: Literal["asimov", "poisson"] = option("asimov", shown=True)
+    realisations: Count = 1
+    free: tuple[str, ...] = option(("kT", "norm"), example=["kT", "norm", "Abundanc"], shown=True)
+
+    def __post_init__(self) -> None:
         self.theta_design()
-        return self
 
     def theta_design(self, seed: int = 0) -> Any:
         """Return the design over the modifier's parameters."""
         modifier = self.modifier.modifier()
-        specs = {}
+        specs: dict[str, AxisTable] = {}
         for name, raw in self.rest.items():
             modifier.parameter(name)
-            specs[name] = TypeAdapter(AxisSpec).validate_python(raw)
+            specs[name] = validate_value(AxisTable, raw)
         if self.design == "grid":
             return modifier.grid(**{name: spec.axis(name) for name, spec in specs.items()})
         limits = {}
@@ -149,62 +218,80 @@ class Library(OpenModel):
         return self.kT.axis("kT", "keV")
 
 
-class Emulation(StrictModel):
-    """Which emulator; "auto" keeps the better of the suitable kinds on points it has not seen."""
+@options
+class Emulation:
+    """The emulator of the library.
 
-    kind: str = "auto"
-    validation: int = Field(200, ge=0, description="off-grid points simulated afresh")
+    Attributes
+    ----------
+    kind : str
+        See `crosscal list emulators`; "auto" keeps the one that validates better on points it has not seen.
+    validation : int
+        Off-grid points simulated afresh.
+    """
+
+    kind: str = option("auto", shown=True)
+    validation: Annotated[int, Ge(0)] = 200
 
 
-class Planted(OpenModel):
-    """An effective-area error put into simulated data; the remaining keys are the modifier's parameters."""
+@options
+class Planted(OpenTable):
+    """An effective-area error put into simulated data; the remaining keys are the modifier's parameters.
+
+    Attributes
+    ----------
+    modifier : table
+        Family of the error.
+    """
+
+    inline: ClassVar[bool] = True
 
     modifier: ModifierChoice = ModifierChoice()
 
     def theta(self) -> dict[str, float]:
-        """Return the planted parameters by name."""
-        return TypeAdapter(dict[str, float]).validate_python(self.rest)
+        """Return the parameters of the error by name."""
+        return validate_value(dict[str, float], self.rest)
 
-    @model_validator(mode="after")
-    def _known(self) -> Planted:
+    def __post_init__(self) -> None:
         self.modifier.modifier().check(self.theta())
-        return self
 
 
-class Simulation(StrictModel):
-    """Simulated clusters seen by a trusted and by the other telescope, whose area is not what is believed."""
+@options
+class Simulation:
+    """Simulated clusters instead of measured ones, seen by a trusted telescope and by one with an injected error.
 
-    sources: int = Field(40, ge=2)
+    Attributes
+    ----------
+    sources : int
+        Number of clusters.
+    kT : (low, high)
+        Their temperatures, keV.
+    counts, trusted_counts : float
+        Expected counts of each cluster in the corrected and in the trusted telescope.
+    planted : table
+        The injected error: family and parameters.
+    """
+
+    sources: Annotated[int, Ge(2)] = 40
     kT: tuple[float, float] = (2.0, 12.0)
-    counts: float = Field(5e4, gt=0)
-    trusted_counts: float | None = Field(None, gt=0)
-    planted: Planted
+    counts: Positive = 5e4
+    trusted_counts: Positive | None = option(None, example=5e4)
+    planted: Planted = option(example={"modifier": "gaussian", "A": 0.1, "mu": 1.8, "sigma": 1.0})
 
 
-class Inference(StrictModel):
-    """From pairs to the posterior of the modifier's parameters; unset keys take the sampler's own defaults."""
+@options
+class Sampling:
+    """Options of a sampler; unset ones take the sampler's own defaults.
 
-    pairs: Path | None = Field(None, description="a table of paired sources (ECSV, CSV or FITS)")
-    quantities: tuple[Literal["kT", "norm", "Abundanc"], ...] | None = None
-    sampler: str = "auto"
-    latent: Literal["marginal", "sampled"] = "marginal"
-    scatter: float = Field(0.03, ge=0, description="scale of the intrinsic scatter; 0 leaves it out")
-    cross_norm: float = Field(0.1, ge=0, description="prior sd of ln of the relative normalisation; 0 leaves it out")
-    tau: float | str | None = Field(None, description="prior sd of the area, or a telescope of the IACHEC matrix")
-    prior_correction: Path | None = Field(None, description="correction.nc of another run, against energy")
-    draws: int | None = Field(None, gt=0)
-    warmup: int | None = Field(None, gt=0)
-    chains: int | None = Field(None, gt=0)
+    Attributes
+    ----------
+    draws, warmup, chains : int
+        Draws kept and discarded in each chain, and number of chains.
+    """
 
-    @model_validator(mode="after")
-    def _sampler_known(self) -> Inference:
-        from crosscal.inference.registry import SAMPLERS
-
-        if self.sampler != "auto":
-            SAMPLERS.get(self.sampler)
-        elif self.options:
-            raise ValueError(f"{', '.join(self.options)} need a named sampler, not 'auto'")
-        return self
+    draws: Count | None = option(None, example=1000)
+    warmup: Count | None = option(None, example=1000)
+    chains: Count | None = option(None, example=4)
 
     @property
     def options(self) -> dict[str, int]:
@@ -212,37 +299,91 @@ class Inference(StrictModel):
         return {k: v for k in ("draws", "warmup", "chains") if (v := getattr(self, k)) is not None}
 
 
-class Compute(OpenModel):
-    """Where the library is computed; the remaining keys are the executor's options."""
+@options
+class Inference(Sampling):
+    """From pairs of temperatures to the posterior of the modifier's parameters.
 
-    executor: str = "local"
+    Attributes
+    ----------
+    pairs : Path
+        Table of N sources (ECSV, CSV, FITS): source, kT_NAME, kT_err_NAME (or kT_err_lo_, kT_err_hi_), ...
+    quantities : tuple of str
+        By default all that pairs and emulator share.
+    sampler : str
+        See `crosscal list samplers`; "auto" chooses by the number of parameters.
+    latent : str
+        Whether true temperatures are integrated out or sampled.
+    scatter : float
+        Scale of the prior of the intrinsic scatter; 0 leaves it out.
+    cross_norm : float
+        Prior sd of ln of the relative normalisation; 0 leaves it out.
+    tau : float or str
+        Prior sd of the effective area, or a telescope of the IACHEC matrix; by default that of the telescope's name.
+    prior_correction : Path
+        correction.nc of another run, against energy: what another method found.
+    """
 
-    @model_validator(mode="after")
-    def _known(self) -> Compute:
-        from inspect import signature
+    pairs: Path | None = option(None, example="clusters.ecsv", shown=True)
+    quantities: tuple[Literal["kT", "norm", "Abundanc"], ...] | None = option(None, example=["kT", "norm"])
+    sampler: str = "auto"
+    latent: Literal["marginal", "sampled"] = "marginal"
+    scatter: NotNegative = 0.03
+    cross_norm: NotNegative = 0.1
+    tau: float | str | None = option(None, example=0.05)
+    prior_correction: Path | None = option(None, example="runs/concordance/correction_acis.nc")
 
+    def __post_init__(self) -> None:
+        from crosscal.inference.registry import SAMPLERS
+
+        if self.sampler != "auto":
+            SAMPLERS.get(self.sampler)
+        elif self.options:
+            raise ConfigError(f"{', '.join(self.options)} need a named sampler, not 'auto'")
+
+
+@options
+class Compute(OpenTable):
+    """Where the library is computed; the remaining keys are the executor's options.
+
+    Attributes
+    ----------
+    executor : str
+        See `crosscal list executors`.
+    """
+
+    examples: ClassVar[dict[str, Any]] = {}
+
+    executor: str = option("local", shown=True)
+
+    def __post_init__(self) -> None:
         from crosscal.compute import EXECUTORS
 
         known = signature(EXECUTORS.get(self.executor)).parameters
-        for option in self.rest:
-            if option not in known:
-                raise UnknownNameError("option", option, known, where=f"executor {self.executor!r}")
-        return self
+        for name in self.rest:
+            if name not in known:
+                raise UnknownNameError("option", name, known, where=f"executor {self.executor!r}")
 
 
-class XrayJob(JobModel):
-    """Learn the correction of a telescope's effective area from paired temperatures."""
+@options
+class XrayJob(Job):
+    """Learn the correction of a telescope's effective area from sources that a trusted telescope saw as well.
+
+    Attributes
+    ----------
+    ensemble : int
+        Number of corrected ARFs drawn from the posterior.
+    """
 
     job: Literal["xray"] = "xray"
+    ensemble: Annotated[int, Ge(0)] = 100
     telescope: Telescope
-    trusted: Telescope | None = None
+    trusted: Trusted | None = None
     model: Source = Source()
     library: Library
     emulator: Emulation = Emulation()
-    simulation: Simulation | None = None
     inference: Inference = Inference()
+    simulation: Simulation | None = None
     compute: Compute = Compute()
-    ensemble: int = Field(100, ge=0, description="number of corrected ARFs drawn from the posterior")
 
     inputs: ClassVar[tuple[str, ...]] = (
         "telescope.arf",
@@ -253,10 +394,8 @@ class XrayJob(JobModel):
         "inference.prior_correction",
     )
 
-    @model_validator(mode="after")
-    def _one_source_of_pairs(self) -> XrayJob:
+    def __post_init__(self) -> None:
         if (self.inference.pairs is None) == (self.simulation is None):
-            raise ValueError("give either inference.pairs or a [simulation] table")
+            raise ConfigError("give either inference.pairs or a [simulation] table")
         if self.simulation is not None and self.trusted is None:
-            raise ValueError("a [simulation] needs a [trusted] telescope")
-        return self
+            raise ConfigError("a [simulation] needs a [trusted] telescope")
