@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from crosscal.jobs.parts import PARTS
 from crosscal.core.errors import InputError
 from crosscal.core.files import write_text
+from crosscal.jobs.parts import PARTS
 
 
 @click.command("init")
