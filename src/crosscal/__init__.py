@@ -8,6 +8,8 @@ The four parts are imported on first use, so that ``import crosscal`` stays ligh
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from crosscal.core.caches import provide_caches
+
 __version__ = "0.1.0"
 
 _PARTS = ("xray", "concordance", "lightcurves", "fluxcal")
@@ -32,3 +34,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+# Before anything that keeps a cache is imported.
+provide_caches()
