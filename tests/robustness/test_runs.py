@@ -197,7 +197,7 @@ def test_interrupted_runs_resume_to_the_same_bits(runs, sent, slow_scale):
         assert process.returncode in (0, 130, -sent), err
         assert "Traceback" not in err
         if process.returncode == 130:
-            assert err.strip() == "crosscal: error: interrupted; the same command resumes where it stopped"
+            assert err.strip() == "crosscal: error: interrupted; the same command resumes where it stopped."
         process = start()
         _, err = process.communicate()
         assert process.returncode == 0, err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 # One thread for linear algebra: workers and chains are the parallelism here, and spinning threads only cost.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -14,7 +14,8 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import click
 
 from crosscal import __version__
-from crosscal.core.errors import CrossCalError
+from crosscal.cli.edges import Stopped, ended_by_signals, output_problem, prepare_streams
+from crosscal.core.errors import CrossCalError, encodable
 
 #: Command name to (module, one line of help); a command's module is loaded when it is called.
 COMMANDS = {
@@ -67,9 +68,17 @@ def group() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; expected errors become one sentence and exit code 1."""
+    """Run the command line; expected errors and what the system refuses become one sentence.
+
+    Exit codes are those of the commands (0 if they say nothing else), 1 for errors, 2 for wrong usage, and 128 plus the
+    signal's number where a signal ended the command (130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP).
+    """
+    prepare_streams()
+    os.environ["MPLBACKEND"] = "agg"  # figures go to files; a name from elsewhere may be unknown here
     try:
-        code = group.main(args=arguments, prog_name="crosscal", standalone_mode=False)
+        with ended_by_signals():
+            code = group.main(args=arguments, prog_name="crosscal", standalone_mode=False)
+        sys.stdout.flush()
     except CrossCalError as error:
         _fail(str(error), 1)
     except click.UsageError as error:
@@ -77,16 +86,48 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(2)
     except click.ClickException as error:
         _fail(error.format_message(), 2)
-    except (KeyboardInterrupt, click.Abort):
-        _fail("interrupted; the same command resumes where it stopped", 130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    except KeyboardInterrupt as error:
+        _interrupted(error)
+    except click.Abort as error:
+        _interrupted(error.__cause__)
+    except UnicodeEncodeError as error:
+        _not_utf8(error)
+    except OSError as error:
+        _refused(error)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _fail(sentence: str, code: int) -> None:
-    click.echo(f"crosscal: error: {sentence}", err=True)
+def _interrupted(error: BaseException | None) -> NoReturn:
+    """Say that a signal ended the command; click hides it, and an end of file in our own code, in an Abort."""
+    if isinstance(error, EOFError):
+        raise error
+    if isinstance(error, Stopped):
+        _fail(f"ended by {error}; the same command resumes where it stopped", 128 + error.number)
+    _fail("interrupted; the same command resumes where it stopped", 130)
+
+
+def _not_utf8(error: UnicodeEncodeError) -> NoReturn:
+    """Say which name of a file or directory is not UTF-8."""
+    if error.reason != "surrogates not allowed":
+        raise error
+    name = error.object[max(0, error.start - 40) : error.end + 40]
+    _fail(f"the name of a file or directory is not UTF-8 (...{name}...); expected names in UTF-8", 1)
+
+
+def _refused(error: OSError) -> NoReturn:
+    """Say what the operating system refused; an OSError without a number is not from there, but a mistake."""
+    if error.errno is None:
+        raise error
+    if problem := output_problem():
+        if isinstance(problem, BrokenPipeError):
+            sys.exit(1)
+        _fail(f"standard output cannot be written ({problem.strerror})", 1)
+    _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror), 1)
+
+
+def _fail(sentence: str, code: int) -> NoReturn:
+    sentence = sentence if sentence.endswith((".", "?", "!")) else sentence + "."
+    click.echo(f"crosscal: error: {encodable(sentence)}", err=True)
     sys.exit(code)
 
 

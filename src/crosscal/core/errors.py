@@ -17,14 +17,26 @@ class CrossCalError(Exception):
 
 #: What would break a line, or the terminal, where a name or a foreign message is quoted.
 _BREAKS = re.compile(r" *[\x00-\x1f\x7f\x85\u2028\u2029]+ *")
+#: How Python writes bytes of a file name that are not UTF-8, and other characters that no file or terminal takes.
+_UNENCODABLE = re.compile(r"[\ud800-\udfff]")
 _LONGEST = 600
+
+
+def encodable(text: str) -> str:
+    """Return text that any file takes: bytes of a file name that are not UTF-8 as ``\\xff``."""
+
+    def escaped(found: re.Match[str]) -> str:
+        code = ord(found[0])
+        return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+    return _UNENCODABLE.sub(escaped, text)
 
 
 def _sentence(what: str, where: str | None, expected: str | None) -> str:
     text = f"{where}: {what}" if where else what
     if expected:
         text += f"; expected {expected}"
-    text = _BREAKS.sub(" ", text).strip()
+    text = encodable(_BREAKS.sub(" ", text).strip())
     if len(text) > _LONGEST:
         text = text[:_LONGEST].rstrip() + " ..."
     return text if text.endswith((".", "?", "!")) else text + "."

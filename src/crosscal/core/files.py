@@ -126,10 +126,36 @@ def _umask() -> int:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> Path:
-    """Write ``text`` to ``path`` atomically and return the path."""
+    """Write ``text`` to ``path`` atomically and return the path.
+
+    Raises
+    ------
+    DataFileError
+        If it cannot be written, or names a file or directory whose name is not UTF-8.
+    """
+    content = require_utf8(text, where=path).encode()
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
     return Path(path)
+
+
+def require_utf8(text: str | os.PathLike[str], *, where: object) -> str:
+    """Return text, or a path as text, that can be told in files.
+
+    Raises
+    ------
+    DataFileError
+        If it holds the name of a file or directory whose bytes are not UTF-8.
+    """
+    text = os.fspath(text)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        line = text[text.rfind("\n", 0, error.start) + 1 :].splitlines()[0]
+        raise DataFileError(
+            f"the name of a file or directory is not UTF-8 ({line[:200]})", where=str(where), expected="names in UTF-8"
+        ) from error
+    return text
 
 
 def write_ecsv(path: str | os.PathLike[str], table: Any) -> Path:
@@ -173,16 +199,22 @@ def existing_file(path: str | os.PathLike[str], *, what: str = "file", where: st
     Raises
     ------
     DataFileError
-        If there is no such file, it is a directory, or it cannot be opened.
+        If there is no such file, it is a directory, a pipe or a device, or it cannot be opened.
     """
     target = Path(path)
-    prefix = f"{where}: " if where else ""
-    if not target.exists():
-        raise DataFileError(f"no such {what}", where=prefix + str(target), expected="an existing file")
-    if target.is_dir():
-        raise DataFileError(f"the {what} is a directory", where=prefix + str(target), expected="a file")
+    place = (f"{where}: " if where else "") + str(target)
+    try:
+        mode = target.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a null character
+        raise DataFileError(f"no such {what}", where=place, expected="an existing file") from error
+    except OSError as error:
+        raise DataFileError(f"the {what} cannot be read ({error.strerror})", where=place) from error
+    if stat.S_ISDIR(mode):
+        raise DataFileError(f"the {what} is a directory", where=place, expected="a file")
+    if not stat.S_ISREG(mode):
+        raise DataFileError(f"the {what} is a pipe or a device", where=place, expected="a regular file")
     if not os.access(target, os.R_OK):
-        raise DataFileError(f"the {what} cannot be read", where=prefix + str(target), expected="read permission")
+        raise DataFileError(f"the {what} cannot be read", where=place, expected="read permission")
     return target
 
 
