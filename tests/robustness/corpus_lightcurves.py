@@ -88,6 +88,31 @@ def _job(path: Path) -> object:
     return job.data.read(job.model.reference), job.settings()
 
 
+def _sample(name: str) -> Any:
+    def build(directory: Path) -> Path:
+        from .sibling import sibling
+
+        samples = sibling("lightcurves/samples.py")
+        if name in samples.BINARY:
+            return samples.BINARY[name](directory / "table.dat")
+        return _text("table.dat", samples.TEXTS[name])(directory)
+
+    return build
+
+
+def _any(path: Path) -> object:
+    from crosscal.lightcurves.formats import survey
+
+    return survey.read(path, error=0.1)
+
+
+#: Layouts and containers, each read by looking into the file.
+KINDS = (
+    "asassn-client", "ztf-tbl", "ztf-forced", "ztf-alerts", "ztf-alerts-difference", "gaia", "gaia-alerts", "crts",
+    "panstarrs", "aavso", "cosmograil", "cds", "tess", "uvot", "parquet", "ecsv",
+)  # fmt: skip
+READ = "lightcurves.formats.survey.read"
+
 ASASSN = "lightcurves.formats.survey.read_asassn"
 
 READERS = [
@@ -100,6 +125,7 @@ READERS = [
     Reader(ASASSN, _later("OLD"), _survey_reader("read_asassn", use_flux=True), "flux"),
     Reader("lightcurves.formats.survey.read_ztf", _later("ZTF"), _survey_reader("read_ztf")),
     Reader("lightcurves.formats.survey.read_atlas", _later("ATLAS"), _survey_reader("read_atlas")),
+    *(Reader(READ, _sample(kind), _any, kind, covers=(f"{READ}_table",), share=0.5) for kind in KINDS),
     Reader("lightcurves.formats.survey.read_columns", _text("c.txt", "1 2 0.1\n2 3 0.1\n3,4,0.1,x\n"), _columns),
     Reader("lightcurves.compat.helpers.convert_asassn", _later("OLD"), _convert("convert_asassn"), share=0.5),
     Reader("lightcurves.compat.helpers.convert_ztf", _later("ZTF"), _convert("convert_ztf"), share=0.5),

@@ -17,6 +17,7 @@ FAMILIES = Registry(
         "modifiers": "crosscal.xray.modifiers.registry:MODIFIERS",
         "models": "crosscal.xray.emission.registry:MODELS",
         "kernels": "crosscal.lightcurves.kernels.registry:KERNELS",
+        "layouts": "crosscal.lightcurves.formats.registry:LAYOUTS",
         "emulators": "crosscal.emulator.registry:EMULATORS",
         "divergences": "crosscal.xray.correction.divergence:DIVERGENCES",
         "templates": "crosscal.fluxcal.stars.template_files:LIBRARIES",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PlainSerializer, model_validator
 
@@ -27,15 +28,20 @@ class SelectionTable(StrictModel):
     time_start: float = 0.0
     time_range: Band | None = None
     rebin: float | None = None
-    errlimit: float | None = 0.1
+    errlimit: float | Literal["auto"] | None = "auto"
+    keylabel: str = ""
     codes: tuple[str, ...] = ()
+    error: float | None = None
+    merge_objects: bool = False
     by_camera: bool = False
     use_flux: bool = False
+    time_format: str = ""
+    position: tuple[float, float] | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
 
-    def selection(self, *, limited: bool = True) -> survey.Selection:
-        """Return the cuts; ``limited`` is false for difference fluxes, whose relative error means nothing."""
-        fields = self.model_dump(exclude={"by_camera", "use_flux"})
-        return survey.Selection(**(fields if limited else {**fields, "errlimit": None}))
+    def selection(self) -> survey.Selection:
+        """Return the cuts."""
+        return survey.Selection(**self.model_dump())
 
 
 class DataTable(StrictModel):
@@ -47,6 +53,7 @@ class DataTable(StrictModel):
     ztf: Files = ()
     atlas: Files = ()
     columns: Files = ()
+    files: Files = ()
     column_codes: tuple[str, ...] = ()
     selection: SelectionTable = SelectionTable()
     time_range: Band | None = None
@@ -57,9 +64,11 @@ class DataTable(StrictModel):
 
     @model_validator(mode="after")
     def _one_source(self) -> DataTable:
-        tables = len(self.asassn) + len(self.ztf) + len(self.atlas) + len(self.columns)
+        tables = len(self.asassn) + len(self.ztf) + len(self.atlas) + len(self.columns) + len(self.files)
         if (self.continuum is None) == (tables == 0):
-            raise ValueError("give either continuum (a PyCALI file) or survey tables (asassn, ztf, atlas, columns)")
+            raise ValueError(
+                "give either continuum (a PyCALI file) or survey tables (files, asassn, ztf, atlas, columns)"
+            )
         if self.lines and self.continuum is None:
             raise ValueError("lines need a continuum file in PyCALI's format")
         if len(self.columns) != len(self.column_codes):
@@ -86,21 +95,13 @@ class DataTable(StrictModel):
 
     def _merged(self) -> LightCurves:
         cuts = self.selection.selection()
-        groups = [survey.read_ztf(resolve(p), cuts) for p in self.ztf]
-        groups += [
-            survey.read_asassn(resolve(p), cuts, use_flux=self.selection.use_flux, by_camera=self.selection.by_camera)
-            for p in self.asassn
-        ]
-        loose = self.selection.selection(limited=False)
-        groups += [survey.read_atlas(resolve(p), loose) for p in self.atlas]
+        groups: list[Any] = [survey.read_ztf(resolve(p), cuts) for p in self.ztf]
+        groups += [survey.read_asassn(resolve(p), cuts) for p in self.asassn]
+        groups += [survey.read_atlas(resolve(p), cuts) for p in self.atlas]
         pairs = zip(self.columns, self.column_codes, strict=True)
-        groups += [survey.read_columns(resolve(p), code, loose) for p, code in pairs]
-        only_jd = not (self.atlas or self.columns)
-        curves = survey.merge(*groups, unit=self.unit, time_format="jd" if only_jd else "")
-        return LightCurves(
-            curves.continuum, time_unit=self.time_unit, time_format=curves.time_format,
-            time_zero=self.selection.time_start,
-        )  # fmt: skip
+        groups += [survey.read_columns(resolve(p), code, cuts) for p, code in pairs]
+        groups += [resolve(p) for p in self.files]
+        return replace(survey.read(*groups, selection=cuts, unit=self.unit), time_unit=self.time_unit)
 
 
 class ModelTable(StrictModel):
@@ -143,7 +144,7 @@ class LightcurvesJob(JobModel):
     """Intercalibrate light curves of one source."""
 
     inputs: ClassVar[tuple[str, ...]] = (
-        "data.continuum", "data.lines", "data.asassn", "data.ztf", "data.atlas", "data.columns",
+        "data.continuum", "data.lines", "data.asassn", "data.ztf", "data.atlas", "data.columns", "data.files",
     )  # fmt: skip
 
     job: Literal["lightcurves"] = "lightcurves"

@@ -33,7 +33,8 @@ continuum = "continuum.txt"      # blocks "# CODE N" with rows "time flux error 
 # ztf = ["ztf.csv"]
 # asassn = ["asassn.csv"]        # Sky Patrol V2 or the older format
 # atlas = ["atlas.txt"]          # forced photometry; difference fluxes want normalisation = "spread"
-# columns = ["mine.txt"]         # plain time, flux, error
+# files = ["a.csv", "b.txt"]     # tables of any kind: the format is found by looking into them
+# columns = ["mine.txt"]         # one telescope a file: named columns, or time, flux, error
 # column_codes = ["mine"]        # one name per file in columns
 # time_range = [8000.0, 9000.0]  # after the reader's time_start
 # season_gap = 60.0              # a new scale and shift after every gap longer than this (not for the reference)
@@ -47,7 +48,13 @@ continuum = "continuum.txt"      # blocks "# CODE N" with rows "time flux error 
 # time_start = 2450000.0         # subtracted from the times
 # time_range = [2458000.0, 2459000.0]    # as in the tables
 # rebin = 1.0                    # days; leave out to keep every point
-# errlimit = 0.1                 # largest error in magnitudes
+# errlimit = 0.1                 # largest error in magnitudes; "auto" is that for ASAS-SN and ZTF, none elsewhere
+# keylabel = "a_"                # put before the name of every telescope
+# error = 0.02                   # of points for which a table gives none, which are left out by default
+# merge_objects = false          # join object ids, fields and observers of one filter
+# time_format = "mjd"            # of tables that do not say what their times count
+# position = [12.34, 56.78]      # of the source in degrees: joins heliocentric times with others
+# columns = { flux = "f_nu" }    # columns that are not found by their names
 # by_camera = false              # ASAS-SN: one code per camera and filter
 # use_flux = false               # ASAS-SN: take the flux column instead of magnitudes
 # codes = ["ztf_zg", "asas_g"]   # only these
@@ -94,6 +101,8 @@ def run(job: LightcurvesJob, output: Path, progress: Progress = SILENT) -> Resul
         for i, curve in enumerate(curves.files):
             write_pycali(Path(output) / "input" / ("continuum.txt" if i == 0 else f"line{i}.txt"), curve)
         advance(1)
+    for note in curves.notes:
+        progress.message(note)
     for line in (
         f"{curve.name}: {len(curve)} points of {int((curve.counts > 0).sum())} codes" for curve in curves.files
     ):

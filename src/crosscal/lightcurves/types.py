@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from crosscal.core.display import brief
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.units import plain
+from crosscal.lightcurves.timesystem import SCALES, TimeSystem
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +144,8 @@ class LightCurves:
     """The continuum and any number of lines, observed by the same telescopes.
 
     The scale factor of a telescope is common to all of them; each has its own variability and mean. ``time_format``
-    ("jd", "mjd") says what ``time + time_zero`` is, where it is known.
+    ("jd", "mjd") says what ``time + time_zero`` is, where it is known, ``time_scale`` and ``time_frame`` as in
+    `TimeSystem`. ``notes`` tells what the reader left out, converted and assumed.
 
     Raises
     ------
@@ -156,6 +158,9 @@ class LightCurves:
     time_unit: str = "d"
     time_format: str = ""
     time_zero: float = 0.0
+    time_scale: str = ""
+    time_frame: str = ""
+    notes: tuple[str, ...] = ()
 
     __repr__ = brief
 
@@ -197,8 +202,27 @@ class LightCurves:
         unit: str = "",
         time_unit: str = "d",
     ) -> LightCurves:
-        """Build from a mapping of code to (time, flux, error[, flag]); the first code is the reference."""
-        return cls(curve_from_arrays(curves, name=name, unit=unit), time_unit=time_unit)
+        """Build from a mapping of code to (time, flux, error[, flag]); the first code is the reference.
+
+        Times may be astropy Times, which become MJD in the scale of the first. Points with a masked or missing value
+        are left out, and told in ``notes``.
+
+        Raises
+        ------
+        InputError
+            If columns differ in length, some times are astropy Times and others are not, or nothing is left.
+        """
+        dated, system = _dated(curves)
+        kept, notes = _without_missing(dated)
+        return cls(
+            curve_from_arrays(kept, name=name, unit=unit), time_unit=time_unit, time_format=system.format,
+            time_scale=system.scale, notes=notes,
+        )  # fmt: skip
+
+    @property
+    def system(self) -> TimeSystem:
+        """What the times count."""
+        return TimeSystem(self.time_format, self.time_zero, self.time_scale, self.time_frame)
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -236,7 +260,7 @@ class LightCurves:
             raise InputError(
                 "astropy Times", where=where, expected="numbers: these light curves do not say what their times count"
             )
-        return np.asarray(getattr(values.utc, self.time_format), dtype=float) - self.time_zero
+        return np.asarray(getattr(_in_scale(values, self.time_scale), self.time_format), dtype=float) - self.time_zero
 
     def reordered(self, reference: str) -> LightCurves:
         """Return the same data with ``reference`` as the first code.
@@ -265,6 +289,55 @@ class LightCurves:
 
     def _map(self, change: Any) -> LightCurves:
         return replace(self, continuum=change(self.continuum), lines=tuple(change(line) for line in self.lines))
+
+
+def _in_scale(times: Any, scale: str) -> Any:
+    return getattr(times, scale or "utc")
+
+
+def _dated(curves: Mapping[str, tuple[Any, ...]]) -> tuple[dict[str, tuple[Any, ...]], TimeSystem]:
+    """Turn astropy Times into MJD of one scale."""
+    times = {code: hasattr(parts[0], "jd1") for code, parts in curves.items() if len(parts)}
+    if not any(times.values()):
+        return dict(curves), TimeSystem()
+    if not all(times.values()):
+        plain_code = next(code for code, is_time in times.items() if not is_time)
+        raise InputError(
+            "plain numbers", where=f"code {plain_code!r}, times", expected="astropy Times, as other codes have"
+        )
+    first = next(iter(curves.values()))[0].scale
+    scale = first if first in SCALES else "utc"
+    return {
+        code: (np.ma.asarray(_in_scale(parts[0], scale).mjd, dtype=float), *parts[1:]) for code, parts in curves.items()
+    }, TimeSystem("mjd", scale=scale)
+
+
+def _without_missing(curves: Mapping[str, tuple[Any, ...]]) -> tuple[dict[str, tuple[Any, ...]], tuple[str, ...]]:
+    """Leave out points that are masked or NaN in some column; an infinite value stays, to be refused."""
+    kept, notes = {}, []
+    for code, parts in curves.items():
+        columns = [getattr(part, "unmasked", part) if not np.ma.isMaskedArray(part) else part for part in parts]
+        masks = [np.ravel(np.asarray(getattr(part, "mask", False))) for part in parts]
+        sizes = {np.size(np.ma.getdata(getattr(c, "value", c))) for c in columns}
+        if len(sizes) != 1:
+            kept[code] = parts  # told by the check of lengths
+            continue
+        bad = np.zeros(sizes.pop(), dtype=bool)
+        for part, mask in zip(columns, masks, strict=True):
+            values = np.ravel(np.ma.getdata(getattr(part, "value", part)))
+            bad |= (mask if mask.size == bad.size else False) | (
+                np.isnan(values) if values.dtype.kind == "f" else False
+            )
+        if bad.any():
+            columns = [np.ma.getdata(np.atleast_1d(c)) if np.ma.isMaskedArray(c) else np.atleast_1d(c) for c in columns]
+            columns = [_ravelled(c)[~bad] for c in columns]
+            notes.append(f"{code}: {int(bad.sum())} of {bad.size} points are masked or NaN and are not used")
+        kept[code] = tuple(columns)
+    return kept, tuple(notes)
+
+
+def _ravelled(column: Any) -> Any:
+    return column.ravel() if hasattr(column, "ravel") else np.ravel(column)
 
 
 def curve_from_arrays(curves: Mapping[str, tuple[ArrayLike, ...]], *, name: str, unit: str = "") -> LightCurve:

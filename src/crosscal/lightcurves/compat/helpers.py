@@ -9,16 +9,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crosscal.core.files import write_text
+from crosscal.core.errors import DataFileError
+from crosscal.core.files import existing_file, write_text
+from crosscal.core.reading import read_text
 from crosscal.lightcurves.formats.pycali import read_block_file, write_pycali
-from crosscal.lightcurves.formats.survey import Selection, read_asassn, read_columns, read_ztf, rebin
+from crosscal.lightcurves.formats.survey import Selection, read_asassn, read_ztf, rebin
 from crosscal.lightcurves.outliers import remove_outliers as drop_outliers
 from crosscal.lightcurves.result import Result
 
 
 def data_rebin(x: ArrayLike, y: ArrayLike, ye: ArrayLike, tb: float) -> tuple[NDArray, NDArray, NDArray]:
     """Average points in greedy bins [x_i, x_i + tb), weighted by inverse variance."""
-    return rebin(np.asarray(x, dtype=float), np.asarray(y, dtype=float), np.asarray(ye, dtype=float), tb)
+    time, flux, error = rebin(np.asarray(x, dtype=float), np.asarray(y, dtype=float), np.asarray(ye, dtype=float), tb)
+    return time, flux, error
 
 
 def format_blocks(
@@ -66,14 +69,37 @@ def convert_ztf(
     errlimit: float | None = 0.1,
     keylabel: str = "",
 ) -> dict[str, NDArray[np.float64]]:
-    """Read a ZTF table into (n, 3) arrays per code."""
-    found = read_ztf(path, Selection(zeropoint, 1.0, time_start, time_range, rebin, errlimit, keylabel))
+    """Read a ZTF table into (n, 3) arrays per code; all objects of a filter are one code."""
+    cuts = Selection(zeropoint, 1.0, time_start, time_range, rebin, errlimit, keylabel, merge_objects=True)
+    found = read_ztf(path, cuts)
     return {code: np.stack(columns, axis=1) for code, columns in found.items()}
 
 
 def convert_mydata(fname: str | os.PathLike[str], keylabel: str) -> dict[str, NDArray[np.float64]]:
-    """Read the first three columns of a plain file."""
-    return {code: np.stack(columns, axis=1) for code, columns in read_columns(fname, keylabel).items()}
+    """Read the first three columns of a plain file, whatever they are called, into an (n, 3) array, sorted by time.
+
+    Raises
+    ------
+    DataFileError
+        Naming the row that has no three numbers.
+    """
+    rows = []
+    for number, line in enumerate(read_text(existing_file(fname), what="light-curve file").splitlines(), start=1):
+        words = line.replace(",", " ").split()
+        if not words or line.startswith("#"):
+            continue
+        where = f"{fname}, line {number}"
+        if len(words) < 3:
+            raise DataFileError(f"{len(words)} columns", where=where, expected="time flux error")
+        try:
+            rows.append([float(w) for w in words[:3]])
+        except ValueError:
+            raise DataFileError("not numbers", where=where, expected="time flux error") from None
+    if not rows:
+        raise DataFileError("no data points", where=str(fname), expected="rows time flux error")
+    table = np.array(rows)
+    table = table[np.isfinite(table).all(axis=1) & (table[:, 2] > 0)]
+    return {keylabel: table[np.argsort(table[:, 0], kind="stable")]}
 
 
 def load_pycali_data(fname: str | os.PathLike[str]) -> dict[str, NDArray[np.float64]]:

@@ -1,218 +1,205 @@
-"""Readers of survey tables (ASAS-SN, ZTF, ATLAS) and plain columns, with magnitudes, cuts and binning.
+"""Readers of survey tables and plain columns, by name or by looking into the file.
 
-Every reader returns a mapping of code to (time, flux, error); `merge` joins such mappings into `LightCurves`.
+Every named reader returns `Curves`, a mapping of code to (time, flux, error); `read` and `merge` give `LightCurves`.
 """
 
 from __future__ import annotations
 
-import csv
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from crosscal.core.errors import DataFileError, InputError, UnknownNameError
+from crosscal.core.errors import DataFileError, InputError
 from crosscal.core.files import existing_file
-from crosscal.core.reading import parsing, read_text
-from crosscal.lightcurves.types import LightCurves, curve_from_arrays
+from crosscal.lightcurves.formats.columns import curves_of
+from crosscal.lightcurves.formats.curves import Columns, Curves
+from crosscal.lightcurves.formats.layout import Layout
+from crosscal.lightcurves.formats.memory import raw_of_memory
+from crosscal.lightcurves.formats.merging import merge
+from crosscal.lightcurves.formats.pycali import read_block_file
+from crosscal.lightcurves.formats.raw import raw_table
+from crosscal.lightcurves.formats.registry import LAYOUTS, layout_of
+from crosscal.lightcurves.formats.selection import WAVELENGTHS, ZEROPOINTS, Selection, rebin
+from crosscal.lightcurves.types import LightCurves
 
-Columns = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+__all__ = [
+    "WAVELENGTHS", "ZEROPOINTS", "Columns", "Curves", "Selection", "from_timeseries", "merge", "read", "read_asassn",
+    "read_atlas", "read_columns", "read_table", "read_ztf", "rebin",
+]  # fmt: skip
 
-#: Flux density of magnitude zero, erg / s / cm2 / A: of AB magnitudes at the filter's wavelength, and Bessell's V.
-ZEROPOINTS = {
-    "V": 3.63e-9, "g": 5.02e-9, "zg": 4.75e-9, "zr": 2.63e-9, "zi": 1.74e-9, "o": 2.36e-9, "c": 3.83e-9,
-}  # fmt: skip
-#: Effective wavelengths in Angstrom, for flux densities per frequency.
-WAVELENGTHS = {"V": 5500.0, "g": 5200.0, "zg": 4783.0, "zr": 6417.0, "zi": 7867.0, "o": 6790.0, "c": 5330.0}
-
-
-_MAGNITUDE = 2.5 / np.log(10)
-
-
-class Curves(dict[str, Columns]):
-    """What a reader of survey tables gives: code to (time, flux, error), shown by numbers of points."""
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{code}: {len(columns[0])} points" for code, columns in self.items())
-        return f"<Curves {shown}>"
+Source = str | os.PathLike[str]
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Cuts and units common to all readers.
+def read(
+    *sources: Any, selection: Selection | None = None, name: str = "continuum", unit: str = "", **choices: Any
+) -> LightCurves:
+    """Read light curves of one source from any files or tables in memory; the format is found by looking into them.
 
     Parameters
     ----------
-    zeropoint : float, mapping or None
-        Flux of magnitude zero, or one per filter; `ZEROPOINTS` where a filter is not given.
-    unit : float
-        Fluxes and errors are divided by it (1e-15 gives numbers near one for bright nuclei).
-    time_start : float
-        Subtracted from the times, after the cut in time.
-    time_range : (start, stop) or None
-        Points with start <= time <= stop are kept; times as they are in the file.
-    rebin : float or None
-        Width of time bins; None, False or 0 keeps the points.
-    errlimit : float or None
-        Largest error in magnitudes; for fluxes 2.5 / ln(10) times the relative error.
-    keylabel : str
-        Put before every code.
-    """
-
-    zeropoint: float | Mapping[str, float] | None = None
-    unit: float = 1.0
-    time_start: float = 0.0
-    time_range: tuple[float, float] | None = None
-    rebin: float | None = None
-    errlimit: float | None = 0.1
-    keylabel: str = ""
-    codes: tuple[str, ...] = field(default=())
-
-    def __post_init__(self) -> None:
-        if not self.unit > 0:
-            raise InputError(f"unit {self.unit:g}", where="selection", expected="a number > 0")
-        if self.time_range is not None and not self.time_range[0] < self.time_range[1]:
-            raise InputError(f"time range {self.time_range}", where="selection", expected="start < stop")
-        if self.rebin and not self.rebin > 0:
-            raise InputError(f"bin width {self.rebin:g}", where="selection", expected="a width > 0, or none")
-        if self.errlimit is not None and not self.errlimit > 0:
-            raise InputError(f"error limit {self.errlimit:g}", where="selection", expected="a number > 0")
-
-    def zero(self, band: str) -> float:
-        """Return the flux of magnitude zero in a filter."""
-        if isinstance(self.zeropoint, Mapping):
-            if band in self.zeropoint:
-                return float(self.zeropoint[band])
-        elif self.zeropoint is not None:
-            return float(self.zeropoint)
-        if band not in ZEROPOINTS:
-            raise InputError(f"no zero point for filter {band!r}", where="selection", expected="zeropoint per filter")
-        return ZEROPOINTS[band]
-
-    def flux(self, mag: NDArray, mag_error: NDArray, band: str) -> tuple[NDArray, NDArray]:
-        """Turn magnitudes into fluxes: f = f0 10^(-0.4 m), sd = f ln(10) / 2.5 sd_m."""
-        flux = self.zero(band) * 10 ** (-0.4 * mag)
-        return flux, flux * mag_error * np.log(10) / 2.5
-
-    def finish(self, groups: Mapping[str, Columns], source: str) -> Curves:
-        """Apply cuts, units and binning; codes left without points are dropped.
-
-        Raises
-        ------
-        DataFileError
-            If nothing is left.
-        """
-        kept = Curves()
-        for code, (time, flux, error) in groups.items():
-            name = self.keylabel + code
-            if self.codes and name not in self.codes:
-                continue
-            good = np.isfinite(time) & np.isfinite(flux) & np.isfinite(error) & (error > 0)
-            if self.time_range is not None:
-                good &= (time >= self.time_range[0]) & (time <= self.time_range[1])
-            if self.errlimit is not None:
-                # Inclusive, whatever the rounding of the way from magnitudes to fluxes and back.
-                good &= _MAGNITUDE * error <= self.errlimit * np.abs(flux) * (1 + 1e-9)
-            t, f, e = time[good] - self.time_start, flux[good] / self.unit, error[good] / self.unit
-            order = np.argsort(t, kind="stable")
-            t, f, e = t[order], f[order], e[order]
-            if self.rebin and len(t):
-                t, f, e = rebin(t, f, e, float(self.rebin))
-            if len(t):
-                kept[name] = (t, f, e)
-        if not kept:
-            raise DataFileError("no points are left after the cuts", where=source, expected="wider cuts")
-        return kept
-
-
-def rebin(time: NDArray, flux: NDArray, error: NDArray, width: float) -> Columns:
-    """Average points in greedy bins [t_i, t_i + width): inverse-variance means of time and flux, 1/sqrt(sum 1/e^2).
-
-    Parameters
-    ----------
-    time, flux, error : arrays (n,)
-        Sorted by time.
-    width : float
-        In the unit of time.
+    *sources : paths, tables in memory, or mappings of telescope to one of them
+        Files of any survey in ``crosscal list layouts``, PyCALI's blocks, or tables with named columns (text of any
+        delimiter, IPAC, CDS, ECSV, RDB, VOTable, FITS, Parquet); astropy tables and time series, pandas data frames,
+        lightkurve light curves, mappings of column name to array. A telescope that a table does not name is called as
+        the key of the mapping, or as the file.
+    selection : Selection, optional
+        Cuts, units and choices.
+    name, unit : str
+        Of the joined light curve and its fluxes.
+    **choices
+        Fields of `Selection`, such as ``position=(ra, dec)``.
 
     Raises
     ------
-    InputError
-        If the width is not positive or the times are not sorted.
+    DataFileError, InputError, UnknownNameError
+        Naming the file and what it lacks.
+
+    Examples
+    --------
+    >>> curves = read("ztf.csv", "atlas.txt")    # doctest: +SKIP
+    >>> curves.notes                              # doctest: +SKIP
     """
-    if not width > 0:
-        raise InputError(f"bin width {width:g}", where="rebin", expected="a width > 0")
-    if np.any(np.diff(time) < 0):
-        raise InputError("times are not sorted", where="rebin", expected="increasing times")
-    starts = []
-    position = 0
-    while position < len(time):
-        starts.append(position)
-        position = max(int(np.searchsorted(time, time[position] + width, side="left")), position + 1)
-    if not starts:
-        return time, flux, error
-    weight = 1.0 / error**2
-    total = np.add.reduceat(weight, starts)
-    return (
-        np.add.reduceat(time * weight, starts) / total,
-        np.add.reduceat(flux * weight, starts) / total,
-        1.0 / np.sqrt(total),
+    chosen = replace(selection or Selection(), **choices)
+    groups: list[Any] = []
+    taken: set[str] = set()
+    for label, source in _labelled(sources):
+        found = _one(source, chosen, label, len(groups))
+        groups.append(_distinct(found, taken, label))
+        taken |= set(groups[-1].codes if isinstance(found, LightCurves) else groups[-1])
+    if not groups:
+        raise InputError("nothing to read", where="read", expected="at least one file or table")
+    if len(groups) == 1 and isinstance(groups[0], LightCurves):
+        return groups[0]
+    return merge(*groups, name=name, unit=unit, position=chosen.position)
+
+
+def from_timeseries(series: Any, *, code: str = "telescope", flux: str = "flux", error: str = "error") -> LightCurves:
+    """Read an astropy TimeSeries (or a table with a ``time`` column) with a column naming the telescope.
+
+    Points with a masked or missing value are left out, and told in ``notes``.
+
+    Parameters
+    ----------
+    series : TimeSeries, Table or lightkurve's LightCurve
+    code, flux, error : str
+        Column names; without a ``code`` column all points are of one telescope. Where there is no column of the
+        default names, columns are found as `read` finds them (``flux_err``, say).
+
+    Raises
+    ------
+    UnknownNameError
+        If a column that is named is missing.
+    DataFileError
+        If there are no times, fluxes or errors, or no point is left.
+    """
+    named = {"telescope": (code, "telescope"), "flux": (flux, "flux"), "error": (error, "error")}
+    columns = {role: name for role, (name, usual) in named.items() if name in series.colnames or name != usual}
+    if "telescope" in columns and columns["telescope"] not in series.colnames:
+        del columns["telescope"]
+    table = raw_of_memory(series, "time series")
+    return merge(curves_of(table, None, Selection(columns=columns), label="telescope"), name="time series")
+
+
+def _labelled(sources: tuple[Any, ...]) -> list[tuple[str, Any]]:
+    """Every source with the name that a telescope gets where the table has none."""
+    pairs: list[tuple[str, Any]] = []
+    for source in sources:
+        if isinstance(source, list | tuple):
+            pairs += _labelled(tuple(source))
+        elif isinstance(source, Mapping) and not isinstance(source, Curves) and _of_tables(source):
+            pairs += [(str(label), table) for label, table in source.items()]
+        else:
+            pairs.append(("", source))
+    return pairs
+
+
+def _of_tables(source: Mapping[Any, Any]) -> bool:
+    """Whether a mapping holds one table or file per telescope, rather than columns."""
+    return all(
+        isinstance(v, str | os.PathLike | Mapping) or hasattr(v, "colnames") or hasattr(v, "columns")
+        for v in source.values()
     )
 
 
-def _table(path: str | os.PathLike[str], *, delimiter: str | None = ",") -> tuple[dict[str, list[str]], str]:
-    """Read a table with one header row into columns of text; comment lines start with # (a header may, too)."""
-    source = existing_file(path, what="light-curve table")
-    text = source.read_text(encoding="utf-8", errors="replace").splitlines()
-    lines = [line for line in text if line.strip()]
-    comments = [line for line in lines if line.startswith("#")]
-    lines = [line for line in lines if not line.startswith("#")]
-    if lines and comments and _is_number(lines[0].replace(",", " ").split()[0]):
-        lines.insert(0, comments[-1].lstrip("#"))  # the header is a comment, as in ATLAS tables
-    if not lines:
-        raise DataFileError("the table is empty", where=str(path), expected="a header and rows")
-    with parsing("the table cannot be read", where=path, expected="comma-separated columns"):
-        rows = list(csv.reader(lines, delimiter=delimiter)) if delimiter else [line.split() for line in lines]
-    header = [word.strip() for word in rows[0]]
-    for k, row in enumerate(rows[1:], start=2):
-        if len(row) != len(header):
-            raise DataFileError(f"{len(row)} columns", where=f"{path}, row {k}", expected=f"{len(header)}")
-    return {name: [row[c].strip() for row in rows[1:]] for c, name in enumerate(header)}, str(path)
+def _one(source: Any, selection: Selection, label: str, number: int) -> Curves | LightCurves:
+    if isinstance(source, LightCurves | Curves):
+        return source
+    if isinstance(source, Mapping) and source and all(isinstance(v, tuple) for v in source.values()):
+        return LightCurves.from_arrays(source)
+    if isinstance(source, str | os.PathLike):
+        return read_table(source, selection, telescope=label)
+    table = raw_of_memory(source, label or f"table {number + 1}")
+    return curves_of(table, layout_of(table), selection, label=label or "telescope")
 
 
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
+def _distinct(found: Curves | LightCurves, taken: set[str], label: str) -> Curves | LightCurves:
+    """Give codes that another file holds too the name of their file."""
+    if isinstance(found, LightCurves) or not taken & set(found):
+        return found
+    stem = label or Path(found.source).stem or "table"
+    renamed = found.like(found.system)
+    for code, columns in found.items():
+        new = f"{code}_{stem}" if code in taken else code
+        while new in taken:
+            new += "+"
+        if new != code:
+            renamed.notes.append(f"{Path(found.source).name}: {code} is called {new}, because another file has it too")
+        renamed.put(new, columns, found.units.get(code, ""), found.bands.get(code, ""))
+    return renamed
+
+
+def read_table(
+    path: Source, selection: Selection | None = None, *, telescope: str = "", layout: str = "auto"
+) -> Curves | LightCurves:
+    """Read one file: PyCALI's blocks as LightCurves, a table of any survey or with named columns as Curves.
+
+    Parameters
+    ----------
+    telescope : str
+        Name of the telescope, where the table does not name it; that of the file by default.
+    layout : str
+        Name of a layout of ``crosscal list layouts``, "columns" for named columns, or "auto".
+
+    Raises
+    ------
+    DataFileError, InputError, UnknownNameError
+        Naming the file, and the row or column.
+    """
+    chosen = selection or Selection()
+    if layout == "auto" and _is_blocks(path):
+        curve = read_block_file(path)
+        return LightCurves(curve)
+    table = raw_table(path)
+    found: Layout | None = layout_of(table) if layout == "auto" and not chosen.columns else None
+    if layout not in ("auto", "columns"):
+        found = LAYOUTS.get(layout)
+    return curves_of(table, found, chosen, label=telescope)
+
+
+def _is_blocks(path: Source) -> bool:
+    """Whether a file begins with PyCALI's header '# CODE N' and has rows of numbers after it."""
+    with open(existing_file(path, what="light-curve table"), "rb") as stream:
+        head = stream.read(4096).decode("latin-1").splitlines()
+    if not head or not re.fullmatch(r"#\s*\S+\s+\+?\d+\s*", head[0]):
         return False
-    return True
+    return len(head) > 1 and (head[1].startswith("#") or bool(re.match(r"\s*[-+]?[\d.]", head[1])))
 
 
-def _numbers(table: Mapping[str, list[str]], name: str, source: str) -> NDArray[np.float64]:
-    values = np.empty(len(table[name]))
-    for k, word in enumerate(table[name]):
-        try:
-            # ">15.3" is an upper limit in ASAS-SN tables; empty cells mark missing values.
-            values[k] = float(word) if word and not word.startswith(">") else np.nan
-        except ValueError:
-            raise DataFileError(
-                f"{word!r} is not a number", where=f"{source}, column {name!r}, row {k + 2}", expected="a number"
-            ) from None
-    return values
-
-
-def _need(table: Mapping[str, list[str]], names: Sequence[str], source: str, what: str) -> None:
-    missing = [n for n in names if n not in table]
-    if missing:
-        raise DataFileError(f"no column {missing[0]!r}", where=source, expected=f"{what} with {', '.join(names)}")
+def _named(path: Source, selection: Selection | None, names: tuple[str, ...]) -> Curves:
+    """Read a table that must have one of some layouts; the first of them is asked for in messages."""
+    table = raw_table(path)
+    layouts = [LAYOUTS.get(name) for name in names]
+    chosen = next((layout for layout in layouts if layout.fits(table)), layouts[0])
+    return curves_of(table, chosen, selection or Selection())
 
 
 def read_asassn(
-    path: str | os.PathLike[str], selection: Selection | None = None, *, use_flux: bool = False, by_camera: bool = False
+    path: Source, selection: Selection | None = None, *, use_flux: bool = False, by_camera: bool = False
 ) -> Curves:
-    """Read an ASAS-SN light curve: Sky Patrol V2 (``JD, Flux, Mag, Quality``) or the older one (``HJD, mag``).
+    """Read an ASAS-SN light curve: Sky Patrol v1 or v2 from the web, or a table of the Python client.
 
     Parameters
     ----------
@@ -228,38 +215,15 @@ def read_asassn(
     DataFileError
         If the file is absent or is no such table, naming row and column.
     """
-    cuts = selection or Selection()
-    table, source = _table(path)
-    modern = "JD" in table
-    names = (
-        ("JD", "Flux", "Flux Error", "Mag", "Mag Error", "Quality", "Camera", "Filter")
-        if modern
-        else ("HJD", "flux(mJy)", "flux_err", "mag", "mag_err", "Camera", "Filter")
-    )
-    _need(table, names, source, "an ASAS-SN table")
-    time, flux, flux_error, mag, mag_error = (_numbers(table, n, source) for n in names[:5])
-    good = np.array(table["Quality"]) == "G" if modern else mag_error < 99
-    camera, band = np.array(table["Camera"]), np.array(table["Filter"])
-    label = np.char.add(camera, band) if by_camera else band
-    groups = {}
-    for name in dict.fromkeys(label.tolist()):
-        mine = good & (label == name)
-        if not mine.any():
-            continue
-        one = str(band[mine][0])
-        if use_flux:
-            if one not in WAVELENGTHS:
-                raise UnknownNameError("filter", one, WAVELENGTHS, where=f"{source}, column 'Filter'")
-            per_mjy = 1e-26 * 2.99792458e10 / (WAVELENGTHS[one] * 1e-8) ** 2 * 1e-8
-            columns = flux[mine] * per_mjy, flux_error[mine] * per_mjy
-        else:
-            columns = cuts.flux(mag[mine], mag_error[mine], one)
-        groups[f"asas_{name}"] = (time[mine], *columns)
-    return cuts.finish(groups, source)
+    chosen = selection or Selection()
+    chosen = replace(chosen, use_flux=use_flux or chosen.use_flux, by_camera=by_camera or chosen.by_camera)
+    return _named(path, chosen, ("asassn", "asassn-v2", "asassn-client"))
 
 
-def read_ztf(path: str | os.PathLike[str], selection: Selection | None = None) -> Curves:
-    """Read a ZTF table (``hjd, mag, magerr, catflags, filtercode``); only ``catflags == 0`` is used.
+def read_ztf(path: Source, selection: Selection | None = None) -> Curves:
+    """Read a ZTF light curve of IRSA (CSV or IPAC table; only ``catflags == 0``), or forced photometry on demand.
+
+    Object ids of one filter (fields and quadrants) are kept apart; ``merge_objects`` of the selection joins them.
 
     Parameters
     ----------
@@ -271,23 +235,13 @@ def read_ztf(path: str | os.PathLike[str], selection: Selection | None = None) -
     DataFileError
         If the file is absent or is no such table, naming row and column.
     """
-    cuts = selection or Selection()
-    table, source = _table(path)
-    _need(table, ("hjd", "mag", "magerr", "catflags", "filtercode"), source, "a ZTF table")
-    time, mag, error, flags = (_numbers(table, n, source) for n in ("hjd", "mag", "magerr", "catflags"))
-    band = np.array(table["filtercode"])
-    groups = {}
-    for name in dict.fromkeys(band.tolist()):
-        mine = (flags == 0) & (band == name)
-        if mine.any():
-            groups[f"ztf_{name}"] = (time[mine], *cuts.flux(mag[mine], error[mine], str(name)))
-    return cuts.finish(groups, source)
+    return _named(path, selection, ("ztf", "ztf-forced", "ztf-alerts", "ztf-alerts-difference"))
 
 
-def read_atlas(path: str | os.PathLike[str], selection: Selection | None = None, *, chi_limit: float = 10.0) -> Curves:
+def read_atlas(path: Source, selection: Selection | None = None, *, chi_limit: float = 10.0) -> Curves:
     """Read ATLAS forced photometry (``MJD m dm uJy duJy F err chi/N ...``): fluxes in uJy, ``err == 0`` only.
 
-    Difference fluxes may be negative: use ``normalisation="spread"`` and ``errlimit=None``.
+    Difference fluxes may be negative: use ``normalisation="spread"``.
 
     Parameters
     ----------
@@ -301,28 +255,15 @@ def read_atlas(path: str | os.PathLike[str], selection: Selection | None = None,
     DataFileError
         If the file is absent or is no such table, naming row and column.
     """
-    cuts = selection or Selection(errlimit=None)
-    with open(existing_file(path, what="ATLAS table"), encoding="utf-8", errors="replace") as stream:
-        comma = "," in stream.readline()
-    table, source = _table(path, delimiter="," if comma else None)
-    _need(table, ("MJD", "uJy", "duJy", "F"), source, "an ATLAS table")
-    time, flux, error = (_numbers(table, n, source) for n in ("MJD", "uJy", "duJy"))
-    good = np.ones(len(time), dtype=bool)
-    if "err" in table:
-        good &= _numbers(table, "err", source) == 0
-    if "chi/N" in table:
-        good &= _numbers(table, "chi/N", source) < chi_limit
-    band = np.array(table["F"])
-    groups = {}
-    for name in dict.fromkeys(band.tolist()):
-        mine = good & (band == name)
-        if mine.any():
-            groups[f"atlas_{name}"] = (time[mine], flux[mine], error[mine])
-    return cuts.finish(groups, source)
+    layout: Layout = LAYOUTS.get("atlas")
+    if chi_limit != 10.0:
+        rules = tuple(replace(rule, value=chi_limit) if rule.key == "chi_n" else rule for rule in layout.keep)
+        layout = replace(layout, keep=rules)
+    return curves_of(raw_table(path), layout, selection or Selection())
 
 
-def read_columns(path: str | os.PathLike[str], code: str, selection: Selection | None = None) -> Curves:
-    """Read plain columns time, flux, error (further columns are ignored) of one telescope.
+def read_columns(path: Source, code: str, selection: Selection | None = None) -> Curves:
+    """Read the table of one telescope: columns by name, or time, flux, error where they have none.
 
     Parameters
     ----------
@@ -336,58 +277,12 @@ def read_columns(path: str | os.PathLike[str], code: str, selection: Selection |
     DataFileError
         If the file is absent or is no such table, naming row and column.
     """
-    cuts = selection or Selection(errlimit=None)
-    source = existing_file(path, what="light-curve file")
-    rows = []
-    for number, line in enumerate(read_text(source, what="light-curve file").splitlines(), start=1):
-        words = line.replace(",", " ").split()
-        if not words or line.startswith("#"):
-            continue
-        try:
-            rows.append([float(w) for w in words[:3]])
-        except ValueError:
-            raise DataFileError("not numbers", where=f"{path}, line {number}", expected="time flux error") from None
-        if len(words) < 3:
-            raise DataFileError(f"{len(words)} columns", where=f"{path}, line {number}", expected="time flux error")
-    if not rows:
-        raise DataFileError("no data points", where=str(path), expected="rows time flux error")
-    time, flux, error = np.array(rows).T
-    return cuts.finish({code: (time, flux, error)}, str(path))
-
-
-def merge(
-    *groups: Mapping[str, Columns] | Sequence[Mapping[str, Columns]],
-    name: str = "continuum",
-    unit: str = "",
-    time_format: str = "",
-) -> LightCurves:
-    """Join what the readers gave into one set of light curves; the first code is the reference.
-
-    Parameters
-    ----------
-    *groups : mapping of code to (time, flux, error)
-        What the readers return; a list of them does as well.
-    name : str
-        Of the light curve.
-    unit : str
-        Of the fluxes.
-    time_format : str
-        As astropy's Time knows it ("jd", "mjd"); empty if unknown.
-
-    Raises
-    ------
-    InputError
-        If two groups hold the same code.
-    """
-    joined: dict[str, Columns] = {}
-    for group in (g for one in groups for g in ([one] if isinstance(one, Mapping) else one)):
-        if not isinstance(group, Mapping):
-            what = f"a group of type {type(group).__name__}"
-            raise InputError(
-                what, where="merge", expected="what read_ztf, read_asassn, read_atlas, read_columns return"
-            )
-        for code, columns in group.items():
-            if code in joined:
-                raise InputError(f"the code {code!r} is in two files", where="merge", expected="a keylabel for one")
-            joined[code] = columns
-    return LightCurves(curve_from_arrays(joined, name=name, unit=unit), time_format=time_format)
+    found = curves_of(raw_table(path), None, selection or Selection(), label=code)
+    if len(found) != 1 and not (selection and selection.keylabel):
+        names = ", ".join(found)
+        raise DataFileError(
+            f"it holds several light curves ({names})",
+            where=str(path),
+            expected="one; lightcurves.read keeps them apart",
+        )
+    return found

@@ -1,4 +1,4 @@
-"""Tables of a result: ECSV and netCDF files, astropy time series."""
+"""Tables of a result: ECSV and netCDF files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from crosscal.core.provenance import write_provenance
 from crosscal.datasets import CORRECTION_FILE, write_correction
 from crosscal.lightcurves import columns
 from crosscal.lightcurves.compat.options import Options
-from crosscal.lightcurves.types import LightCurves, curve_from_arrays
 
 if TYPE_CHECKING:
     from crosscal.lightcurves.result import Result
@@ -55,50 +54,12 @@ def calibrated_table(result: Result, i: int) -> Any:
         "note": "error_calibration is common to all points of a telescope; see calibrated.nc for joint draws",
     }
     if curves.time_format:
-        time = Time(curve.time, curves.time_zero, format=curves.time_format, scale="utc")
+        time = Time(curve.time, curves.time_zero, format=curves.time_format, scale=curves.time_scale or "utc")
         table = TimeSeries(time=time, data=content)
     else:
         table = ResultTable({"time": curve.time, **content})
     table.meta.update(meta)
     return describe(table, columns.CALIBRATED)
-
-
-def from_timeseries(series: Any, *, code: str = "telescope", flux: str = "flux", error: str = "error") -> LightCurves:
-    """Read an astropy TimeSeries (or Table with a ``time`` column) with a column naming the telescope.
-
-    Parameters
-    ----------
-    series : TimeSeries
-    code, flux, error : str
-        Column names; without a ``code`` column all points are of one telescope.
-
-    Raises
-    ------
-    UnknownNameError
-        If a column is missing.
-    InputError
-        If a flux or error is masked, not finite, or an error is not positive.
-    """
-    from astropy.time import Time
-
-    from crosscal.core.errors import InputError, UnknownNameError
-
-    for name in ("time", flux, error):
-        if name not in series.colnames:
-            raise UnknownNameError("column", name, series.colnames, where="time series")
-    for name in (flux, error):
-        if np.any(getattr(series[name], "mask", False)):
-            raise InputError("masked values", where=f"time series, column {name!r}", expected="no masked values")
-    time = series["time"]
-    is_time = isinstance(time, Time)
-    days = np.asarray(time.mjd if is_time else time, dtype=float)
-    unit = getattr(series[flux], "unit", None)
-    values = [np.asarray(getattr(series[name], "value", series[name]), dtype=float) for name in (flux, error)]
-    labels = np.asarray(series[code]).astype(str) if code in series.colnames else np.full(len(days), "telescope")
-    names = list(dict.fromkeys(labels.tolist()))
-    parts = {str(n): tuple(x[labels == n] for x in (days, *values)) for n in names}
-    curve = curve_from_arrays(parts, name="time series", unit=str(unit) if unit is not None else "")
-    return LightCurves(curve, time_format="mjd" if is_time else "")
 
 
 def write_result(result: Result, directory: Path) -> list[Path]:

@@ -1,0 +1,1 @@
+"""Layouts of survey tables: one file and one registry line each."""

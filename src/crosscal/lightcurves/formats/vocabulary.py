@@ -1,0 +1,210 @@
+"""What columns are called: time, flux, magnitude, errors, telescope and filter, with the units in their names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from crosscal.core.errors import DataFileError
+from crosscal.lightcurves.timesystem import TimeSystem
+
+#: Names of time columns, and what the times count.
+TIMES: dict[str, TimeSystem] = {
+    **{k: TimeSystem("mjd") for k in ("mjd", "mjd_obs", "obsmjd", "obs_mjd", "mjdobs", "mid_mjd", "mjd_mid")},
+    "mjd_utc": TimeSystem("mjd", scale="utc"),
+    "mjd_tdb": TimeSystem("mjd", scale="tdb"),
+    "jd": TimeSystem("jd"),
+    "jd_utc": TimeSystem("jd", scale="utc"),
+    "hjd": TimeSystem("jd", frame="heliocentric"),
+    **{k: TimeSystem("mjd", frame="heliocentric") for k in ("mhjd", "hmjd")},
+    **{k: TimeSystem("jd", scale="tdb", frame="barycentric") for k in ("bjd", "bjd_tdb")},
+    **{k: TimeSystem("mjd", scale="tdb", frame="barycentric") for k in ("mbjd", "bmjd")},
+    "btjd": TimeSystem("jd", 2457000.0, "tdb", "barycentric"),
+    "bkjd": TimeSystem("jd", 2454833.0, "tdb", "barycentric"),
+    "rjd": TimeSystem("jd", 2400000.0),
+    **{k: TimeSystem() for k in ("time", "t", "date", "epoch", "day", "days", "times", "obs_time", "obstime")},
+}
+_OFFSET = re.compile(r"^(m?[hb]?jd|[hb]mjd)(?:_?(?:tdb|utc))?\s*[-\u2013\u2212]\s*(\d+(?:\.\d+)?)$", re.IGNORECASE)
+
+_ERROR = re.compile(
+    r"(^|_)(e|err|errs|error|errors|sigma|sig|sd|std|unc|uncert|uncertainty)(_|\d|$)|err|uncert|^d_?(mag|flux|m|f|ujy|mjy|jy)$"
+)
+_UPPER = re.compile(r"(_|err|error|^e|mag|flux)(up|upper|hi|high|plus|pos|p|\+)(_|$)|^(up|upper|plus|pos)_|\+$|_1$")
+_LOWER = re.compile(
+    r"(_|err|error|^e|mag|flux)(lo|low|lower|dn|down|minus|neg|m|-)(_|$)|^(lo|low|lower|minus|neg)_|-$|_2$"
+)
+_FLUX = re.compile(
+    r"^(flux\w*|fluxes|f|fnu|f_nu|flam|f_lam|flambda|f_lambda|ujy|mjy|njy|jy|counts|count_rate|rate|\w+_flux)$"
+)
+_MAGNITUDE = re.compile(
+    r"^(mag|mags|magnitude|magnitudes|m|[a-z]{1,4}_?mag|mag_?[a-z]{1,5}|mag_[a-z]+|[ugrizybvj]_?(ab|vega)|m_[a-z]{1,3}|vegamag|abmag|\w+_mag|mag_\w+)$"
+)
+_UNIT_WORDS = {"ujy": "uJy", "mjy": "mJy", "njy": "nJy", "jy": "Jy", "mag": "mag"}
+TELESCOPES = (
+    "telescope", "tel", "telid", "tel_id", "telescope_id", "site", "observatory", "facility", "instrument", "inst",
+    "camera", "cam", "observer", "observer_code", "code", "station", "telname", "survey",
+)  # fmt: skip
+FILTERS = (
+    "filter",
+    "filt",
+    "band",
+    "filtercode",
+    "fid",
+    "filters",
+    "bandpass",
+    "passband",
+    "phot_filter",
+    "filtername",
+    "filter_name",
+)
+#: Columns that say something about the quality of rows; they are told where they are not used.
+_QUALITY = re.compile(r"flag|qual|reject|limit|blend|status|valid|warn")
+
+
+def role_of(key: str) -> str | None:
+    """Return what a column holds by its key: "time", "error", "flux", "magnitude", "telescope", "filter" or None."""
+    if key in TIMES or _OFFSET.match(key.replace("_", "-")):
+        return "time"
+    if key in TELESCOPES:
+        return "telescope"
+    if key in FILTERS:
+        return "filter"
+    if _QUALITY.search(key):
+        return "quality"
+    if _ERROR.search(key):
+        return "error"
+    if _FLUX.match(key):
+        return "flux"
+    return "magnitude" if _MAGNITUDE.match(key) else None
+
+
+def time_system(key: str, spelled: str) -> TimeSystem:
+    """Return what a time column counts by its name ("HJD-2450000" counts from there)."""
+    if key in TIMES:
+        return TIMES[key]
+    found = _OFFSET.match(spelled.strip().lower().replace("_", "-"))
+    if not found:
+        return TimeSystem()
+    base = TIMES.get(found[1].lower(), TimeSystem())
+    zero = float(found[2])
+    # "MJD - 50000" and "JD - 2450000" alike: subtracted from what the name says.
+    return TimeSystem(base.format, zero, base.scale, base.frame)
+
+
+def unit_in(key: str) -> str:
+    """Return the unit that is part of a name ("flux_mjy", "dujy", "flux(mjy)"), or nothing."""
+    last = key.split("_")[-1]
+    for word, unit in _UNIT_WORDS.items():
+        if word != "mag" and (last == word or key in (word, f"d{word}")):
+            return unit
+    return ""
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The columns of a table by what they hold.
+
+    Attributes
+    ----------
+    time : str
+    value : str
+        Flux or magnitude.
+    errors : tuple of str
+        One, or the upper and the lower one; none where the table gives no errors.
+    is_magnitude : bool
+    telescope, filter : str or None
+    unused : tuple of str
+        Columns on quality that are not used.
+    """
+
+    time: str
+    value: str
+    errors: tuple[str, ...]
+    is_magnitude: bool
+    telescope: str | None
+    filter: str | None
+    unused: tuple[str, ...]
+
+
+def find_roles(keys: Iterable[str], source: str, chosen: Mapping[str, str], units: Mapping[str, str]) -> Roles:
+    """Find out which column is which; ``chosen`` (role to key) goes first.
+
+    Raises
+    ------
+    DataFileError
+        If time or flux are not found, or several columns could be the flux.
+    """
+    known = list(keys)
+    roles = {key: role_of(key) for key in known}
+    by = {
+        role: [k for k in known if roles[k] == role]
+        for role in ("time", "flux", "magnitude", "error", "telescope", "filter")
+    }
+    for key, unit in units.items():  # the unit says more than the name
+        if "mag" in unit.lower() and roles.get(key) == "flux":
+            by["flux"].remove(key)
+            by["magnitude"].append(key)
+    times = (
+        [chosen["time"]]
+        if "time" in chosen
+        else sorted(by["time"], key=lambda k: not TIMES.get(k, TimeSystem()).format)
+    )
+    listed = ", ".join(known[:12])
+    if not times:
+        raise DataFileError(
+            f"no column of times among {listed}",
+            where=source,
+            expected='a column such as MJD, JD or time, or columns = {time = "..."}',
+        )
+    value, is_magnitude = _value(by, chosen, source, listed)
+    errors = _errors(by, value, is_magnitude, chosen)
+    unused = tuple(k for k in known if roles[k] == "quality")
+    telescope = chosen.get("telescope") or next((k for k in TELESCOPES if k in known), None)
+    band = chosen.get("filter") or next((k for k in FILTERS if k in known), None)
+    return Roles(times[0], value, errors, is_magnitude, telescope, band, unused)
+
+
+def _value(by: Mapping[str, list[str]], chosen: Mapping[str, str], source: str, listed: str) -> tuple[str, bool]:
+    if "flux" in chosen:
+        return chosen["flux"], False
+    if "magnitude" in chosen:
+        return chosen["magnitude"], True
+    for role in ("flux", "magnitude"):
+        found = by[role]
+        plain = [k for k in found if k in ("flux", "mag", "magnitude")]
+        if len(found) == 1 or plain:
+            return (plain or found)[0], role == "magnitude"
+        if found:
+            raise DataFileError(
+                f"several columns could be the {role}: {', '.join(found)}",
+                where=source,
+                expected=f'one of them named by columns = {{{role} = "{found[0]}"}}',
+            )
+    raise DataFileError(
+        f"no column of fluxes or magnitudes among {listed}", where=source, expected='columns = {flux = "..."}'
+    )
+
+
+def _errors(by: Mapping[str, list[str]], value: str, is_magnitude: bool, chosen: Mapping[str, str]) -> tuple[str, ...]:
+    if "error" in chosen:
+        return (chosen["error"],)
+    found = by["error"]
+    others = [k for k in [*by["flux"], *by["magnitude"]] if k != value]
+    if others or len(found) > 2:
+        # Errors that name their column, or else the kind of it.
+        named = [k for k in found if _belongs(k, value)]
+        found = named or [k for k in found if ("mag" in k) == is_magnitude] or found
+    upper = [k for k in found if _UPPER.search(k)]
+    lower = [k for k in found if _LOWER.search(k)]
+    if len(found) >= 2 and upper and lower and upper[0] != lower[0]:
+        return (upper[0], lower[0])
+    return (found[0],) if found else ()
+
+
+def _belongs(error: str, value: str) -> bool:
+    rest = re.sub(r"_?(err|error|errs|uncert|uncertainty|unc|sigma|sig)_?|^e_|_e$|^d_?(?=mag|flux)", "_", error).strip(
+        "_"
+    )
+    words = re.sub(r"_(\d|up|lo|low|hi|upper|lower|plus|minus|pos|neg)$", "", rest)
+    return words in (value, value.split("_")[0]) or words.replace("_", "") == value.replace("_", "")
