@@ -1,5 +1,7 @@
 """The full likelihood: tables against direct folding, Laplace against brute force and NUTS, and the emulator route."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +10,9 @@ from scipy.integrate import simpson
 
 from crosscal import xray
 from crosscal.core.errors import InputError, UnknownNameError
+from crosscal.xray.correction.bias import fitted_bias
 from crosscal.xray.correction.clusters import simulate_clusters
-from crosscal.xray.correction.infer_spectra import fitted_bias, infer_spectra
+from crosscal.xray.correction.infer_spectra import infer_spectra
 from crosscal.xray.correction.leave_out import leave_one_out
 from crosscal.xray.correction.observations import Observation, observations_of, prepare
 from crosscal.xray.correction.spectra import SpectraModel, source_table
@@ -133,8 +136,6 @@ def test_planted_correction_is_found_from_spectra(clusters):
 
 def test_background_is_profiled(clusters, prepared):
     """With the background profiled, the analytic optimum equals a numerical one."""
-    from dataclasses import replace
-
     from scipy.optimize import minimize_scalar
 
     from crosscal.xray.correction.spectra import _log_poisson
@@ -161,10 +162,17 @@ def test_background_is_profiled(clusters, prepared):
 def test_bad_observations(clusters, prepared):
     observations = observations_of(clusters)
     trusted = observations[0].telescope
-    with pytest.raises(InputError, match="two, one of them 'nustar'"):
+    with pytest.raises(UnknownNameError, match="telescope 'nustar'"):
         prepare(observations, "nustar")
-    with pytest.raises(InputError, match="was seen by"):
-        prepare(observations[:-1], trusted)
+    with pytest.raises(UnknownNameError, match="telescope 'mos'"):
+        prepare(observations, trusted, "mos")
+    with pytest.raises(InputError, match="trusted and corrected"):
+        prepare(observations, trusted, trusted)
+    third = replace(observations[0], telescope="third")
+    with pytest.raises(InputError, match="2 telescopes besides the trusted"):
+        prepare([*observations, third], trusted)
+    with pytest.raises(InputError, match="no source was seen by third"):
+        prepare([replace(third, source="another"), *observations], trusted, "third")
     o = observations[0]
     other = Observation(o.source, o.telescope, o.spectrum, o.response, o.model.replace(free=("kT", "norm")), o.band)
     with pytest.raises(InputError, match="free parameters"):

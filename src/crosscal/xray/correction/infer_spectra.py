@@ -16,15 +16,14 @@ from crosscal.core.random import generator, integer_seed
 from crosscal.inference.jaxconfig import require_x64
 from crosscal.inference.posterior import Posterior
 from crosscal.inference.registry import sample
-from crosscal.xray.correction.bias import TemperatureBias
+from crosscal.xray.correction.bias import TemperatureBias, fitted_bias
 from crosscal.xray.correction.external import described
 from crosscal.xray.correction.identifiability import Diagnostics, find_aliases, modes_of_draws, prior_dominated
 from crosscal.xray.correction.infer import PRIOR_DRAWS
-from crosscal.xray.correction.observations import Observation, prepare
+from crosscal.xray.correction.observations import MOST_LEFT_OUT, Observation, prepare
 from crosscal.xray.correction.result import CalibrationResult
 from crosscal.xray.correction.spectra import SpectraModel, checked_energy
-from crosscal.xray.fitting.batch import fit_counts
-from crosscal.xray.fitting.templates import FoldedTemplates
+from crosscal.xray.correction.table_check import table_check
 
 Floats = NDArray[np.float64]
 
@@ -36,13 +35,15 @@ def infer_spectra(
     observations: Sequence[Observation],
     modifier: Any,
     *,
-    trusted: str,
+    trusted: str | Sequence[str],
+    corrected: str | None = None,
     sampler: str = "nuts",
     sources: str | None = None,
     norm_scatter: float | None = None,
     tau: str | float | None = None,
     priors: Mapping[str, Any] | None = None,
     prior_correction: Correction | None = None,
+    most_left_out: float = MOST_LEFT_OUT,
     energy: ArrayLike | None = None,
     seed: int = 0,
     progress: Progress = SILENT,
@@ -53,11 +54,14 @@ def infer_spectra(
     Parameters
     ----------
     observations : sequence of Observation
-        Of exactly two telescopes; those of one source share its free parameters.
+        Those of one source share its free parameters; each has its own response, band, and fixed parameters.
     modifier : Modifier
         The family of phi, for instance ``Spline(knots=10, low=0.7, high=7)``.
-    trusted : str
-        Name of the trusted telescope.
+    trusted : str or sequence of str
+        Name of the trusted telescope, or names of several.
+    corrected : str, optional
+        Name of the telescope to be corrected; the only one that is not trusted by default. Spectra of further
+        telescopes are not used, which a warning says.
     sampler : str
         "nuts" samples theta and all sources together; others ("importance", "nested", "laplace") sample theta with the
         sources integrated out.
@@ -65,16 +69,19 @@ def infer_spectra(
         Overrides that choice.
     norm_scatter, tau, priors, prior_correction
         See `SpectraModel`.
+    most_left_out : float
+        Sources whose trusted spectrum cannot be fitted, or ends with kT or the norm on a limit, are left out with a
+        warning, up to this share of the sources; beyond it nothing is inferred.
     energy : array, keV, optional
         Grid of the correction; the band by default.
 
     Raises
     ------
     InputError
-        For observations or modifiers that do not fit together; FitError if a source cannot be fitted.
+        For observations or modifiers that do not fit together; FitError if too many sources cannot be fitted.
     """
     require_x64()
-    data = prepare(observations, trusted, progress=progress)
+    data = prepare(observations, trusted, corrected, most_left_out=most_left_out, progress=progress)
     chosen = sources or ("sampled" if sampler == "nuts" else "marginal")
     model = SpectraModel(data, modifier, chosen, norm_scatter, tau, priors, prior_correction)
     grid = checked_energy(energy, model.band)
@@ -93,7 +100,7 @@ def infer_spectra(
     prior = problem.draw_prior(integer_seed(seed, "prior"), PRIOR_DRAWS)
     prior_theta = np.stack([prior[n] for n in model.theta_names], axis=1)
     prior_factor = np.asarray(modifier.factor(grid, prior_theta))
-    other = next(o for o in observations if o.telescope != trusted)
+    other = next(o for o in data.observations if o.telescope == data.telescopes[1])
     return CalibrationResult(
         posterior,
         model.theta_names,
@@ -102,7 +109,7 @@ def infer_spectra(
         data.telescopes,
         _diagnostics(model, posterior, prior, prior_factor, grid, best, aliases, seed),
         model,
-        _Biases(other, modifier),
+        _Biases(other, modifier) if "kT" in other.model.free else None,
         np.geomspace(1.5, 12.0, 16),
         prior_factor,
         record(
@@ -110,7 +117,8 @@ def infer_spectra(
                 "sampler": sampler,
                 "sources": chosen,
                 "modifier": repr(modifier),
-                "trusted": trusted,
+                "trusted": data.telescopes[0],
+                "corrected": data.telescopes[1],
                 "n_sources": len(data.sources),
                 "amplitude_sd": model.amplitude_sd,
                 "norm_scatter": norm_scatter,
@@ -119,7 +127,7 @@ def infer_spectra(
                 "band": list(other.band),
                 "options": {k: str(v) for k, v in options.items() if k != "start"},
             },
-            inputs=_files(observations),
+            inputs=_files(data.observations),
             seed=seed,
         ),
     )
@@ -191,6 +199,7 @@ def _diagnostics(
     keep = np.linspace(0, len(theta) - 1, min(2000, len(theta))).round().astype(int)
     factor = np.asarray(model.modifier.factor(grid, theta[keep]))
     chi2, p_value, n_data = predictive_check(model, posterior, seed=seed)
+    misfit, said = table_check(model, posterior)
     return Diagnostics(
         modes_of_draws(np.log(np.maximum(prior_factor, 1e-3)), np.log(np.maximum(factor, 1e-3)), theta.shape[1]),
         best,
@@ -200,10 +209,11 @@ def _diagnostics(
             {n: float(posterior.sd(n)) for n in model.theta_names},
         ),
         posterior.converged,
-        posterior.messages,
+        (*posterior.messages, *model.data.notes, *said),
         p_value,
         chi2,
         n_data,
+        {"largest difference between tabulated and direct spectra (sigma)": misfit},
     )
 
 
@@ -250,30 +260,3 @@ class _Biases:
         few = theta[np.linspace(0, len(theta) - 1, min(FEW, len(theta))).round().astype(int)]
         o = self.observation
         return fitted_bias(o.response, o.model, lambda energy: self.modifier.factor(energy, few), kT, o.band)
-
-
-def fitted_bias(response: Any, model: Any, factors: Any, kT: ArrayLike, band: tuple[float, float]) -> TemperatureBias:
-    """Return T_nominal / T_true by fits: simulate with area * phi without noise, fit with area.
-
-    Parameters
-    ----------
-    factors : callable
-        energy (n,) keV -> phi (m, n), one row a draw.
-    """
-    kT = np.atleast_1d(np.asarray(kT, dtype=float))
-    templates = FoldedTemplates.build(response, model, band=band)
-    truth = {n: np.full(kT.size, model.parameter(n).default) for n in model.free} | {"kT": kT}
-    # Noiseless fits do not depend on the number of counts; this keeps them in the Gaussian regime.
-    total = templates.counts(**truth).sum(axis=1)
-    for n in model.free:
-        if n.startswith("norm"):
-            truth[n] = truth[n] * 1e5 / total
-    ratio = []
-    for factor in np.atleast_2d(factors(templates.energy)):
-        expected = templates.counts(templates.folded(factor), **truth)
-        found = fit_counts(templates, model, expected, start=truth)
-        value = found.values[:, found.names.index("kT")] / kT
-        # A failed noiseless fit would be a defect of the grid's end; hold the last good ratio, keep the draw.
-        good = np.isfinite(value)
-        ratio.append(np.interp(np.log(kT), np.log(kT[good]), value[good]))
-    return TemperatureBias(kT, np.array(ratio))

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscal.core.errors import FitError, InputError
+from crosscal.core.errors import FitError, InputError, UnknownNameError
 from crosscal.core.progress import SILENT, Progress
-from crosscal.xray.fitting.batch import fit_counts
-from crosscal.xray.fitting.fit import fit
-from crosscal.xray.fitting.templates import FoldedTemplates
+from crosscal.xray.correction.pilot import Pilot, fit_trusted
+from crosscal.xray.correction.tabulate import coefficients, multiplicative, needed_degree, rows_of
 from crosscal.xray.instrument.grouping import Groups, optimal
 
 if TYPE_CHECKING:
@@ -25,10 +24,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-#: Half-width of the window in which a source's spectrum is tabulated, in pilot errors.
-WINDOW = 8.0
-#: Chebyshev degree in parameters in which the spectrum is not linear, over that window.
-DEGREE = 5
+#: Largest share of the sources that may be left out without being asked.
+MOST_LEFT_OUT = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +52,16 @@ class Observation:
     model: Model
     band: tuple[float, float] = (0.7, 7.0)
 
+    @cached_property
+    def mask(self) -> NDArray[np.bool_]:
+        """Good channels of the band, (n_channel,)."""
+        return self.spectrum.band(self.response, *self.band)
+
+    @cached_property
+    def total(self) -> float:
+        """Counts in the band."""
+        return float(self.spectrum.counts[self.mask].sum())
+
 
 def observations_of(clusters: Clusters) -> list[Observation]:
     """Return the spectra of simulated clusters as observations of the two telescopes, under their names."""
@@ -71,33 +78,8 @@ def observations_of(clusters: Clusters) -> list[Observation]:
 
 
 @dataclass(frozen=True, eq=False)
-class Pilot:
-    """A first fit of each source to the trusted telescope: where its parameters are tabulated.
-
-    Attributes
-    ----------
-    names : tuple of str, p free parameters
-    centre : array (N, p)
-        kT and norm in logarithm.
-    scale : array (N, p)
-        One standard deviation, or less where the window would leave the model's range.
-    log : array of bool (p,)
-    """
-
-    names: tuple[str, ...]
-    centre: Floats
-    scale: Floats
-    log: NDArray[np.bool_]
-
-    def physical(self, v: Any, xp: Any = np) -> Any:
-        """Turn standardised parameters (..., N, p) into physical ones."""
-        y = self.centre + self.scale * v
-        return xp.where(self.log, xp.exp(y), y)
-
-
-@dataclass(frozen=True, eq=False)
 class Block:
-    """Spectra that share telescope, response, channels and groups.
+    """Spectra that share telescope, channels and groups.
 
     Attributes
     ----------
@@ -108,13 +90,15 @@ class Block:
     ratio : array (n, g)
         Background expected in the spectrum per background count.
     energy : array (n_energy,), keV
-    fold : array (g, n_energy)
-        Grouped redistribution times area.
+    fold : array (g, n_energy), or (n, g, n_energy) where the spectra have different responses
+        Grouped redistribution times area and AREASCAL.
     photons : array (n, r, n_energy)
-        Chebyshev coefficients of exposure times the photon spectrum over the window, r products of degrees.
+        Chebyshev coefficients of exposure times the photon spectrum over the range, r products of degrees.
     corrected : bool
         Whether phi multiplies the area (the telescope that is not trusted).
     lo, hi : arrays (g,), keV, nominal energies of the groups
+    members : the observations, in order
+    edges : array (n_energy + 1,), keV
     """
 
     index: NDArray[np.int64]
@@ -127,14 +111,17 @@ class Block:
     corrected: bool
     lo: Floats
     hi: Floats
+    members: tuple[Observation, ...]
+    edges: Floats
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """Everything the likelihood needs.
 
-    sources : names; telescopes : (trusted, other); pilot; blocks; degrees : (r, p) Chebyshev degree of each row in each
-    parameter; multiplicative : number of the parameter that scales the spectrum, or None
+    sources : names; telescopes : (trusted, corrected); pilot; blocks; degrees : (r, p) Chebyshev degree of each row in
+    each parameter; multiplicative : number of the parameter that scales the spectrum, or None; notes : what was left
+    out, one sentence each; observations : those that are used
     """
 
     sources: tuple[str, ...]
@@ -143,225 +130,194 @@ class Prepared:
     blocks: tuple[Block, ...]
     degrees: NDArray[np.int64]
     multiplicative: int | None
+    notes: tuple[str, ...] = ()
+    observations: tuple[Observation, ...] = ()
 
 
-def prepare(observations: Sequence[Observation], trusted: str, *, progress: Progress = SILENT) -> Prepared:
-    """Fit each source to the trusted telescope and tabulate its spectrum around the fit.
+def prepare(
+    observations: Sequence[Observation],
+    trusted: str | Sequence[str],
+    corrected: str | None = None,
+    *,
+    most_left_out: float = MOST_LEFT_OUT,
+    progress: Progress = SILENT,
+) -> Prepared:
+    """Fit each source to the trusted telescope and tabulate its spectrum over the range that this leaves.
+
+    Parameters
+    ----------
+    observations : sequence of Observation
+        Those of other telescopes, and of sources that were not seen by both sides, are left out with a note.
+    trusted : str or sequence of str
+        Telescopes whose areas are right.
+    corrected : str, optional
+        The telescope whose area is to be corrected; the only other one by default.
+    most_left_out : float
+        Share of the sources that may be left out because their trusted spectrum cannot be fitted.
 
     Raises
     ------
     InputError
-        If there are not exactly two telescopes, one of them ``trusted``; a source lacks one; or free parameters differ.
+        For telescopes that are not there, no source seen by both, or free parameters that differ.
     FitError
-        If a source cannot be fitted.
+        If more sources than ``most_left_out`` cannot be fitted.
     """
-    names, telescopes = _check(observations, trusted)
-    free = observations[0].model.free
+    used, roles, notes = _select(observations, trusted, corrected)
+    names = tuple(dict.fromkeys(o.source for o in used))
+    free = used[0].model.free
+    scaled = multiplicative(used[0].model)
     with progress.stage("Fitting the trusted telescope", total=len(names)) as advance:
-        pilot = _pilot([o for o in observations if o.telescope == trusted], names, free)
+        pilot, trouble = fit_trusted([o for o in used if o.telescope in roles[0]], names, free, scaled)
         advance(len(names))
-    multiplicative = _multiplicative(observations[0].model)
-    degrees = _degrees(observations[0].model, free, multiplicative)
-    keys: dict[Any, list[Observation]] = {}
-    for o in observations:
-        mask = o.spectrum.band(o.response, *o.band)
-        keys.setdefault((o.telescope, id(o.response), mask.tobytes(), o.spectrum.background is None), []).append(o)
-    blocks = []
-    with progress.stage("Tabulating spectra", total=len(observations)) as advance:
-        for members in keys.values():
-            blocks.append(_block(members, names, pilot, degrees, multiplicative, members[0].telescope != trusted))
-            advance(len(members))
-    return Prepared(names, telescopes, pilot, tuple(blocks), degrees, multiplicative)
+    if trouble:
+        notes.append(_left_out(trouble, len(names), most_left_out))
+        names = tuple(n for n in names if n not in trouble)
+        used = [o for o in used if o.source in names]
+    with progress.stage("Tabulating spectra", total=len(used)) as advance:
+        groups = _grouped(used, roles[1])
+        degrees = rows_of(_degrees(groups, names, pilot, scaled))
+        blocks = []
+        for part in groups:
+            blocks.append(_block(part, names, pilot, degrees, scaled, part.members[0].telescope == roles[1]))
+            advance(len(part.members))
+    telescopes = (" + ".join(roles[0]), roles[1])
+    return Prepared(names, telescopes, pilot, tuple(blocks), degrees, scaled, tuple(notes), tuple(used))
 
 
-def _check(observations: Sequence[Observation], trusted: str) -> tuple[tuple[str, ...], tuple[str, str]]:
-    where = "observations"
-    telescopes = list(dict.fromkeys(o.telescope for o in observations))
-    if len(telescopes) != 2 or trusted not in telescopes:
-        raise InputError(f"telescopes {telescopes}", where=where, expected=f"two, one of them {trusted!r}")
-    other = next(t for t in telescopes if t != trusted)
-    names = tuple(dict.fromkeys(o.source for o in observations))
-    for name in names:
-        have = {o.telescope for o in observations if o.source == name}
-        if len(have) < 2:
-            raise InputError(f"the source {name!r} was seen by {have.pop()!r} only", where=where, expected="both")
-    for o in observations:
-        if set(o.model.free) != set(observations[0].model.free):
+def _left_out(trouble: Mapping[str, str], n: int, most: float) -> str:
+    shown = "; ".join(f"{name}: {why}" for name, why in list(trouble.items())[:5])
+    more = f"; and {len(trouble) - 5} more" if len(trouble) > 5 else ""
+    if len(trouble) == n or len(trouble) > most * n:
+        raise FitError(
+            f"The trusted spectra of {len(trouble)} of {n} sources cannot be used ({shown}{more}): free fewer "
+            f"parameters, leave these sources out of the table, or allow more with most_left_out (now {most:g})."
+        )
+    return f"{len(trouble)} of {n} sources are left out, as their trusted spectrum cannot be used ({shown}{more})."
+
+
+def _select(
+    observations: Sequence[Observation], trusted: str | Sequence[str], corrected: str | None
+) -> tuple[list[Observation], tuple[tuple[str, ...], str], list[str]]:
+    """Return the observations that are used, (trusted, corrected) telescopes, and what was left out, in sentences."""
+    where, notes = "observations", []
+    names = list(dict.fromkeys(o.telescope for o in observations))
+    right = (trusted,) if isinstance(trusted, str) else tuple(trusted)
+    for name in (*right, *(() if corrected is None else (corrected,))):
+        if name not in names:
+            raise UnknownNameError("telescope", name, names, where=where)
+    others = [n for n in names if n not in right]
+    if corrected is None and len(others) != 1:
+        raise InputError(
+            f"{len(others)} telescopes besides the trusted {', '.join(right)}",
+            where=where,
+            expected=f"the one to be corrected named: {', '.join(others) or 'none is there'}",
+        )
+    target = others[0] if corrected is None else corrected
+    if target in right:
+        raise InputError(f"{target!r} is trusted and corrected", where=where, expected="two different telescopes")
+    unused = [n for n in others if n != target]
+    if unused:
+        notes.append(f"Spectra of {', '.join(unused)} are not used: {target} is corrected, {', '.join(right)} trusted.")
+    used = [o for o in observations if o.telescope == target or o.telescope in right]
+    seen = [{o.source for o in used if (o.telescope == target) == side} for side in (False, True)]
+    both = seen[0] & seen[1]
+    if not both:
+        raise InputError(
+            f"no source was seen by {target} and by {', '.join(right)}", where=where, expected="sources seen by both"
+        )
+    alone = [s for s in dict.fromkeys(o.source for o in used) if s not in both]
+    if alone:
+        shown = ", ".join(alone[:5]) + (", ..." if len(alone) > 5 else "")
+        notes.append(f"{len(alone)} sources are left out, as only one side saw them: {shown}.")
+    used = [o for o in used if o.source in both]
+    for o in used:
+        if set(o.model.free) != set(used[0].model.free):
             raise InputError(
                 f"the model of {o.source!r} has the free parameters {o.model.free}",
                 where=where,
-                expected=f"{observations[0].model.free} for all",
+                expected=f"{used[0].model.free} for all",
             )
-    return names, (trusted, other)
+    return used, (right, target), notes
 
 
-def _multiplicative(model: Model) -> int | None:
-    """Return the number of the free parameter that scales the whole spectrum, if there is one."""
-    edges = np.geomspace(0.5, 8.0, 20)
-    for k, name in enumerate(model.free):
-        if name in model.linear and name.startswith("norm"):
-            low = model.spectrum(edges, **{name: 1.0})
-            if np.allclose(model.spectrum(edges, **{name: 2.0}), 2 * low, rtol=1e-10):
-                return k
-    return None
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Observations of one block with their common grouping: ``fold`` (g, n_energy), or one for each."""
+
+    members: list[Observation]
+    groups: Groups
+    edges: Floats
+    energy: Floats
+    fold: Floats
 
 
-def _degrees(model: Model, free: Sequence[str], multiplicative: int | None) -> NDArray[np.int64]:
-    tops = [0 if k == multiplicative else 1 if n in model.linear else DEGREE for k, n in enumerate(free)]
-    return np.array(list(product(*(range(t + 1) for t in tops))), dtype=np.int64)
+def _grouped(observations: Sequence[Observation], corrected: str) -> list[_Part]:
+    """Collect the observations whose spectra have the same channels and energies into blocks."""
+    keys: dict[Any, list[Observation]] = {}
+    for o in observations:
+        grid = (o.response.channel_lo.tobytes(), o.response.energy_lo.tobytes(), o.mask.tobytes())
+        keys.setdefault((o.telescope == corrected, grid, o.spectrum.background is None), []).append(o)
+    return [_part(members) for members in keys.values()]
 
 
-def _pilot(observations: Sequence[Observation], names: Sequence[str], free: Sequence[str]) -> Pilot:
-    """Fit the first spectrum of each source; spectra of one response and model go through the compiled engine."""
-    first = {o.source: o for o in reversed(observations)}
-    groups: dict[Any, list[str]] = {}
-    for name in names:
-        o = first[name]
-        mask = o.spectrum.band(o.response, *o.band)
-        groups.setdefault((id(o.response), id(o.model), mask.tobytes(), o.spectrum.background is None), []).append(name)
-    values, sds = np.empty((len(names), len(free))), np.empty((len(names), len(free)))
-    for (_, _, mask, no_background), members in groups.items():
-        found = _fit_batch([first[m] for m in members], np.frombuffer(mask, dtype=bool)) if no_background else {}
-        for name in members:
-            v, sd = found[name] if name in found else _fit_one(first[name])
-            values[names.index(name)], sds[names.index(name)] = [v[n] for n in free], [sd[n] for n in free]
-    return _standardise(observations[0].model, tuple(free), values, sds)
+def _part(members: list[Observation]) -> _Part:
+    first, mask = members[0], members[0].mask
+    # One grouping for all, from all counts: phi is seen by all sources together, so that bins must be finer than
+    # what is best for one of them.
+    groups = optimal(first.response, sum(m.spectrum.counts for m in members), mask)
+    slices = [m.response.energy_slice(mask) for m in {id(m.response): m for m in members}.values()]
+    part = slice(min(s.start for s in slices), max(s.stop for s in slices))
+    folds: dict[Any, Floats] = {}
+    keys = []
+    for m in members:
+        own = np.ndim(m.spectrum.areascale) > 0
+        keys.append((id(m.response), id(m) if own else 0))
+        if keys[-1] not in folds:
+            scale = np.broadcast_to(m.spectrum.areascale, mask.shape) if own else np.ones(mask.size)
+            matrix = groups.matrix.multiply(scale[None, :]).tocsr() @ m.response.redistribution[:, part]
+            folds[keys[-1]] = matrix.toarray() * m.response.area[part]
+    fold = folds[keys[0]] if len(folds) == 1 else np.stack([folds[k] for k in keys])
+    edges = first.response.energy_edges[part.start : part.stop + 1]
+    return _Part(members, groups, edges, first.response.energy[part], fold)
 
 
-def _fit_batch(members: Sequence[Observation], mask: NDArray[np.bool_]) -> dict[str, Any]:
-    model = members[0].model
-    templates = FoldedTemplates.build(members[0].response, model, mask=mask)
-    exposure = np.array([o.spectrum.exposure for o in members])
-    counts = np.stack([o.spectrum.counts[mask] for o in members])
-    start = {n: np.full(len(members), model.parameter(n).default) for n in model.free}
-    if "kT" in start:
-        start["kT"] = np.full(len(members), 4.0)
-    total = templates.counts(None, **start).sum(axis=1)
-    for n in model.free:
-        if n.startswith("norm"):
-            start[n] = start[n] * counts.sum(axis=1) / total
-    result = fit_counts(templates, model, counts, start=start)
-    found = {}
-    for i, o in enumerate(members):
-        if result.status[i] == 0:
-            unit = {n: exposure[i] if n.startswith("norm") else 1.0 for n in result.names}
-            sd = np.sqrt(np.diag(result.covariance[i]))
-            found[o.source] = (
-                {n: result.values[i, k] / unit[n] for k, n in enumerate(result.names)},
-                {n: sd[k] / unit[n] for k, n in enumerate(result.names)},
-            )
-    return found
-
-
-def _fit_one(o: Observation) -> tuple[Mapping[str, float], Mapping[str, float]]:
-    result = fit(o.spectrum, o.response, o.model, band=o.band)
-    if result.status != 0:
-        raise FitError(f"The spectrum of {o.source!r} in {o.telescope!r} cannot be fitted ({result.status.name}).")
-    return result.values, result.errors
-
-
-def _standardise(model: Model, free: tuple[str, ...], values: Floats, sds: Floats) -> Pilot:
-    log = np.array([model.parameter(n).low >= 0 and n not in model.linear for n in free])
-    multiplicative = _multiplicative(model)
-    if multiplicative is not None:
-        log[multiplicative] = True
-    centre = np.where(log, np.log(np.where(log, np.maximum(values, 1e-300), 1.0)), values)
-    scale = np.where(log, sds / np.abs(np.where(values == 0, 1.0, values)), sds)
-    for k, n in enumerate(free):
-        nodes, p = model.nodes(n), model.parameter(n)
-        ends = (nodes[0], nodes[-1]) if nodes is not None else (p.low, p.high)
-        if n in model.linear:
-            continue
-        with np.errstate(divide="ignore"):
-            low, high = np.log(ends) if log[k] else np.array(ends)
-        room = np.minimum(centre[:, k] - low, high - centre[:, k])
-        scale[:, k] = np.minimum(scale[:, k], np.maximum(room, 1e-6) / WINDOW)
-    return Pilot(free, centre, scale, log)
+def _degrees(groups: Sequence[_Part], names: Sequence[str], pilot: Pilot, scaled: int | None) -> list[int]:
+    """Return the degree of each parameter: as high as the most demanding source needs."""
+    tops = [0 if k == scaled else 1 for k in range(len(pilot.names))]
+    for part in groups:
+        for j, m in enumerate(part.members):
+            i = names.index(m.source)
+            fold = part.fold if part.fold.ndim == 2 else part.fold[j]
+            for k in np.flatnonzero(np.isfinite(pilot.low[i])):
+                tops[k] = max(tops[k], needed_degree(m, i, int(k), pilot, part.edges, fold))
+    return tops
 
 
 def _block(
-    members: Sequence[Observation],
-    names: Sequence[str],
-    pilot: Pilot,
-    degrees: NDArray[np.int64],
-    multiplicative: int | None,
-    corrected: bool,
+    part: _Part, names: Sequence[str], pilot: Pilot, degrees: NDArray[np.int64], scaled: int | None, corrected: bool
 ) -> Block:
-    o = members[0]
-    mask = o.spectrum.band(o.response, *o.band)
-    for m in members:
-        if np.ndim(m.spectrum.areascale):
-            raise InputError("an AREASCAL per channel", where=f"spectrum of {m.source!r}", expected="one number")
+    members, groups, n = part.members, part.groups, part.groups.n_channel
+    scale = [1.0 if np.ndim(m.spectrum.areascale) else float(m.spectrum.areascale) for m in members]
     index = np.array([names.index(m.source) for m in members])
-    # One grouping for all, from all counts: phi is seen by all sources together, so that bins must be finer than
-    # what is best for one of them.
-    groups: Groups = optimal(o.response, sum(m.spectrum.counts for m in members), mask)
-    part = o.response.restricted(mask)
-    used = np.flatnonzero(mask)
-    fold = (groups.matrix[:, used] @ part.redistribution).toarray() * part.area
+    tops = degrees.max(axis=0)
     photons = np.stack(
-        [_coefficients(m, names.index(m.source), pilot, degrees, multiplicative, part.energy_edges) for m in members]
+        [s * coefficients(m, i, pilot, tops, part.edges, scaled) for m, i, s in zip(members, index, scale, strict=True)]
     )
     background, ratio = None, np.ones((len(members), groups.n_group))
-    if o.spectrum.background is not None:
-        background = np.stack([groups.sum(_background(m).counts) for m in members])
-        size = groups.sum(np.ones(mask.size))
-        ratio = np.stack([groups.sum(np.broadcast_to(m.spectrum.background_ratio, mask.shape)) / size for m in members])
-    lo, hi = groups.energies(o.response)
+    if members[0].spectrum.background is not None:
+        background = np.stack([groups.sum(m.spectrum.background.counts) for m in members])  # type: ignore[union-attr]
+        size = groups.sum(np.ones(n))
+        ratio = np.stack([groups.sum(np.broadcast_to(m.spectrum.background_ratio, (n,))) / size for m in members])
     return Block(
         index,
         np.stack([groups.sum(m.spectrum.counts) for m in members]),
         background,
         ratio,
         part.energy,
-        fold,
+        part.fold,
         photons,
         corrected,
-        lo,
-        hi,
+        *groups.energies(members[0].response),
+        tuple(members),
+        part.edges,
     )
-
-
-def _affine(model: Model, name: str, k: int, multiplicative: int | None) -> bool:
-    return name in model.linear and k != multiplicative
-
-
-def _coefficients(
-    o: Observation, i: int, pilot: Pilot, degrees: NDArray[np.int64], multiplicative: int | None, edges: Floats
-) -> Floats:
-    """Tabulate one source at Chebyshev nodes of its window and return the coefficients (r, n_energy)."""
-    tops, values, nodes = degrees.max(axis=0), {}, []
-    for k, name in enumerate(pilot.names):
-        if _affine(o.model, name, k, multiplicative):
-            # The spectrum at two values gives it at all; these two are inside the parameter's range.
-            nodes.append(np.array([0.0, 1.0]))
-        elif tops[k] == 0:
-            nodes.append(pilot.physical(np.zeros(len(pilot.names)))[i, k : k + 1])
-        else:
-            x = np.cos(np.pi * (np.arange(tops[k] + 1) + 0.5) / (tops[k] + 1))
-            y = pilot.centre[i, k] + pilot.scale[i, k] * WINDOW * x
-            nodes.append(np.exp(y) if pilot.log[k] else y)
-    for name, column in zip(pilot.names, np.meshgrid(*nodes, indexing="ij"), strict=True):
-        values[name] = column.ravel()
-    scale = o.spectrum.exposure * float(o.spectrum.areascale)
-    spectra = o.model.spectrum(edges, **values).reshape(*(len(n) for n in nodes), -1) * scale
-    for k, name in enumerate(pilot.names):
-        if tops[k] == 0:
-            continue
-        if _affine(o.model, name, k, multiplicative):
-            centre, half = pilot.centre[i, k], pilot.scale[i, k] * WINDOW
-            matrix = np.array([[1.0 - centre, centre], [-half, half]])
-        else:
-            x = np.cos(np.pi * (np.arange(tops[k] + 1) + 0.5) / (tops[k] + 1))
-            matrix = np.linalg.inv(np.polynomial.chebyshev.chebvander(x, int(tops[k])))
-        spectra = np.moveaxis(np.tensordot(matrix, spectra, axes=(1, k)), 0, k)
-    return spectra.reshape(len(degrees), -1)
-
-
-def _background(o: Observation) -> Spectrum:
-    """Return the background spectrum of an observation in a block whose members all have one."""
-    if o.spectrum.background is None:
-        raise InputError(
-            "no background spectrum", where=f"source {o.source!r}, {o.telescope}", expected="one, as its neighbours"
-        )
-    return o.spectrum.background

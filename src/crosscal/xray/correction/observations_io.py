@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +17,29 @@ from crosscal.xray.instrument.ogip_spectrum import read_spectrum
 if TYPE_CHECKING:
     from crosscal.xray.emission.expression import Model
 
+BAND = ("band_low", "band_high")
 REQUIRED = ("source", "telescope", "pha", "arf")
-OPTIONAL = ("rmf", "background")
+OPTIONAL = ("rmf", "background", "band_low", "band_high")
 
 
 def read_observations(
-    path: str | os.PathLike[str], model: Model, *, band: tuple[float, float] = (0.7, 7.0)
+    path: str | os.PathLike[str],
+    model: Model,
+    *,
+    band: tuple[float, float] = (0.7, 7.0),
+    bands: Mapping[str, tuple[float, float]] | None = None,
 ) -> list[Observation]:
     """Read a table of spectra (ECSV, CSV or FITS), one row a spectrum.
 
-    Columns ``source``, ``telescope``, ``pha``, ``arf``; optionally ``rmf``, ``background``, and any parameter of the
-    model (nH, Redshift) with the source's own value. Paths are meant from the table's directory.
+    Columns ``source``, ``telescope``, ``pha``, ``arf``; optionally ``rmf``, ``background``, ``band_low`` and
+    ``band_high`` (keV), and any parameter of the model (nH, Redshift) with the source's own value. Paths are meant
+    from the table's directory. Spectra of different telescopes, and of one telescope, may have different responses.
+
+    Parameters
+    ----------
+    band : (low, high), keV
+        Of telescopes that ``bands`` does not name; a row's own band comes first.
+    bands : mapping of telescope to (low, high), keV
 
     Raises
     ------
@@ -49,10 +62,17 @@ def read_observations(
     for name in extra:
         model.parameter(name)
     responses: dict[tuple[str, str], Any] = {}
-    return [_row(row, k, source, model, extra, band, responses) for k, row in enumerate(table, start=1)]
+    own = {name: tuple(ends) for name, ends in (bands or {}).items()}
+    models: dict[tuple[float, ...], Model] = {}
+    return [
+        _row(row, k, source, model, extra, own.get(str(row["telescope"]).strip(), band), responses, models)
+        for k, row in enumerate(table, start=1)
+    ]
 
 
-def _row(row: Any, k: int, table: Path, model: Model, extra: list[str], band: Any, responses: dict) -> Observation:
+def _row(
+    row: Any, k: int, table: Path, model: Model, extra: list[str], band: Any, responses: dict, models: dict
+) -> Observation:
     def file(name: str) -> Path | None:
         text = str(row[name]).strip() if name in row.colnames else ""
         return table.parent / text if text and text not in ("--", "none") else None
@@ -61,17 +81,29 @@ def _row(row: Any, k: int, table: Path, model: Model, extra: list[str], band: An
     pha, arf, rmf = file("pha"), file("arf"), file("rmf")
     if pha is None or arf is None:
         raise InputError(f"no {'pha' if pha is None else 'arf'} is named", where=where, expected="a file name")
-    key = (str(arf), str(rmf))
+    files = (str(arf), str(rmf))
     try:
-        if key not in responses:
-            responses[key] = read_response(arf, rmf)
+        if files not in responses:
+            responses[files] = read_response(arf, rmf)
         spectrum = read_spectrum(pha, file("background"), name=str(row["source"]))
         with parsing("a parameter is no number", where=where, expected=f"numbers in {', '.join(extra) or 'no column'}"):
             values = {name: float(row[name]) for name in extra}
-        own = model.replace(free=None, **values) if extra else model
+        with parsing("a band is no number", where=where, expected="numbers in band_low and band_high, or neither"):
+            low, high = (float(row[n]) if _given(row, n) else e for n, e in zip(BAND, band, strict=True))
+        if not 0 <= low < high:
+            raise InputError(f"a band of {low:g} to {high:g} keV", where="band", expected="0 <= low < high")
+        # Sources of the same values share one model, and so their tables.
+        key = tuple(values.values())
+        own = models.setdefault(key, model.replace(free=None, **values) if extra else model)
     except InputError as error:
         raise type(error)(error.what, where=f"{where}: {error.where}", expected=error.expected) from error
-    return Observation(str(row["source"]), str(row["telescope"]), spectrum, responses[key], own, band)
+    names = (str(row[n]).strip() for n in ("source", "telescope"))
+    return Observation(*names, spectrum, responses[files], own, (low, high))
+
+
+def _given(row: Any, name: str) -> bool:
+    """Whether a row of a table holds something in the column ``name``."""
+    return name in row.colnames and str(row[name]).strip() not in ("", "--", "nan", "None")
 
 
 def _format(path: Path) -> str:

@@ -16,7 +16,7 @@ from crosscal.core.units import energies
 from crosscal.inference.problem import Problem
 from crosscal.xray.correction import small
 from crosscal.xray.correction.external import ExternalCorrection
-from crosscal.xray.correction.observations import WINDOW, Block, Prepared
+from crosscal.xray.correction.observations import Block, Prepared
 from crosscal.xray.correction.priors import TAU_PERCENT, amplitude, priors_of
 
 Floats = NDArray[np.float64]
@@ -24,8 +24,10 @@ Floats = NDArray[np.float64]
 #: Width of the prior of source parameters in pilot errors: flat for all that matters.
 SOURCE_PRIOR = 20.0
 SOURCES = ("sampled", "marginal")
-#: Scoring steps towards the most probable source parameters at given theta.
-STEPS = 5
+#: Scoring steps towards the most probable source parameters at given theta; at no correction, from the trusted fit.
+STEPS, FIRST_STEPS = 5, 30
+#: Beyond the range of a parameter the prior falls like a Gaussian of this width, in errors of the trusted fit.
+EDGE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +114,21 @@ class SpectraModel:
             found["v"] = dist.Normal(np.zeros(shape), np.tile(self._prior_scale, (shape[0], 1))).to_event(2)
         return found
 
+    @cached_property
+    def _range(self) -> tuple[Floats, Floats]:
+        """Ends of v (N, width); the relative norm has none."""
+        low, high = self.data.pilot.low, self.data.pilot.high
+        if self.norm_scatter is not None:
+            free = np.full((len(low), 1), np.inf)
+            low, high = np.hstack([low, -free]), np.hstack([high, free])
+        return low, high
+
+    def _beyond(self, v: Any) -> Any:
+        """How far v (N, width) lies outside its range, signed."""
+        import jax.numpy as jnp
+
+        return v - jnp.clip(v, *self._range)
+
     @property
     def _prior_scale(self) -> Floats:
         """Prior sd of v (p,): wide, but one for the relative norm."""
@@ -144,8 +161,12 @@ class SpectraModel:
             else:
                 found.append(np.zeros(0))
                 continue
-            weighted = block.fold[None] * functions[:, None, :]
-            folded = np.einsum("kge,nre->nrkg", weighted, block.photons, optimize=True)
+            if block.fold.ndim == 2:
+                weighted = block.fold[None] * functions[:, None, :]
+                folded = np.einsum("kge,nre->nrkg", weighted, block.photons, optimize=True)
+            else:
+                weighted = block.photons[:, :, None, :] * functions
+                folded = np.stack([w @ fold.T for w, fold in zip(weighted, block.fold, strict=True)])
             found.append(np.ascontiguousarray(folded))
         return found
 
@@ -153,11 +174,14 @@ class SpectraModel:
         """Return the products of Chebyshev polynomials of sources (N, r) at v (N, p)."""
         import jax.numpy as jnp
 
-        total = None
+        total, pilot = None, self.data.pilot
+        position = pilot.position(v[:, : len(pilot.names)])
+        # Outside its range a polynomial means nothing; the prior keeps sources away from there.
+        position = jnp.where(np.isfinite(pilot.low), jnp.clip(position, -1.0, 1.0), position)
         for k, top in enumerate(self.data.degrees.max(axis=0)):
             if top == 0:
                 continue
-            x = v[:, k] / WINDOW
+            x = position[:, k]
             values = [jnp.ones_like(x), x]
             for _ in range(2, top + 1):
                 values.append(2 * x * values[-1] - values[-2])
@@ -183,7 +207,7 @@ class SpectraModel:
             else:
                 phi = self.modifier.factor(block.energy, self.theta(params), jnp)
                 spectra = jnp.einsum("nr,nre->ne", part, jnp.asarray(block.photons))
-                mean = (spectra * phi) @ jnp.asarray(block.fold.T)
+                mean = jnp.einsum("ne,ge->ng" if block.fold.ndim == 2 else "ne,nge->ng", spectra * phi, block.fold)
             if block.corrected and self.norm_scatter is not None:
                 size = size * jnp.exp(self.norm_scatter * v[block.index, -1])
             found.append(mean * size[:, None])
@@ -200,7 +224,10 @@ class SpectraModel:
 
     def pointwise(self, params: Mapping[str, Any]) -> Any:
         """Return the log likelihood of each source, integrated over its parameters if they are not sampled."""
-        return self.per_source(params, params["v"]) if self.sources == "sampled" else self.marginal(params)
+        if self.sources != "sampled":
+            return self.marginal(params)
+        v = params["v"]
+        return self.per_source(params, v) - 0.5 * ((self._beyond(v) / EDGE) ** 2).sum(axis=1)
 
     def log_likelihood(self, params: Mapping[str, Any]) -> Any:
         """Log likelihood of all spectra and, where there is one, of the correction known from elsewhere."""
@@ -233,6 +260,38 @@ class SpectraModel:
         physical = self.data.pilot.physical(params["v"][:, :p], jnp)
         return {name: physical[:, k] for k, name in enumerate(self.data.pilot.names)}
 
+    @cached_property
+    def _first(self) -> Floats:
+        """The most probable v (N, width) without a correction: where every search for another one starts."""
+        import jax
+
+        null = dict(zip(self.modifier.names, self.modifier.null, strict=True))
+        inside = {n: float(np.clip(null[n], *self.domain[n])) for n in self.theta_names}
+        # Once, with numbers, also where a caller is being traced.
+        with jax.ensure_compile_time_eval():
+            return np.asarray(jax.jit(lambda: self._scored(inside, np.zeros(self._range[0].shape), FIRST_STEPS))())
+
+    def _scored(self, params: Mapping[str, Any], v: Any, steps: int) -> Any:
+        """Take scoring steps from v; one that lowers a source's density is not taken but halved."""
+        import jax
+        import jax.numpy as jnp
+
+        def density(v: Any) -> Any:
+            return self.per_source(params, v) + self._log_prior(v)
+
+        def step(_: int, state: Any) -> Any:
+            v, value, size = state
+            gradient, information = self._fisher(params, v)
+            move = small.solve(small.cholesky(information), gradient)
+            trial = jnp.clip(v + size[:, None] * jnp.clip(move, -3.0, 3.0), *self._range)
+            reached = density(trial)
+            better = reached >= value
+            v = jnp.where(better[:, None], trial, v)
+            return v, jnp.where(better, reached, value), jnp.where(better, jnp.minimum(1.0, 2.0 * size), 0.3 * size)
+
+        v = jnp.asarray(v)
+        return jax.lax.fori_loop(0, steps, step, (v, density(v), jnp.ones(len(v))))[0]
+
     def conditional_mode(self, params: Mapping[str, Any], steps: int = STEPS) -> tuple[Any, Any]:
         """Return the most probable v (N, p) at given theta and the Cholesky factor of the curvature there.
 
@@ -243,15 +302,10 @@ class SpectraModel:
         import jax.numpy as jnp
 
         held = jax.lax.stop_gradient(dict(params))
-
-        def step(_: int, v: Any) -> Any:
-            gradient, information = self._fisher(held, v)
-            move = small.solve(small.cholesky(information), gradient)
-            return jnp.clip(v + jnp.clip(move, -3.0, 3.0), -WINDOW, WINDOW)
-
-        v = jax.lax.fori_loop(0, steps, step, jnp.zeros((len(self.data.sources), self._width)))
+        v = jax.lax.stop_gradient(self._scored(held, self._first, steps))
         gradient, information = self._fisher(params, v)
-        v = v + jnp.clip(small.solve(small.cholesky(information), gradient), -1.0, 1.0)
+        move = small.solve(small.cholesky(information), gradient)
+        v = jnp.clip(v + jnp.clip(move, -1.0, 1.0), *self._range)
         return v, small.cholesky(self._fisher(params, v)[1])
 
     def _fisher(self, params: Mapping[str, Any], v: Any) -> tuple[Any, Any]:

@@ -71,7 +71,7 @@ def corrected_pairs(result: Any) -> Any:
 
 def planted_bias(clusters: Any, kT: ArrayLike) -> Any:
     """Return the true T_nominal / T_true of simulated clusters' other telescope at ``kT`` keV."""
-    from crosscal.xray.correction.infer_spectra import fitted_bias
+    from crosscal.xray.correction.bias import fitted_bias
 
     mask, response = clusters.templates[1].mask, clusters.responses[1]
     inside = 0.01 * float(np.min(response.channel_hi - response.channel_lo))

@@ -41,6 +41,7 @@ free = ["kT", "norm", "Abundanc"]    # of each source
 
 [inference]
 observations = "observations.ecsv"   # columns source, telescope, pha, arf, rmf, background, nH, Redshift, ...
+                                     # and band_low, band_high (keV) where a spectrum has a band of its own
 modifier = { name = "spline", knots = 10, low = 0.7, high = 7.0 }
 # tau = 0.05                         # prior sd of the area; by default the IACHEC value of the telescope
 # prior_correction = "runs/concordance/correction_acis.nc"   # what another method found, against energy
@@ -63,6 +64,9 @@ class SpectraInference(StrictModel):
     tau: float | str | None = None
     norm_scatter: float | None = Field(None, gt=0)
     prior_correction: Path | None = Field(None, description="correction.nc of another run, against energy")
+    most_left_out: float = Field(
+        0.2, ge=0, lt=1, description="share of the sources that may be left out as their trusted fit ends on a limit"
+    )
     draws: int | None = Field(None, gt=0)
     warmup: int | None = Field(None, gt=0)
     chains: int | None = Field(None, gt=0)
@@ -97,6 +101,8 @@ class SpectraJob(JobModel):
     def _one_source_of_spectra(self) -> SpectraJob:
         if (self.inference.observations is None) == (self.simulation is None):
             raise ValueError("give either inference.observations or a [simulation] table")
+        if self.simulation is None and not (self.telescope.name and self.trusted.name):
+            raise ValueError("give telescope.name and trusted.name, as the table of observations names them")
         return self
 
 
@@ -116,15 +122,18 @@ def run(job: SpectraJob, output: Path, progress: Progress = SILENT) -> XrayOutco
     plan = job.inference
     clusters = simulated_clusters(job, telescope, model)
     if clusters is not None:
-        observations, trusted = observations_of(clusters), clusters.telescopes[0]
+        observations, (trusted, corrected) = observations_of(clusters), clusters.telescopes
     else:
         assert plan.observations is not None
-        observations = read_observations(resolve(plan.observations), model, band=job.telescope.band)
-        trusted = job.trusted.name
+        bands = {t.name: t.band for t in (job.trusted, job.telescope)}
+        observations = read_observations(resolve(plan.observations), model, bands=bands)
+        trusted, corrected = job.trusted.name, job.telescope.name
     calibration = infer_spectra(
         observations,
         plan.modifier.modifier(),
         trusted=trusted,
+        corrected=corrected,
+        most_left_out=plan.most_left_out,
         sampler=plan.sampler,
         tau=plan.tau,
         norm_scatter=plan.norm_scatter,
