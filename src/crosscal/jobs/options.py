@@ -23,6 +23,9 @@ from crosscal.core.grid import Axis
 from crosscal.core.options import OpenTable, hints, meanings, option, options
 from crosscal.datasets import resolve
 
+#: In place of an input file: none, where one would otherwise be looked for.
+NO_FILE = "none"
+
 
 @options
 class Job:
@@ -188,7 +191,7 @@ def input_paths(job: Job) -> dict[str, Path]:
     for dotted in type(job).inputs:
         for table, last, name in _tables_at(content, dotted):
             value = table.get(last)
-            if isinstance(value, str):
+            if isinstance(value, str) and value != NO_FILE:
                 found[name] = Path(value)
             elif isinstance(value, list):
                 found |= {f"{name}[{k}]": Path(v) for k, v in enumerate(value)}
@@ -212,6 +215,8 @@ def depends_on(job: Job, *names: str) -> dict[str, Any]:
 
 
 def _content(path: str) -> str:
+    if path == NO_FILE:
+        return path
     found = resolve(path, directory=True)
     return sha256(found) if found.is_file() else str(found)
 
@@ -250,7 +255,7 @@ def _absolute(text: str, base: Path) -> str:
     The job file that a run leaves names its inputs by absolute paths. Where such a file is no longer there but lies
     beside the job file, as in a copied or moved analysis, that one is meant.
     """
-    if text.startswith("data:"):
+    if text.startswith("data:") or text == NO_FILE:
         return text
     path = Path(text).expanduser()
     if not path.is_absolute():

@@ -12,8 +12,8 @@ _EXPORTS: dict[str, str] = {
     # instrument and modifiers
     "Response": "crosscal.xray.instrument.response",
     "Spectrum": "crosscal.xray.instrument.spectrum",
-    "read_arf": "crosscal.xray.instrument.ogip",
-    "read_rmf": "crosscal.xray.instrument.ogip",
+    "read_arf": "crosscal.xray.instrument.ogip_arf",
+    "read_rmf": "crosscal.xray.instrument.ogip_rmf",
     "read_response": "crosscal.xray.instrument.ogip",
     "Modifier": "crosscal.xray.modifiers.base",
     "Gaussian": "crosscal.xray.modifiers.gaussian",

@@ -8,8 +8,10 @@ from astropy.io import fits
 
 from crosscal.core.errors import DataFileError
 from crosscal.xray.instrument.ensemble import read_arf_ensemble
-from crosscal.xray.instrument.ogip import read_arf, read_response, read_rmf
+from crosscal.xray.instrument.ogip import read_response
+from crosscal.xray.instrument.ogip_arf import read_arf
 from crosscal.xray.instrument.ogip_pca import read_pca_library
+from crosscal.xray.instrument.ogip_rmf import read_rmf
 from crosscal.xray.instrument.ogip_spectrum import read_observation, read_spectra, read_spectrum
 
 
@@ -86,7 +88,8 @@ CASES = {
     "arf-nan-area": ("arf", setting("SPECRESP", "SPECRESP", 0, np.nan), "column SPECRESP, row 1: nan"),
     "arf-infinite-energy": ("arf", setting("SPECRESP", "ENERG_HI", 4, np.inf), "column ENERG_HI, row 5: inf"),
     "arf-negative-energy": ("arf", setting("SPECRESP", "ENERG_LO", 0, -0.5), "column ENERG_LO, row 1: -0.5"),
-    "arf-empty-bin": ("arf", setting("SPECRESP", "ENERG_HI", 1, 1.0), "column ENERG_HI, row 2: ENERG_HI is 1"),
+    "arf-bin-backwards": ("arf", setting("SPECRESP", "ENERG_HI", 1, 0.9), "column ENERG_HI, row 2: ENERG_HI is 0.9"),
+    "arf-empty-bin": ("arf", setting("SPECRESP", "ENERG_HI", 1, 1.0), "column ENERG_LO, row 3: without gaps"),
     "arf-gap": ("arf", setting("SPECRESP", "ENERG_LO", 3, 3.2), "column ENERG_LO, row 4: without gaps"),
     "arf-no-column": ("arf", no_column("SPECRESP", "SPECRESP"), "no column SPECRESP"),
     "arf-no-energy": ("arf", no_column("SPECRESP", "ENERG_HI"), "no column ENERG_HI 'ENERG_LO'"),
@@ -104,9 +107,14 @@ CASES = {
     "rmf-no-column": ("rmf", no_column("MATRIX", "N_CHAN"), "[MATRIX] no column N_CHAN"),
     "rmf-negative-element": ("rmf", element(-0.1), "column MATRIX, row 3: -0.1"),
     "rmf-nan-element": ("rmf", element(np.nan), "column MATRIX, row 3: nan"),
-    "rmf-empty-group": ("rmf", group("N_CHAN", 1, [0, 2]), "column N_CHAN, row 2: group 1 is empty"),
-    "rmf-group-out-of-range": ("rmf", group("F_CHAN", 1, [1, 4]), "column F_CHAN, row 2: channels 4 to 5 1 to 4"),
-    "rmf-group-below": ("rmf", group("F_CHAN", 0, [0]), "column F_CHAN, row 1: group 1 covers channels 0"),
+    "rmf-empty-group": ("rmf", group("N_CHAN", 1, [0, 2]), "column MATRIX, row 2: 3 elements 2, the sum of N_CHAN"),
+    "rmf-negative-group": ("rmf", group("N_CHAN", 1, [-1, 2]), "column N_CHAN, row 2: group 1 has -1 channels"),
+    "rmf-group-out-of-range": (
+        "rmf",
+        group("F_CHAN", 1, [1, 4]),
+        "column F_CHAN, row 2: reaches channel 5 channels 1 to 4",
+    ),
+    "rmf-group-below": ("rmf", group("F_CHAN", 0, [0]), "column F_CHAN, row 1: a group reaches channel 0"),
     "rmf-too-many-groups": ("rmf", setting("MATRIX", "N_GRP", 2, 3), "column N_GRP, row 3: 3 groups"),
     "rmf-wrong-length": ("rmf", group("N_CHAN", 2, [2]), "column MATRIX, row 3: 3 elements 2, the sum of N_CHAN"),
     "rmf-short-row": ("rmf", group("N_CHAN", 0, [3]), "column MATRIX, row 1: 2 elements 3, the sum of N_CHAN"),
@@ -117,7 +125,11 @@ CASES = {
         "[EBOUNDS], column E_MIN, row 3: out of order",
     ),
     "rmf-ebounds-empty": ("rmf", setting("EBOUNDS", "E_MAX", 1, 1.5), "[EBOUNDS], column E_MAX, row 2: E_MAX is 1.5"),
-    "rmf-detchans": ("rmf", card("EBOUNDS", "DETCHANS", 7), "[EBOUNDS] 4 rows DETCHANS = 7"),
+    "rmf-detchans": (
+        "rmf",
+        lambda spec: [spec[hdu]["cards"].update(DETCHANS=7) for hdu in ("EBOUNDS", "MATRIX")],
+        "[EBOUNDS] 4 rows DETCHANS = 7",
+    ),
     "rmf-channel-jump": ("rmf", setting("EBOUNDS", "CHANNEL", 2, 9), "column CHANNEL, row 3: channel 9 follows 2"),
     "rmf-bad-tlmin": ("rmf", card("MATRIX", "TLMIN4", "one"), "column F_CHAN: TLMIN is 'one'"),
     "rmf-all-zero": (
@@ -137,6 +149,18 @@ CASES = {
     "pha-channel-jump": ("pha", setting("SPECTRUM", "CHANNEL", 3, 8), "column CHANNEL, row 4: channel 8 follows 3"),
     "pha-grouping": ("pha", setting("SPECTRUM", "GROUPING", 2, 5), "column GROUPING, row 3: 5 from -1 to 1"),
     "pha-quality": ("pha", setting("SPECTRUM", "QUALITY", 0, -7), "column QUALITY, row 1: -7"),
+    "pha-per-kev": ("pha", unit("SPECTRUM", "COUNTS", "count/keV"), "column COUNTS: per keV"),
+    "pha-zero-areascal": ("pha", card("SPECTRUM", "AREASCAL", 0.0), "AREASCAL is 0"),
+    "pha-text-systematic": ("pha", card("SPECTRUM", "SYS_ERR", "few"), "SYS_ERR is few"),
+    "pha-negative-systematic": ("pha", card("SPECTRUM", "SYS_ERR", -0.1), "column SYS_ERR: -0.1"),
+    "pha-negative-error": (
+        "pha",
+        lambda spec: (
+            spec["SPECTRUM"]["columns"].update(STAT_ERR=["D", None, np.array([1.0, 1.0, -2.0, 1.0])]),
+            spec["SPECTRUM"]["cards"].update(POISSERR=False),
+        ),
+        "column STAT_ERR, row 3: -2",
+    ),
     "pha-wrong-class": ("pha", card("SPECTRUM", "HDUCLAS1", "EVENTS"), "HDUCLAS1 is 'EVENTS' 'SPECTRUM'"),
     "pha-backscal-column": (
         "pha",
@@ -271,9 +295,10 @@ def test_spectra_of_type_two_need_a_choice(make):
 
 def test_links_that_lead_nowhere(make):
     path = make("pha", card("SPECTRUM", "BACKFILE", "bkg.pha"))
-    with pytest.raises(DataFileError, match=r"BACKFILE names 'bkg\.pha', which is not beside it"):
-        read_spectrum(path, "header")
-    with pytest.raises(DataFileError, match=r"RESPFILE names 'test\.rmf', which is not beside it"):
+    with pytest.raises(DataFileError, match=r"BACKFILE names 'bkg\.pha', which is not there"):
+        read_spectrum(path, "auto")
+    path = make("pha")
+    with pytest.raises(DataFileError, match=r"RESPFILE names 'test\.rmf', which is not there"):
         read_observation(path)
     make("rmf")
     with pytest.raises(DataFileError, match=r"ANCRFILE names 'test\.arf'"):

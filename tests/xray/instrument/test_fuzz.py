@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from crosscal.core.errors import CrossCalError
-from crosscal.xray.instrument.ogip import read_arf, read_rmf
+from crosscal.xray.instrument.ogip_arf import read_arf
+from crosscal.xray.instrument.ogip_rmf import read_rmf
 from crosscal.xray.instrument.ogip_spectrum import read_spectra
 
 READERS = {"arf": read_arf, "rmf": read_rmf, "pha": read_spectra, "pha2": read_spectra}

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -188,3 +190,56 @@ def test_ranges_inside_the_band_are_left_out():
     assert_array_equal(mask, response.band(0.7, 7.0) & ~response.band(1.7, 2.0) & ~response.band(5.0, 5.2))
     with pytest.raises(InputError, match="no channel is used"):
         group(spectrum, response, (0.7, 7.0), ignored=[(0.1, 20.0)])
+
+
+def flagged(n=8):
+    edges = np.arange(n + 1.0)
+    response = Response(edges[:-1] + 0.5, edges[1:] + 0.5, np.ones(n), np.eye(n), edges[:-1] + 0.5, edges[1:] + 0.5)
+    flags = np.array([1, -1, 1, -1, -1, 1, 0, 0])
+    return response, Spectrum(np.arange(n) + 1.0, 1.0, grouping=flags, name="a")
+
+
+def test_the_file_s_own_grouping_is_the_default_and_told():
+    response, spectrum = flagged()
+    groups = group(spectrum, response)
+    assert_array_equal(groups.index, [0, 0, 1, 1, 1, 2, 3, 4])
+    assert groups.note == "a: the file's own grouping is applied (5 groups of 8 channels)"
+    assert_array_equal(group(spectrum, response, method="none").index, np.arange(8))
+    plain = group(replace(spectrum, grouping=None), response)
+    assert_array_equal(plain.index, np.arange(8))
+    assert plain.note == ""
+    # A group that reaches into the band is used as a whole.
+    assert_array_equal(group(spectrum, response, (4.6, 6.0)).index, [-1, -1, 0, 0, 0, 1, -1, -1])
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("**-0.5 7.0-**", [0, 1, 2, 3, 4, 5]),
+        ("**-1.0,7.0-**", [1, 2, 3, 4, 5]),
+        ("**-2 8-**", [2, 3, 4, 5, 6]),
+        ("3", [0, 1, 3, 4, 5, 6, 7]),
+        ("3.0-4", [0, 1, 4, 5, 6, 7]),
+        ("", list(range(8))),
+    ],
+)
+def test_ignore_in_the_words_of_xspec(text, kept):
+    """Channels of 1 keV from 0.5 keV, numbered from 1: one that holds an end is ignored."""
+    response, spectrum = flagged()
+    assert np.flatnonzero(group(spectrum, response, method="none", ignored=text).mask).tolist() == kept
+
+
+def test_a_band_keeps_what_ignore_leaves_out():
+    response, spectrum = flagged()
+    spectrum = replace(spectrum, grouping=None)
+    assert group(spectrum, response, (1.0, 7.0)).n_group == 7
+    assert group(spectrum, response, ignored="**-1.0 7.0-**").n_group == 5
+
+
+@pytest.mark.parametrize("text", ["0.5:7", "a-b", "1-2-3", "-1.0"])
+def test_what_ignore_cannot_read(text):
+    response, spectrum = flagged()
+    with pytest.raises(InputError, match="cannot be read; expected ranges such as"):
+        group(spectrum, response, ignored=text)
+    with pytest.raises(InputError, match="no channel is left"):
+        group(spectrum, response, ignored="**-**")

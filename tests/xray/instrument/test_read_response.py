@@ -6,7 +6,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from crosscal.core.errors import DataFileError
-from crosscal.xray.instrument.ogip import LOWEST_ENERGY, read_arf, read_response, read_rmf
+from crosscal.xray.instrument.ogip import read_response
+from crosscal.xray.instrument.ogip_arf import LOWEST_ENERGY, read_arf
+from crosscal.xray.instrument.ogip_rmf import read_rmf
 
 
 def test_reads_what_was_written_by_astropy(make):

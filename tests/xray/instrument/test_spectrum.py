@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from crosscal.core.errors import InputError
-from crosscal.xray.instrument.ogip_spectrum import linked_file, read_observation, read_spectra, read_spectrum
+from crosscal.core.errors import DataFileError, InputError
+from crosscal.xray.instrument.links import linked
+from crosscal.xray.instrument.ogip_spectrum import read_observation, read_spectra, read_spectrum
 from crosscal.xray.instrument.spectrum import Spectrum
 
 
@@ -49,7 +50,7 @@ def test_columns_in_place_of_keywords(make):
 
 
 def test_reads_type_two(make):
-    spectra = read_spectra(make("pha2"))
+    spectra = read_spectra(make("pha2"), "none")
     assert [s.exposure for s in spectra] == [10.0, 20.0, 30.0]
     assert [s.backscale for s in spectra] == [1.0, 2.0, 3.0]
     assert_array_equal(spectra[1].counts, [4, 5, 6, 7])
@@ -60,21 +61,112 @@ def test_reads_type_two(make):
 
 
 def test_type_two_without_channels_counts_from_one(make):
-    spectrum = read_spectra(make("pha2", lambda spec: spec["SPECTRUM"]["columns"].pop("CHANNEL")))[0]
+    spectrum = read_spectra(make("pha2", lambda spec: spec["SPECTRUM"]["columns"].pop("CHANNEL")), "none")[0]
     assert spectrum.first_channel == 1
     assert "counted from 1" in spectrum.notes[0]
 
 
+def linking(name):
+    return lambda spec: spec["SPECTRUM"]["cards"].update(BACKFILE=name)
+
+
 def test_background_from_header_or_given(make):
-    link = lambda spec: spec["SPECTRUM"]["cards"].update(BACKFILE="bkg.pha")  # noqa: E731
-    missing = read_spectrum(make("pha", link))
-    assert missing.background is None
-    assert "bkg.pha is not beside it" in missing.notes[-1]
+    path = make("pha", linking("bkg.pha"))
+    with pytest.raises(DataFileError, match=r"BACKFILE names 'bkg\.pha', which is not there; .*background = \"none\""):
+        read_spectrum(path)
+    for none in ("none", None):
+        without = read_spectrum(path, none)
+        assert without.background is None
+        assert "bkg.pha that BACKFILE names is not used, as asked for" in without.notes[-1]
     background = make("pha", None, "bkg.pha")
-    assert read_spectrum(make("pha", link)).background.exposure == 1000.0
-    assert read_spectrum(make("pha", link), "header").files["background"] == str(background)
-    assert read_spectrum(make("pha", link), None).background is None
+    followed = read_spectrum(path)
+    assert followed.background.exposure == 1000.0
+    assert followed.files["background"] == str(background)
+    assert f"the background is {background}, which BACKFILE names" in followed.notes[-1]
     assert read_spectrum(make("pha"), background).background is not None
+
+
+@pytest.mark.parametrize("link", ["sub/bkg.pha", "/elsewhere/bkg.pha", "bkg.pha[SPECTRUM]", "bkg.pha{1}", "bkg.pha.gz"])
+def test_links_are_relative_to_the_file(make, link):
+    (make.directory / "sub").mkdir()
+    background = make("pha", None, link if link.startswith("sub") else "bkg.pha")
+    assert read_spectrum(make("pha", linking(link))).files["background"] == str(background)
+
+
+def test_a_row_in_braces_is_followed(make):
+    make("pha2", None, "bkg.pha")
+    assert read_spectrum(make("pha", linking("bkg.pha{2}"))).background.exposure == 20.0
+    with pytest.raises(DataFileError, match="holds 3 backgrounds and row 7 is asked for"):
+        read_spectrum(make("pha", linking("bkg.pha{7}")))
+
+
+def test_a_link_no_file_can_have(make):
+    with pytest.raises(DataFileError, match="which is not there"):
+        read_spectrum(make("pha", linking("x" * 300)))
+
+
+def test_a_background_with_its_own_response_is_told(make):
+    make("pha", lambda spec: spec["SPECTRUM"]["cards"].update(RESPFILE="other.rmf"), "bkg.pha")
+    assert "its own response other.rmf is not used" in read_spectrum(make("pha", linking("bkg.pha"))).notes[-1]
+
+
+def test_a_scale_of_zero_matters_with_a_background_only(make):
+    zero = lambda spec: spec["SPECTRUM"]["cards"].update(BACKSCAL=0.0)  # noqa: E731
+    path = make("pha", zero)
+    assert "BACKSCAL is 0; 1 is used" in read_spectrum(path).notes[-1]
+    with pytest.raises(DataFileError, match="BACKSCAL is 0 and a background is used"):
+        read_spectrum(path, make("pha", None, "bkg.pha"))
+    with pytest.raises(DataFileError, match=r"bkg\.pha: BACKSCAL is 0 and a background is used"):
+        read_spectrum(make("pha"), make("pha", zero, "bkg.pha"))
+
+
+def test_a_given_exposure(make):
+    absent = lambda spec: spec["SPECTRUM"]["cards"].pop("EXPOSURE")  # noqa: E731
+    spectrum = read_spectrum(make("pha", absent), exposure=50.0)
+    assert spectrum.exposure == 50.0
+    assert "the exposure is 50 s, as given, instead of None" in spectrum.notes[-1]
+    with pytest.raises(DataFileError, match="an exposure of -1 s is given"):
+        read_spectrum(make("pha"), exposure=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("flag", "used"), [(False, True), ("F", True), ("no", True), (0, True), (None, True), (True, False), ("T", False)]
+)
+def test_poisserr_says_whether_errors_are_used(make, flag, used):
+    def change(spec):
+        spec["SPECTRUM"]["columns"]["STAT_ERR"] = ["D", None, np.array([1.0, 2.0, 3.0, 4.0])]
+        spec["SPECTRUM"]["cards"]["POISSERR"] = flag
+        if flag is None:
+            del spec["SPECTRUM"]["cards"]["POISSERR"]
+
+    spectrum = read_spectrum(make("pha", change))
+    assert (spectrum.stat_error is not None) == used
+    assert used != any("STAT_ERR is not used" in note for note in spectrum.notes)
+    assert spectrum.is_poisson != used
+
+
+def test_errors_of_counting_are_recognised():
+    counts = np.array([0.0, 4.0, 9.0])
+    assert Spectrum(counts, 1.0, stat_error=np.sqrt(counts)).is_poisson
+    assert Spectrum(counts, 1.0, stat_error=1 + np.sqrt(counts + 0.75)).is_poisson
+    assert not Spectrum(counts, 1.0, stat_error=3 * np.sqrt(counts)).is_poisson
+    assert not Spectrum(-counts, 1.0, stat_error=np.ones(3)).is_poisson
+
+
+def test_zero_and_absent_errors_are_told(make):
+    def zero(spec):
+        spec["SPECTRUM"]["columns"]["STAT_ERR"] = ["D", None, np.zeros(4)]
+        spec["SPECTRUM"]["cards"]["POISSERR"] = False
+
+    assert "STAT_ERR is zero; Poisson errors" in read_spectrum(make("pha", zero)).notes[-1]
+    none = make("pha", lambda spec: spec["SPECTRUM"]["cards"].update(POISSERR=False))
+    assert "no column STAT_ERR; Poisson errors" in read_spectrum(none).notes[-1]
+
+
+def test_systematic_errors_of_a_keyword(make):
+    path = make("pha", lambda spec: spec["SPECTRUM"]["cards"].update(SYS_ERR=0.03))
+    assert_array_equal(read_spectrum(path).sys_error, np.full(4, 0.03))
+    assert read_spectrum(make("pha", lambda spec: spec["SPECTRUM"]["cards"].update(SYS_ERR=0))).sys_error is None
 
 
 def test_background_rows_follow_a_type_two_source(make):
@@ -86,7 +178,11 @@ def test_observation_follows_the_links(make):
     pha, arf, rmf = make("pha"), make("arf"), make("rmf")
     spectrum, response = read_observation(pha)
     assert response.files == {"arf": str(arf), "rmf": str(rmf)}
-    assert linked_file(spectrum, "background") is None
+    assert linked(spectrum, "background") is None
+    assert [note.split(": ")[1] for note in spectrum.notes] == [
+        f"the rmf is {rmf}, which RESPFILE names",
+        f"the arf is {arf}, which ANCRFILE names",
+    ]
     rmf.rename(rmf.with_name("other.rmf"))
     _, response = read_observation(pha, rmf=rmf.with_name("other.rmf"))
     assert response.files["rmf"].endswith("other.rmf")
@@ -100,8 +196,9 @@ def test_observation_of_a_file_with_area(make):
 
     rsp = make("rmf", full, "test.rsp")
     bare = make("pha", lambda spec: spec["SPECTRUM"]["cards"].update(ANCRFILE="none"))
-    _, response = read_observation(bare, rmf=rsp)
-    assert response.area.max() > 50
+    for files in ({"rmf": rsp}, {"arf": rsp}):
+        _, response = read_observation(bare, **files)
+        assert response.area.max() > 50
 
 
 def test_ratio_of_backgrounds(spectrum):

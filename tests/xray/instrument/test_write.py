@@ -11,7 +11,9 @@ from crosscal.core.correction import Correction
 from crosscal.core.errors import DataFileError, InputError
 from crosscal.xray.instrument.ensemble import area_draws, read_arf_ensemble, write_arf_ensemble
 from crosscal.xray.instrument.examples import example_telescope
-from crosscal.xray.instrument.ogip import read_arf, read_response, read_rmf
+from crosscal.xray.instrument.ogip import read_response
+from crosscal.xray.instrument.ogip_arf import read_arf
+from crosscal.xray.instrument.ogip_rmf import read_rmf
 from crosscal.xray.instrument.ogip_spectrum import read_spectrum
 from crosscal.xray.instrument.ogip_write import history_lines, write_arf, write_rmf, write_spectrum
 

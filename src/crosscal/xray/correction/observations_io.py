@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BAND = ("band_low", "band_high")
 REQUIRED = ("source", "telescope", "pha", "arf")
-OPTIONAL = ("rmf", "background", "band_low", "band_high")
+OPTIONAL = ("rmf", "background", "row", "exposure", "band_low", "band_high")
 
 
 def read_observations(
@@ -31,7 +31,8 @@ def read_observations(
 ) -> list[Observation]:
     """Read a table of spectra (ECSV, CSV or FITS), one row a spectrum.
 
-    Columns ``source``, ``telescope``, ``pha``, ``arf``; optionally ``rmf``, ``background``, ``band_low`` and
+    Columns ``source``, ``telescope``, ``pha``, ``arf``; optionally ``rmf``, ``background`` (by default the file that
+    BACKFILE names; "none" leaves it out), ``row`` (of a type II file), ``exposure`` (s), ``band_low`` and
     ``band_high`` (keV), and any parameter of the model (nH, Redshift) with the source's own value. Paths are meant
     from the table's directory. Spectra of different telescopes, and of one telescope, may have different responses.
 
@@ -75,7 +76,7 @@ def _row(
 ) -> Observation:
     def file(name: str) -> Path | None:
         text = str(row[name]).strip() if name in row.colnames else ""
-        return table.parent / text if text and text not in ("--", "none") else None
+        return table.parent / text if text and text.lower() not in ("--", "none") else None
 
     where = f"{table}, row {k}"
     pha, arf, rmf = file("pha"), file("arf"), file("rmf")
@@ -85,7 +86,12 @@ def _row(
     try:
         if files not in responses:
             responses[files] = read_response(arf, rmf)
-        spectrum = read_spectrum(pha, file("background"), name=str(row["source"]))
+        none = _given(row, "background") and str(row["background"]).strip().lower() == "none"
+        background = "none" if none else file("background") or "auto"
+        with parsing("a row or exposure is no number", where=where, expected="numbers in row and exposure, or neither"):
+            number = int(row["row"]) if _given(row, "row") else None
+            exposure = float(row["exposure"]) if _given(row, "exposure") else None
+        spectrum = read_spectrum(pha, background, row=number, exposure=exposure, name=str(row["source"]))
         with parsing("a parameter is no number", where=where, expected=f"numbers in {', '.join(extra) or 'no column'}"):
             values = {name: float(row[name]) for name in extra}
         with parsing("a band is no number", where=where, expected="numbers in band_low and band_high, or neither"):

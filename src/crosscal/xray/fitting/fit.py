@@ -11,6 +11,7 @@ from scipy import special
 
 from crosscal.core.errors import InputError
 from crosscal.xray.fitting import statistics
+from crosscal.xray.fitting.data import data_of, default_statistic, error_notes
 from crosscal.xray.fitting.engine import MAX_ITERATIONS, Status, covariance_of, fit_object
 from crosscal.xray.fitting.poisson import poisson_counts
 from crosscal.xray.fitting.result import TOLERANCE, FitProblem, FitResult
@@ -18,7 +19,7 @@ from crosscal.xray.fitting.simulate import plain_band
 from crosscal.xray.fitting.source import ModelSource
 from crosscal.xray.fitting.statistics import Data, Kind
 from crosscal.xray.fitting.table import make_work
-from crosscal.xray.instrument.grouping import Groups
+from crosscal.xray.instrument.grouping import Groups, group
 
 if TYPE_CHECKING:
     from crosscal.xray.emission.expression import Model
@@ -57,15 +58,16 @@ def fit(
         Its values are the start.
     statistic : str, optional
         "cstat", "wstat", "pgstat", "chi2", "chi2-gehrels", "chi2-model"; by default wstat with a background and cstat
-        without.
+        without, or chi2 where net counts are negative. chi2 uses the errors of the file (STAT_ERR, SYS_ERR), pgstat
+        those of the background.
     band : (low, high), keV or quantities
     free : sequence of str
         Free parameters, by default the model's.
     groups : Groups, optional
-        From :func:`crosscal.xray.group`, which knows the methods and ignored ranges; by default the good channels of
-        the band, one by one.
+        From :func:`crosscal.xray.group`, which knows the methods and ignored ranges; by default the file's own
+        groups in the band, or its good channels one by one where the file has none.
     background_sd : array, (n_channel,)
-        Errors of the background counts, for pgstat; by default sqrt(counts).
+        Errors of the background counts, for pgstat; by default those of its file, or sqrt(counts).
     scan : bool
         Also try other temperatures as starts and scale the norms to the counts.
 
@@ -76,9 +78,9 @@ def fit(
     """
     spectrum.check_response(response)
     groups = _groups(spectrum, response, band, groups)
-    name = ("wstat" if spectrum.background is not None else "cstat") if statistic is None else statistic
+    name = default_statistic(spectrum, groups) if statistic is None else statistic
     kind = statistics.kind_of(name)
-    data, background = _data(spectrum, groups, kind, name, background_sd)
+    data, background = data_of(spectrum, groups, name, background_sd)
     names = tuple(model.free if free is None else free)
     for n in names:
         model.parameter(n)
@@ -107,7 +109,7 @@ def fit(
         source.names, best, errors, natural, float(value), name, dof, status,
         _pvalue(kind, data, expected, background, value, dof, n_free),
         model.replace(free=names, **best), low, high, data.counts if kind < Kind.CHI2 else data.counts + background,
-        background, expected, spectrum.exposure, _notes(spectrum, response, kind, data),
+        background, expected, spectrum.exposure, _notes(spectrum, response, groups, kind, name, data),
         FitProblem(source, data, x, source.low, source.high, work, covariance, float(value)),
     )  # fmt: skip
 
@@ -121,8 +123,12 @@ def _foreign(spectrum: Spectrum, response: Response) -> Iterator[str]:
             return
 
 
-def _notes(spectrum: Spectrum, response: Response, kind: Kind, data: Data) -> tuple[str, ...]:
-    notes = list(_foreign(spectrum, response))
+def _notes(
+    spectrum: Spectrum, response: Response, groups: Groups, kind: Kind, name: str, data: Data
+) -> tuple[str, ...]:
+    notes = [*spectrum.notes, *response.notes, *_foreign(spectrum, response), *error_notes(spectrum, kind, name)]
+    if groups.note:
+        notes.append(groups.note)
     if kind in (Kind.WSTAT, Kind.PGSTAT):
         empty = float((data.background == 0).mean())
         if empty > _MANY_EMPTY:
@@ -137,46 +143,12 @@ def _notes(spectrum: Spectrum, response: Response, kind: Kind, data: Data) -> tu
 
 def _groups(spectrum: Spectrum, response: Response, band: Any, groups: Groups | None) -> Groups:
     if groups is None:
-        mask = np.ones(spectrum.n_channel, bool) if band is None else response.band(*plain_band(band))
-        return Groups.from_mask(mask & spectrum.good)
+        return group(spectrum, response, None if band is None else plain_band(band))
     if band is not None:
         raise InputError("a band and groups", where="fit", expected="one of them: the groups say which channels count")
     if groups.n_channel != spectrum.n_channel:
         raise InputError(f"groups of {groups.n_channel} channels", where="fit", expected=f"{spectrum.n_channel}")
     return groups
-
-
-def _data(
-    spectrum: Spectrum, groups: Groups, kind: Kind, name: str, background_sd: ArrayLike | None
-) -> tuple[Data, Array]:
-    """Return the data of the statistic and the background expected in the source spectrum, per group."""
-    counts, empty = groups.sum(spectrum.counts), np.zeros(groups.n_group)
-    if spectrum.background is None:
-        if kind in (Kind.WSTAT, Kind.PGSTAT):
-            raise InputError(
-                f"{name} without a background", where=f"spectrum {spectrum.name!r}", expected="cstat or chi2"
-            )
-        off, ratio, expected = empty, np.ones(groups.n_group), empty
-    else:
-        if kind == Kind.CSTAT:
-            raise InputError(
-                "cstat with a background spectrum",
-                where=f"spectrum {spectrum.name!r}",
-                expected="wstat, or no background",
-            )
-        off = groups.sum(spectrum.background.counts)
-        expected = groups.sum(spectrum.background.counts * spectrum.background_ratio)
-        # One ratio a group: that of its background counts, or the mean where there are none.
-        mean = groups.sum(spectrum.background_ratio) / groups.sum(np.ones(groups.n_channel))
-        ratio = 1.0 / np.where(off > 0, expected / np.maximum(off, 1e-300), mean)
-    if kind == Kind.PGSTAT:
-        sd2 = off if background_sd is None else groups.sum(np.asarray(background_sd, dtype=float) ** 2)
-        return Data(int(kind), counts, off, ratio, sd2), expected
-    if kind in (Kind.CHI2, Kind.CHI2_MODEL):
-        rule = {"chi2": "data", "chi2-gehrels": "gehrels", "chi2-model": "model"}[name.lower().replace("_", "-")]
-        variance = statistics.chi2_variance(counts, off, ratio, rule)
-        return Data(int(kind), counts - expected, off, ratio, variance), expected
-    return Data(int(kind), counts, off, ratio, empty), expected
 
 
 def _source(spectrum: Spectrum, response: Response, model: Model, groups: Groups, names: Sequence[str]) -> ModelSource:
@@ -239,9 +211,13 @@ def _simulated_pvalue(kind: Kind, data: Data, expected: Array, value: float, n_f
     seeds = np.arange(_SIMULATIONS, dtype=np.uint64)[None, :]
     on = poisson_counts((expected + profiled)[None, :], seeds)[0]
     off = poisson_counts((data.ratio * profiled)[None, :], seeds + np.uint64(_SIMULATIONS))[0]
+    gaussian = kind == Kind.PGSTAT and not np.array_equal(data.variance, data.background)
+    if gaussian:
+        noise = np.random.default_rng(_SIMULATIONS).normal(size=off.shape)
+        off = data.ratio * profiled + np.sqrt(data.variance) * noise
     channels = np.maximum(expected, 1e-25)[None, :]
     above = 0
     for s, b in zip(on, off, strict=True):
-        variance = b if kind == Kind.PGSTAT else data.variance
+        variance = b if kind == Kind.PGSTAT and not gaussian else data.variance
         above += statistics.total(Data(int(kind), s, b, data.ratio, variance), channels) - n_free >= value
     return above / _SIMULATIONS

@@ -20,7 +20,7 @@ from crosscal.jobs.result import Presented
 from crosscal.xray.fitting.engine import MAX_ITERATIONS, MEANING, Status
 from crosscal.xray.fitting.profile import constrained_object, profile_limit_object
 from crosscal.xray.fitting.source import ModelSource
-from crosscal.xray.fitting.statistics import Data
+from crosscal.xray.fitting.statistics import Data, Kind
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -130,8 +130,10 @@ class FitResult(Presented):
 
     @property
     def residuals(self) -> Array:
-        """(counts - model - background) over the expected sd of each group."""
+        """(counts - model - background) over the expected sd of each group; with chi2, over the error it uses."""
         mean = self.expected + self.background
+        if self._problem.data.kind == Kind.CHI2:
+            return (self.counts - mean) / np.sqrt(self._problem.data.variance)
         return (self.counts - mean) / np.sqrt(np.maximum(mean, 1e-25))
 
     def interval(self, name: str, delta: float = 1.0) -> tuple[float, float]:

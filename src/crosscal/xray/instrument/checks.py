@@ -11,6 +11,8 @@ from crosscal.core.units import plain
 Floats = NDArray[np.float64]
 
 _ROUNDING = 2 * float(np.finfo(np.float32).eps)
+# Share of an energy bin by which it may be apart from the next one: far below what folding resolves.
+GAP = 1e-2
 BAND_RULES = ("overlap", "inside", "centre")
 
 

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from crosscal.core.correction import Correction
 from crosscal.core.errors import DataFileError, InputError
 from crosscal.core.files import refuse_overwriting
-from crosscal.xray.instrument.ogip import Arf, PathLike, read_arf
+from crosscal.xray.instrument.ogip_arf import Arf, PathLike, read_arf
 from crosscal.xray.instrument.ogip_table import find_table, opened
 from crosscal.xray.instrument.ogip_write import Column, arf_table, make_table, save, write_arf
 from crosscal.xray.instrument.response import Response

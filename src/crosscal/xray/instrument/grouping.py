@@ -7,6 +7,7 @@ Kaastra & Bleeker 2016, A&A 587, A151 (optimal bins); OGIP/92-007 section 3.1 (f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +23,7 @@ from crosscal.xray.instrument.spectrum import Spectrum
 
 Mask = NDArray[np.bool_]
 
+METHODS = ("auto", "none", "file", "counts", "optimal")
 TAILS = ("drop", "merge", "keep")
 # Set on channels that a grouping leaves over, as grppha and Sherpa do.
 QUALITY_LEFT_OVER = 2
@@ -35,9 +37,12 @@ class Groups:
     ----------
     index : array of int, shape (n_channel,)
         Number of the group each channel belongs to, counted from 0 upwards along the channels; -1 is unused.
+    note : str
+        What a user should know of how they were chosen.
     """
 
     index: NDArray[np.int64]
+    note: str = ""
 
     def __post_init__(self) -> None:
         index = np.array(self.index, dtype=np.int64, copy=True)
@@ -112,6 +117,41 @@ def ignore(response: Response, *ranges: tuple[float, float], rule: str = "overla
     if not ranges:
         return notice(response)
     return ~notice(response, *ranges, rule=rule)
+
+
+def ignored_by(response: Response, text: str) -> Mask:
+    """Return the channels that XSPEC's command ``ignore`` with these arguments leaves.
+
+    Parameters
+    ----------
+    response : Response
+    text : str
+        Ranges ``a-b`` separated by blanks or commas; ``**`` is the first or last channel. A number with a decimal
+        point is an energy in keV, one without a channel; a channel that contains an end is ignored.
+
+    Raises
+    ------
+    InputError
+        If the text has another form, or nothing is left.
+    """
+    keep = np.ones(response.n_channel, dtype=bool)
+    number = r"\*\*|\d+(?:\.\d*)?|\.\d+"
+    for part in text.replace(",", " ").split():
+        match = re.fullmatch(rf"({number})(?:-({number}))?", part)
+        if match is None:
+            raise InputError(f"{part!r} cannot be read", where="ignored", expected="ranges such as '**-0.5 7.0-**'")
+        low, high = match.group(1), match.group(2) or match.group(1)
+        if "." in low.replace("**", "") or "." in high.replace("**", ""):
+            start = -np.inf if low == "**" else float(low)
+            stop = np.inf if high == "**" else float(high)
+            keep &= ~((response.channel_hi > start) & (response.channel_lo < stop))
+        else:
+            start = -np.inf if low == "**" else int(low)
+            stop = np.inf if high == "**" else int(high)
+            keep &= ~((response.channels >= start) & (response.channels <= stop))
+    if not keep.any():
+        raise InputError("no channel is left", where=f"ignored {text!r}", expected="narrower ranges")
+    return keep
 
 
 def from_flags(spectrum: Spectrum, mask: ArrayLike | None = None) -> Groups:
@@ -294,22 +334,26 @@ def group(
     response: Response,
     band: tuple[float, float] | None = None,
     *,
-    method: str = "none",
+    method: str = "auto",
     minimum: float = 20.0,
-    ignored: Sequence[tuple[float, float]] = (),
+    ignored: Sequence[tuple[float, float]] | str = (),
 ) -> Groups:
     """Choose channels and groups of a spectrum: the band, good quality, and one of the methods.
 
     Parameters
     ----------
     band : (low, high), keV or quantities, optional
-        All channels by default.
+        All channels by default. Every channel that has a part in the band is kept, as ``notice`` of XSPEC and Sherpa
+        does; XSPEC's ``ignore **-low high-**`` leaves out the channels that contain ``low`` and ``high`` (see
+        ``ignored``).
     method : str
-        "none" (channels), "file" (the flags of the file), "counts" (at least ``minimum`` counts) or "optimal"
-        (Kaastra & Bleeker).
+        "auto" (the groups of the file if it has any, else channels), "none" (channels), "file" (the flags of the
+        file), "counts" (at least ``minimum`` counts) or "optimal" (Kaastra & Bleeker). A group of the file is used as
+        a whole if a part of it lies in the band.
     minimum : float
-    ignored : sequence of (low, high), keV or quantities
-        Ranges inside the band that are left out.
+    ignored : sequence of (low, high), keV or quantities; or str
+        Ranges that are left out with every channel that has a part in them; or the arguments of XSPEC's ``ignore``:
+        ``"**-0.5 7.0-**"`` (energies in keV have a decimal point, whole numbers are channels).
 
     Raises
     ------
@@ -318,9 +362,13 @@ def group(
     """
     spectrum.check_response(response)
     mask = np.ones(spectrum.n_channel, dtype=bool) if band is None else response.band(*band)
-    mask = mask & ignore(response, *ignored)
+    mask = mask & (ignored_by(response, ignored) if isinstance(ignored, str) else ignore(response, *ignored))
     good = mask & spectrum.good
-    if method == "none":
+    if method == "auto" and np.any(spectrum.grouping < 0):
+        groups = from_flags(spectrum, mask)
+        note = f"the file's own grouping is applied ({groups.n_group} groups of {groups.mask.sum()} channels)"
+        return replace(groups, note=f"{spectrum.name}: {note}" if spectrum.name else note)
+    if method in ("auto", "none"):
         return Groups.from_mask(good)
     if method == "file":
         return from_flags(spectrum, mask)
@@ -328,7 +376,7 @@ def group(
         return min_counts(spectrum.counts, minimum, good)
     if method == "optimal":
         return optimal(response, spectrum.counts, good)
-    raise UnknownNameError("grouping method", method, ("none", "file", "counts", "optimal"))
+    raise UnknownNameError("grouping method", method, METHODS)
 
 
 def grouped(spectrum: Spectrum, groups: Groups) -> Spectrum:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from crosscal.xray.instrument.ogip import PathLike, energies
+from crosscal.xray.instrument.ogip_arf import PathLike, energies
 from crosscal.xray.instrument.ogip_table import find_table, opened
 from crosscal.xray.modifiers.pca import PcaLibrary
 
@@ -30,15 +30,15 @@ def read_pca_library(path: PathLike) -> PcaLibrary:
         if method and method != _METHOD:
             raise area.error(f"EMETHOD is {method!r}", expected=repr(_METHOD))
         table = find_table(hdus, str(path), names=("PCACOMP",), hduclas1="CALERR", hduclas2=("PCACOMP",))
-        lo, hi, backwards = energies(area)
-        step = -1 if backwards else 1
-        default = area.values("SPECRESP", unit="cm2", low=0.0)[::step]
-        offset = area.values("BIAS", unit="cm2")[::step]
-        vectors = table.values("EIGENVEC", ndim=2)[:, ::step]
-        if vectors.shape[1] != default.size:
+        lo, hi, rows = energies(area)
+        default = area.values("SPECRESP", unit="cm2", low=0.0)[rows]
+        offset = area.values("BIAS", unit="cm2")[rows]
+        vectors = table.values("EIGENVEC", ndim=2)
+        if vectors.shape[1] != area.rows:
             raise table.error(
-                f"a row holds {vectors.shape[1]} values", column="EIGENVEC", expected=f"{default.size}, as SPECRESP"
+                f"a row holds {vectors.shape[1]} values", column="EIGENVEC", expected=f"{area.rows}, as SPECRESP"
             )
+        vectors = vectors[:, rows]
         scale = table.values("EIGENVAL", low=0.0)
         share = table.values("FVARIANCE", low=0.0) if table.has("FVARIANCE") else scale**2 / np.sum(scale**2)
         return PcaLibrary(lo, hi, default, offset, scale, vectors, share, str(path))

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,14 @@ BROKEN = (
     OSError, EOFError, zlib.error, ValueError, TypeError, IndexError, KeyError, ArithmeticError, AttributeError,
     AssertionError, MemoryError, fits.VerifyError,
 )  # fmt: skip
+
+# Spellings in public files that astropy does not know, in lower case.
+_SPELLINGS = MappingProxyType({
+    "ev": "eV", "kev": "keV", "mev": "MeV", "gev": "GeV", "tev": "TeV", "cm2": "cm2", "sqcm": "cm2", "sq cm": "cm2",
+    "cm sq": "cm2", "cmsq": "cm2", "cm squared": "cm2", "square cm": "cm2", "cm**2.0": "cm2", "sqm": "m2", "m2": "m2",
+})  # fmt: skip
+# Negative values that are smaller than this share of the largest one are rounding of what made the file.
+ROUNDING = 1e-6
 
 
 @contextmanager
@@ -126,20 +135,42 @@ class Table:
         except (TypeError, ValueError):
             raise self.error(f"{key} is {value!r}", column=column, expected="a channel number") from None
 
-    def check_channels(self, n: int, rows: str) -> None:
-        """Check that DETCHANS, where the header has it, is ``n``, the number of ``rows``."""
-        declared = self.header.get("DETCHANS")
-        if declared is None:
-            return
+    @property
+    def declared_channels(self) -> int | None:
+        """DETCHANS, or None where the header does not have it as a whole number."""
         try:
-            same = int(declared) == n
-        except (TypeError, ValueError):
-            same = False
-        if not same:
-            raise self.error(f"there are {n} {rows}", expected=f"DETCHANS = {declared}")
+            return int(self.header["DETCHANS"])
+        except (KeyError, TypeError, ValueError):
+            return None
 
-    def values(self, column: str, *, unit: str = "", low: float | None = None, ndim: int = 1) -> NDArray[np.float64]:
+    def check_channels(self, n: int, rows: str, *others: Table) -> None:
+        """Check DETCHANS against ``n``, the number of ``rows``; one wrong among several tables is told only.
+
+        Raises
+        ------
+        DataFileError
+            If the header has DETCHANS and none of the tables has the right one.
+        """
+        tables = [table for table in (self, *others) if table.header.get("DETCHANS") is not None]
+        wrong = [table for table in tables if table.declared_channels != n]
+        if wrong and len(wrong) == len(tables):
+            raise wrong[0].error(f"there are {n} {rows}", expected=f"DETCHANS = {wrong[0].header['DETCHANS']}")
+        for table in wrong:
+            table.note(f"DETCHANS is {table.header['DETCHANS']} for {n} channels; it is not used")
+
+    def values(
+        self,
+        column: str,
+        *,
+        unit: str = "",
+        low: float | None = None,
+        ndim: int = 1,
+        boolean: bool = False,
+        finite: bool = True,
+    ) -> NDArray[np.float64]:
         """Return a numeric column as float64, in ``unit``.
+
+        ``boolean`` also takes true as 1 and false as 0; without ``finite`` NaN and infinity may occur.
 
         Raises
         ------
@@ -147,7 +178,7 @@ class Table:
             If it is missing, not numeric, of wrong shape, not finite, below ``low``, or of another dimension.
         """
         raw = np.asarray(self.raw(column))
-        if raw.dtype == object or not np.issubdtype(raw.dtype, np.number):
+        if raw.dtype == object or not (np.issubdtype(raw.dtype, np.number) or (boolean and raw.dtype == bool)):
             raise self.error(f"the values are of type {raw.dtype}", column=column, expected="numbers")
         array = raw.astype(float)
         if array.ndim != ndim:
@@ -156,7 +187,8 @@ class Table:
                 column=column,
                 expected="one number a row" if ndim == 1 else "one vector a row",
             )
-        self._check(array, column, low)
+        if finite:
+            self._check(array, column, low)
         return array * self._scale(column, unit) if unit else array
 
     def _check(self, array: NDArray[np.float64], column: str, low: float | None) -> None:
@@ -164,6 +196,9 @@ class Table:
         if bad.any():
             row = int(np.argwhere(bad)[0][0])
             raise self.error(f"the value is {array[bad][0]}", column=column, row=row, expected="a finite number")
+        if low == 0 and np.any(array < 0) and -array.min() <= ROUNDING * array.max():
+            self.note(f"column {column} has {np.sum(array < 0)} values of {array.min():.2g} or more; 0 is used")
+            array[array < 0] = 0.0
         if low is not None and np.any(array < low):
             row = int(np.argwhere(array < low)[0][0])
             value = array[array < low][0]
@@ -176,8 +211,10 @@ class Table:
             return 1.0
         if text.lower() == unit.lower():
             return 1.0
+        plain = text.lower().replace("^", "").replace("**", "")
+        known = _SPELLINGS.get(" ".join(plain.split()), text)
         try:
-            return float(units.Unit(text).to(units.Unit(unit)))
+            return float(units.Unit(known).to(units.Unit(unit)))
         except (ValueError, TypeError, units.UnitConversionError):
             raise self.error(
                 f"the unit {text!r} cannot be used", column=column, expected=f"{unit} or a unit that converts to it"
@@ -194,20 +231,21 @@ class Table:
 
 
 def find_table(
-    hdus: fits.HDUList,
-    path: str,
-    *,
-    names: Sequence[str],
-    hduclas1: str,
-    hduclas2: Sequence[str],
-    hint: str = "",
+    hdus: fits.HDUList, path: str, *, names: Sequence[str], hduclas1: str, hduclas2: Sequence[str], hint: str = ""
 ) -> Table:
-    """Return the table called one of ``names``, or else classified as ``hduclas1`` / ``hduclas2``.
+    """Return the first of :func:`find_tables`."""
+    return find_tables(hdus, path, names=names, hduclas1=hduclas1, hduclas2=hduclas2, hint=hint)[0]
+
+
+def find_tables(
+    hdus: fits.HDUList, path: str, *, names: Sequence[str], hduclas1: str, hduclas2: Sequence[str], hint: str = ""
+) -> list[Table]:
+    """Return the tables called one of ``names``, or else those classified as ``hduclas1`` / ``hduclas2``.
 
     Raises
     ------
     DataFileError
-        If there is none, or it has the name but contradicts it in HDUCLAS1 or HDUCLAS2.
+        If there is none, or one has the name but contradicts it in HDUCLAS1 or HDUCLAS2.
     """
     tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)]
     named = [hdu for hdu in tables if hdu.name.upper() in names]
@@ -219,13 +257,14 @@ def find_table(
     if not named and not classed:
         present = ", ".join(hdu.name or "(unnamed)" for hdu in hdus)
         raise DataFileError(f"there is no {names[0]} table{hint}", where=path, expected=f"one among the HDUs {present}")
-    table = Table(path, (named or classed)[0])
+    found = [Table(path, hdu) for hdu in named or classed]
     expected = {"HDUCLAS1": (hduclas1,), "HDUCLAS2": tuple(hduclas2)}
-    for key, allowed in expected.items():
-        found = _text(table.hdu, key)
-        if found and allowed and found not in allowed:
-            raise table.error(f"{key} is {found!r}", expected=" or ".join(repr(a) for a in allowed))
-    return table
+    for table in found:
+        for key, allowed in expected.items():
+            text = _text(table.hdu, key)
+            if text and allowed and text not in allowed:
+                raise table.error(f"{key} is {text!r}", expected=" or ".join(repr(a) for a in allowed))
+    return found
 
 
 def _text(hdu: Any, key: str) -> str:

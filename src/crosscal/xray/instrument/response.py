@@ -14,7 +14,7 @@ from scipy.sparse import csr_array, issparse
 from crosscal.core.display import brief
 from crosscal.core.errors import InputError
 from crosscal.core.units import plain
-from crosscal.xray.instrument.checks import Floats, band_mask, frozen_vector
+from crosscal.xray.instrument.checks import GAP, Floats, band_mask, frozen_vector
 
 if TYPE_CHECKING:
     from crosscal.core.correction import Correction
@@ -85,7 +85,7 @@ class Response:
         channel_hi = frozen_vector(self.channel_hi, "channel_hi", where, channel_lo.shape)
         if np.any(lo >= hi) or np.any(lo < 0):
             raise InputError("an energy bin is empty or negative", where=where, expected="0 <= lower < upper")
-        if lo.size > 1 and np.any(np.abs(lo[1:] - hi[:-1]) > 1e-3 * (hi - lo)[1:] + 1e-6 * hi[:-1]):
+        if lo.size > 1 and np.any(np.abs(lo[1:] - hi[:-1]) > GAP * (hi - lo)[1:] + 1e-6 * hi[:-1]):
             raise InputError("the energy bins have gaps or overlap", where=where, expected="contiguous bins")
         if np.any(area < 0):
             raise InputError("negative effective area", where=where, expected="values >= 0 cm2")

@@ -25,7 +25,8 @@ class Spectrum:
     Parameters
     ----------
     counts : array, shape (n_channel,)
-        Counts (a rate column is multiplied by the exposure by the reader).
+        Counts (a rate column is multiplied by the exposure by the reader). Net counts with ``stat_error`` may be
+        negative; only chi2 can use them.
     exposure : float, s
     backscale, areascale : float or array of shape (n_channel,)
         OGIP BACKSCAL and AREASCAL. The background expected in the source spectrum is
@@ -37,11 +38,13 @@ class Spectrum:
     first_channel : int
     background : Spectrum, optional
     stat_error : array, shape (n_channel,), optional
-        Errors of the counts where the file has them; None means Poisson.
+        Errors of the counts where the file has them (STAT_ERR with POISSERR = F); None means Poisson.
     sys_error : array, shape (n_channel,), optional
         Fractional systematic errors.
     links : mapping of str to str
         Header links that name a file: "arf", "rmf", "background".
+    time : (start, stop), optional
+        Seconds of the mission's clock; chooses among the matrices of a response that changes in time.
 
     Raises
     ------
@@ -68,14 +71,19 @@ class Spectrum:
     mission: Mapping[str, str] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    time: tuple[float, float] | None = None
 
     __repr__ = brief
 
     def __post_init__(self) -> None:
         where = f"spectrum {self.name!r}" if self.name else "spectrum"
         counts = frozen_vector(self.counts, "counts", where)
-        if np.any(counts < 0):
-            raise InputError(f"negative counts at index {int(np.argmin(counts))}", where=where, expected="values >= 0")
+        if np.any(counts < 0) and self.stat_error is None:
+            raise InputError(
+                f"negative counts at index {int(np.argmin(counts))}",
+                where=where,
+                expected="values >= 0, or stat_error",
+            )
         exposure = float(plain(self.exposure, "s", where=where))
         if not (np.isfinite(exposure) and exposure > 0):
             raise InputError(f"exposure {exposure:g} s", where=where, expected="a positive number")
@@ -111,6 +119,18 @@ class Spectrum:
     def channels(self) -> NDArray[np.int64]:
         """Channel numbers, shape (n_channel,)."""
         return np.arange(self.first_channel, self.first_channel + self.n_channel)
+
+    @property
+    def is_poisson(self) -> bool:
+        """Whether the errors are those of counting: none in the file, or sqrt(n) or Gehrels' 1 + sqrt(n + 3/4)."""
+        if self.stat_error is None:
+            return True
+        used = (self.quality == QUALITY_GOOD) & (self.counts > 0)
+        if np.any(self.counts < 0) or not used.any():
+            return False
+        n, error = self.counts[used], self.stat_error[used]
+        # 1 %: files hold float32, and some round their errors to a few digits.
+        return any(np.allclose(error, rule, rtol=1e-2) for rule in (np.sqrt(n), 1 + np.sqrt(n + 0.75)))
 
     @property
     def good(self) -> NDArray[np.bool_]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from crosscal.core.files import sha256
 from crosscal.core.options import Band, Positive, option, options
 from crosscal.datasets import resolve
 from crosscal.jobs.options import Job, depends_on, validate
@@ -17,9 +18,31 @@ from crosscal.xray.fitting.result import FitResult
 from crosscal.xray.fitting.simulate import fakeit
 from crosscal.xray.fitting.statistics import kind_of
 from crosscal.xray.instrument.grouping import group
-from crosscal.xray.instrument.ogip_spectrum import read_spectrum
+from crosscal.xray.instrument.ogip_spectrum import read_observation
 from crosscal.xray.instrument.ogip_write import write_spectrum
 from crosscal.xray.jobs.options import Count, Source, Telescope
+
+BAND = (0.7, 7.0)
+
+
+@options
+class FitTelescope(Telescope):
+    """The telescope of the spectrum.
+
+    Attributes
+    ----------
+    arf : Path
+        OGIP ARF; by default the file that ANCRFILE names, relative to the spectrum.
+    rmf : Path
+        OGIP RMF; by default the file that RESPFILE names.
+    band : (low, high)
+        Channels that have a part in it, keV, as `notice` of XSPEC and Sherpa; by default 0.7 to 7.0, or all where
+        `ignored` is written as in XSPEC.
+    """
+
+    arf: Path | None = option(None, example="source.arf")  # type: ignore[assignment]
+    rmf: Path | None = option(None, example="source.rmf")
+    band: Band | None = option(None, example=[0.7, 7.0], shown=True)  # type: ignore[assignment]
 
 
 @options
@@ -30,24 +53,31 @@ class SpectrumFile:
     ----------
     pha : Path
         OGIP PHA file.
+    row : int
+        Number of the spectrum in a type II file, from 1.
     background : Path
-        Fitted together with the source (wstat).
+        Fitted together with the source (wstat); by default the file that BACKFILE names; "none" leaves it out.
+    exposure : float
+        Seconds, where the file has no EXPOSURE or a wrong one.
     statistic : str
         "cstat", "wstat", "pgstat", "chi2", "chi2-gehrels" or "chi2-model"; by default what suits the data.
     grouping : str
-        "counts" joins channels to min_counts, "optimal" follows Kaastra & Bleeker, "file" uses the file's own flags.
+        "auto" uses the file's own groups where it has any, "file" requires them; "none" leaves channels apart, "counts"
+        joins them to min_counts, "optimal" follows Kaastra & Bleeker.
     min_counts : int
         Least counts in a group.
-    ignored : list of (low, high)
-        Ranges inside the band that are left out, keV.
+    ignored : list of (low, high), or str
+        Ranges that are left out, keV; or as in XSPEC: "**-0.5 7.0-**".
     """
 
     pha: Path = option(example="source.pha")
+    row: Count | None = option(None, example=1)
     background: Path | None = option(None, example="background.pha")
+    exposure: Positive | None = option(None, example=10000.0)
     statistic: str | None = option(None, example="cstat")
-    grouping: Literal["none", "counts", "optimal", "file"] = "none"
+    grouping: Literal["auto", "none", "counts", "optimal", "file"] = "auto"
     min_counts: Count = 25
-    ignored: tuple[Band, ...] = option((), example=[[1.7, 2.0]])
+    ignored: str | tuple[Band, ...] = option((), example=[[1.7, 2.0]])
 
     def __post_init__(self) -> None:
         if self.statistic is not None:
@@ -66,7 +96,7 @@ class FitJob(Job):
 
     job: Literal["xray-fit"] = "xray-fit"
     delta: Positive = 1.0
-    telescope: Telescope
+    telescope: FitTelescope = FitTelescope()
     spectrum: SpectrumFile
     model: Source = Source()
 
@@ -81,14 +111,19 @@ def run(job: FitJob, stages: Stages) -> FitResult:
     CrossCalError
         Naming what is wrong with the files or the job; FitError if the fit failed.
     """
-    response = job.telescope.response()
-    plan = job.spectrum
-    background = None if plan.background is None else resolve(plan.background)
-    spectrum = read_spectrum(resolve(plan.pha), background)
-    model = job.model.model()
-    groups = group(
-        spectrum, response, job.telescope.band, method=plan.grouping, minimum=plan.min_counts, ignored=plan.ignored
+    plan, telescope = job.spectrum, job.telescope
+    spectrum, response = read_observation(
+        resolve(plan.pha),
+        None if telescope.arf is None else resolve(telescope.arf),
+        None if telescope.rmf is None else resolve(telescope.rmf),
+        "auto" if plan.background is None else resolve(plan.background),
+        row=plan.row,
+        exposure=plan.exposure,
+        name=telescope.name or None,
     )
+    model = job.model.model()
+    band = BAND if telescope.band is None and not isinstance(plan.ignored, str) else telescope.band
+    groups = group(spectrum, response, band, method=plan.grouping, minimum=plan.min_counts, ignored=plan.ignored)
     with stages.progress.stage("Fitting", total=1) as advance:
         found = fit(spectrum, response, model, statistic=plan.statistic, groups=groups)
         advance(1)
@@ -97,7 +132,9 @@ def run(job: FitJob, stages: Stages) -> FitResult:
         with stages.progress.stage("Intervals", total=len(found.names)) as advance:
             return found.with_intervals(job.delta, advance=advance).intervals
 
-    key = depends_on(job, "telescope", "spectrum", "model", "delta")
+    # The header of the spectrum may name files that the job does not.
+    files = {role: sha256(path) for role, path in {**spectrum.files, **response.files}.items()}
+    key = {**depends_on(job, "telescope", "spectrum", "model", "delta"), "files": files}
     bounds = stages.run("Intervals", key=key, work=intervals)
     return replace(found, name=spectrum.name or plan.pha.name, intervals=bounds)
 
@@ -110,7 +147,7 @@ def demo(directory: Path) -> Mapping[str, Any]:
         "spectrum": {"pha": str((directory / "simulated.pha").resolve())},
     }
     job = validate(FitJob, {**content, "job": "xray-fit", "output": "demo"}, source="demo")
-    spectrum = fakeit(job.telescope.response(), job.model.model(), counts=5e4, band=job.telescope.band, seed=1)
+    spectrum = fakeit(job.telescope.response(), job.model.model(), counts=5e4, band=BAND, seed=1)
     write_spectrum(directory / "simulated.pha", spectrum)
     return content
 
