@@ -127,3 +127,78 @@ def test_densities_are_smooth_and_keep_their_probability(rng):
     points = inner.vertices[np.abs(inner.vertices[:, 0]) < 0.1]
     half = np.ptp(points[:, 1]) / 2
     assert 1.2 * 0.2 < half < 2.45 * 0.2 * 1.25 + 0.98 * 0.1
+
+
+#: Names that mathematical typesetting, legends, SVG or an encoding could stumble over.
+ODD_NAMES = (
+    "$x_{$", "$$", "$", "$\\sqrt$", "$\\unknown{x}$", "a_b^c", "100 %", "<b>&amp;", "\\alpha{", "_hidden", "\x01\x00",
+    "two\nlines", "\udcff", "\u2028", "\ufffe", "µ ☃", "", " ",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_any_name_is_drawn_as_it_is(name, tmp_path):
+    """As a title, a label, in a legend and at a tick, on linear and logarithmic axes; the SVG is valid XML."""
+    from xml.etree import ElementTree
+
+    from matplotlib.lines import Line2D
+
+    from crosscal.plot import legend_below, text
+
+    @styled
+    def draw():
+        fig = figure(5, 4)
+        left, right = fig.subplots(1, 2)
+        left.plot([0, 1], [1, 200], label=text(name))
+        left.set(xlabel=name, ylabel=name, title=f"{name} against {name}", yscale="log")
+        left.set_xticks([0, 1], [name, f"{name} 2"])
+        right.text(0.5, 0.5, name)
+        right.set(xscale="symlog", xlim=(-20, 20))
+        left.legend(title=name)
+        legend_below(fig, [Line2D([], [], label=text(name))])
+        return fig
+
+    fig = draw()
+    paths = save_figures({"f": fig}, tmp_path)
+    shown = "".join(ElementTree.parse(paths[1]).getroot().itertext())
+    legible = " ".join(
+        name.replace("\udcff", "\\xff").split("\n")[0].replace("\x01\x00", "").replace("\u2028", "").split()
+    )
+    assert legible.replace("\ufffe", "") in " ".join(shown.split())
+    assert "mathdefault" not in shown
+    assert "10²" in shown
+    legend = fig.axes[0].get_legend()
+    assert len(legend.get_texts()) == (1 if name else 0)
+
+
+def test_the_same_figure_is_the_same_file(tmp_path):
+    @styled
+    def draw():
+        fig = figure(3, 2)
+        axes = fig.subplots()
+        axes.plot([1, 2], [3, 1000], label="a")
+        axes.set_yscale("log")
+        axes.legend()
+        return fig
+
+    for folder in ("one", "two"):
+        save_figures({"f": draw()}, tmp_path / folder)
+    for kind in ("svg", "png"):
+        first, second = ((tmp_path / folder / f"f.{kind}").read_bytes() for folder in ("one", "two"))
+        assert first == second
+        assert b"dc:date" not in first
+
+
+def test_labels_of_logarithmic_axes_are_plain():
+    fig = styled(figure)(3, 2)
+    axes = fig.subplots()
+    axes.set_yscale("log")
+    for low, high, labels in ((0.5, 2000, "10⁻¹ 10⁰ 10¹ 10² 10³ 10⁴"), (2.0, 7.0, "2×10⁰ 3×10⁰ 4×10⁰ 6×10⁰")):
+        axes.set_ylim(low, high)
+        fig.draw_without_rendering()
+        found = [t.get_text() for which in ("major", "minor") for t in axes.get_yticklabels(which=which)]
+        assert set(labels.split()) <= set(found)
+    axes.set_yscale("symlog")
+    axes.set_ylim(-200, 200)
+    fig.draw_without_rendering()
+    assert {"\u221210²", "0", "10²"} <= {t.get_text() for t in axes.get_yticklabels()}

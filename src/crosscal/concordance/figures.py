@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from crosscal.concordance.result import Result
-from crosscal.plot import COLOURS, figure, instrument_style, legend_below, styled
+from crosscal.plot import COLOURS, figure, instrument_style, legend_below, styled, text
 
 CAPTIONS = {
     "adjustments": "Adjustment of each effective area: median with 68 and 95 % intervals, over the prior's ±τ.",
@@ -68,7 +68,7 @@ def adjustments(result: Result) -> Figure:
         [
             Line2D([], [], color=COLOURS["after"], marker="o", mfc="white", lw=4, label="posterior, 68 %"),
             Line2D([], [], color=COLOURS["after"], lw=1.4, label="95 %"),
-            Line2D([], [], color=COLOURS["prior"], alpha=0.4, lw=8, label="prior $\\pm\\tau$"),
+            Line2D([], [], color=COLOURS["prior"], alpha=0.4, lw=8, label="prior ±τ"),
         ],
     )
     return fig
@@ -112,7 +112,7 @@ def fluxes(result: Result, most: int = 12) -> Figure:
     )
     fig.supylabel("Flux relative to concordance (%)", fontsize=10)
     shown = np.unique(data.row[np.isin(data.column, chosen)])[:MOST_NAMED]
-    handles = [Line2D([], [], lw=1, ms=4, label=_names(result)[i], **instrument_style(i)) for i in shown]
+    handles = [Line2D([], [], lw=1, ms=4, label=text(_names(result)[i]), **instrument_style(i)) for i in shown]
     handles.append(Line2D([], [], color=COLOURS["before"], alpha=0.4, lw=8, label="concordance, 95 %"))
     legend_below(fig, handles, width=round(15 * fig.get_figwidth()))
     return fig
@@ -188,7 +188,7 @@ def variances(result: Result) -> Figure:
 
         median = 100 * np.sqrt(invgamma.median(model.df[:n], scale=model.beta[:n]))
         axes.plot(median, y, "|", color=COLOURS["prior"], ms=12, mew=2)
-        label = "$\\sigma$ (excess), 68 and 95 %" if model.kind == "quoted+excess" else "$\\sigma$, 68 and 95 %"
+        label = "σ (excess), 68 and 95 %" if model.kind == "quoted+excess" else "σ, 68 and 95 %"
         handles += [
             Line2D([], [], color=COLOURS["after"], marker="o", mfc="white", lw=4, label=label),
             Line2D([], [], color=COLOURS["prior"], marker="|", lw=0, ms=12, mew=2, label="prior median"),

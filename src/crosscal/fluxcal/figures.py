@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from crosscal.core.robust import mad_sd
-from crosscal.plot import COLOURS, INSTRUMENT_COLOURS, figure, legend_below, styled
+from crosscal.plot import COLOURS, INSTRUMENT_COLOURS, figure, legend_below, styled, text
 
 if TYPE_CHECKING:
     from crosscal.fluxcal.night.night import Night
@@ -28,8 +28,8 @@ CAPTIONS = {
     "frames": "Stars used and scatter (FCALRMS) of every frame.",
 }
 
-_LABEL = r"$C$ ($10^{-17}$ erg s$^{-1}$ cm$^{-2}$ $\mathrm{\AA}^{-1}$ per count s$^{-1}$)"
-_WAVE = r"Wavelength ($\mathrm{\AA}$)"
+_LABEL = "C (10⁻¹⁷ erg s⁻¹ cm⁻² Å⁻¹ per count s⁻¹)"
+_WAVE = "Wavelength (Å)"
 #: Single stars, where their number and not their name matters.
 _STAR = "#7f8fa6"
 #: So many of the stars that scatter most are named.
@@ -135,7 +135,7 @@ def ratio_figure(result: Result) -> Figure:
     for k in [*(k for k in range(len(ratios)) if k not in worst), *worst[::-1]]:
         named = np.flatnonzero(worst == k)
         colour = INSTRUMENT_COLOURS[1 + named[0]] if named.size else _STAR
-        label = f"{result.vectors[k].star}" if named.size else None
+        label = text(result.vectors[k].star) if named.size else None
         axes.plot(_bin(x, 150), ratios[k], lw=0.9 if named.size else 0.6, alpha=0.8, color=colour, label=label)
     for low, high in result.options.mask:
         if high > x[0] and low < x[-1]:
@@ -197,7 +197,7 @@ def held_out_figure(result: Result) -> Figure:
     offset = np.array([h.offset for h in result.held_out])
     for b, band in enumerate(result.bands):
         if np.isfinite(offset[:, b]).any():
-            left.plot(offset[:, b], y, _BANDS[b % len(_BANDS)], ms=4, color=_band_colour(b), label=band)
+            left.plot(offset[:, b], y, _BANDS[b % len(_BANDS)], ms=4, color=_band_colour(b), label=text(band))
     left.axvline(0, color=COLOURS["data"], lw=0.8)
     left.set_yticks(y, names, fontsize=7)
     left.set(xlabel="Calibrated - catalogue (mag)", title="Each star, calibrated by the others")
@@ -205,7 +205,7 @@ def held_out_figure(result: Result) -> Figure:
     right.axvline(0, color=COLOURS["data"], lw=0.8)
     right.plot([h.slope for h in result.held_out], y, "o", ms=4, color=COLOURS["after"])
     right.set_yticks(y, [])
-    right.set(xlabel=r"Chromatic slope (mag / 1000 $\mathrm{\AA}$)")
+    right.set(xlabel="Chromatic slope (mag / 1000 Å)")
     return fig
 
 
@@ -220,7 +220,7 @@ def plate_figure(result: Result) -> Figure:
     curve = result.curve
     assert curve is not None
     assert curve.plate is not None
-    titles = ("Grey (mag)", r"Slope (mag / 1000 $\mathrm{\AA}$)")
+    titles = ("Grey (mag)", "Slope (mag / 1000 Å)")
     shown = [k for k, field in enumerate(curve.plate.fields[:2]) if field is not None]
     row = {name: k for k, name in enumerate(curve.names)}
     stars = [s for s in result.used if s.name in row]
@@ -249,7 +249,7 @@ def plate_figure(result: Result) -> Figure:
 def night_figure(night: Night) -> Figure:
     """Histograms of the leave-one-star-out residuals of a run."""
     held = [h for r in night.results for h in r.held_out]
-    wanted = (("grey", "Grey offset (mag)", 1.0), ("slope", r"Slope (mag / 1000 $\mathrm{\AA}$)", 0.4))
+    wanted = (("grey", "Grey offset (mag)", 1.0), ("slope", "Slope (mag / 1000 Å)", 0.4))
     colour = np.array([h.colour for h in held])
     panels = [*wanted, ("colour", "Colour (mag)", 0.4)] if np.isfinite(colour).any() else list(wanted)
     fig = figure(3.2 * len(panels), 3.2)
@@ -277,7 +277,7 @@ def targets_figure(night: Night) -> Figure:
     left, right = fig.subplots(1, 2)
     for b in seen:
         scatter = float(mad_sd(offset[np.isfinite(offset[:, b]), b]))
-        label = f"{bands[b]}: scatter {scatter:.3f}"
+        label = text(f"{bands[b]}: scatter {scatter:.3f}")
         left.plot(snr, offset[:, b], _BANDS[b % len(_BANDS)], ms=4, color=_band_colour(b), label=label)
     left.axhline(0, color=COLOURS["data"], lw=0.8)
     left.set(xlabel="S/N per pixel", ylabel="Calibrated - catalogue (mag)", title=f"{len(targets)} targets")

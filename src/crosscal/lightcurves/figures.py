@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from crosscal.plot import COLOURS, corner, envelope, figure, instrument_style, legend_below, styled
+from crosscal.plot import COLOURS, corner, envelope, figure, instrument_style, legend_below, styled, text
 
 if TYPE_CHECKING:
     from crosscal.lightcurves.result import Result
@@ -75,7 +75,7 @@ def _points(panel: Axes, result: Result, i: int, values: NDArray, errors: NDArra
     crowded = len(curve) > _CROWDED
     for c in np.flatnonzero(curve.counts):
         mine = curve.code == c
-        label = f"{curve.codes[c]} ({mine.sum()})" if legend else None
+        label = text(f"{curve.codes[c]} ({mine.sum()})") if legend else None
         panel.errorbar(
             curve.time[mine], values[mine], None if crowded else errors[mine],
             linestyle="none", ms=1.5 if crowded else 3, lw=0.7, label=label, alpha=0.8,
@@ -114,7 +114,13 @@ def residuals(result: Result, i: int = 0) -> Figure:
     for c in np.flatnonzero(curve.counts):
         mine = curve.code == c
         left.plot(
-            curve.time[mine], loo.z[mine], ls="none", ms=2.5, alpha=0.8, label=curve.codes[c], **instrument_style(c)
+            curve.time[mine],
+            loo.z[mine],
+            ls="none",
+            ms=2.5,
+            alpha=0.8,
+            label=text(curve.codes[c]),
+            **instrument_style(c),
         )
     for level in (-5, 5):
         line = left.axhline(level, color=COLOURS["limit"], ls="--", lw=1, label="±5 standard deviations")

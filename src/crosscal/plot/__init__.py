@@ -16,6 +16,7 @@ from crosscal.plot.style import (
     log_axis,
     save_figures,
     styled,
+    text,
 )
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "quantile_band",
     "save_figures",
     "styled",
+    "text",
 ]

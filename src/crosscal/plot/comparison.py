@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from crosscal.core.correction import Comparison, Correction
 from crosscal.plot.bands import LEVELS
-from crosscal.plot.style import COLOURS, figure, log_axis, styled
+from crosscal.plot.style import COLOURS, figure, log_axis, styled, text
 
 
 @styled
@@ -48,7 +48,7 @@ def comparison(compared: Comparison, names: tuple[str, str] = ("A", "B")) -> Fig
 
 
 def _draw(axes: Axes, x: NDArray[np.float64], correction: Correction, name: str, colour: str, offset: float) -> None:
-    label = f"{name} (68, 95 %)"
+    label = text(f"{name} (68, 95 %)")
     if correction.numeric:
         for level, alpha in LEVELS.items():
             axes.fill_between(x, *correction.interval(level), color=colour, alpha=alpha, lw=0)

@@ -83,7 +83,7 @@ def _key(fig: Figure, n: int, title: str, truth: Mapping, limits: Mapping) -> No
 
     handles: list = [Patch(color=_FILL[1], label="68 %"), Patch(color=_FILL[0], label="95 %")] if n > 1 else []
     if truth:
-        handles.append(Line2D([], [], color=COLOURS["truth"], lw=1.2, label="planted"))
+        handles.append(Line2D([], [], color=COLOURS["truth"], lw=1.2, label="true value"))
     if limits:
         handles.append(Line2D([], [], color=COLOURS["limit"], lw=1.0, ls="--", label="prior limit"))
     if n == 1:
@@ -127,7 +127,7 @@ def _density(panel: Axes, x: NDArray, limits: tuple[float, float], bins: int) ->
     low, middle, high = np.quantile(x, [0.16, 0.5, 0.84])
     digits = max(0, int(np.ceil(1 - np.log10(max(high - low, 1e-12)))))
     text = f"{middle:.{digits}f}$^{{+{high - middle:.{digits}f}}}_{{-{middle - low:.{digits}f}}}$"
-    panel.set_title(text, fontsize=9, loc="center")
+    panel.set_title(text, fontsize=9, loc="center", parse_math=True)
 
 
 def _contours(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
@@ -13,7 +14,10 @@ from typing import Any, ParamSpec, TypeVar
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, LogFormatterMathtext
 
+from crosscal.core.errors import encodable
 from crosscal.core.files import atomic_path
 
 P = ParamSpec("P")
@@ -50,6 +54,11 @@ RC: dict[str, Any] = {
     "lines.linewidth": 1.6,
     "errorbar.capsize": 0,
     "svg.fonttype": "none",
+    # Names of instruments, sources and files are drawn as they are, whatever they hold: "$", "_", "\\". A text that is
+    # meant as mathematics says so by parse_math=True.
+    "text.parse_math": False,
+    # The same figure gives the same SVG, bit for bit.
+    "svg.hashsalt": "crosscal",
 }
 
 
@@ -73,8 +82,73 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
+#: Characters that would break a line or make an SVG invalid, as XML does not allow them.
+_CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]+")
+_SUPERSCRIPTS = str.maketrans("-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
+
+
+def text(name: object) -> str:
+    """Return a name as a label that matplotlib shows: a leading underscore would keep it out of legends.
+
+    Everything else that a name may hold is seen to when a figure of ours is drawn.
+    """
+    label = str(name)
+    return "\u200a" + label if label.startswith("_") else label
+
+
+def _legible(label: str) -> str:
+    return _CONTROLS.sub(" ", encodable(label))
+
+
+class _LegibleNames(FuncFormatter):
+    """Names at ticks, with what cannot be drawn replaced."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return _legible(super().__call__(x, pos))
+
+
+class _PlainPowers(LogFormatterMathtext):
+    """Labels 10\u207b\u00b2, 3\u00d710\u2074 of a logarithmic axis without mathematical typesetting."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        if x == 0:
+            return "0"
+        if super().__call__(x, pos) == "":
+            return ""
+        decade = math.floor(math.log10(abs(x)) + 1e-9)
+        factor, power = x / 10.0**decade, f"10{str(decade).translate(_SUPERSCRIPTS)}"
+        if abs(abs(factor) - 1) < 1e-6:
+            return power if factor > 0 else f"\u2212{power}"
+        return f"{factor:.3g}\u00d7{power}".replace("-", "\u2212")
+
+
+def _plain(known: Any) -> Any:
+    """Return what labels ticks as ``known`` does, such that the labels can be drawn."""
+    if isinstance(known, LogFormatterMathtext) and not isinstance(known, _PlainPowers):
+        return _PlainPowers(10.0, known.labelOnlyBase, known.minor_thresholds)
+    return _LegibleNames(known.func) if type(known) is FuncFormatter else known
+
+
 class NotebookFigure(Figure):
-    """A figure that notebooks show by itself: matplotlib's own waits for pyplot to be imported."""
+    """A figure that notebooks show by itself, and in which any name can stand.
+
+    matplotlib's own waits for pyplot to be imported before notebooks show it, typesets what stands between dollars, and
+    fails on bytes of file names that are not UTF-8.
+    """
+
+    def draw(self, renderer: Any) -> None:
+        """Draw, after labels are made such that they can be drawn."""
+        for axis in (axis for axes in self.axes for axis in (axes.xaxis, axes.yaxis)):
+            for known, replace in (
+                (axis.get_major_formatter(), axis.set_major_formatter),
+                (axis.get_minor_formatter(), axis.set_minor_formatter),
+            ):
+                if (plain := _plain(known)) is not known:
+                    replace(plain)
+        for label in self.findobj(Text):
+            if (legible := _legible(label.get_text())) != label.get_text():
+                label.set_text(legible)
+        super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
         stream = BytesIO()
@@ -129,7 +203,7 @@ def save_figures(
         for kind in formats:
             path = Path(directory) / f"{name}.{kind}"
             with style(), atomic_path(path) as temporary:
-                fig.savefig(temporary, format=kind)
+                fig.savefig(temporary, format=kind, metadata={"Date": None} if kind == "svg" else None)
             paths.append(path)
     return paths
 

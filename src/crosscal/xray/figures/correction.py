@@ -119,13 +119,14 @@ def bias(result: Any, *, power: float = 1.5, planted: ArrayLike | None = None) -
     ):
         axes.axhline(0, color=COLOURS["before"], lw=1)
         band(axes, result.kT, draws, colour=COLOURS["after"], label="nominal calibration" if axes is top else "")
-        axes.set_ylabel(label)
+        axes.set_ylabel(label, parse_math=True)
     if planted is not None:
         ratio = np.asarray(planted)
         top.plot(result.kT, 100 * (ratio - 1), "--", color=COLOURS["truth"], label="planted")
         bottom.plot(result.kT, 100 * (ratio**power - 1), "--", color=COLOURS["truth"])
     a, b = result.power_law().mean(axis=0)
-    top.set_title(f"What the nominal calibration does to temperatures: $T_{{nominal}}$ = {a:.3f} $T^{{{b:.3f}}}$ (keV)")
+    law = f"$T_{{nominal}}$ = {a:.3f} $T^{{{b:.3f}}}$ (keV)"
+    top.set_title(f"What the nominal calibration does to temperatures: {law}", parse_math=True)
     legend_below(fig, top.get_legend_handles_labels()[0])
     log_axis(bottom, result.kT[0], result.kT[-1])
     bottom.set_xlabel("True temperature (keV)")
