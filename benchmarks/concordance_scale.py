@@ -54,7 +54,7 @@ def _work(n: int, m: int, filled: float, draws: int, warmup: int, pipe: Any) -> 
         )
     evaluation = (time.perf_counter() - begin) / 5
     sweep = _per_sweep(lambda count: run(model, "gibbs", draws=count, warmup=0, chains=1, seed=2))
-    sizes = effective_sizes(result.posterior_draws)
+    sizes = effective_sizes(result.posterior_draws.tree)
     contrast = result.log_factor - result.log_factor.mean(axis=1, keepdims=True)
     pull = (contrast.mean(axis=0) - (case.b - case.b.mean())) / contrast.std(axis=0)
     pipe.send(

@@ -35,7 +35,7 @@ def records(quick: bool) -> list[Record]:
         )
 
     cpu, (wall, result) = cpu_seconds(run)
-    sizes = effective_sizes(result.posterior_draws, family.names)
+    sizes = effective_sizes(result.posterior, family.names)
     low, high = result.correction.interval(0.95)
     truth = clusters.planted(result.energy)
     inside = float(np.mean((truth >= low) & (truth <= high)))

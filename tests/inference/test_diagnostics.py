@@ -12,7 +12,7 @@ from crosscal.inference.posterior import Posterior
 
 def test_independent_draws_are_fully_effective_and_constants_have_no_error(rng):
     posterior = Posterior.from_draws({"x": rng.normal(size=(4, 1000)), "c": np.ones((4, 1000))}, method="x")
-    sizes = effective_sizes(posterior)
+    sizes = effective_sizes(posterior.tree)
     assert 3000 < sizes["ess_bulk"][0] < 5000
     assert np.isnan(sizes["rhat"][1])
     assert convergence(posterior) == (True, ())

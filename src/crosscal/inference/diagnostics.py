@@ -19,20 +19,27 @@ RHAT_LIMIT = 1.01
 ESS_LIMIT = 400.0
 
 
-def effective_sizes(posterior: Posterior, names: Sequence[str] | None = None) -> dict[str, NDArray[np.float64]]:
+def effective_sizes(tree: Any, names: Sequence[str] | None = None) -> dict[str, NDArray[np.float64]]:
     """Return rank-normalised split R-hat and bulk and tail ESS per flattened element, in `Posterior.matrix` order.
 
     Constant elements get NaN: they carry no sampling error. Reference: Vehtari et al. 2021.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        Of a `Posterior`: group ``posterior`` with dimensions (chain, draw, ...).
+    names : sequence of str, optional
+        Parameters; all by default.
     """
     from arviz_stats.base import array_stats
 
     columns: dict[str, list[float]] = {"rhat": [], "ess_bulk": [], "ess_tail": []}
     # Draws resampled from weights repeat; their number says nothing, the weights' effective size does.
     ceiling = np.inf
-    if "sample_stats" in posterior.tree.children and "effective_size" in posterior.tree["sample_stats"]:
-        ceiling = float(posterior.tree["sample_stats"]["effective_size"].values.flat[0])
-    for name in names or posterior.names:
-        values = posterior.tree["posterior"][name].values
+    if "sample_stats" in tree.children and "effective_size" in tree["sample_stats"]:
+        ceiling = float(tree["sample_stats"]["effective_size"].values.flat[0])
+    for name in names or [str(n) for n in tree["posterior"].data_vars]:
+        values = tree["posterior"][name].values
         flat = values.reshape(*values.shape[:2], -1)
         for k in range(flat.shape[-1]):
             element = flat[..., k]
@@ -49,7 +56,7 @@ def effective_sizes(posterior: Posterior, names: Sequence[str] | None = None) ->
 
 def convergence(posterior: Posterior, names: Sequence[str] | None = None) -> tuple[bool, tuple[str, ...]]:
     """Judge chains by R-hat < 1.01 and bulk ESS > 400; return the verdict and the sentences that explain it."""
-    sizes = effective_sizes(posterior, names)
+    sizes = effective_sizes(posterior.tree, names)
     labels, _ = posterior.matrix(names)
     messages = []
     rhat, ess = sizes["rhat"], sizes["ess_bulk"]

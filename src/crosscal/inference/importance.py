@@ -1,99 +1,66 @@
-"""Importance sampling from a broadened Laplace approximation, with Pareto-smoothed weights."""
+"""Adaptive importance sampling: a mixture learns the posterior, from a mode or from the prior on, then is weighed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from crosscal.core.errors import InputError
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.random import generator
+from crosscal.inference.jaxconfig import require_x64
 from crosscal.inference.laplace import collect, find_mode, pointwise_log_likelihood
+from crosscal.inference.mixture import StudentMixture
 from crosscal.inference.posterior import Posterior
 from crosscal.inference.problem import Problem
-from crosscal.inference.weights import KHAT_LIMIT, evaluate, evidence, pareto_smoothed, resampled, tempered
+from crosscal.inference.weights import BATCH, KHAT_LIMIT, evaluate, evidence, pareto_smoothed, resampled, tempered
 
-#: Below this the proposal needs no further adaptation.
-WELL_MATCHED = 0.3
+Floats = NDArray[np.float64]
+
+#: From the prior, mixtures of more dimensions need more draws than another sampler would.
+MAX_DIMENSIONS = 12
+#: A round whose draws are worth this fraction of independent ones ends the learning.
+GOOD_FRACTION = 0.4
+#: Draws that a mixture is fitted to.
+FITTED_DRAWS = 4000
 #: Times that all proposals are drawn, while k-hat is too high.
 ATTEMPTS = 3
-#: Probabilities at which an adapted proposal matches the marginal quantiles.
-QUANTILES = np.array([0.02, 0.08, 0.2, 0.4, 0.6, 0.8, 0.92, 0.98])
 
 
 @dataclass(frozen=True)
-class Proposal:
-    """Multivariate Student t, bent coordinate by coordinate by a monotone piecewise-linear map.
+class _View:
+    """A problem in the coordinates that are sampled.
 
-    Attributes
-    ----------
-    centre : array (d,)
-    root : array (d, d)
-        Lower root of the scale matrix.
-    degrees : float
-    bends : tuple of two arrays (d, n_knots), optional
-        Knots of the map from t coordinates to vectors; beyond the ends the last slopes continue.
+    density : vectors (n, d) -> log posterior density (n,), compiled
+    collect : chosen vectors (1, n, d) -> named draws
+    pointwise : chosen vectors (1, n, d) -> log likelihood per datum, or None
     """
 
-    centre: NDArray[np.float64]
-    root: NDArray[np.float64]
-    degrees: float
-    bends: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
-
-    def draw(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
-        """Draw (n, d) vectors."""
-        chi = rng.chisquare(self.degrees, n) / self.degrees
-        z = self.centre + rng.standard_normal((n, len(self.centre))) @ self.root.T / np.sqrt(chi)[:, None]
-        return z if self.bends is None else _bend(z, *self.bends)[0]
-
-    def log_density(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Log density of (n, d) vectors."""
-        from scipy.linalg import solve_triangular
-        from scipy.special import gammaln
-
-        z, slopes = (vectors, None) if self.bends is None else _bend(vectors, *self.bends[::-1])
-        d, nu = len(self.centre), self.degrees
-        distance = np.sum(solve_triangular(self.root, (z - self.centre).T, lower=True) ** 2, axis=0)
-        constant = gammaln(0.5 * (nu + d)) - gammaln(0.5 * nu) - 0.5 * d * np.log(nu * np.pi)
-        density = constant - np.log(np.diag(self.root)).sum() - 0.5 * (nu + d) * np.log1p(distance / nu)
-        return density if slopes is None else density + np.log(slopes).sum(axis=1)
-
-    def adapted(self, vectors: NDArray[np.float64], log_weights: NDArray[np.float64]) -> Proposal:
-        """Match marginal quantiles and the correlation of normal scores of the weighted vectors.
-
-        The weights are tempered until enough of them count.
-        """
-        from scipy.stats import norm
-
-        n, d = vectors.shape
-        _, weights = tempered(log_weights, min(20 * d, 0.5 * n))
-        knots = np.empty((d, len(QUANTILES)))
-        for k, column in enumerate(vectors.T):
-            order = np.argsort(column)
-            ranks = np.cumsum(weights[order]) - 0.5 * weights[order]
-            knots[k] = np.interp(QUANTILES, ranks, column[order])
-        # Few heavy draws can share a quantile; the map must stay strictly increasing.
-        least = 1e-3 * (knots[:, -1] - knots[:, 0])[:, None] + 1e-12
-        knots = knots[:, :1] + np.concatenate([np.zeros((d, 1)), np.cumsum(np.maximum(np.diff(knots), least), 1)], 1)
-        scores = np.tile(norm.ppf(QUANTILES), (d, 1))
-        z = _bend(vectors, knots, scores)[0]
-        centre = np.asarray(weights @ z, dtype=float)
-        steps = z - centre
-        covariance = (steps * weights[:, None]).T @ steps
-        return Proposal(centre, np.linalg.cholesky(covariance + 1e-6 * np.eye(d)), self.degrees, (scores, knots))
+    problem: Problem
+    size: int
+    density: Any
+    collect: Callable[[Floats], dict[str, Floats]]
+    pointwise: Callable[[Floats], dict[str, Any] | None]
 
 
-def _bend(x: NDArray[np.float64], before: NDArray, after: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Map (n, d) through the piecewise-linear functions with the given knots; return values and slopes."""
-    values, slopes = np.empty_like(x), np.empty_like(x)
-    for k in range(x.shape[1]):
-        slope = np.diff(after[k]) / np.diff(before[k])
-        piece = np.clip(np.searchsorted(before[k], x[:, k]) - 1, 0, len(slope) - 1)
-        values[:, k] = after[k][piece] + slope[piece] * (x[:, k] - before[k][piece])
-        slopes[:, k] = slope[piece]
-    return values, slopes
+@dataclass(frozen=True)
+class _Plan:
+    """How a sampler learns and draws.
+
+    At most ``rounds`` of ``each`` draws, ended by `GOOD_FRACTION`; then ``final`` proposals, of which ``draws`` are
+    resampled.
+    """
+
+    method: str
+    draws: int
+    final: int
+    each: int
+    components: int
+    rounds: int
 
 
 def importance(
@@ -105,73 +72,129 @@ def importance(
     degrees: float = 6.0,
     starts: int = 4,
     start: Mapping[str, ArrayLike] | None = None,
-    adaptations: int = 6,
+    components: int = 4,
+    rounds: int = 6,
     progress: Progress = SILENT,
 ) -> Posterior:
-    """Sample a Student-t proposal at the mode, smooth the weights (PSIS), and resample to equal weights.
+    """Learn the posterior from a Student t at its mode on, then draw, weigh (PSIS) and resample to equal weights.
 
-    The evidence is the mean raw weight, its error from the weights' scatter. The posterior is marked as not
-    converged where k-hat > 0.7: use "nuts" then.
+    A round of learning fits a mixture to all draws so far; where the Laplace approximation is good none is needed.
+    The evidence is the mean raw weight, its error from the weights' scatter. The posterior is marked as not converged
+    where k-hat > 0.7: use "nuts" then. Modes apart from the best are not looked for: "population" does that.
 
     Parameters
     ----------
     draws : int
         Equally weighted draws returned (systematic resampling).
     proposals : int, optional
-        Proposals evaluated; 5 times ``draws`` by default.
+        Final proposals; 5 times ``draws`` by default.
     degrees : float
         Degrees of freedom of the proposal; its tails must be heavier than the posterior's.
-    adaptations : int
-        Most rounds (each a tenth of the proposals, dropped afterwards) in which the proposal is fitted to the weighted
-        draws where the Laplace approximation fits badly (Cappe et al. 2004, J. Comp. Graph. Stat. 13, 907).
+    starts, start
+        See `find_mode`.
+    components : int
+        Most components of the mixture.
+    rounds : int
+        Most rounds of learning, each a tenth of the proposals, which are dropped afterwards.
     """
-    import jax
-
-    n = proposals or 5 * draws
+    final = proposals or 5 * draws
     with progress.stage("Finding the mode", total=1) as advance:
         mode = find_mode(problem, seed=seed, starts=starts, start=start)
         advance(1)
-    rng = generator(seed, "importance")
-    density = jax.jit(jax.vmap(problem.log_density))
-    proposal = Proposal(mode.vector, np.asarray(np.linalg.cholesky(mode.covariance), dtype=float), degrees)
-    with progress.stage("Weighing proposals", total=n + adaptations * (n // 10)) as advance:
-        for _ in range(adaptations):
-            vectors = proposal.draw(rng, max(n // 10, 20 * problem.size))
-            log_weights = evaluate(density, vectors, advance) - proposal.log_density(vectors)
-            if pareto_smoothed(log_weights)[1] < WELL_MATCHED:
+    root = np.asarray(np.linalg.cholesky(mode.covariance), dtype=float)
+    first = StudentMixture(np.ones(1), mode.vector[None], root[None], degrees)
+    plan = _Plan("importance", draws, final, max(final // 10, 20 * problem.size), components, rounds)
+    return _adapted(_unconstrained(problem), first, plan, generator(seed, "importance"), progress)
+
+
+def population(
+    problem: Problem,
+    *,
+    seed: int = 0,
+    draws: int = 4000,
+    proposals: int | None = None,
+    components: int = 20,
+    rounds: int = 20,
+    progress: Progress = SILENT,
+) -> Posterior:
+    """Learn the posterior from the prior on, so that separate modes are found, then draw, weigh (PSIS) and resample.
+
+    Parameters are sampled as normal scores of their priors, z = Phi^-1(F(x)): the prior is N(0, 1) in each, limits
+    are far away, and a parameter that the data do not constrain is normal. No gradient is needed.
+
+    Parameters
+    ----------
+    draws, proposals, components
+        See `importance`.
+    rounds : int
+        Most rounds of learning, ``BATCH`` times the number of parameters, at least 8 ``BATCH``, draws each.
+
+    Raises
+    ------
+    InputError
+        Above 12 parameters, or if a prior has no inverse cumulative distribution.
+    """
+    require_x64()
+    size = len(problem.labels())
+    if size > MAX_DIMENSIONS:
+        raise InputError(
+            f"{size} parameters", where="population sampler", expected=f"at most {MAX_DIMENSIONS}, or use nuts"
+        )
+    problem.from_unit(np.full(size, 0.5))
+    first = StudentMixture(np.ones(1), np.zeros((1, size)), np.eye(size)[None], 6.0)
+    plan = _Plan("population", draws, proposals or 5 * draws, BATCH * max(8, size), components, rounds)
+    return _adapted(_normal_scores(problem, size), first, plan, generator(seed, "population"), progress)
+
+
+def _adapted(
+    view: _View, proposal: StudentMixture, plan: _Plan, rng: np.random.Generator, progress: Progress
+) -> Posterior:
+    """Learn from a first proposal on, then weigh new draws, independent of the learning."""
+    pool = _Pool(view.density, view.size, rng)
+    with progress.stage("Learning the posterior", total=plan.rounds) as advance:
+        for done in range(plan.rounds):
+            fraction = pool.add(proposal, plan.each if done else 2 * plan.each)
+            good = fraction > GOOD_FRACTION
+            if done or not good:
+                proposal = pool.fitted(plan.components)
+            advance(plan.rounds - done if good else 1)
+            if good:
                 break
-            proposal = proposal.adapted(vectors, log_weights)
+    with progress.stage("Weighing proposals", total=plan.final) as advance:
         for attempt in range(ATTEMPTS):
-            vectors = proposal.draw(rng, n)
-            log_weights = evaluate(density, vectors, advance) - proposal.log_density(vectors)
+            proposal = proposal.guarded()
+            vectors = proposal.draw(rng, plan.final)
+            values = evaluate(view.density, vectors, advance if attempt == 0 else lambda _: None)
+            log_weights = values - proposal.log_density(vectors)
             if attempt == ATTEMPTS - 1 or pareto_smoothed(log_weights)[1] < KHAT_LIMIT:
                 break
-            # A rare heavy draw that the small rounds missed: fit the proposal to all of these and draw anew.
-            proposal = proposal.adapted(vectors, log_weights)
+            # A rare heavy draw that the small rounds missed.
+            pool.put(proposal, vectors, values)
+            proposal = pool.fitted(plan.components)
     return resampled(
-        problem,
+        view.problem,
         vectors,
         log_weights,
         rng,
-        method="importance",
-        draws=draws,
-        collect=lambda chosen: collect(problem, chosen),
-        pointwise=lambda chosen: pointwise_log_likelihood(problem, chosen),
+        method=plan.method,
+        draws=plan.draws,
+        collect=view.collect,
+        pointwise=view.pointwise,
     )
 
 
 def evidence_from_draws(problem: Problem, posterior: Posterior, *, seed: int = 0, n: int = 8000) -> Posterior:
-    """Give a posterior of another sampler its log evidence, by weighing a proposal fitted to its draws.
+    """Give a posterior of another sampler its log evidence, by weighing a mixture fitted to its draws.
 
     A message is added where the Pareto k-hat of the weights says that the evidence is unreliable.
     """
     import jax
 
-    params = {name: posterior.draws(name) for name in problem.names}
-    vectors = np.asarray(jax.jit(jax.vmap(problem.unconstrain))(params))
-    start = Proposal(vectors.mean(axis=0), np.eye(problem.size), 6.0)
-    proposal = start.adapted(vectors, np.zeros(len(vectors)))
-    drawn = proposal.draw(generator(seed, "evidence"), n)
+    rng = generator(seed, "evidence")
+    vectors = np.asarray(jax.jit(jax.vmap(problem.unconstrain))({k: posterior.draws(k) for k in problem.names}))
+    vectors = vectors[np.linspace(0, len(vectors) - 1, min(FITTED_DRAWS, len(vectors))).round().astype(int)]
+    proposal = StudentMixture.fitted(vectors, np.full(len(vectors), 1.0 / len(vectors)), 4, rng).guarded()
+    drawn = proposal.draw(rng, n)
     log_weights = evaluate(jax.jit(jax.vmap(problem.log_density)), drawn) - proposal.log_density(drawn)
     weights, khat = pareto_smoothed(log_weights)
     messages = posterior.messages
@@ -179,3 +202,85 @@ def evidence_from_draws(problem: Problem, posterior: Posterior, *, seed: int = 0
         messages += (f"The log evidence is unreliable: Pareto k-hat is {khat:.2f} (above {KHAT_LIMIT}).",)
     value, error = evidence(log_weights, float(1.0 / np.sum(weights**2)))
     return replace(posterior, log_evidence=value, log_evidence_error=error, messages=messages)
+
+
+def _unconstrained(problem: Problem) -> _View:
+    """Return the problem in its unconstrained vector."""
+    import jax
+
+    return _View(
+        problem,
+        problem.size,
+        jax.jit(jax.vmap(problem.log_density)),
+        lambda chosen: collect(problem, chosen),
+        lambda chosen: pointwise_log_likelihood(problem, chosen),
+    )
+
+
+def _normal_scores(problem: Problem, size: int) -> _View:
+    """Return the problem in normal scores of its priors."""
+    import jax
+    import jax.numpy as jnp
+
+    constant = 0.5 * size * np.log(2 * np.pi)
+
+    def params(z: Any) -> Any:
+        # A prior's limits themselves are outside its support.
+        return problem.from_unit(jnp.clip(jax.scipy.stats.norm.cdf(z), 1e-15, 1 - 1e-15))
+
+    return _View(
+        problem,
+        size,
+        jax.jit(jax.vmap(lambda z: problem.log_likelihood(params(z)) - 0.5 * z @ z - constant)),
+        lambda chosen: collect(problem, chosen, params),
+        lambda chosen: pointwise_log_likelihood(problem, chosen, params),
+    )
+
+
+class _Pool:
+    """All draws so far, weighed against the mixture of all that they were drawn from (Cornuet et al. 2012, Scand. J.
+    Stat. 39, 798)."""
+
+    def __init__(self, density: Any, size: int, rng: np.random.Generator) -> None:
+        self.density, self.rng = density, rng
+        self.sources: list[StudentMixture] = []
+        self.numbers: list[int] = []
+        self.vectors, self.values = np.empty((0, size)), np.empty(0)
+        # ln density of every source at every draw: each is computed once.
+        self.log_densities = np.empty((0, 0))
+
+    def put(self, source: StudentMixture, vectors: Floats, values: Floats) -> None:
+        """Add evaluated draws of a mixture."""
+        further = np.array([one.log_density(vectors) for one in self.sources]).reshape(len(self.sources), len(vectors))
+        self.sources.append(source)
+        self.numbers.append(len(vectors))
+        self.vectors = np.concatenate([self.vectors, vectors])
+        self.values = np.concatenate([self.values, values])
+        known = np.concatenate([self.log_densities, further], axis=1)
+        self.log_densities = np.concatenate([known, source.log_density(self.vectors)[None]])
+
+    def add(self, source: StudentMixture, n: int) -> float:
+        """Draw ``n`` from a mixture; return what fraction of independent draws they are worth."""
+        from scipy.special import softmax
+
+        vectors = source.draw(self.rng, n)
+        values = evaluate(self.density, vectors)
+        self.put(source, vectors, values)
+        log_weights = values - self.log_densities[-1, -n:]
+        return float(1.0 / np.sum(softmax(log_weights) ** 2) / n)
+
+    def fitted(self, components: int) -> StudentMixture:
+        """Fit a mixture to all draws, their weights tempered until enough of them count (Cappe et al. 2004)."""
+        from scipy.special import logsumexp
+
+        shares = np.array(self.numbers) / len(self.vectors)
+        mixed = logsumexp(self.log_densities, axis=0, b=shares[:, None])
+        _, weights = tempered(self.values - mixed, 10 * components)
+        # Draws without weight only cost time; of many, a sample by weight says as much.
+        keep = np.flatnonzero(weights > 1e-9 * weights.max())
+        weights = weights[keep] / weights[keep].sum()
+        if len(keep) > FITTED_DRAWS:
+            picks = np.searchsorted(np.cumsum(weights), (self.rng.random() + np.arange(FITTED_DRAWS)) / FITTED_DRAWS)
+            chosen, times = np.unique(picks.clip(max=len(keep) - 1), return_counts=True)
+            keep, weights = keep[chosen], times / FITTED_DRAWS
+        return StudentMixture.fitted(self.vectors[keep], weights, components, self.rng)

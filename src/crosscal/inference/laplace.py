@@ -120,12 +120,17 @@ def find_mode(
     return Mode(np.asarray(best.x), -float(best.fun), precision, well_curved)
 
 
-def collect(problem: Problem, vectors: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Map unconstrained vectors (chain, draw, size) to named parameters and derived quantities."""
+def collect(
+    problem: Problem, vectors: NDArray[np.float64], named: Callable[[Any], Any] | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """Map vectors (chain, draw, size) to named parameters and derived quantities.
+
+    ``named`` turns one vector into parameters; `Problem.constrain` by default.
+    """
     import jax
 
     def one(vector: Any) -> dict[str, Any]:
-        params = problem.constrain(vector)
+        params = (named or problem.constrain)(vector)
         return {**params, **(problem.derived(params) if problem.derived else {})}
 
     chains, draws, size = vectors.shape
@@ -135,15 +140,19 @@ def collect(problem: Problem, vectors: NDArray[np.float64]) -> dict[str, NDArray
     return {n: np.asarray(flat[n]).reshape(chains, draws, *flat[n].shape[1:]) for n in order}
 
 
-def pointwise_log_likelihood(problem: Problem, vectors: NDArray[np.float64]) -> dict[str, Any] | None:
-    """Log likelihood per datum for unconstrained vectors (chain, draw, size), if the problem offers it."""
+def pointwise_log_likelihood(
+    problem: Problem, vectors: NDArray[np.float64], named: Callable[[Any], Any] | None = None
+) -> dict[str, Any] | None:
+    """Log likelihood per datum for vectors (chain, draw, size), if the problem offers it; ``named`` as in `collect`."""
     import jax
 
     pointwise = problem.pointwise
     if pointwise is None:
         return None
     chains, draws, size = vectors.shape
-    values = in_batches(jax.jit(jax.vmap(lambda u: pointwise(problem.constrain(u)))), vectors.reshape(-1, size))
+    values = in_batches(
+        jax.jit(jax.vmap(lambda u: pointwise((named or problem.constrain)(u)))), vectors.reshape(-1, size)
+    )
     return {"data": values.reshape(chains, draws, *values.shape[1:])}
 
 

@@ -17,6 +17,7 @@ from crosscal.core.files import existing_file
 from crosscal.core.netcdf import write_netcdf
 from crosscal.core.reading import parsing
 from crosscal.core.seal import check_seal
+from crosscal.inference.diagnostics import effective_sizes
 
 #: What the columns of `Posterior.summary` mean.
 COLUMNS = {
@@ -147,7 +148,6 @@ class Posterior:
     def summary(self, names: Sequence[str] | None = None) -> Any:
         """Return an astropy QTable: mean, sd, 2.5/16/50/84/97.5 % quantiles, R-hat, bulk and tail ESS."""
         from crosscal.core.tables import ResultTable, describe
-        from crosscal.inference.diagnostics import effective_sizes
 
         labels, values = self.matrix(names)
         table = ResultTable({"parameter": labels})
@@ -155,7 +155,7 @@ class Posterior:
         quantiles = np.quantile(values, [0.025, 0.16, 0.5, 0.84, 0.975], axis=0)
         for key, row in zip(("q2.5", "q16", "median", "q84", "q97.5"), quantiles, strict=True):
             table[key] = row
-        for key, column in effective_sizes(self, names).items():
+        for key, column in effective_sizes(self.tree, names).items():
             table[key] = column
         table["unit"] = [self.tree["posterior"][n.split("[")[0]].attrs.get("units", "") for n in labels]
         table.meta["method"] = self.method

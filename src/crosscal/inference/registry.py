@@ -17,7 +17,7 @@ SAMPLERS = Registry(
         "laplace": "crosscal.inference.laplace:laplace",
         "importance": "crosscal.inference.importance:importance",
         "nuts": "crosscal.inference.nuts:nuts",
-        "population": "crosscal.inference.population:population",
+        "population": "crosscal.inference.importance:population",
         "nested": "crosscal.inference.nested:nested",
         "gibbs": "crosscal.inference.gibbs:gibbs",
     },

@@ -75,7 +75,7 @@ def diagnose(draws: Draws, outliers: dict[str, NDArray[np.int64]]) -> Diagnostic
     khat = float(stats["khat"].values.flat[0]) if "khat" in stats else None
     rhat = None
     if posterior.method in ("nuts", "gibbs"):
-        values = effective_sizes(posterior)["rhat"]
+        values = effective_sizes(posterior.tree)["rhat"]
         rhat = float(np.nanmax(values)) if np.isfinite(values).any() else None
     tau = np.exp(np.median(draws.vectors[:, lay.kernel[0, 1]]))
     graph = overlap(model.curves, WINDOW * tau)

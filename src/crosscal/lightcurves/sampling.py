@@ -58,7 +58,7 @@ class Draws:
         """Smallest bulk effective sample size over the sampled parameters."""
         from crosscal.inference.diagnostics import effective_sizes
 
-        sizes = effective_sizes(self.posterior)["ess_bulk"]
+        sizes = effective_sizes(self.posterior.tree)["ess_bulk"]
         finite = sizes[np.isfinite(sizes)]
         return float(finite.min() * self.inside) if len(finite) else float(len(self.vectors))
 

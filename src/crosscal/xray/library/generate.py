@@ -19,8 +19,8 @@ from crosscal.core.progress import SILENT, Progress
 from crosscal.core.units import plain
 from crosscal.xray.fitting.simulate import plain_band
 from crosscal.xray.fitting.templates import FoldedTemplates, Range
-from crosscal.xray.library.library import CALIBRATIONS, DIMS, KIND, Library
-from crosscal.xray.library.task import LibraryTask, scaled_truth
+from crosscal.xray.library.library import DIMS, KIND, Library
+from crosscal.xray.library.task import CALIBRATIONS, LibraryTask, scaled_truth
 
 if TYPE_CHECKING:
     from crosscal.compute.job import Executor

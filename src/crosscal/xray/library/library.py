@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-CALIBRATIONS = ("nominal", "modified")
 DIMS = ("theta", "T_true", "realisation")
 KIND = "crosscal.xray.library"
 # Statuses as they are stored; the engine's names, without importing the engine (and numba) to read a file.
@@ -104,7 +103,7 @@ class Library:
     @property
     def calibrations(self) -> tuple[str, ...]:
         """With which calibrations spectra were fitted: "nominal" and "modified", or "nominal" alone."""
-        return tuple(self.job.get("calibrations", CALIBRATIONS))
+        return tuple(c for c in ("nominal", "modified") if f"status_{c}" in self.dataset)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -19,10 +19,10 @@ from crosscal.xray.fitting.folding import PackedMatrix
 from crosscal.xray.fitting.poisson import poisson_counts
 from crosscal.xray.fitting.table import FoldedTable
 from crosscal.xray.fitting.templates import LinearTables, NodeSpectra, evaluate_many
-from crosscal.xray.library.library import CALIBRATIONS
 
 Array = NDArray[np.float64]
 
+CALIBRATIONS = ("nominal", "modified")
 # Of noisy fits: the last step, which is applied, is below 0.01 sigma, and what is left some hundredths of it.
 NOISY_TOLERANCE = 1e-4
 

@@ -125,7 +125,6 @@ def _library(target: Path, axes: dict[str, Array], temperatures: Array, results:
         "kind": KIND,
         "source": "XCalForge",
         "parameters": ["kT"],
-        "calibrations": ["nominal"],
         "theta": list(NAMES),
         "modifier": describe_modifier(Gaussian(convention="xcalforge")),
         "axes": {n: a.tolist() for n, a in axes.items()},
