@@ -153,7 +153,14 @@ def test_units_and_exposure(tmp_path, truth):
 
     with pytest.raises(DataFileError, match="BUNIT 'Jy'"):
         read_frame(write_raw(tmp_path / "a.fits", truth, change=unit("Jy")))
-    assert read_frame(write_raw(tmp_path / "b.fits", truth, change=unit("counts/s"))).exposure == 1.0
+    frame = read_frame(write_raw(tmp_path / "b.fits", truth, change=unit("counts/s")))
+    assert frame.exposure == truth.frame.exposure
+    assert frame.notes == ("counts are those of the file times the exposure time",)
+    np.testing.assert_allclose(frame.flux, truth.frame.flux * truth.frame.exposure, rtol=1e-6)
+    frame = read_frame(write_raw(tmp_path / "b2.fits", truth, change=unit("electron/Angstrom")))
+    widths = np.gradient(truth.frame.grid)
+    np.testing.assert_allclose(frame.flux, truth.frame.flux * widths, rtol=1e-6)
+    np.testing.assert_allclose(frame.variance, truth.frame.variance * widths**2, rtol=1e-6)
     calibrated = read_frame(write_raw(tmp_path / "c.fits", truth, change=unit("1e-17 erg/s/cm2/Angstrom")))
     assert calibrated.calibrated
     path = write_raw(tmp_path / "d.fits", truth, change=lambda h: h[0].header.remove("EXPOSED"))
@@ -264,3 +271,25 @@ def test_fibres_and_catalogue_refuse():
     ):
         with pytest.raises(InputError, match=message):
             Catalogue(**{**good, key: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "second", "length"),
+    [
+        ("", False, False), ("ADU", False, False), ("e-", False, False), ("ct/s", True, False),
+        ("electron s-1", True, False), ("counts per second", True, False), ("electron/A", False, True),
+        ("electron Angstrom^-1", False, True), ("electron s**-1 Angstrom**-1", True, True), ("e-/sec/AA", True, True),
+        ("electron/(Angstrom)", False, True),
+    ],
+)  # fmt: skip
+def test_spellings_of_units(text, second, length):
+    from crosscal.fluxcal.flux_units import CountUnit, count_unit
+
+    assert count_unit(text) == CountUnit(second, length)
+
+
+@pytest.mark.parametrize("text", ["Jy", "nJy", "1e-17 erg/s/cm2/Angstrom", "K", "counts/pixel/day"])
+def test_other_units_are_no_counts(text):
+    from crosscal.fluxcal.flux_units import count_unit
+
+    assert count_unit(text) is None

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.random import generator
+from crosscal.fluxcal.flux_units import FLUX_SCALE
 from crosscal.fluxcal.stars.extinction import redden
 from crosscal.fluxcal.stars.lsf import convolve_lsf
 from crosscal.fluxcal.stars.photometry import C_KMS, Filter, ab_magnitude
 from crosscal.fluxcal.stars.resample import log_grid, resample
 from crosscal.fluxcal.stars.templates import TemplateLibrary
-from crosscal.fluxcal.types import FLUX_SCALE, Catalogue, Fibres, Frame
+from crosscal.fluxcal.types import Catalogue, Fibres, Frame
 
 #: Hydrogen lines (vacuum, Angstrom) with relative strengths, and metal lines.
 _BALMER = ((6564.6, 1.0), (4862.7, 1.1), (4341.7, 1.1), (4102.9, 1.1), (3971.2, 1.0), (3890.2, 0.9), (3836.5, 0.8))

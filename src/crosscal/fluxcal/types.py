@@ -16,12 +16,26 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.display import brief
 from crosscal.core.errors import InputError
-
-#: Calibrated spectra are kept in this unit: single-precision fluxes in erg/s/cm2/A underflow their inverse variance.
-FLUX_SCALE = 1e-17
-FLUX_UNIT = "1e-17 erg/s/cm2/Angstrom"
+from crosscal.core.units import floats, plain
+from crosscal.fluxcal.flux_units import from_quantities
 
 MEDIA = ("air", "vacuum")
+
+
+def as_floats(value: Any, where: str, /, **units: str) -> None:
+    """Replace fields of a frozen dataclass by float64 arrays in their units (:func:`crosscal.core.units.floats`)."""
+    for key, unit in units.items():
+        object.__setattr__(value, key, floats(getattr(value, key), unit, where=f"{where}, {key}"))
+
+
+def as_texts(value: Any, *keys: str) -> None:
+    """Replace fields of a frozen dataclass by arrays of str without blanks around; bytes (of FITS) are decoded."""
+    for key in keys:
+        given: Any = getattr(value, key)
+        array: Any = np.ma.filled(given, "") if np.ma.isMA(given) else np.asarray(given)
+        if array.dtype.kind == "S":
+            array = np.char.decode(array, "latin-1")
+        object.__setattr__(value, key, np.char.strip(array.astype(str)) if array.size else array.astype(str))
 
 
 class StarStatus(IntEnum):
@@ -81,6 +95,8 @@ class Fibres:
     __repr__ = brief
 
     def __post_init__(self) -> None:
+        as_texts(self, "name", "type")
+        as_floats(self, "fibre table", ra="deg", dec="deg", x="um", y="um")
         n = np.size(self.name)
         for key in ("ra", "dec", "x", "y", "type"):
             if np.shape(getattr(self, key)) != (n,):
@@ -105,10 +121,11 @@ class Frame:
     Attributes
     ----------
     flux : array (n_fib, n_pix)
-        Counts of the whole exposure, or flux in 1e-17 erg/s/cm2/A where ``calibrated``.
+        Counts of the whole exposure, or flux in 1e-17 erg/s/cm2/A where ``calibrated``. A Quantity (counts, electrons,
+        photons or ADU, each also per s or per Angstrom; or flux density) is converted to that.
     variance : array (n_fib, n_pix)
         NaN = bad pixel.
-    wavelength : array (n_fib, n_pix), Angstrom, increasing
+    wavelength : array (n_fib, n_pix) or (n_pix,), Angstrom, increasing
     fibres : Fibres
     exposure : float, seconds
     airmass : float (NaN where unknown)
@@ -146,6 +163,11 @@ class Frame:
         shape = np.shape(self.flux)
         if len(shape) != 2 or 0 in shape:
             raise InputError(f"counts of shape {shape}", where=where, expected="(n_fib, n_pix)")
+        object.__setattr__(self, "exposure", float(plain(self.exposure, "s", where=where)))
+        wavelength = floats(self.wavelength, "Angstrom", where=f"{where}[WAVELA]", contiguous=False)
+        if wavelength.shape == shape[1:]:
+            wavelength = np.broadcast_to(wavelength, shape)
+        object.__setattr__(self, "wavelength", wavelength)
         for key in ("variance", "wavelength"):
             if np.shape(getattr(self, key)) != shape:
                 raise InputError(f"{key} of shape {np.shape(getattr(self, key))}", where=where, expected=f"{shape}")
@@ -164,6 +186,11 @@ class Frame:
             raise InputError(
                 "wavelengths do not increase", where=f"{where}[WAVELA], fibre {row + 1}", expected="increasing numbers"
             )
+        flux, variance, calibrated = from_quantities(
+            self.flux, self.variance, self.exposure, wavelength, self.calibrated, where
+        )
+        for key, value in (("flux", flux), ("variance", variance), ("calibrated", calibrated)):
+            object.__setattr__(self, key, value)
         if np.any(self.variance < 0):
             row, pixel = np.argwhere(self.variance < 0)[0]
             raise InputError(
@@ -215,6 +242,11 @@ class Catalogue:
     __repr__ = brief
 
     def __post_init__(self) -> None:
+        as_texts(self, "name")
+        as_floats(
+            self, "catalogue",
+            ra="deg", dec="deg", magnitude="mag", error="mag", pm_ra="mas / yr", pm_dec="mas / yr", ebv="mag",
+        )  # fmt: skip
         n, b = len(self.name), len(self.bands)
         if n == 0:
             raise InputError("no stars", where="catalogue", expected="at least one row")
@@ -298,4 +330,10 @@ class CalibrationVector:
     modes: NDArray[np.float64]
     x: float = float("nan")
     y: float = float("nan")
+
     __repr__ = brief
+
+    def __post_init__(self) -> None:
+        keys = ("value", "variance", "rate", "rate_variance", "model", "model_variance", "modes")
+        as_floats(self, f"calibration vector of {self.star}", wavelength="Angstrom", **dict.fromkeys(keys, ""))
+        object.__setattr__(self, "good", np.ascontiguousarray(self.good, dtype=bool))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
+from crosscal.core.units import floats
 from crosscal.fluxcal.curve.curve import Curve, polynomials
 from crosscal.fluxcal.curve.vectors import atmosphere, pixel_ratio
 from crosscal.fluxcal.options import Options
@@ -91,6 +92,9 @@ def band_error(
 
     sqrt( sum w^2 Var_i + sum_k (sum_i w_i F_i m_ki)^2 ); ``independent`` (n_pix,) is the variance without modes.
     """
+    flux, independent, modes, weight = (
+        floats(getattr(v, "value", v), where="band_error") for v in (flux, independent, modes, weight)
+    )
     used = weight != 0
     w, f = weight[used], flux[used]
     return float(np.sqrt(np.sum(w**2 * independent[used]) + np.sum((modes[:, used] @ (w * f)) ** 2)))

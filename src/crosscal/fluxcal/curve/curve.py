@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from crosscal.core.display import brief
 from crosscal.fluxcal.curve.position import PlateTerm
+from crosscal.fluxcal.types import as_floats
 
 MAG = 0.4 * np.log(10)
 
@@ -62,6 +63,10 @@ class Curve:
     warnings: tuple[str, ...] = field(default_factory=tuple)
 
     __repr__ = brief
+
+    def __post_init__(self) -> None:
+        keys = ("value", "variance", "modes", "scatter", "coefficients", "coefficient_errors")
+        as_floats(self, "curve", wavelength="Angstrom", **dict.fromkeys(keys, ""))
 
     @property
     def total_variance(self) -> NDArray[np.float64]:

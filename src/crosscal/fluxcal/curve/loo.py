@@ -12,10 +12,11 @@ from crosscal.fluxcal.curve.apply import apply_curve
 from crosscal.fluxcal.curve.combine import combine
 from crosscal.fluxcal.curve.curve import MAG, Curve
 from crosscal.fluxcal.curve.position import PlatePrior, PlateTerm
+from crosscal.fluxcal.flux_units import FLUX_SCALE
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.stars.fitting import synthetic_offset
 from crosscal.fluxcal.stars.photometry import Filter
-from crosscal.fluxcal.types import FLUX_SCALE, CalibrationVector, Catalogue, Frame, StarFit
+from crosscal.fluxcal.types import CalibrationVector, Catalogue, Frame, StarFit
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscal.fluxcal.flux_units import FLUX_SCALE
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.stars.resample import pixel_edges
-from crosscal.fluxcal.types import FLUX_SCALE, CalibrationVector, Frame, StarFit
+from crosscal.fluxcal.types import CalibrationVector, Frame, StarFit
 
 
 def pixel_ratio(frame: Frame, fibre: int) -> NDArray[np.float64]:

@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 from crosscal.core.errors import DataFileError, InputError, UnknownNameError
 from crosscal.core.files import atomic_path, check_path_first, existing_file
 from crosscal.core.reading import parsing
+from crosscal.fluxcal.flux_units import EXPECTED, FLUX_UNIT, CountUnit, count_unit
 from crosscal.fluxcal.stars.extinction import airmass as airmass_of
-from crosscal.fluxcal.types import FLUX_UNIT, Fibres, Frame
+from crosscal.fluxcal.types import Fibres, Frame
 
-#: Spellings of units of PRIMARY that mean counts of the whole exposure, and counts per second.
-COUNT_UNITS = {"", "counts", "count", "ct", "adu", "electron", "electrons", "e-", "photon", "photons"}
-RATE_UNITS = {"counts/s", "count/s", "ct/s", "adu/s", "electron/s", "electrons/s"}
 FLUX_UNITS = {FLUX_UNIT.lower(), "10^-17 erg/s/cm2/angstrom"}
 
 #: KSPECDR's target classes.
@@ -80,8 +78,9 @@ def read_frame(
     with parsing("WAVELA or the header's scale cannot be used", where=target, expected="wavelengths"):
         wavelength = _wavelength(parts["WAVELA"], flux.shape, header, str(target), wavela, notes)
     with parsing("a value of the header cannot be used", where=f"{target}[PRIMARY]", expected="numbers"):
-        calibrated, per_second = _unit(header, str(target))
-        seconds = 1.0 if per_second else _exposure(header, exposure, str(target), calibrated)
+        calibrated, kind = _unit(header, str(target))
+        seconds = _exposure(header, exposure, str(target), calibrated or kind.per_second)
+        flux, variance = to_counts(flux, variance, kind, seconds, wavelength, notes)
         secz, mjd = _airmass(header, airmass), _mid_exposure(header, seconds)
     with parsing("the fibre table cannot be used", where=f"{target}[FIBRES]", expected="columns of 2dfdr or KSPECDR"):
         fibres = _fibres(parts["FIBRES"], header, len(flux), str(target), notes)
@@ -153,17 +152,37 @@ def _header_scale(header: fits.Header, n: int) -> NDArray[np.float64] | None:
     return np.asarray(scale * factor, dtype=float)
 
 
-def _unit(header: fits.Header, where: str) -> tuple[bool, bool]:
-    """Whether the frame is calibrated already, and whether it holds counts per second."""
-    unit = str(header.get("BUNIT", "")).strip().lower()
-    if unit in FLUX_UNITS or header.get("FLUXCAL") is True:
-        return True, False
-    if unit not in COUNT_UNITS | RATE_UNITS:
-        raise DataFileError(f"BUNIT {header['BUNIT']!r}", where=f"{where}[PRIMARY]", expected="counts, or counts/s")
-    return False, unit in RATE_UNITS
+def _unit(header: fits.Header, where: str) -> tuple[bool, CountUnit]:
+    """Whether the frame is calibrated already, and the unit of its counts."""
+    unit = str(header.get("BUNIT", "")).strip()
+    if unit.lower() in FLUX_UNITS or header.get("FLUXCAL") is True:
+        return True, CountUnit()
+    kind = count_unit(unit)
+    if kind is None:
+        raise DataFileError(f"BUNIT {unit!r}", where=f"{where}[PRIMARY]", expected=EXPECTED)
+    return False, kind
 
 
-def _exposure(header: fits.Header, given: float | None, where: str, calibrated: bool) -> float:
+def to_counts(
+    flux: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    kind: CountUnit,
+    exposure: float,
+    wavelength: NDArray[np.float64],
+    notes: list[str],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Counts of the whole exposure in each pixel, and their variances, from values per second or per Angstrom."""
+    if kind == CountUnit():
+        return flux, variance
+    factor = kind.factor(exposure, wavelength)
+    by = [
+        what for what, per in (("the exposure time", kind.per_second), ("the pixels' widths", kind.per_angstrom)) if per
+    ]
+    notes.append(f"counts are those of the file times {' and '.join(by)}")
+    return flux * factor, variance * factor**2
+
+
+def _exposure(header: fits.Header, given: float | None, where: str, optional: bool) -> float:
     if given is not None:
         return float(given)
     for key in ("EXPOSED", "EXPTIME", "EXPOSURE"):
@@ -175,7 +194,7 @@ def _exposure(header: fits.Header, given: float | None, where: str, calibrated: 
             if np.isfinite(value) and value > 0:
                 return value
             raise DataFileError(f"{key} = {header[key]!r}", where=f"{where}[PRIMARY]", expected="a positive time in s")
-    if calibrated:
+    if optional:
         return 1.0
     raise DataFileError("no exposure time", where=f"{where}[PRIMARY]", expected="EXPOSED or EXPTIME, or exposure=...")
 

@@ -14,6 +14,7 @@ from crosscal.core.correction import Correction
 from crosscal.core.display import by_answer
 from crosscal.core.errors import FitError, InputError
 from crosscal.core.robust import mad_sd
+from crosscal.core.units import floats, plain
 from crosscal.fluxcal import columns
 from crosscal.fluxcal.curve.curve import Curve, compress, polynomials
 from crosscal.fluxcal.quality import Gate, Quality
@@ -48,7 +49,9 @@ def transfer_function(
         c.wavelength.size != grid.size for c in curves
     ):
         raise InputError("curves on different grids", where="transfer function", expected="frames of one arm")
-    distance = np.abs(np.asarray(times, dtype=float) - when)
+    distance = np.abs(
+        floats(times, "d", where="transfer function") - float(plain(when, "d", where="transfer function"))
+    )
     distance = np.where(np.isfinite(distance), distance, np.nanmax(np.append(distance[np.isfinite(distance)], 1.0)))
     nearest = np.argsort(distance, kind="stable")[:n]
     weight = 1 / (1 + (distance[nearest] / scale) ** 2)

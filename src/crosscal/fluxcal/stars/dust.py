@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from crosscal.core.errors import ConfigError, DataFileError, InputError
 from crosscal.core.files import existing_file
 from crosscal.core.reading import parsing
+from crosscal.core.units import floats
 from crosscal.fluxcal.stars.extinction import SF11
 from crosscal.fluxcal.stars.matching import unit_vectors
 from crosscal.fluxcal.types import Catalogue
@@ -43,6 +44,10 @@ class DustMap:
     scales: tuple[float, float]
     factor: float = SF11
 
+    def __post_init__(self) -> None:
+        images = tuple(None if i is None else floats(i, where="dust map").astype(np.float32) for i in self.images)
+        object.__setattr__(self, "images", images)
+
     def ebv(self, ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:
         """E(B-V) (n,) at positions in degrees (ICRS), interpolated bilinearly; NaN where no image reaches.
 
@@ -51,7 +56,7 @@ class DustMap:
         """
         from scipy.ndimage import map_coordinates
 
-        x, y, z = (unit_vectors(np.atleast_1d(ra), np.atleast_1d(dec)) @ _GALACTIC.T).T
+        x, y, z = (np.atleast_2d(unit_vectors(ra, dec)) @ _GALACTIC.T).T
         longitude = np.arctan2(y, x)
         value = np.full(z.shape, np.nan)
         for image, pole, scale, sign in zip(self.images, self.poles, self.scales, (1, -1), strict=True):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError, UnknownNameError
+from crosscal.core.units import floats
 
 #: Anchors of the R = 3.1 curve of Fitzpatrick 1999 (PASP 111, 63), table 3: 1e4 / lambda[A] against A / E(B-V).
 _F99_X = np.array([0.0, 0.377, 0.820, 1.667, 1.828, 2.141, 2.433, 3.704, 3.846])
@@ -92,8 +93,8 @@ class SiteExtinction:
     magnitude: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        w, m = np.asarray(self.wavelength, dtype=float), np.asarray(self.magnitude, dtype=float)
         where = f"extinction table {self.name!r}"
+        w, m = floats(self.wavelength, "Angstrom", where=where), floats(self.magnitude, "mag", where=where)
         if w.ndim != 1 or w.size < 2 or m.shape != w.shape:
             raise InputError(f"shapes {w.shape}, {m.shape}", where=where, expected="two columns of at least 2 rows")
         if not (np.all(np.isfinite(m)) and np.all(np.isfinite(w)) and np.all(np.diff(w) > 0)):

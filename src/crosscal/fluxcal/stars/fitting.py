@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
+from crosscal.fluxcal.flux_units import FLUX_SCALE
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.stars.extinction import redden
 from crosscal.fluxcal.stars.lsf import Resolution, convolve_lsf, widths
@@ -17,7 +18,7 @@ from crosscal.fluxcal.stars.resample import convert_medium, log_grid, resample
 from crosscal.fluxcal.stars.rv import cross_correlate
 from crosscal.fluxcal.stars.score import fit_continuum, robust_weight, score_templates, unit_interval
 from crosscal.fluxcal.stars.templates import TemplateLibrary
-from crosscal.fluxcal.types import FLUX_SCALE, Catalogue, Frame, StarFit, StarStatus
+from crosscal.fluxcal.types import Catalogue, Frame, StarFit, StarStatus
 
 #: So many members of largest posterior weight enter a star's mean model.
 MOST_MEMBERS = 24

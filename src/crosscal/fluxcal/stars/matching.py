@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError
+from crosscal.core.units import floats
 from crosscal.fluxcal.types import Catalogue, Fibres
 
 MAS_PER_DEGREE = 3.6e6
@@ -33,7 +34,7 @@ class Match:
 
 def unit_vectors(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:
     """Unit vectors (n, 3) of positions in degrees."""
-    a, d = np.deg2rad(np.asarray(ra, dtype=float)), np.deg2rad(np.asarray(dec, dtype=float))
+    a, d = (np.deg2rad(floats(v, "deg", where="positions")) for v in (ra, dec))
     return np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], axis=-1)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError, UnknownNameError
-from crosscal.core.units import plain
+from crosscal.core.units import floats
 
 #: Speed of light in Angstrom/s and in km/s.
 C_ANGSTROM = 2.99792458e18
@@ -51,7 +51,7 @@ def vega_to_ab(magnitude: ArrayLike, band: str) -> NDArray[np.float64]:
     lowered = {name.lower(): value for name, value in VEGA_TO_AB.items()}
     if band.lower() not in lowered:
         raise UnknownNameError("Vega band", band, VEGA_TO_AB)
-    return np.asarray(magnitude, dtype=float) + lowered[band.lower()]
+    return floats(magnitude, "mag", where="vega_to_ab") + lowered[band.lower()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +63,8 @@ class Filter:
     response: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        w, r = np.asarray(self.wavelength, dtype=float), np.asarray(self.response, dtype=float)
         where = f"filter {self.name!r}"
+        w, r = floats(self.wavelength, "Angstrom", where=where), floats(self.response, where=where)
         if w.ndim != 1 or w.size < 3 or r.shape != w.shape:
             raise InputError(f"shapes {w.shape}, {r.shape}", where=where, expected="two columns of at least 3 rows")
         if not (np.all(np.isfinite(w)) and np.all(np.diff(w) > 0)):
@@ -122,8 +122,8 @@ def ab_magnitude(filter: Filter, wavelength: ArrayLike, flux: ArrayLike) -> NDAr
     A spectrum that does not cover the band gives the magnitude of the part it covers: check
     :meth:`Filter.coverage` first. A flux that is not positive gives NaN.
     """
-    flux = np.asarray(plain(flux, "erg / (s cm2 Angstrom)", where="ab_magnitude"), dtype=float)
-    mean = flux @ filter.weights(plain(wavelength, "Angstrom", where="ab_magnitude"))
+    values = floats(flux, "erg / (s cm2 Angstrom)", where="ab_magnitude")
+    mean = values @ filter.weights(floats(wavelength, "Angstrom", where="ab_magnitude"))
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(mean > 0, -2.5 * np.log10(mean), np.nan)
 

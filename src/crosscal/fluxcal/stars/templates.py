@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError
+from crosscal.core.units import floats
 from crosscal.fluxcal.stars.extinction import redden
 from crosscal.fluxcal.stars.photometry import Filter
-from crosscal.fluxcal.types import MEDIA
+from crosscal.fluxcal.types import MEDIA, as_floats
 
 PARAMETERS = ("teff", "logg", "feh")
 
@@ -45,6 +46,12 @@ class TemplateLibrary:
 
     def __post_init__(self) -> None:
         where = f"template library {self.name!r}"
+        as_floats(self, where, wavelength="Angstrom", parameters="")
+        object.__setattr__(self, "fwhm", floats(self.fwhm, "Angstrom", where=where)[()])
+        if hasattr(self.flux, "to_value") or np.ma.isMA(self.flux):
+            flux = getattr(self.flux, "value", self.flux)
+            object.__setattr__(self, "flux", floats(flux, where=where).astype(np.float32))
+        object.__setattr__(self, "flux", np.ascontiguousarray(self.flux, dtype=np.float32))
         n_t, n_pix = len(self.label), np.size(self.wavelength)
         if n_t == 0:
             raise InputError("no templates", where=where, expected="at least one")
