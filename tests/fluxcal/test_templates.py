@@ -251,3 +251,47 @@ def test_bosz_problems(tmp_path):
     two.write_bytes(b"")
     with pytest.raises(DataFileError, match="resolutions 1000, 500"):
         bosz.read_bosz(source)
+
+
+def test_bosz_wavelengths_are_where_the_archive_has_them(tmp_path):
+    source = published(tmp_path / "mast")
+    box = {"teff": (6000, 6250), "logg": (4.0,), "feh": (-1.0,), "resolution": 500}
+    (source / "wavelength_grids").mkdir()
+    (source / "bosz2024_wave_r500.txt").rename(source / "wavelength_grids" / "bosz2024_wave_r500.txt")
+    found = bosz.fetch_bosz(**box, base_url=source.as_uri(), directory=tmp_path / "cache")
+    assert len(bosz.read_bosz(found)) == len(bosz.read_bosz(source)) == 2
+
+
+def test_bosz_alpha_is_a_fourth_parameter_and_other_doubles_are_refused(tmp_path):
+    import shutil
+
+    source = published(tmp_path / "mast")
+    for path in list(source.rglob("*_resam.txt.gz")):
+        shutil.copy(path, path.with_name(path.name.replace("_a+0.00_", "_a+0.25_")))
+    library = bosz.read_bosz(source)
+    assert library.parameters.shape[1] == 4
+    assert set(library.parameters[:, 3]) == {0.0, 0.25}
+    fine = library.refined()
+    assert set(np.unique(fine.parameters[:, 3])) == {0.0, 0.25}
+    assert fine.label[0].endswith("a+0.00")
+    for path in list(source.rglob("*_a+0.00_*")):
+        shutil.copy(path, path.with_name(path.name.replace("_v2_", "_v1_")))
+    with pytest.raises(DataFileError, match="differ in microturbulence"):
+        bosz.read_bosz(source)
+
+
+def test_repeated_parameters_are_refused_where_a_grid_is_filled(library):
+    twice = library.take([0, 1, 1])
+    with pytest.raises(InputError, match="1 templates repeat the parameters"):
+        twice.refined()
+
+
+def test_a_missing_library_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("CROSSCAL_DATA", str(tmp_path))
+    monkeypatch.setenv("CROSSCAL_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "fluxcal" / "kurucz_sdss").mkdir(parents=True)
+    (tmp_path / "fluxcal" / "kurucz_sdss" / "kurucz_stds_v5.fit").write_bytes(b"")
+    with pytest.raises(DataFileError, match=r"'bosz' is not on this machine.*data fetch bosz.*'kurucz-sdss'"):
+        load_templates("bosz")
+    with pytest.raises(DataFileError, match=r"'kurucz93' is not on this machine.*CALIBFLUX_TEMPLATE_FILE"):
+        load_templates("kurucz93")

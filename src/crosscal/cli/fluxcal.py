@@ -22,6 +22,7 @@ def _tell(outcome: Any) -> None:
 @click.option("-o", "--output", help="Directory of NAME_cal.fits [beside each frame].")
 @click.option("-f", "--filter", "filters", multiple=True, help="Filter of the catalogue; may be given several times.")
 @click.option("--band", "bands", multiple=True, help="FILTER=COLUMN, where columns are not called like filters.")
+@click.option("--system", help="AB or Vega, for all bands [that of each filter, known by its name].")
 @click.option("--filter-dir", help="Directory with FILTER.dat files; other filters come from speclite.")
 @click.option("--templates", default="bosz", show_default=True, help="Template library, or a grid directory.")
 @click.option("--template-file", help="The published file of the library.")
@@ -36,6 +37,7 @@ def command(
     output: str | None,
     filters: tuple[str, ...],
     bands: tuple[str, ...],
+    system: str | None,
     filter_dir: str | None,
     templates: str,
     template_file: str | None,
@@ -61,6 +63,7 @@ def command(
             "CALIBFLUX_CATALOG": catalogue,
             "CALIBFLUX_FILTERS": list(filters) or None,
             "CALIBFLUX_BANDS": dict(text.split("=", 1) for text in bands) or None,
+            "CALIBFLUX_SYSTEM": system,
             "CALIBFLUX_FILTER_DIR": filter_dir,
             "CALIBFLUX_TEMPLATES": templates,
             "CALIBFLUX_TEMPLATE_FILE": template_file,

@@ -1,6 +1,7 @@
 """BOSZ 2024 spectra (Meszaros et al. 2024, A&A 688, A197) in the layout of their publication at MAST.
 
-``bosz2024_wave_r<R>.txt`` holds the vacuum wavelengths that all resampled spectra of a resolution share; each spectrum
+``wavelength_grids/bosz2024_wave_r<R>.txt`` holds the vacuum wavelengths that all resampled spectra of a resolution
+share; each spectrum
 ``r<R>/m<M>/bosz2024_<atmosphere>_t<T>_g<G>_m<M>_a<A>_c<C>_v<V>_r<R>_resam.txt.gz`` has two columns, flux and continuum.
 """
 
@@ -13,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,9 @@ from crosscal.fluxcal.stars.template_files import assemble
 from crosscal.fluxcal.stars.templates import TemplateLibrary
 
 BASE_URL = "https://archive.stsci.edu/hlsps/bosz/bosz2024"
+
+#: Folder of the wavelength files.
+WAVELENGTHS = "wavelength_grids"
 
 _NAME = re.compile(
     r"bosz2024_(?P<atmosphere>[a-z]{2})_t(?P<teff>\d+)_g(?P<logg>[+-]\d+\.\d+)_m(?P<feh>[+-]\d+\.\d+)"
@@ -103,9 +108,14 @@ def fetch_bosz(
         raise ConfigError(f"address {base_url!r}", where="fetch bosz", expected="https, http, ftp or file")
     target = Path(directory) if directory is not None else cache_directory() / "data" / "fluxcal" / "bosz2024"
     wave_name = f"bosz2024_wave_r{resolution}.txt"
-    wave = _get(f"{base_url}/{wave_name}", target / wave_name)
+    # MAST keeps the wavelengths in a folder of their own; a mirror may have them at the top.
+    wave = _get(f"{base_url}/{WAVELENGTHS}/{wave_name}", target / wave_name) or _get(
+        f"{base_url}/{wave_name}", target / wave_name
+    )
     if wave is None:
-        raise DataFileError("no wavelength file", where=f"{base_url}/{wave_name}", expected="a published resolution")
+        raise DataFileError(
+            "no wavelength file", where=f"{base_url}/{WAVELENGTHS}/{wave_name}", expected="a published resolution"
+        )
     n_rows = _columns(wave, 1).shape[0]
     points = list(itertools.product(teff, logg, feh))
     found = 0
@@ -177,8 +187,10 @@ def read_bosz(path: str | os.PathLike[str]) -> TemplateLibrary:
             f"spectra of resolutions {', '.join(sorted(resolutions))}", where=str(directory), expected="one resolution"
         )
     resolution = int(resolutions.pop())
-    wave = _columns(existing_file(directory / f"bosz2024_wave_r{resolution}.txt", what="wavelength file"), 1)[:, 0]
-    parameters = np.array([[float(f["teff"]), float(f["logg"]), float(f["feh"])] for f in facts])
+    wave_name = f"bosz2024_wave_r{resolution}.txt"
+    place = directory / WAVELENGTHS / wave_name
+    wave = _columns(place if place.is_file() else existing_file(directory / wave_name, what="wavelength file"), 1)[:, 0]
+    parameters = _parameters(facts, str(directory))
     library = assemble(
         "bosz",
         _spectra(files, wave),
@@ -192,6 +204,29 @@ def read_bosz(path: str | os.PathLike[str]) -> TemplateLibrary:
     from dataclasses import replace
 
     return replace(library, fwhm=library.wavelength / resolution)
+
+
+def _parameters(facts: Sequence[dict[str, Any]], where: str) -> NDArray[np.float64]:
+    """Teff, log g, [M/H] of each spectrum, and [alpha/M] as a fourth column where more than one value is there.
+
+    Raises
+    ------
+    DataFileError
+        If two spectra have the same parameters: they differ in what is not among them.
+    """
+    rows = np.array([[float(f[key]) for key in ("teff", "logg", "feh", "alpha")] for f in facts])
+    if np.unique(rows, axis=0).shape[0] < len(rows):
+        differ = [
+            name
+            for name, key in (("[C/M]", "carbon"), ("microturbulence", "vmic"), ("atmosphere", "atmosphere"))
+            if len({f[key] for f in facts}) > 1
+        ]
+        raise DataFileError(
+            f"several spectra of the same Teff, log g, [M/H] and [alpha/M] that differ in {' and '.join(differ)}",
+            where=where,
+            expected="one of each",
+        )
+    return rows if np.unique(rows[:, 3]).size > 1 else rows[:, :3]
 
 
 def _spectra(

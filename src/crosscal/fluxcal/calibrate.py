@@ -72,6 +72,15 @@ class Calibrator:
         self.known = dict(known or {})
         self._prepared: dict[tuple[Any, ...], Prepared] = {}
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was assumed about the catalogue."""
+        known = np.isfinite(self.catalogue.ebv)
+        if known.all() or self.options.ebv > 0:
+            return self.catalogue.notes
+        n = f"{(~known).sum()} of {known.size} stars have" if known.any() else "the catalogue has"
+        return (*self.catalogue.notes, f"{n} no E(B-V): 0 is used (option ebv, or a dust map)")
+
     def fwhm(self, frame: Frame) -> Resolution:
         """Resolution of a frame in Angstrom: options, else SPECFWHM, else 3.4 pixels."""
         if self.options.fwhm is not None:
@@ -171,6 +180,7 @@ class Calibrator:
             options=self.options,
             bands=tuple(self.catalogue.bands),
             template_library=self.library.name,
+            notes=self.notes,
         )
 
     def _passes(
@@ -306,7 +316,7 @@ def calibrate(
         If frame, catalogue, templates or filters cannot be used. A frame that fails its gates is no error.
     """
     from crosscal.fluxcal.frames.red import read_frame
-    from crosscal.fluxcal.stars.catalogue import guess_bands, read_catalogue
+    from crosscal.fluxcal.stars.catalogue import guess_bands, guess_errors, read_catalogue
     from crosscal.fluxcal.stars.filters import load_filters
     from crosscal.fluxcal.stars.template_files import load_templates
 
@@ -323,7 +333,8 @@ def calibrate(
         if not filters:
             raise InputError("a catalogue file without filters", where="calibrate", expected="filters=[...]")
         loaded = load_filters(filters, directory=filter_directory)
-        catalogue = read_catalogue(catalogue, bands=guess_bands(catalogue, [f.name for f in loaded]))
+        bands = guess_bands(catalogue, [f.name for f in loaded])
+        catalogue = read_catalogue(catalogue, bands=bands, errors=guess_errors(catalogue, bands))
     else:
         loaded = load_filters(filters or catalogue.bands, directory=filter_directory)
     library = templates if isinstance(templates, TemplateLibrary) else load_templates(templates)

@@ -14,6 +14,7 @@ from crosscal.core.errors import InputError
 from crosscal.datasets import resolve, search_path
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.quality import Limits
+from crosscal.fluxcal.stars.catalogue import MISSING
 from crosscal.fluxcal.stars.extinction import SF11
 
 
@@ -70,9 +71,9 @@ class CatalogueTable(StrictModel):
     errors: dict[str, str] = Field(default_factory=dict)
     error: float = 0.02
     columns: dict[str, str] = Field(default_factory=dict)
-    system: Literal["AB", "Vega"] | dict[str, Literal["AB", "Vega"]] = "AB"
-    missing: tuple[float, ...] = (0.0, 99.0, -99.0, -999.0)
-    epoch: float = 2000.0
+    system: Literal["AB", "Vega"] | dict[str, Literal["AB", "Vega"]] | None = None
+    missing: tuple[float, ...] = MISSING
+    epoch: float | None = None
     dust_map: Files = ()
     dust_factor: float = Field(default=SF11, gt=0)
 

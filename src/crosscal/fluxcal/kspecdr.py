@@ -40,6 +40,7 @@ ARGUMENTS: Mapping[str, Any] = {
     "CALIBFLUX_FILTER_DIR": None,
     "CALIBFLUX_BANDS": None,
     "CALIBFLUX_COLUMNS": None,
+    "CALIBFLUX_SYSTEM": None,
     "CALIBFLUX_EBV": 0.0,
     "CALIBFLUX_RADIUS": 1.5,
     "CALIBFLUX_MATCH": "position",
@@ -47,8 +48,10 @@ ARGUMENTS: Mapping[str, Any] = {
     "CALIBFLUX_OUTPUT": None,
 }
 
-#: Bands looked for in a catalogue when none is named: filters that it may hold columns of.
-USUAL_BANDS = ("panstarrs-g", "panstarrs-r", "panstarrs-i", "panstarrs-z")
+#: Bands looked for in a catalogue when none is named, by KSPECDR's names: those that it has columns of are used.
+USUAL_BANDS = (
+    "ps1_g", "ps1_r", "ps1_i", "ps1_z", "gaia_g", "gaia_bp", "gaia_rp", "2mass_j", "2mass_h", "2mass_k",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -204,11 +207,18 @@ def _calibrator(values: Mapping[str, Any]) -> Calibrator:
         raise ConfigError("CALIBFLUX_CATALOG is empty", where="fluxcal", expected="the path of a photometric catalogue")
     directory = values["CALIBFLUX_FILTER_DIR"]
     bands = values["CALIBFLUX_BANDS"]
-    names = list(bands) if bands else list(values["CALIBFLUX_FILTERS"] or USUAL_BANDS)
-    filters = load_filters(names, directory=directory)
-    bands = bands or guess_bands(catalogue_path, names)
+    if not bands:
+        wanted = list(values["CALIBFLUX_FILTERS"] or USUAL_BANDS)
+        bands = guess_bands(catalogue_path, wanted, some=not values["CALIBFLUX_FILTERS"])
+    filters = load_filters(list(bands), directory=directory)
     errors = guess_errors(catalogue_path, bands)
-    catalogue = read_catalogue(catalogue_path, bands=bands, errors=errors, columns=values["CALIBFLUX_COLUMNS"])
+    catalogue = read_catalogue(
+        catalogue_path,
+        bands=bands,
+        errors=errors,
+        columns=values["CALIBFLUX_COLUMNS"],
+        system=values["CALIBFLUX_SYSTEM"] or None,
+    )
     fwhm = values["CALIBFLUX_FWHM"]
     if fwhm is not None and not (np.isfinite(float(fwhm)) and float(fwhm) > 0):
         raise ConfigError(f"CALIBFLUX_FWHM = {fwhm}", where="fluxcal", expected="Angstrom > 0")

@@ -50,6 +50,7 @@ class Result:
     template_library : str
     source : "stars", or where the curve came from ("neighbours: ...")
     targets : tuple of HeldOut, standards that were calibrated as targets, against the catalogue
+    notes : tuple of str, what was assumed about the catalogue
     """
 
     frame: Frame
@@ -63,6 +64,7 @@ class Result:
     template_library: str = ""
     source: str = "stars"
     targets: tuple[HeldOut, ...] = ()
+    notes: tuple[str, ...] = ()
 
     __repr__ = by_answer
 
@@ -91,7 +93,7 @@ class Result:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user must know before trusting it."""
-        notes = list(self.frame.notes) + list(self.quality.warnings)
+        notes = [*self.frame.notes, *self.notes, *self.quality.warnings]
         if self.source != "stars":
             notes.append(f"the curve comes from {self.source}")
         return tuple(notes)

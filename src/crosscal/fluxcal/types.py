@@ -226,6 +226,8 @@ class Catalogue:
     ebv : array (n,)
         E(B-V) of the Galactic foreground; NaN where unknown.
     epoch : float, Julian year of the positions
+    notes : tuple of str
+        What the reader assumed or left out.
     """
 
     name: NDArray[np.str_]
@@ -238,6 +240,7 @@ class Catalogue:
     pm_dec: NDArray[np.float64]
     ebv: NDArray[np.float64]
     epoch: float = 2000.0
+    notes: tuple[str, ...] = ()
 
     __repr__ = brief
 

@@ -1,4 +1,4 @@
-"""Photometric catalogues from CSV, ECSV, FITS and VOTable files."""
+"""Photometric catalogues from CSV, ECSV, FITS and VOTable files, and from tables in memory."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ from crosscal.core.errors import ConfigError, DataFileError, UnknownNameError
 from crosscal.core.files import existing_file
 from crosscal.core.reading import parsing
 from crosscal.fluxcal.stars.photometry import vega_to_ab
+from crosscal.fluxcal.stars.systems import SYSTEMS, identify, recognise
 from crosscal.fluxcal.types import Catalogue
-
-SYSTEMS = ("AB", "Vega")
 
 #: Readers by suffix; astropy recognises the others.
 _FORMATS = {"csv": "ascii.csv", "ecsv": "ascii.ecsv", "txt": "ascii"}
+
+#: Numbers that surveys write where there is no measurement; anything outside `POSSIBLE` is none either.
+MISSING = (0.0, 99.0, 99.9, -99.0, -999.0)
+#: Magnitudes that a star can have, and the least error that means "no measurement".
+POSSIBLE, NO_MEASUREMENT = (-5.0, 40.0), 5.0
+#: Error in magnitudes of a flux with signal-to-noise ratio 1: 2.5 / ln 10.
+PER_SNR = 2.5 / np.log(10)
 
 #: Column names that are found without being told, lower case, in order of preference.
 _GUESSES: Mapping[str, tuple[str, ...]] = {
@@ -31,34 +37,41 @@ _GUESSES: Mapping[str, tuple[str, ...]] = {
     "ebv": ("ebv", "e(b-v)", "sfd_ebv"),
 }
 
+#: A file, or a table in memory.
+Source = str | os.PathLike[str] | Any
+
 
 def read_catalogue(
-    path: str | os.PathLike[str],
+    path: Source,
     *,
     bands: Mapping[str, str],
     errors: Mapping[str, str] | None = None,
     error: float = 0.02,
     columns: Mapping[str, str] | None = None,
-    system: str | Mapping[str, str] = "AB",
-    missing: tuple[float, ...] = (0.0, 99.0, -99.0, -999.0),
-    epoch: float = 2000.0,
+    system: str | Mapping[str, str] | None = None,
+    missing: tuple[float, ...] = MISSING,
+    epoch: float | None = None,
     format: str | None = None,
 ) -> Catalogue:
     """Read standard-star photometry.
 
     Parameters
     ----------
-    path : path
-        Any table that astropy reads; positions in degrees.
+    path : path or astropy Table
+        Any table that astropy reads; positions in degrees, or one column of SkyCoord in a table in memory.
     bands : mapping of filter name to column name
     errors : mapping of filter name to column name, optional
+        Gaia's ``..._flux_over_error`` are read as signal-to-noise ratios.
     error : float
         Magnitude error where there is no column, or its value is missing.
     columns : mapping, optional
-        Column names of "name", "ra", "dec", "pm_ra", "pm_dec" (mas/yr), "ebv"; usual spellings are found alone.
-    system : "AB" or "Vega", or a mapping of filter name to one of them
-    missing : numbers that mean "no measurement"
+        Column names of "name", "ra", "dec", "pm_ra", "pm_dec" (mas/yr), "ebv"; usual spellings, and those of known
+        surveys, are found alone.
+    system : "AB" or "Vega", or a mapping of filter name to one of them, optional
+        By default that of the filter, known by its name (``stars/data/bands.toml``).
+    missing : numbers that mean "no measurement", in addition to magnitudes outside -5 to 40 and errors of 5 or more
     epoch : float, Julian year of the positions
+        By default that of the survey whose columns the table has, else 2000.
     format : str, optional
         As astropy's Table.read knows it; by default from the file name.
 
@@ -69,52 +82,76 @@ def read_catalogue(
     UnknownNameError
         If a column does not exist.
     ConfigError
-        If no band is named.
+        If no band is named, or the magnitude system of a filter is neither known nor stated.
     """
-    target = existing_file(path, what="catalogue")
+    table, where = _load(path, format)
     if not bands:
-        raise ConfigError("no bands", where=f"catalogue {target}", expected="bands = {filter = column, ...}")
-    table = _read(target, format)
-    columns = dict(columns or {})
-    unknown = set(columns) - set(_GUESSES)
+        raise ConfigError("no bands", where=f"catalogue {where}", expected="bands = {filter = column, ...}")
+    unknown = set(columns or {}) - set(_GUESSES)
     if unknown:
-        raise UnknownNameError("catalogue column role", unknown.pop(), _GUESSES, where=str(target))
-    lowered = {c.lower(): c for c in table.colnames}
-
-    def find(role: str, required: bool) -> str | None:
-        if role in columns:
-            if columns[role] not in table.colnames:
-                raise UnknownNameError("column", columns[role], table.colnames, where=str(target))
-            return columns[role]
-        name = next((lowered[g] for g in _GUESSES[role] if g in lowered), None)
-        if name is None and required:
-            raise DataFileError(f"no column for {role}", where=str(target), expected=f"columns.{role} = ...")
-        return name
-
-    def numbers(column: str | None, default: float = np.nan) -> NDArray[np.float64]:
-        return np.full(len(table), default) if column is None else _numbers(table, column, str(target))
-
-    magnitude, sd = _photometry(table, bands, errors or {}, error, system, missing, str(target))
+        raise UnknownNameError("catalogue column role", unknown.pop(), _GUESSES, where=where)
+    survey = recognise(table.colnames)
+    roles = {**(survey.columns if survey else {}), **(columns or {})}
+    find = _Finder(table, roles, set(columns or {}), where)
+    magnitude, sd, notes = _photometry(table, bands, errors or {}, error, system, missing, where)
+    if survey is not None and epoch is None and survey.epoch is not None:
+        epoch = survey.epoch
+        notes.append(f"columns of {survey.title}: positions of epoch {epoch:g}")
     name_column = find("name", False)
     names = [str(v) for v in table[name_column]] if name_column else [f"row {i + 1}" for i in range(len(table))]
+    ra, dec = _positions(table, find)
     return Catalogue(
         name=np.array(names, dtype=str),
-        ra=numbers(find("ra", True)),
-        dec=numbers(find("dec", True)),
+        ra=ra,
+        dec=dec,
         bands=tuple(bands),
         magnitude=magnitude,
         error=sd,
-        pm_ra=np.nan_to_num(numbers(find("pm_ra", False))),
-        pm_dec=np.nan_to_num(numbers(find("pm_dec", False))),
-        ebv=numbers(find("ebv", False)),
-        epoch=epoch,
+        pm_ra=np.nan_to_num(find.numbers("pm_ra")),
+        pm_dec=np.nan_to_num(find.numbers("pm_dec")),
+        ebv=find.numbers("ebv"),
+        epoch=2000.0 if epoch is None else epoch,
+        notes=tuple(notes),
     )
+
+
+class _Finder:
+    """Columns of a table by their role: stated ones, those of the survey, or usual spellings."""
+
+    def __init__(self, table: Any, roles: Mapping[str, str], stated: set[str], where: str) -> None:
+        self.table, self.roles, self.stated, self.where = table, roles, stated, where
+        self.lowered = {c.lower(): c for c in table.colnames}
+
+    def __call__(self, role: str, required: bool) -> str | None:
+        if role in self.stated and self.roles[role] not in self.table.colnames:
+            raise UnknownNameError("column", self.roles[role], self.table.colnames, where=self.where)
+        if role in self.roles and self.roles[role] in self.table.colnames:
+            return self.roles[role]
+        name = next((self.lowered[g] for g in _GUESSES[role] if g in self.lowered), None)
+        if name is None and required:
+            raise DataFileError(f"no column for {role}", where=self.where, expected=f"columns.{role} = ...")
+        return name
+
+    def numbers(self, role: str, required: bool = False) -> NDArray[np.float64]:
+        name = self(role, required)
+        return np.full(len(self.table), np.nan) if name is None else _numbers(self.table, name, self.where)
+
+
+def _positions(table: Any, find: _Finder) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """RA and Dec in degrees, from two columns or one of SkyCoord."""
+    if find("ra", False) is None and "ra" not in find.stated:
+        sky = next((c for c in table.colnames if hasattr(table[c], "icrs")), None)
+        if sky is not None:
+            return np.array(table[sky].icrs.ra.deg, dtype=float), np.array(table[sky].icrs.dec.deg, dtype=float)
+    return find.numbers("ra", True), find.numbers("dec", True)
 
 
 def _numbers(table: Any, column: str, where: str) -> NDArray[np.float64]:
     if column not in table.colnames:
         raise UnknownNameError("column", column, table.colnames, where=where)
-    values = np.ma.filled(np.ma.asarray(table[column]), np.nan) if table[column].dtype.kind == "f" else table[column]
+    given = table[column]
+    given = given.value if hasattr(given, "to_value") else given
+    values = np.ma.filled(np.ma.asarray(given), np.nan) if given.dtype.kind == "f" else given
     with parsing("a value is not a number", where=f"{where}, column {column}", expected="numbers"):
         numbers = np.ma.filled(np.ma.asarray(values).astype(float), np.nan)
     if numbers.ndim != 1:
@@ -127,29 +164,73 @@ def _photometry(
     bands: Mapping[str, str],
     errors: Mapping[str, str],
     default: float,
-    system: str | Mapping[str, str],
+    system: str | Mapping[str, str] | None,
     missing: tuple[float, ...],
     where: str,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Magnitudes (AB) and their errors, shape (n, n_b); NaN where missing."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
+    """Magnitudes (AB) and their errors, shape (n, n_b), NaN where missing; and what was assumed."""
     magnitude = np.empty((len(table), len(bands)))
     sd = np.full_like(magnitude, default)
+    notes: list[str] = []
     for k, (band, column) in enumerate(bands.items()):
         values = _numbers(table, column, where)
-        values[np.isin(values, missing)] = np.nan
-        kind = system if isinstance(system, str) else system.get(band, "AB")
-        if kind not in SYSTEMS:
-            raise UnknownNameError("magnitude system", kind, SYSTEMS, where=where)
-        magnitude[:, k] = vega_to_ab(values, band) if kind == "Vega" else values
+        none = np.isin(values, missing) | (values < POSSIBLE[0]) | (values > POSSIBLE[1])
         if band in errors:
-            quoted = _numbers(table, errors[band], where)
+            quoted = _errors(table, errors[band], where)
+            none |= quoted >= NO_MEASUREMENT
             sd[:, k] = np.where(np.isfinite(quoted) & (quoted > 0), quoted, default)
-    return magnitude, sd
+        if none.any():
+            marks = ", ".join(f"{v:g}" for v in np.unique(values[none])[:3])
+            notes.append(f"{none.sum()} of {len(values)} magnitudes in {band} are missing ({marks})")
+        values[none] = np.nan
+        kind = _system(band, system, where)
+        magnitude[:, k] = vega_to_ab(values, band) if kind == "Vega" else values
+        known = identify(band)
+        if kind == "Vega" and known is not None:
+            notes.append(f"{band}: Vega magnitudes, AB = Vega {known.offset:+.4g} ({known.source})")
+    return magnitude, sd, notes
 
 
-def _columns_of(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Column names of a table, by their lower-case spelling."""
-    return {c.lower(): c for c in _read(existing_file(path, what="catalogue"), None).colnames}
+def _errors(table: Any, column: str, where: str) -> NDArray[np.float64]:
+    """Errors in magnitudes; NaN where none is quoted."""
+    values = _numbers(table, column, where)
+    if "flux_over_error" in column.lower():
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(values > 0, PER_SNR / values, np.nan)
+    return values
+
+
+def _system(band: str, stated: str | Mapping[str, str] | None, where: str) -> str:
+    """The magnitude system of a band: as stated, else that of the filter.
+
+    Raises
+    ------
+    UnknownNameError
+        If another system is stated.
+    ConfigError
+        If none is stated and the filter is not known.
+    """
+    kind = stated if isinstance(stated, str) or stated is None else stated.get(band)
+    if kind is None:
+        known = identify(band)
+        if known is None:
+            raise ConfigError(
+                f"the magnitude system of filter {band!r} is not known",
+                where=f"catalogue {where}",
+                expected='system = "AB" or "Vega" (CALIBFLUX_SYSTEM, --system)',
+            )
+        kind = known.system
+    if kind not in SYSTEMS:
+        raise UnknownNameError("magnitude system", kind, SYSTEMS, where=where)
+    return kind
+
+
+def _load(source: Source, format: str | None) -> tuple[Any, str]:
+    """A table and where it comes from."""
+    if hasattr(source, "colnames"):
+        return source, "table in memory"
+    target = existing_file(source, what="catalogue")
+    return _read(target, format), str(target)
 
 
 def _read(target: Path, format: str | None) -> Any:
@@ -167,38 +248,78 @@ def _short(name: str) -> str:
     return name.replace("_", "-").rsplit("-", 1)[-1].lower()
 
 
-def guess_bands(path: str | os.PathLike[str], filters: list[str]) -> dict[str, str]:
-    """Find a column for each filter: its own name, or its last part with usual decorations ("g", "mag_g", "gmag").
+def guess_bands(path: Source, filters: list[str], *, some: bool = False) -> dict[str, str]:
+    """Find a column for each filter.
+
+    The column of a published catalogue that is recognised by its columns (``stars/data/surveys.toml``); else the
+    filter's own name, or, for filters in AB, its last part with usual decorations ("g", "mag_g", "gmag").
+
+    Parameters
+    ----------
+    path : path or astropy Table
+    filters : list of str
+    some : bool
+        Leave out filters without a column, if there is one with.
 
     Raises
     ------
     DataFileError
         If a filter has no such column.
     """
-    lowered = _columns_of(path)
+    table, where = _load(path, None)
+    survey, lowered = recognise(table.colnames), {c.lower(): c for c in table.colnames}
     found = {}
     for name in filters:
-        short = _short(name)
-        options = (name.lower(), short, f"mag_{short}", f"{short}_mag", f"{short}mag", f"psf_{short}", f"{short}psf")
-        column = next((lowered[o] for o in options if o in lowered), None)
+        column = _column_of(name, survey, table.colnames, lowered)
+        if column is None and some:
+            continue
         if column is None:
             raise DataFileError(
                 f"no column for filter {name!r}",
-                where=str(path),
-                expected=f"a column {name!r} or {short!r}, or its name in ``bands`` (option --band {name}=COLUMN)",
+                where=where,
+                expected=f"a column {name!r} or {_short(name)!r}, or its name in ``bands`` (--band {name}=COLUMN)",
             )
         found[name] = column
+    if not found:
+        raise DataFileError(
+            "no column of magnitudes was recognised",
+            where=where,
+            expected=f"columns called like filters, for instance {', '.join(filters[:4])} (--band FILTER=COLUMN)",
+        )
     return found
 
 
-def guess_errors(path: str | os.PathLike[str], bands: Mapping[str, str]) -> dict[str, str]:
-    """Find columns of magnitude errors by usual decorations of the filter or its column ("dg", "e_gmag", "err_g")."""
-    lowered = _columns_of(path)
+def _column_of(name: str, survey: Any, columns: list[str], lowered: Mapping[str, str]) -> str | None:
+    """The column of a filter's magnitudes, or None."""
+    band = identify(name)
+    if name.lower() in lowered:
+        return lowered[name.lower()]
+    if survey is not None and band is not None and (pair := survey.bands.get((band.family, band.letter))):
+        return pair[0] if pair[0] in columns else None
+    # The bare letter of a Vega filter ("G" of Gaia) is often that of another survey's band.
+    if survey is not None or (band is not None and band.system == "Vega"):
+        return None if band is None or band.system == "Vega" else lowered.get(_short(name))
+    short = _short(name)
+    options = (short, f"mag_{short}", f"{short}_mag", f"{short}mag", f"psf_{short}", f"{short}psf")
+    return next((lowered[o] for o in options if o in lowered), None)
+
+
+def guess_errors(path: Source, bands: Mapping[str, str]) -> dict[str, str]:
+    """Find columns of magnitude errors: those of a known survey, else by usual decorations of the filter or its
+    column ("dg", "e_gmag", "err_g").
+    """
+    table, _ = _load(path, None)
+    survey, lowered = recognise(table.colnames), {c.lower(): c for c in table.colnames}
+    pairs = {pair[0]: pair[1] for pair in survey.bands.values()} if survey else {}
     found = {}
     for name, column in bands.items():
         short, own = _short(name), column.lower()
-        options = (f"{own}_err", f"e_{own}", f"err_{own}", f"d{own}", f"{own}err", f"d{short}", f"err_{short}")
-        options += (f"{short}_err", f"e_{short}", f"e_{short}mag", f"magerr_{short}", f"sigma_{short}")
-        if (error := next((lowered[o] for o in options if o in lowered), None)) is not None:
+        options = (f"{own}_err", f"e_{own}", f"err_{own}", f"d{own}", f"{own}err")
+        options += (f"d{short}", f"err_{short}", f"{short}_err", f"e_{short}", f"e_{short}mag", f"magerr_{short}")
+        options += (f"sigma_{short}",)
+        known = pairs.get(column)
+        if known in table.colnames:
+            found[name] = str(known)
+        elif known is None and (error := next((lowered[o] for o in options if o in lowered), None)) is not None:
             found[name] = error
     return found

@@ -12,6 +12,7 @@ from crosscal.core.errors import DataFileError, InputError, MissingDependencyErr
 from crosscal.core.files import existing_file
 from crosscal.core.reading import parsing
 from crosscal.fluxcal.stars.photometry import Filter
+from crosscal.fluxcal.stars.systems import identify
 
 #: Factor to Angstrom of the units a filter file may be in.
 UNITS = {"angstrom": 1.0, "nm": 10.0, "um": 1e4}
@@ -52,8 +53,8 @@ def read_filter(path: str | os.PathLike[str], name: str | None = None, *, unit: 
 def load_filter(name: str, *, directory: str | os.PathLike[str] | None = None) -> Filter:
     """Return the filter called ``name``.
 
-    Looked up in this order: a path to a file; ``<directory>/<name>.dat`` (or .txt, .csv-less plain columns); speclite's
-    curves ("decam2014-r", "sdss2010-g", ...).
+    Looked up in this order: a path to a file; ``<directory>/<name>.dat`` (or .txt); speclite's curves ("decam2014-r",
+    "sdss2010-g", ...), also under the names that SVO and KSPECDR give them ("GAIA/GAIA3.G", "ps1_g").
 
     Raises
     ------
@@ -62,24 +63,37 @@ def load_filter(name: str, *, directory: str | os.PathLike[str] | None = None) -
     UnknownNameError
         If nobody knows the name.
     """
-    if Path(name).suffix in {".dat", ".txt"} or os.sep in name:
+    band = identify(name)
+    if Path(name).suffix in {".dat", ".txt"} or (os.sep in name and band is None):
         return read_filter(name)
     if directory is not None:
         for suffix in (".dat", ".txt"):
             candidate = Path(directory) / f"{name}{suffix}"
-            if candidate.exists():
+            if candidate.is_file():
                 return read_filter(candidate, name)
     try:
         from speclite import filters as speclite_filters
     except ImportError as error:
         raise MissingDependencyError("speclite", extra="optical", purpose=f"named filters ({name!r})") from error
     try:
-        found = speclite_filters.load_filter(name)
+        found = speclite_filters.load_filter(_in_speclite(name))
     except ValueError as error:
         groups, group = speclite_filters.filter_group_names, name.rpartition("-")[0]
         known = speclite_filters.load_filters(f"{group}-*").names if group in groups else [f"{g}-*" for g in groups]
         raise UnknownNameError("filter", name, [*known, *_local_names(directory)]) from error
     return Filter(name, np.asarray(found.wavelength, dtype=float), np.asarray(found.response, dtype=float))
+
+
+def _in_speclite(name: str) -> str:
+    """The name under which speclite has a filter: itself where its group is one of speclite's."""
+    from speclite import filters as speclite_filters
+
+    band = identify(name)
+    return (
+        band.speclite
+        if band and band.speclite and name.rpartition("-")[0] not in speclite_filters.filter_group_names
+        else name
+    )
 
 
 def _local_names(directory: str | os.PathLike[str] | None) -> list[str]:

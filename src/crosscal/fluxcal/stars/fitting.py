@@ -275,7 +275,7 @@ def _describe(
     members = members[share[members] > 1e-6]
     p = share[members] / share[members].sum()
     best = int(np.argmax(share))
-    teff, logg, feh = p @ prepared.native.parameters[members]
+    teff, logg, feh = (p @ prepared.native.parameters[members])[:3]
     colour_rms = float(np.sqrt(np.mean((p @ residual[members]) ** 2))) if residual.shape[1] > 1 else 0.0
     scale_error = float(1 / np.sqrt(np.sum(1 / photometry.error**2)))
     ebv = _ebv(star, catalogue, options)

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.units import floats
+from crosscal.fluxcal.stars.systems import identify, vega_offsets
 
 #: Speed of light in Angstrom/s and in km/s.
 C_ANGSTROM = 2.99792458e18
@@ -23,35 +24,22 @@ C_KMS = 299792.458
 #: AB zero point 10^(-48.6/2.5) erg/s/cm2/Hz.
 AB_FLUX = 10 ** (-48.6 / 2.5)
 
-#: m_AB - m_Vega. Landolt-system UBVRI and 2MASS: Blanton & Roweis 2007 (AJ 133, 734), table 1;
-#: Gaia: Riello et al. 2021 (A&A 649, A3), zero points AB - Vega of Gaia EDR3 (G 25.8010 - 25.6874 and so on).
-VEGA_TO_AB: dict[str, float] = {
-    "bessell-U": 0.79,
-    "bessell-B": -0.09,
-    "bessell-V": 0.02,
-    "bessell-R": 0.21,
-    "bessell-I": 0.45,
-    "twomass-J": 0.91,
-    "twomass-H": 1.39,
-    "twomass-Ks": 1.85,
-    "gaiadr3-G": 0.1136,
-    "gaiadr3-BP": 0.0155,
-    "gaiadr3-RP": 0.3561,
-}
-
 
 def vega_to_ab(magnitude: ArrayLike, band: str) -> NDArray[np.float64]:
-    """Return AB magnitudes of Vega ``magnitude`` in a band of :data:`VEGA_TO_AB`: m_AB = m_Vega + offset.
+    """Return AB magnitudes of Vega ``magnitude`` in a band: m_AB = m_Vega + offset.
+
+    The offsets and their sources are in ``stars/data/bands.toml``: Gaia (Riello et al. 2021; Evans et al. 2018 for
+    DR2), 2MASS and Bessell's UBVRI (Blanton & Roweis 2007). The band may be spelt as speclite, SVO or KSPECDR do.
 
     Raises
     ------
     UnknownNameError
         If the band has no tabulated offset.
     """
-    lowered = {name.lower(): value for name, value in VEGA_TO_AB.items()}
-    if band.lower() not in lowered:
-        raise UnknownNameError("Vega band", band, VEGA_TO_AB)
-    return floats(magnitude, "mag", where="vega_to_ab") + lowered[band.lower()]
+    known = identify(band)
+    if known is None or known.system != "Vega":
+        raise UnknownNameError("Vega band", band, vega_offsets())
+    return floats(magnitude, "mag", where="vega_to_ab") + known.offset
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,9 +1,9 @@
 """Template libraries on disk: the grid format, converters, and the binary cache.
 
 The grid format is a directory with ``grid.ecsv``: one row per template with the columns ``file`` (relative path of the
-spectrum), ``teff`` [K], ``logg``, ``feh`` and optionally ``label``; its meta data hold ``name``, ``medium`` ("air" or
-"vacuum") and ``fwhm`` (Angstrom, 0 if negligible). A spectrum is two columns of text (wavelength in Angstrom,
-flux per Angstrom; gzip allowed) or the first two columns of the first table of a FITS file.
+spectrum), ``teff`` [K], ``logg``, ``feh`` and optionally ``alpha`` ([alpha/M]) and ``label``; its meta data hold
+``name``, ``medium`` ("air" or "vacuum") and ``fwhm`` (Angstrom, 0 if negligible). A spectrum is two columns of text
+(wavelength in Angstrom, flux per Angstrom; gzip allowed) or the first two columns of the first table of a FITS file.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from crosscal.core.files import existing_file
 from crosscal.core.provenance import fingerprint
 from crosscal.core.reading import parsing
 from crosscal.core.registry import Registry
-from crosscal.datasets import cache_directory, find, search_path
+from crosscal.datasets import cache_directory, search_path
 from crosscal.fluxcal.stars.resample import log_grid, resample
-from crosscal.fluxcal.stars.templates import TemplateLibrary
+from crosscal.fluxcal.stars.templates import PARAMETERS, TemplateLibrary
 
 _HERE = "crosscal.fluxcal"
 
@@ -50,7 +50,7 @@ DEFAULT_PATHS = {
 }
 
 #: Version of the cache's layout; a change of a parser must raise it.
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 
 
 def load_templates(
@@ -102,10 +102,28 @@ def _default(name: str) -> Path:
     """The published files of a library in the data search path: a file, or a directory."""
     if name not in DEFAULT_PATHS:
         raise DataFileError("no path", where=f"template library {name!r}", expected="the path of its files")
-    for directory in search_path().values():
-        if (directory / DEFAULT_PATHS[name]).is_dir():
-            return directory / DEFAULT_PATHS[name]
-    return find(DEFAULT_PATHS[name])
+    found = _installed(name)
+    if found is None:
+        raise DataFileError(
+            f"the template library {name!r} is not on this machine",
+            where=f"data:{DEFAULT_PATHS[name]}",
+            expected=_remedy(name),
+        )
+    return found
+
+
+def _installed(name: str) -> Path | None:
+    """Where the data search path has a library; None where it has not."""
+    places = [directory / DEFAULT_PATHS[name] for directory in search_path().values()]
+    return next((p for p in places if p.is_file() or p.is_dir()), None)
+
+
+def _remedy(name: str) -> str:
+    """What to do without a library's files: fetch them, name them, or take a library that is there."""
+    fetch = "its files (`crosscal data fetch bosz` downloads them" if name == "bosz" else "its files (put them there"
+    there = [repr(other) for other in DEFAULT_PATHS if other != name and _installed(other) is not None]
+    instead = f", or a library that is there: {', '.join(there)}" if there else ", or a grid of your own"
+    return f"{fetch}; a copy elsewhere is named by templates.file or CALIBFLUX_TEMPLATE_FILE){instead}"
 
 
 def _stamp(source: Path) -> list[tuple[str, int, int]]:
@@ -288,11 +306,12 @@ def read_grid(path: str | os.PathLike[str]) -> TemplateLibrary:
         raise DataFileError(f"no column {min(missing)}", where=str(index), expected="file, teff, logg, feh")
     if len(table) == 0:
         raise DataFileError("no rows", where=str(index), expected="at least one template")
+    alpha = ("alpha",) if "alpha" in table.colnames else ()
     labels = table["label"] if "label" in table.colnames else [Path(str(f)).stem for f in table["file"]]
     return assemble(
         str(table.meta.get("name", directory.name)),
         (read_spectrum(directory / str(f)) for f in table["file"]),
-        np.stack([np.asarray(table[c], dtype=float) for c in ("teff", "logg", "feh")], axis=1),
+        np.stack([np.asarray(table[c], dtype=float) for c in (*PARAMETERS[:3], *alpha)], axis=1),
         [str(v) for v in labels],
         medium=str(table.meta.get("medium", "vacuum")),
         fwhm=float(table.meta.get("fwhm", 0.0)),

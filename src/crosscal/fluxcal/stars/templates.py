@@ -16,7 +16,7 @@ from crosscal.fluxcal.stars.extinction import redden
 from crosscal.fluxcal.stars.photometry import Filter
 from crosscal.fluxcal.types import MEDIA, as_floats
 
-PARAMETERS = ("teff", "logg", "feh")
+PARAMETERS = ("teff", "logg", "feh", "alpha")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +28,8 @@ class TemplateLibrary:
     name : str
     wavelength : array (n_pix,), Angstrom, evenly spaced in ln lambda
     flux : array (n_t, n_pix), float32, proportional to erg/s/cm2/A; positive
-    parameters : array (n_t, 3)
-        Teff [K], log g [cm/s2], [M/H].
+    parameters : array (n_t, 3) or (n_t, 4)
+        Teff [K], log g [cm/s2], [M/H], and [alpha/M] where the library has several values of it.
     label : tuple of str (n_t,)
     medium : "air" or "vacuum"
     fwhm : float or array (n_pix,)
@@ -55,11 +55,11 @@ class TemplateLibrary:
         n_t, n_pix = len(self.label), np.size(self.wavelength)
         if n_t == 0:
             raise InputError("no templates", where=where, expected="at least one")
-        if np.shape(self.flux) != (n_t, n_pix) or np.shape(self.parameters) != (n_t, 3):
+        if np.shape(self.flux) != (n_t, n_pix) or np.shape(self.parameters) not in ((n_t, 3), (n_t, 4)):
             raise InputError(
                 f"fluxes {np.shape(self.flux)}, parameters {np.shape(self.parameters)}",
                 where=where,
-                expected=f"({n_t}, {n_pix}) and ({n_t}, 3)",
+                expected=f"({n_t}, {n_pix}) and ({n_t}, 3) or ({n_t}, 4)",
             )
         steps = np.diff(np.log(self.wavelength))
         if not np.allclose(steps, steps.mean(), rtol=1e-3) or steps.mean() <= 0:
@@ -84,7 +84,7 @@ class TemplateLibrary:
 
     @cached_property
     def axes(self) -> tuple[NDArray[np.float64], ...]:
-        """The distinct values of Teff, log g and [M/H]."""
+        """The distinct values of Teff, log g, [M/H] (and [alpha/M])."""
         return tuple(np.unique(np.round(column, 6)) for column in self.parameters.T)
 
     @cached_property
@@ -93,6 +93,12 @@ class TemplateLibrary:
         nodes = np.full([len(axis) for axis in self.axes], -1)
         place = [np.searchsorted(a, np.round(c, 6)) for a, c in zip(self.axes, self.parameters.T, strict=True)]
         nodes[tuple(place)] = np.arange(len(self))
+        if np.sum(nodes >= 0) < len(self):
+            raise InputError(
+                f"{len(self) - np.sum(nodes >= 0)} templates repeat the parameters of others",
+                where=f"template library {self.name!r}",
+                expected="one template for each Teff, log g and [M/H], or refine = false",
+            )
         return nodes
 
     def take(self, index: ArrayLike) -> TemplateLibrary:
@@ -110,9 +116,10 @@ class TemplateLibrary:
         """Mask of templates inside closed limits of ``teff``, ``logg``, ``feh``."""
         inside = np.ones(len(self), dtype=bool)
         for name, (low, high) in limits.items():
-            if name not in PARAMETERS:
-                raise InputError(f"no parameter {name!r}", where="template box", expected=", ".join(PARAMETERS))
-            column = self.parameters[:, PARAMETERS.index(name)]
+            known = PARAMETERS[: self.parameters.shape[1]]
+            if name not in known:
+                raise InputError(f"no parameter {name!r}", where="template box", expected=", ".join(known))
+            column = self.parameters[:, known.index(name)]
             inside &= (column >= low) & (column <= high)
         return inside
 
@@ -135,7 +142,7 @@ class TemplateLibrary:
         return np.array([f.coverage(self.wavelength[0], self.wavelength[-1]) for f in filters])
 
     def interpolation(self, points: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Multilinear weights (m, n_t) of the nodes around points (m, 3), and which points can be reached.
+        """Multilinear weights (m, n_t) of the nodes around points (m, 3 or 4), and which points can be reached.
 
         A point outside the grid, or whose cell lacks a node that it needs, is not reached: never extrapolated.
         """
@@ -152,7 +159,7 @@ class TemplateLibrary:
             left.append(k)
             share.append(np.clip((x - axis[k]) / (axis[k + 1] - axis[k]), 0, 1))
         rows = np.arange(len(p))
-        for corner in np.ndindex(2, 2, 2):
+        for corner in np.ndindex((2,) * len(self.axes)):
             weight = np.ones(len(p))
             place = []
             for c, k, s, axis in zip(corner, left, share, self.axes, strict=True):
@@ -168,10 +175,10 @@ class TemplateLibrary:
     def refined(self, *, teff: float = 50.0, logg: float = 0.25, feh: float = 0.125) -> TemplateLibrary:
         """Fill the grid with multilinear interpolation in ln flux at steps of at most these sizes.
 
-        Only cells with all their nodes are filled; nodes are kept as they are.
+        [alpha/M] keeps its nodes. Only cells with all their nodes are filled; nodes are kept as they are.
         """
         fine = []
-        for axis, step in zip(self.axes, (teff, logg, feh), strict=True):
+        for axis, step in zip(self.axes, (teff, logg, feh, np.inf), strict=False):
             pieces = [axis[:1]]
             for a, b in itertools.pairwise(axis):
                 n = max(int(np.ceil((b - a) / step - 1e-9)), 1)
@@ -181,5 +188,5 @@ class TemplateLibrary:
         weights, reached = self.interpolation(points)
         points, weights = points[reached], weights[reached].astype(np.float32)
         flux = np.exp(weights @ np.log(self.flux))
-        label = tuple(f"t{t:.0f}g{g:.2f}m{m:+.2f}" for t, g, m in points)
+        label = tuple(f"t{t:.0f}g{g:.2f}m{m:+.2f}" + "".join(f"a{a:+.2f}" for a in rest) for t, g, m, *rest in points)
         return replace(self, flux=flux, parameters=points, label=label)
