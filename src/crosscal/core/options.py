@@ -67,7 +67,7 @@ _WORDS: dict[type, tuple[str, Callable[[Any, Any], bool], str]] = {
 }
 
 
-def option(default: Any = MISSING, *, example: Any = None, shown: bool = False, factory: Any = MISSING) -> Any:
+def option(*, default: Any = MISSING, example: Any = None, shown: bool = False, factory: Any = MISSING) -> Any:
     """Return a field of an options class.
 
     Parameters

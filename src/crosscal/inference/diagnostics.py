@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from crosscal.core.check import Check
 from crosscal.core.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -75,11 +76,17 @@ def convergence(posterior: Posterior, names: Sequence[str] | None = None) -> tup
     return not messages, tuple(messages)
 
 
-def sampling_gate(converged: bool, messages: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the quality gate of a sampler: why it failed, in the sampler's own sentences."""
+def sampling_check(converged: bool, messages: Sequence[str] = ()) -> Check:
+    """Return the check of a sampler: why it failed, in the sampler's own sentences."""
     met = "the sampler's criteria are met (of R-hat, effective size, divergences, k-hat: those that it has)"
     failed = " ".join(messages) or "the sampler's criteria are not met"
-    return {"gate": "sampling", "passed": bool(converged), "why": met if converged else failed}
+    return Check("sampling", bool(converged), met if converged else failed)
+
+
+def sampling_gate(converged: bool, messages: Sequence[str] = ()) -> dict[str, Any]:
+    """Return `sampling_check` as a mapping, until all parts are converted."""
+    check = sampling_check(converged, messages)
+    return {"gate": check.name, "passed": check.passed, "why": check.why}
 
 
 @dataclass(frozen=True)

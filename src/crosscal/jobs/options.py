@@ -43,10 +43,14 @@ class Job:
 
     job: str
     output: Path
-    seed: int = option(0, shown=True)
+    seed: int = option(default=0, shown=True)
 
     #: Dotted names of keys that hold input paths; they are made absolute and protected from overwriting.
     inputs: ClassVar[tuple[str, ...]] = ()
+
+    def linked_inputs(self) -> Mapping[str, Path]:
+        """Return the files that inputs name in turn (a table of spectra, a header): "table.key: what" to path."""
+        return {}
 
 
 @options
@@ -201,7 +205,7 @@ def input_paths(job: Job) -> dict[str, Path]:
 def depends_on(job: Job, *names: str) -> dict[str, Any]:
     """Return what a stage depends on that uses these keys and tables of a job: settings, and what the inputs hold.
 
-    Input files count by their content, not by where they lie.
+    Input files, and those that they name, count by their content, not by where they lie.
     """
     content = {name: plain(getattr(job, name)) for name in names}
     for dotted in type(job).inputs:
@@ -211,7 +215,8 @@ def depends_on(job: Job, *names: str) -> dict[str, Any]:
                 table[last] = _content(value)
             elif isinstance(value, list):
                 table[last] = [_content(v) for v in value]
-    return content
+    linked = {k: _content(str(p)) for k, p in job.linked_inputs().items() if k.split(".")[0] in names}
+    return {**content, **({"linked": linked} if linked else {})}
 
 
 def _content(path: str) -> str:

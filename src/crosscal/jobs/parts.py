@@ -91,11 +91,10 @@ def load_job(path: str) -> tuple[Part, Job]:
     with open(existing_file(path, what="job file"), encoding="utf-8", errors="replace") as stream:
         first = next((line for line in stream if line.strip() and not line.startswith("#")), "")
     if not isinstance(PARTS.get("lightcurves"), Part):
-        from crosscal.cli.parts import _is_pycali  # until the part is converted
-        from crosscal.lightcurves.job import job_from_param_file
+        from importlib import import_module  # until the part is converted
 
-        if _is_pycali(path):
-            return PARTS.get("lightcurves"), job_from_param_file(path)
+        if import_module("crosscal.cli.parts")._is_pycali(path):
+            return PARTS.get("lightcurves"), import_module("crosscal.lightcurves.job").job_from_param_file(path)
     else:
         for name in FOREIGN_JOBS:
             foreign: ForeignJob = FOREIGN_JOBS.get(name)

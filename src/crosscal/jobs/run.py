@@ -201,7 +201,10 @@ def existing_inputs(job: Job, source: Path | None) -> dict[str, Path]:
         raise InputError(
             f"no such file: {', '.join(missing)}", where=str(source or "job"), expected="the names of your files"
         )
-    return inputs
+    linked = dict(job.linked_inputs())
+    if missing := [f"{key} = {str(path)!r}" for key, path in linked.items() if not path.exists()]:
+        raise InputError(f"no such file: {', '.join(missing)}", where=str(source or "job"), expected="existing files")
+    return {**inputs, **linked}
 
 
 def run_job(part: Part, job: Job, *, source: Path | None, progress: Progress = SILENT, overwrite: bool = False) -> Run:

@@ -9,11 +9,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError
-from crosscal.xray import columns
 from crosscal.xray.fitting.batch import fit_counts
 from crosscal.xray.fitting.templates import FoldedTemplates
 
 Floats = NDArray[np.float64]
+
+
+#: What the columns of the table mean.
+COLUMNS = {
+    "kT_true": "true temperature",
+    "dT/T *": "relative error of temperatures measured with the nominal calibration, quantile of the posterior",
+    "d(T^*": "the same of a power of the temperature",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +82,7 @@ class TemperatureBias:
             quantiles = np.quantile(draws, [0.025, 0.16, 0.5, 0.84, 0.975], axis=0)
             for label, row in zip(("q2.5", "q16", "median", "q84", "q97.5"), quantiles, strict=True):
                 found[f"{name} {label}"] = 100 * row * u.percent
-        return describe(found, columns.BIAS)
+        return describe(found, COLUMNS)
 
 
 def emulated_bias(emulator: Any, theta: ArrayLike, kT: ArrayLike) -> TemperatureBias:

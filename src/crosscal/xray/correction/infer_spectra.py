@@ -47,6 +47,7 @@ def infer_spectra(
     energy: ArrayLike | None = None,
     seed: int = 0,
     progress: Progress = SILENT,
+    posterior: Posterior | None = None,
     **options: Any,
 ) -> CalibrationResult:
     """Infer phi(E) of the telescope that is not trusted from all spectra at once.
@@ -74,6 +75,8 @@ def infer_spectra(
         warning, up to this share of the sources; beyond it nothing is inferred.
     energy : array, keV, optional
         Grid of the correction; the band by default.
+    posterior : Posterior, optional
+        Draws of an earlier run with the same arguments, which are not drawn again.
 
     Raises
     ------
@@ -96,7 +99,8 @@ def infer_spectra(
         options.setdefault("starts", 0)
     elif "start" in options:
         options.pop("start")
-    posterior = sample(problem, sampler, seed=seed, progress=progress, **options)
+    if posterior is None:
+        posterior = sample(problem, sampler, seed=seed, progress=progress, **options)
     prior = problem.draw_prior(integer_seed(seed, "prior"), PRIOR_DRAWS)
     prior_theta = np.stack([prior[n] for n in model.theta_names], axis=1)
     prior_factor = np.asarray(modifier.factor(grid, prior_theta))

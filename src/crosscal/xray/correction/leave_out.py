@@ -9,9 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
-from crosscal.xray import columns
 
 Floats = NDArray[np.float64]
+
+#: What the columns of the table mean.
+COLUMNS = {
+    "source": "the source that is left out",
+    "influence": "largest change of the correction without it, in posterior standard deviations",
+    "log_predictive": "ln probability of its data given all others",
+    "khat": "reliability of the weights; above 0.7 the influence is a hint only",
+}
+
 
 #: Vehtari et al. 2024 (JMLR 25, 72): above this the weights of a left-out source are unreliable; fit again without it.
 KHAT_LIMIT = 0.7
@@ -47,7 +55,7 @@ class LeaveOneOut:
         table = QTable({"source": np.array(self.names)[order]})
         table["influence"], table["log_predictive"] = self.influence[order], self.log_predictive[order]
         table["khat"] = self.khat[order]
-        return describe(table, columns.LEAVE_ONE_OUT)
+        return describe(table, COLUMNS)
 
 
 def leave_one_out(result: Any) -> LeaveOneOut:

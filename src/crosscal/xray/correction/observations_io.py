@@ -71,15 +71,34 @@ def read_observations(
     ]
 
 
+def listed_files(path: str | os.PathLike[str]) -> dict[str, Path]:
+    """Return the files that a table of spectra names: "row 3, pha" to path.
+
+    Raises
+    ------
+    DataFileError
+        If the table cannot be read.
+    """
+    from astropy.table import Table
+
+    source = existing_file(path, what="table of observations")
+    with parsing("not a readable table", where=path, expected="ECSV, CSV or FITS"):
+        table = Table.read(source, format=_format(source))
+    names = [name for name in (*REQUIRED[2:], *OPTIONAL) if name in table.colnames]
+    found = {f"row {k}, {name}": _file(row, name, source) for k, row in enumerate(table, start=1) for name in names}
+    return {role: file for role, file in found.items() if file is not None}
+
+
+def _file(row: Any, name: str, table: Path) -> Path | None:
+    text = str(row[name]).strip() if name in row.colnames else ""
+    return table.parent / text if text and text.lower() not in ("--", "none") else None
+
+
 def _row(
     row: Any, k: int, table: Path, model: Model, extra: list[str], band: Any, responses: dict, models: dict
 ) -> Observation:
-    def file(name: str) -> Path | None:
-        text = str(row[name]).strip() if name in row.colnames else ""
-        return table.parent / text if text and text.lower() not in ("--", "none") else None
-
     where = f"{table}, row {k}"
-    pha, arf, rmf = file("pha"), file("arf"), file("rmf")
+    pha, arf, rmf = (_file(row, name, table) for name in ("pha", "arf", "rmf"))
     if pha is None or arf is None:
         raise InputError(f"no {'pha' if pha is None else 'arf'} is named", where=where, expected="a file name")
     files = (str(arf), str(rmf))
@@ -87,7 +106,7 @@ def _row(
         if files not in responses:
             responses[files] = read_response(arf, rmf)
         none = _given(row, "background") and str(row["background"]).strip().lower() == "none"
-        background = "none" if none else file("background") or "auto"
+        background = "none" if none else _file(row, "background", table) or "auto"
         with parsing("a row or exposure is no number", where=where, expected="numbers in row and exposure, or neither"):
             number = int(row["row"]) if _given(row, "row") else None
             exposure = float(row["exposure"]) if _given(row, "exposure") else None

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from crosscal.core.check import Check
 from crosscal.core.correction import Correction
-from crosscal.core.display import by_answer
 from crosscal.core.errors import InputError
-from crosscal.core.files import write_text
-from crosscal.core.provenance import write_provenance
 from crosscal.core.units import energies, plain
+from crosscal.inference.diagnostics import sampling_check
 from crosscal.inference.posterior import Posterior
+from crosscal.jobs.result import Presented
 from crosscal.xray.correction.bias import TemperatureBias
 from crosscal.xray.correction.identifiability import Diagnostics
 
@@ -29,7 +27,7 @@ MAX_DRAWS = 2000
 
 
 @dataclass(frozen=True, eq=False)
-class CalibrationResult:
+class CalibrationResult(Presented):
     """What was learnt about telescope 1's effective area.
 
     Attributes
@@ -55,6 +53,11 @@ class CalibrationResult:
     provenance : mapping
     """
 
+    kind: ClassVar[str] = "xray-correction"
+    citations: ClassVar[tuple[str, ...]] = (
+        "apec", "atomdb", "tbabs", "cash", "numpyro", "nuts", "dynesty", "rhat", "schellenberger",
+    )  # fmt: skip
+
     posterior_draws: Posterior
     theta_names: tuple[str, ...]
     factor: Any
@@ -66,13 +69,6 @@ class CalibrationResult:
     kT: Floats = field(default_factory=lambda: np.geomspace(1.0, 12.0, 23))
     prior_factor: Floats | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
-
-    __repr__ = by_answer
-
-    @property
-    def posterior(self) -> Any:
-        """The draws as an xarray DataTree (arviz)."""
-        return self.posterior_draws.tree
 
     @cached_property
     def theta(self) -> Floats:
@@ -102,6 +98,19 @@ class CalibrationResult:
     def warnings(self) -> tuple[str, ...]:
         """What must be known before the answer is used."""
         return self.diagnostics.warnings
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """Whether the sampler converged, the model describes the data, and no other solution fits as well."""
+        found = self.diagnostics
+        checks = [sampling_check(found.converged, found.messages)]
+        if np.isfinite(found.p_value):
+            why = f"p = {found.p_value:.3g} (>= 0.001)"
+            checks.append(Check("predictive check", bool(found.p_value >= 1e-3), why))
+        many = len(found.aliases)
+        others = "1 other solution fits" if many == 1 else f"{many or 'no'} other solutions fit"
+        checks.append(Check("identified", not many, f"{others} as well (none should)"))
+        return tuple(checks)
 
     def summary(self) -> Any:
         """Return an astropy QTable of the parameters: mean, sd, quantiles, R-hat, effective sample sizes."""
@@ -143,31 +152,3 @@ class CalibrationResult:
             off = f"{100 * ratio.mean():+.1f} +- {100 * ratio.std():.1f} %"
             text += f"; its nominal temperatures are off by {off} at {kT:.0f} keV"
         return text + "."
-
-    def figures(self) -> dict[str, Any]:
-        """Return the figures of this result: name -> matplotlib Figure."""
-        from crosscal.xray.figures.results import result_figures
-
-        return result_figures(self)
-
-    def write(self, directory: str | os.PathLike[str], *, response: Any = None, draws: int = 100) -> Path:
-        """Write posterior.nc, summary.ecsv, correction.ecsv and .nc, bias.ecsv, diagnostics.txt, provenance.json.
-
-        Parameters
-        ----------
-        response : Response, optional
-            Of telescope 1: then also its corrected ARF and an ensemble of ``draws`` ARFs.
-
-        Raises
-        ------
-        DataFileError
-            If something cannot be written.
-        """
-        from crosscal.xray.products import write_result
-
-        target = Path(directory)
-        write_result(self, target, response, draws)
-        self.posterior_draws.write(target / "posterior.nc")
-        write_text(target / "diagnostics.txt", f"{self.answer}\n{self.diagnostics}\n")
-        write_provenance(target, self.provenance)
-        return target

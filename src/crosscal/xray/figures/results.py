@@ -131,8 +131,8 @@ def outcome_figures(outcome: Any) -> dict[str, Figure]:
     )
     if outcome.clusters is not None:
         found["pairs"] = pairs(outcome.fitted, outcome.refitted)
-    if outcome.emulator is not None and outcome.emulator.simulator is not None:
-        found["emulator"] = emulator(outcome.emulator.validate(500))
+    if outcome.validation is not None:
+        found["emulator"] = emulator(outcome.validation)
     if outcome.library is not None:
         found["library"] = library(outcome.library)
     return found

@@ -40,9 +40,9 @@ class FitTelescope(Telescope):
         `ignored` is written as in XSPEC.
     """
 
-    arf: Path | None = option(None, example="source.arf")  # type: ignore[assignment]
-    rmf: Path | None = option(None, example="source.rmf")
-    band: Band | None = option(None, example=[0.7, 7.0], shown=True)  # type: ignore[assignment]
+    arf: Path | None = option(default=None, example="source.arf")  # type: ignore[assignment]
+    rmf: Path | None = option(default=None, example="source.rmf")
+    band: Band | None = option(default=None, example=[0.7, 7.0], shown=True)  # type: ignore[assignment]
 
 
 @options
@@ -71,13 +71,13 @@ class SpectrumFile:
     """
 
     pha: Path = option(example="source.pha")
-    row: Count | None = option(None, example=1)
-    background: Path | None = option(None, example="background.pha")
-    exposure: Positive | None = option(None, example=10000.0)
-    statistic: str | None = option(None, example="cstat")
+    row: Count | None = option(default=None, example=1)
+    background: Path | None = option(default=None, example="background.pha")
+    exposure: Positive | None = option(default=None, example=10000.0)
+    statistic: str | None = option(default=None, example="cstat")
     grouping: Literal["auto", "none", "counts", "optimal", "file"] = "auto"
     min_counts: Count = 25
-    ignored: str | tuple[Band, ...] = option((), example=[[1.7, 2.0]])
+    ignored: str | tuple[Band, ...] = option(default=(), example=[[1.7, 2.0]])
 
     def __post_init__(self) -> None:
         if self.statistic is not None:

@@ -43,10 +43,10 @@ class Telescope:
         Channels used, keV.
     """
 
-    name: str = option("", example="acis", shown=True)
+    name: str = option(default="", example="acis", shown=True)
     arf: Path = option(example="acis.arf")
-    rmf: Path | None = option(None, example="acis.rmf", shown=True)
-    band: Band = option((0.7, 7.0), shown=True)
+    rmf: Path | None = option(default=None, example="acis.rmf", shown=True)
+    band: Band = option(default=(0.7, 7.0), shown=True)
 
     def response(self) -> Response:
         """Read the response."""
@@ -66,9 +66,9 @@ class Trusted(Telescope):
         Name in the table of sources.
     """
 
-    name: str = option("", example="pn", shown=True)
+    name: str = option(default="", example="pn", shown=True)
     arf: Path = option(example="pn.arf")
-    rmf: Path | None = option(None, example="pn.rmf", shown=True)
+    rmf: Path | None = option(default=None, example="pn.rmf", shown=True)
 
 
 @options
@@ -91,12 +91,12 @@ class Source(OpenTable):
 
     examples: ClassVar[dict[str, Any]] = {"nH": 0.05, "Abundanc": 0.3, "Redshift": 0.05}
 
-    expression: str = option("TBabs*apec", shown=True)
+    expression: str = option(default="TBabs*apec", shown=True)
     abundances: str = "angr"
     absorption_abundances: str = "wilm"
     interp: Literal["spline", "xspec"] = "spline"
     plasma: str = "built-in"
-    free: tuple[str, ...] | None = option(None, example=["kT", "norm", "Abundanc"])
+    free: tuple[str, ...] | None = option(default=None, example=["kT", "norm", "Abundanc"])
 
     def __post_init__(self) -> None:
         self.model(check_only=True)
@@ -154,6 +154,11 @@ class ModifierChoice(OpenTable):
             return family(**{k: tuple(v) if isinstance(v, list) else v for k, v in self.rest.items()})
 
 
+def modifier_choice(content: Any) -> ModifierChoice:
+    """Return the choice that a job file would write: a name, or a table with options."""
+    return validate_value(ModifierChoice, content)
+
+
 @options
 class Library(OpenTable):
     """The library: simulate with the modified, fit with the nominal calibration.
@@ -186,14 +191,14 @@ class Library(OpenTable):
         "sigma": {"min": 0.3, "max": 2.0, "n": 7},
     }
 
-    modifier: ModifierChoice = option(ModifierChoice(), example="gaussian", shown=True)
+    modifier: ModifierChoice = option(default=ModifierChoice(), example="gaussian", shown=True)
     design: Literal["grid", "sobol", "latin-hypercube"] = "grid"
     points: Count = 1024
     kT: AxisTable = option(example={"min": 1.0, "max": 15.0, "n": 20, "scale": "log"})
-    counts: Positive = option(5e4, shown=True)
-    noise: Literal["asimov", "poisson"] = option("asimov", shown=True)
+    counts: Positive = option(default=5e4, shown=True)
+    noise: Literal["asimov", "poisson"] = option(default="asimov", shown=True)
     realisations: Count = 1
-    free: tuple[str, ...] = option(("kT", "norm"), example=["kT", "norm", "Abundanc"], shown=True)
+    free: tuple[str, ...] = option(default=("kT", "norm"), example=["kT", "norm", "Abundanc"], shown=True)
 
     def __post_init__(self) -> None:
         self.theta_design()
@@ -230,7 +235,7 @@ class Emulation:
         Off-grid points simulated afresh.
     """
 
-    kind: str = option("auto", shown=True)
+    kind: str = option(default="auto", shown=True)
     validation: Annotated[int, Ge(0)] = 200
 
 
@@ -275,7 +280,7 @@ class Simulation:
     sources: Annotated[int, Ge(2)] = 40
     kT: tuple[float, float] = (2.0, 12.0)
     counts: Positive = 5e4
-    trusted_counts: Positive | None = option(None, example=5e4)
+    trusted_counts: Positive | None = option(default=None, example=5e4)
     planted: Planted = option(example={"modifier": "gaussian", "A": 0.1, "mu": 1.8, "sigma": 1.0})
 
 
@@ -289,12 +294,12 @@ class Sampling:
         Draws kept and discarded in each chain, and number of chains.
     """
 
-    draws: Count | None = option(None, example=1000)
-    warmup: Count | None = option(None, example=1000)
-    chains: Count | None = option(None, example=4)
+    draws: Count | None = option(default=None, example=1000)
+    warmup: Count | None = option(default=None, example=1000)
+    chains: Count | None = option(default=None, example=4)
 
     @property
-    def options(self) -> dict[str, int]:
+    def options(self) -> dict[str, Any]:
         """Options for the sampler that were given."""
         return {k: v for k in ("draws", "warmup", "chains") if (v := getattr(self, k)) is not None}
 
@@ -323,14 +328,14 @@ class Inference(Sampling):
         correction.nc of another run, against energy: what another method found.
     """
 
-    pairs: Path | None = option(None, example="clusters.ecsv", shown=True)
-    quantities: tuple[Literal["kT", "norm", "Abundanc"], ...] | None = option(None, example=["kT", "norm"])
+    pairs: Path | None = option(default=None, example="clusters.ecsv", shown=True)
+    quantities: tuple[Literal["kT", "norm", "Abundanc"], ...] | None = option(default=None, example=["kT", "norm"])
     sampler: str = "auto"
     latent: Literal["marginal", "sampled"] = "marginal"
     scatter: NotNegative = 0.03
     cross_norm: NotNegative = 0.1
-    tau: float | str | None = option(None, example=0.05)
-    prior_correction: Path | None = option(None, example="runs/concordance/correction_acis.nc")
+    tau: float | str | None = option(default=None, example=0.05)
+    prior_correction: Path | None = option(default=None, example="runs/concordance/correction_acis.nc")
 
     def __post_init__(self) -> None:
         from crosscal.inference.registry import SAMPLERS
@@ -353,7 +358,7 @@ class Compute(OpenTable):
 
     examples: ClassVar[dict[str, Any]] = {}
 
-    executor: str = option("local", shown=True)
+    executor: str = option(default="local", shown=True)
 
     def __post_init__(self) -> None:
         from crosscal.compute import EXECUTORS

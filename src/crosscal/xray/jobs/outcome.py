@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from crosscal.core.check import Check
 from crosscal.core.correction import Correction
-from crosscal.inference.diagnostics import sampling_gate
+from crosscal.core.robust import weighted_mean
+from crosscal.inference.posterior import Posterior
+from crosscal.jobs.result import Presented
 
 
 @dataclass(frozen=True, eq=False)
-class XrayOutcome:
+class XrayOutcome(Presented):
     """The result of ``job = "xray"`` and ``job = "xray-spectra"``: the calibration result and what it rests on.
 
     Attributes
@@ -27,27 +28,35 @@ class XrayOutcome:
     clusters : Clusters or None
         Where the sources were simulated: then the truth is known and the spectra are fitted again.
     library : Library or None
-    emulator : CalibrationEmulator or None
-        Of the route through paired temperatures.
+    validation : Validation or None
+        Of the emulator, on the route through paired temperatures.
+    ensemble : int
+        Number of corrected ARFs that are written.
     """
+
+    kind: ClassVar[str] = "xray"
 
     calibration: Any
     response: Any
     band: tuple[float, float]
     clusters: Any = None
     library: Any = None
-    emulator: Any = None
-
-    citations = ("apec", "atomdb", "tbabs", "cash", "numpyro", "nuts", "dynesty", "rhat", "schellenberger")
+    validation: Any = None
+    ensemble: int = 100
 
     def __repr__(self) -> str:
         # The answer to simulated sources fits their spectra again, which no repr may do.
         return repr(self.calibration).replace(type(self.calibration).__name__, type(self).__name__, 1)
 
     @property
-    def posterior(self) -> Any:
-        """The draws as an xarray DataTree."""
-        return self.calibration.posterior
+    def citations(self) -> tuple[str, ...]:
+        """Keys of what to cite."""
+        return self.calibration.citations
+
+    @property
+    def posterior_draws(self) -> Posterior:
+        """The draws with their method, evidence and messages."""
+        return self.calibration.posterior_draws
 
     @property
     def correction(self) -> Correction:
@@ -76,27 +85,14 @@ class XrayOutcome:
         return (*own, *self.calibration.diagnostics.warnings)
 
     @property
-    def gates(self) -> list[dict[str, Any]]:
-        """Quality gates with their reasons."""
-        found = self.calibration.diagnostics
-        gates = [sampling_gate(found.converged, found.messages)]
-        if np.isfinite(found.p_value):
-            passed = bool(found.p_value >= 1e-3)
-            gates.append({"gate": "predictive check", "passed": passed, "why": f"p = {found.p_value:.3g} (>= 0.001)"})
-        many = len(found.aliases)
-        others = "1 other solution fits" if many == 1 else f"{many or 'no'} other solutions fit"
-        gates.append({"gate": "identified", "passed": not many, "why": f"{others} as well (none should)"})
-        if self.library is not None:
-            table = self.library.summary()
-            failed, fits = int(table["failed"].sum()), int(table["fits"].sum())
-            gates.append(
-                {
-                    "gate": "library",
-                    "passed": failed <= 0.02 * fits,
-                    "why": f"{failed} of {fits} fits failed (at most 2 %)",
-                }
-            )
-        return gates
+    def checks(self) -> tuple[Check, ...]:
+        """The checks of the calibration result, and whether the library's fits succeeded."""
+        if self.library is None:
+            return self.calibration.checks
+        table = self.library.summary()
+        failed, fits = int(table["failed"].sum()), int(table["fits"].sum())
+        why = f"{failed} of {fits} fits failed (at most 2 %)"
+        return (*self.calibration.checks, Check("library", failed <= 0.02 * fits, why))
 
     @property
     def answer(self) -> str:
@@ -133,33 +129,8 @@ class XrayOutcome:
 
     def residual_bias(self, corrected: bool) -> Any:
         """Return the mean of ln(T_1 / T_0) of the simulated clusters, as text with its error in per cent."""
-        from crosscal.core.robust import weighted_mean
-
         pairs = self.refitted if corrected else self.fitted
         ratio = np.log(pairs.values[1, :, 0] / pairs.values[0, :, 0])
         sd = np.hypot(*(pairs.sd[k, :, 0] / pairs.values[k, :, 0] for k in (0, 1)))
         mean, error = weighted_mean(ratio, sd)
         return f"{100 * mean:+.2f} +- {100 * error:.2f} %"
-
-    def figures(self) -> dict[str, Any]:
-        """Return the figures, the correction first."""
-        from crosscal.xray.figures.results import outcome_figures
-
-        return outcome_figures(self)
-
-    @property
-    def captions(self) -> dict[str, str]:
-        """One line for each figure."""
-        from crosscal.xray.figures.results import CAPTIONS
-
-        return CAPTIONS
-
-    def write(self, directory: str | os.PathLike[str], *, draws: int = 100) -> Path:
-        """Write the calibration result, the corrected ARF with its ensemble, and the pairs after the correction."""
-        target = Path(directory)
-        self.calibration.write(target, response=self.response, draws=draws)
-        if self.clusters is not None:
-            from crosscal.xray import write_pairs
-
-            write_pairs(target / "clusters_corrected.ecsv", self.refitted)
-        return target

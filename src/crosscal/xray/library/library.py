@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError, StoreError, UnknownNameError
 from crosscal.core.reading import parsing
-from crosscal.xray import columns
 
 if TYPE_CHECKING:
     import xarray
@@ -25,6 +24,17 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+#: What the columns of the table mean.
+COLUMNS = {
+    "calibration": "the calibration that spectra were fitted with",
+    "fits": "number of fits",
+    "failed": "fits without a result",
+    "failures": "why",
+    "bias_kT": "mean of kT / T_true - 1",
+    "bias_ln_kT": "mean of ln(kT / T_true)",
+    "pull_mean": "mean of (kT - T_true) / error",
+    "pull_sd": "standard deviation of (kT - T_true) / error",
+}
 DIMS = ("theta", "T_true", "realisation")
 KIND = "crosscal.xray.library"
 # Statuses as they are stored; the engine's names, without importing the engine (and numba) to read a file.
@@ -299,7 +309,7 @@ class Library:
                     "pull_sd": float(pull.std()) if noisy else np.nan,
                 }
             )
-        return describe(ResultTable(rows=rows), columns.LIBRARY)
+        return describe(ResultTable(rows=rows), COLUMNS)
 
     def figures(self) -> dict[str, Figure]:
         """Draw slices of the library: kT_nominal / T_true against temperature."""
