@@ -1,17 +1,19 @@
 """The X-ray jobs: what their files accept and refuse, and a small run from end to end."""
 
 import copy
-import json
 
 import numpy as np
 import pytest
 
-from crosscal.config import validate
 from crosscal.core.errors import ConfigError, InputError
 from crosscal.core.progress import SILENT
+from crosscal.jobs.options import validate
+from crosscal.jobs.parts import PARTS
+from crosscal.jobs.run import run_job
+from crosscal.jobs.stages import Stages
 from crosscal.xray.jobs.fit import FitJob
 from crosscal.xray.jobs.options import XrayJob
-from crosscal.xray.jobs.pairs import DEMO, run
+from crosscal.xray.jobs.pairs import DEMO
 from crosscal.xray.jobs.spectra import SpectraJob
 
 PAIRS = {
@@ -108,30 +110,29 @@ def test_fit_jobs_know_their_groupings_and_statistics(key, value, message):
     ],
 )
 def test_values_have_the_digits_of_their_errors(value, below, above, shown):
-    from crosscal.xray.jobs.fit import with_errors
+    from crosscal.xray.fitting.result import with_errors
 
     assert with_errors(value, below, above) == shown
 
 
-def test_a_fit_tells_its_gates_and_what_goes_together():
+def test_a_fit_tells_its_checks_and_what_goes_together():
     from types import SimpleNamespace
 
     from crosscal.xray.fitting.engine import Status
     from crosscal.xray.fitting.result import FitResult
-    from crosscal.xray.jobs.fit import FitOutcome
 
     names = ("kT", "norm")
     model = SimpleNamespace(parameters=[SimpleNamespace(name=n) for n in ("nH", *names)])
     empty = np.zeros(0)
-    fit = FitResult(
+    outcome = FitResult(
         names=names, values={}, errors={}, covariance=np.array([[4.0, -1.0], [-1.0, 1.0]]), statistic=10.0,
         statistic_name="cstat", dof=8, status=Status.AT_BOUND, pvalue=1e-5, model=model, energy_lo=empty,
         energy_hi=empty, counts=empty, background=empty, expected=empty, exposure=1.0, notes=("few counts",),
-        _problem=None,
+        _problem=None, name="a",
     )  # fmt: skip
-    outcome = FitOutcome(fit, {}, "a")
-    assert [gate["passed"] for gate in outcome.gates] == [False, False]
-    assert outcome.gates[0]["why"] == "a parameter ended on its limit"
+    assert [check.passed for check in outcome.checks] == [False, False]
+    assert not outcome.passed
+    assert outcome.checks[0].why == "a parameter ended on its limit"
     assert "correlation of kT and norm: -0.50" in outcome.diagnostics
     assert "held at their values: nH" in outcome.diagnostics
     assert len(outcome.warnings) == 3
@@ -152,17 +153,38 @@ def small(output, **changes):
     return validate(XrayJob, {**content, "output": str(output), "seed": 3, **changes}, source="small")
 
 
+class Ear:
+    """Hears what a run says."""
+
+    def __init__(self):
+        self.heard, self.stages = [], []
+
+    def stage(self, name, total=None):
+        self.stages.append(name)
+        return SILENT.stage(name, total)
+
+    def message(self, text):
+        self.heard.append(text)
+
+
+def run(job, **options):
+    return run_job(PARTS.get(job.job), job, source=None, **options)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     output = tmp_path_factory.mktemp("xray")
-    return output, run(small(output), output, SILENT)
+    return output, run(small(output)).result
 
 
 def test_a_run_writes_what_a_user_needs(finished):
     output, outcome = finished
     names = {p.name for p in output.iterdir()}
     assert {
-        "clusters.ecsv",
+        "job.toml",
+        "outcome.json",
+        "report.html",
+        "correction.nc",
         "clusters_corrected.ecsv",
         "library.zarr",
         "emulator.npz",
@@ -192,40 +214,40 @@ def test_the_corrected_area_removes_the_bias_of_the_spectra(finished):
     assert abs(after) < 3.5 * error
 
 
-def test_finished_stages_are_not_done_again(finished):
+def test_a_finished_run_is_not_repeated_and_still_gives_its_result(finished):
     output, outcome = finished
-
-    class Ear:
-        def __init__(self):
-            self.heard, self.stages = [], []
-
-        def stage(self, name, total=None):
-            self.stages.append(name)
-            return SILENT.stage(name, total)
-
-        def message(self, text):
-            self.heard.append(text)
-
     ear = Ear()
-    again = run(small(output), output, ear)
-    assert [t for t in ear.heard if "finished before" in t] == [
-        "Emulator: finished before, not done again",
-        "Inference: finished before, not done again",
-    ]
+    again = run(small(output), progress=ear)
+    assert again.repeated
+    assert ear.stages == []
+    assert again.answer == outcome.answer
     np.testing.assert_array_equal(again.correction.factor, outcome.correction.factor)
-    assert json.loads((output / "stages.json").read_text()).keys() == {"Emulator", "Inference"}
+    np.testing.assert_array_equal(again.result.correction.factor, outcome.correction.factor)
+    assert set(again.figures()) == set(outcome.figures())
 
 
-def test_another_library_does_not_fit_into_a_used_directory(finished):
+def test_a_stage_runs_again_where_what_it_depends_on_has_changed(finished, tmp_path):
+    import shutil
+
     output, _ = finished
-    content = small(output).model_copy(update={"seed": 4})
-    with pytest.raises(InputError, match=r"library\.zarr"):
-        run(content, output, SILENT)
+    place = tmp_path / "copy"
+    shutil.copytree(output, place)
+    ear = Ear()
+    run(small(place, inference={"sampler": "laplace", "cross_norm": 0, "scatter": 0.02}), progress=ear)
+    assert "Library: already complete, skipped" in ear.heard
+    assert "Emulator: already complete, skipped" in ear.heard
+    assert "Inference: made again, since what it depends on has changed" in ear.heard
+    ear = Ear()
+    content = copy.deepcopy(DEMO["library"]) | {"A": [-0.2, 0.0, 0.1, 0.2], "mu": [1.0, 1.7, 2.4], "sigma": [0.6, 1.1]}
+    content["kT"] = {"min": 1.5, "max": 15, "n": 6, "scale": "log"}
+    run(small(place, library=content), progress=ear)
+    for stage in ("Library", "Emulator", "Inference"):
+        assert f"{stage}: made again, since what it depends on has changed" in ear.heard
 
 
 def test_the_same_seed_gives_the_same_bits(finished, tmp_path):
     _, outcome = finished
-    again = run(small(tmp_path), tmp_path, SILENT)
+    again = run(small(tmp_path / "a"))
     np.testing.assert_array_equal(again.correction.factor, outcome.correction.factor)
 
 
@@ -239,13 +261,16 @@ def test_a_correction_from_elsewhere_is_used(finished, tmp_path):
     known = Correction(np.array([1.8]), np.array([1.03]), np.array([[1e-6]]), "energy", unit="keV")
     path = write_correction(tmp_path / "known.nc", known)
     inference = {"sampler": "laplace", "cross_norm": 0, "prior_correction": str(path)}
-    job = small(output, inference=inference)
-    held = run(job, output, SILENT).correction.at([1.8])
+    job = small(tmp_path / "held", inference=inference)
+    ear = Ear()
+    (tmp_path / "place").mkdir()
+    held = PARTS.get("xray").run(job, Stages(tmp_path / "place", output, ear)).correction.at([1.8])
+    assert "Emulator: already complete, skipped" in ear.heard
     assert abs(np.log(held.factor[0] / 1.03)) < 0.004
     assert held.sd[0] < 0.3 * outcome.correction.at([1.8]).sd[0]
     path.unlink()
-    with pytest.raises(DataFileError, match=r"known\.nc"):
-        run(job, output, SILENT)
+    with pytest.raises((InputError, DataFileError), match=r"known\.nc"):
+        run(job)
 
 
 def fit_content(output, **spectrum):
@@ -267,11 +292,14 @@ def fit_job(output, **spectrum):
     return validate(FitJob, fit_content(output, **spectrum), source="job.toml")
 
 
-def test_ignored_ranges_are_left_out_of_the_fit(tmp_path):
-    from crosscal.xray.jobs.fit import run as run_fit
+def run_fit(job, place):
+    place.mkdir()
+    return PARTS.get("xray-fit").run(job, Stages(place))
 
-    whole = run_fit(fit_job(tmp_path), tmp_path / "a").fit
-    cut = run_fit(fit_job(tmp_path, ignored=[[1.7, 2.0], [5.0, 5.5]]), tmp_path / "b").fit
+
+def test_ignored_ranges_are_left_out_of_the_fit(tmp_path):
+    whole = run_fit(fit_job(tmp_path), tmp_path / "a")
+    cut = run_fit(fit_job(tmp_path, ignored=[[1.7, 2.0], [5.0, 5.5]]), tmp_path / "b")
     middle = 0.5 * (whole.energy_lo + whole.energy_hi)
     inside = ((middle > 1.7) & (middle < 2.0)) | ((middle > 5.0) & (middle < 5.5))
     assert inside.sum() > 10
@@ -286,10 +314,7 @@ def test_ignored_ranges_are_left_out_of_the_fit(tmp_path):
 def test_the_notes_of_a_fit_are_warnings_of_its_job(tmp_path):
     from dataclasses import replace
 
-    from crosscal.xray.jobs.fit import run as run_fit
-
     outcome = run_fit(fit_job(tmp_path, statistic="chi2"), tmp_path / "out")
     assert any("many groups have few counts, which biases chi2" in w for w in outcome.warnings)
-    assert outcome.warnings == outcome.fit.warnings
-    told = replace(outcome, fit=replace(outcome.fit, notes=("the moon was up",)))
+    told = replace(outcome, notes=("the moon was up",))
     assert "the moon was up." in told.warnings

@@ -145,6 +145,10 @@ def validate(model: type, content: Mapping[str, Any], *, source: str | Path = "j
         raise _config_error(model, error, str(source)) from None
 
 
+#: How an error inside a table's free keys says where it is.
+_KEY = "key "
+
+
 def validate_value(kind: Any, value: Any) -> Any:
     """Turn a value of a job file into a type.
 
@@ -158,10 +162,11 @@ def validate_value(kind: Any, value: Any) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         cause = first.get("ctx", {}).get("error")
+        where = f"{_KEY}{place}" if (place := ".".join(str(k) for k in first["loc"])) else None
         if isinstance(cause, InputError):
-            raise ConfigError(cause.what, where=cause.where, expected=cause.expected) from None
-        place = ".".join(str(k) for k in first["loc"])
-        raise ConfigError(f"{first['msg']}, got {first['input']!r:.60}", where=place or None) from None
+            raise ConfigError(cause.what, where=cause.where or where, expected=cause.expected) from None
+        message = f"{first['msg'][:1].lower()}{first['msg'][1:]}, got {first['input']!r:.60}"
+        raise ConfigError(message, where=where) from None
 
 
 def plain(value: Any) -> Any:
@@ -289,7 +294,10 @@ def _config_error(model: type, error: ValidationError, source: str) -> ConfigErr
         return ConfigError(f"unknown key {keys[-1]!r}{more}", where=where, expected=closest(keys[-1], known))
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, InputError):
-        inner = f"{where}: {cause.where}" if cause.where else where
+        if (cause.where or "").startswith(_KEY):
+            inner = f"{where}.{str(cause.where).removeprefix(_KEY)}"
+        else:
+            inner = f"{where}: {cause.where}" if cause.where else where
         return ConfigError(cause.what + more, where=inner, expected=cause.expected)
     if first["type"].startswith("missing"):
         return ConfigError(f"the key is missing{more}", where=where, expected=_describe(model, keys))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -82,8 +81,7 @@ class Run:
             return self._results[0]
         part, job = load_job(str(self.directory / "job.toml"))
         prepare_jax()
-        with tempfile.TemporaryDirectory(prefix="crosscal-") as place:
-            return part.run(job, Stages(Path(place), self.directory))
+        return part.run(job, Stages(self.directory, complete=True))
 
     @property
     def correction(self) -> Correction | None:
@@ -251,7 +249,9 @@ def _work(
     outcome.write()
     write_report(place)
     directory.publish()
-    return replace(_as_run(replace(outcome, directory=directory.path)), _results=[result])
+    # A result that reads from a store would look for it in the pending place; it is made anew where it is wanted.
+    kept = [] if stages.uses_stores else [result]
+    return replace(_as_run(replace(outcome, directory=directory.path)), _results=kept)
 
 
 def _as_run(found: RunRecord, *, repeated: bool = False) -> Run:

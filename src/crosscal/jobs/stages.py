@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from crosscal import __version__
+from crosscal.core.errors import DataFileError
 from crosscal.core.files import sha256, write_text
 from crosscal.core.frozen import load_value, save_value
 from crosscal.core.progress import SILENT, Progress
@@ -38,11 +39,14 @@ class Stages:
         The finished run whose products may be taken over (as hard links) where they depend on the same things.
     progress : Progress
         Told which stages are skipped.
+    complete : bool
+        Whether this is a finished run, whose stages are only loaded.
     """
 
     directory: Path
     previous: Path | None = None
     progress: Progress = SILENT
+    complete: bool = False
     _keys: dict[str, str] = field(default_factory=dict)
     _earlier: float = 0.0
 
@@ -88,6 +92,10 @@ class Stages:
         if load is not None and self._have(name, full):
             self.progress.message(f"{name}: already complete, skipped")
             return load()
+        if self.complete:
+            raise DataFileError(
+                f"what the stage {name} has left is missing or changed", where=str(self.directory), expected="run again"
+            )
         self._begin(name, full, names, resumes)
         start = time.monotonic()
         try:
@@ -106,10 +114,10 @@ class Stages:
         """Time that stages took in earlier tries whose products were used."""
         return self._earlier
 
-    def used(self) -> set[str]:
-        """Return the files and stores of the stages of this run."""
-        record = _read(self.directory)
-        return {f for name in self._keys for f in record.get(name, {}).get("files", {})}
+    @property
+    def uses_stores(self) -> bool:
+        """Whether a stage of this run keeps its product in a store, from which results read later."""
+        return any((self.directory / f).is_dir() for f in stage_files(self.directory))
 
     def _have(self, name: str, full: str) -> bool:
         """Whether the product is here, or can be taken over from the finished run."""

@@ -120,8 +120,8 @@ def fit_figures(result: Any) -> dict[str, Figure]:
 
 
 def captions(result: Any) -> dict[str, str]:
-    """Return one sentence for each figure of any X-ray result."""
-    return CAPTIONS
+    """Return one sentence for each figure of a result, of whatever kind."""
+    return {k: v for k, v in CAPTIONS.items() if (k == "spectrum") == (result.kind == "xray-fit")}
 
 
 def outcome_figures(outcome: Any) -> dict[str, Figure]:
