@@ -122,8 +122,8 @@ def _row(
         own = models.setdefault(key, model.replace(free=None, **values) if extra else model)
     except InputError as error:
         raise type(error)(error.what, where=f"{where}: {error.where}", expected=error.expected) from error
-    names = (str(row[n]).strip() for n in ("source", "telescope"))
-    return Observation(*names, spectrum, responses[files], own, (low, high))
+    source, telescope = (str(row[n]).strip() for n in ("source", "telescope"))
+    return Observation(source, telescope, spectrum, responses[files], own, (low, high))
 
 
 def _given(row: Any, name: str) -> bool:

@@ -48,7 +48,7 @@ def rows_of(tops: Sequence[int]) -> NDArray[np.int64]:
 
 def chebyshev(position: Floats, degree: int) -> Floats:
     """Return T_0 to T_degree at places (...): (..., degree + 1)."""
-    return np.polynomial.chebyshev.chebvander(position, degree)
+    return np.asarray(np.polynomial.chebyshev.chebvander(position, degree), dtype=float)
 
 
 def _nodes(degree: int) -> Floats:
