@@ -13,6 +13,7 @@ from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.parameter import Parameter
 from crosscal.xray.instrument.examples import example_telescope
 from crosscal.xray.modifiers.base import BasisModifier, Modifier
+from crosscal.xray.modifiers.examples import example
 from crosscal.xray.modifiers.registry import MODIFIERS
 
 ENERGY = np.geomspace(0.35, 7.5, 23)
@@ -26,7 +27,7 @@ def response():
 
 @pytest.fixture(params=MODIFIERS.names())
 def modifier(request) -> Modifier:
-    return MODIFIERS.get(request.param).example()
+    return example(request.param)
 
 
 def inner_points(modifier, n, seed=0, spread=0.05):

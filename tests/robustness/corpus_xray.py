@@ -28,6 +28,12 @@ def _file(kind: str, change: Any = None) -> Any:
     return build
 
 
+def _type_two(directory: Path) -> Path:
+    """Three spectra in one file; the second has a background."""
+    _ogip().write_spec(_ogip().pha_spec(), directory / "bkg2.pha")
+    return _file("pha2")(directory)
+
+
 def _observation(directory: Path) -> Path:
     """A spectrum beside the files that its header names."""
     for kind in ("arf", "rmf"):
@@ -289,17 +295,13 @@ def simple(name: str, build: Any, tag: str = "", **options: Any) -> Reader:
 
 
 READERS = [
-    simple("xray.instrument.ogip.read_arf", _file("arf"), covers=("xray.instrument.ogip_table.opened",)),
-    simple("xray.instrument.ogip.read_rmf", _file("rmf")),
+    simple("xray.instrument.ogip_arf.read_arf", _file("arf"), covers=("xray.instrument.ogip_table.opened",)),
+    simple("xray.instrument.ogip_rmf.read_rmf", _file("rmf")),
     Reader("xray.instrument.ogip.read_response", _observation, _response),
     simple("xray.instrument.ogip_spectrum.read_spectra", _file("pha"), "type1"),
-    simple("xray.instrument.ogip_spectrum.read_spectra", _file("pha2"), "type2"),
+    simple("xray.instrument.ogip_spectrum.read_spectra", _type_two, "type2"),
     simple("xray.instrument.ogip_spectrum.read_spectrum", _file("pha")),
-    simple(
-        "xray.instrument.ogip_spectrum.read_observation",
-        _observation,
-        covers=("xray.instrument.ogip_spectrum.linked_file",),
-    ),
+    simple("xray.instrument.ogip_spectrum.read_observation", _observation, covers=("xray.instrument.links.linked",)),
     simple("xray.instrument.ogip_pca.read_pca_library", _file("arf", _pca)),
     simple("xray.instrument.ensemble.read_arf_ensemble", _ensemble(".arf"), "file"),
     simple("xray.instrument.ensemble.read_arf_ensemble", _ensemble(""), "directory"),

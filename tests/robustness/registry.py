@@ -22,7 +22,7 @@ READERS: list[Reader] = [
 
 #: How names of public readers begin or what they hold.
 _NAMES = re.compile(
-    r"^(read|load|open|opened|convert)(_|$)|^linked_file$|from_\w*file$|^guess_bands$|^find_atomdb$|^plasma_table$"
+    r"^(read|load|open|opened|convert)(_|$)|^linked$|from_\w*file$|^guess_bands$|^find_atomdb$|^plasma_table$"
 )
 
 #: Names that look like readers, and why they are none.

@@ -39,6 +39,8 @@ def command(family: str | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from crosscal.xray.modifiers.examples import job_lines
+
     table = Table(box=None, show_header=False, pad_edge=False)
     if family is None:
         for name in FAMILIES:
@@ -48,3 +50,7 @@ def command(family: str | None) -> None:
         for name in registry:
             table.add_row(name, first_line(registry.get(name)))
     Console().print(table)
+    if family == "modifiers":
+        click.echo("\nIn a job file, under [library]; a parameter without a range stays at its default:")
+        for name in registry:
+            click.echo("\n" + "\n".join(f"    {line}" for line in job_lines(name)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import tomllib
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,8 @@ from crosscal.core.grid import Axis
 from crosscal.core.options import OpenTable, hints, meanings, option, options
 from crosscal.datasets import resolve
 
+#: Directory of the job file that is being read.
+JOB_DIRECTORY: ContextVar[Path | None] = ContextVar("job directory", default=None)
 #: In place of an input file: none, where one would otherwise be looked for.
 NO_FILE = "none"
 
@@ -138,11 +141,15 @@ def validate(model: type, content: Mapping[str, Any], *, source: str | Path = "j
     ConfigError
         Naming the file, the key, what is wrong and what was expected (with the closest known key).
     """
-    resolved = _resolve_paths(model, dict(content), Path(source).resolve().parent)
+    base = Path(source).resolve().parent
+    resolved = _resolve_paths(model, dict(content), base)
+    token = JOB_DIRECTORY.set(base)
     try:
         return adapter(model).validate_python(resolved)
     except ValidationError as error:
         raise _config_error(model, error, str(source)) from None
+    finally:
+        JOB_DIRECTORY.reset(token)
 
 
 #: How an error inside a table's free keys says where it is.

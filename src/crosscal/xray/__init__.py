@@ -38,7 +38,7 @@ _EXPORTS: dict[str, str] = {
     "Polynomial": "crosscal.xray.modifiers.polynomial",
     "BrokenPowerLaw": "crosscal.xray.modifiers.powerlaw",
     "PCA": "crosscal.xray.modifiers.pca",
-    "PcaLibrary": "crosscal.xray.modifiers.pca",
+    "PcaLibrary": "crosscal.xray.instrument.pca_library",
     "Contamination": "crosscal.xray.modifiers.contamination",
     "EdgeDepth": "crosscal.xray.modifiers.edge",
     "Step": "crosscal.xray.modifiers.edge",

@@ -15,6 +15,7 @@ from crosscal.xray.correction.identifiability import (
 )
 from crosscal.xray.correction.priors import amplitude, priors_of, tau
 from crosscal.xray.modifiers.describe import build_modifier, describe_modifier
+from crosscal.xray.modifiers.examples import example
 from crosscal.xray.modifiers.registry import MODIFIERS
 
 
@@ -72,7 +73,7 @@ def test_aliases_of_a_double_well():
 def test_modifiers_survive_description(name):
     import json
 
-    modifier = MODIFIERS.get(name).example()
+    modifier = example(name)
     facts = json.loads(json.dumps(describe_modifier(modifier)))
     again = build_modifier(facts)
     energy = np.geomspace(0.5, 8, 12)
@@ -85,7 +86,7 @@ def test_modifiers_survive_description(name):
 def test_descriptions_that_cannot_be():
     assert describe_modifier(None) is None
     assert build_modifier(None) is None
-    assert describe_modifier(MODIFIERS.get("function").example()) is None
+    assert describe_modifier(example("function")) is None
     with pytest.raises(UnknownNameError, match="gaussian"):
         build_modifier({"name": "gausian", "settings": {}})
     with pytest.raises(DataFileError, match="damaged"):

@@ -16,6 +16,7 @@ from crosscal.xray.fitting.statistics import cstat
 from crosscal.xray.fitting.templates import FoldedTemplates
 from crosscal.xray.library.generate import build_library
 from crosscal.xray.library.library import STATUS, Library
+from crosscal.xray.modifiers.examples import example
 from crosscal.xray.modifiers.gaussian import Gaussian
 from crosscal.xray.modifiers.grey import Grey
 from crosscal.xray.modifiers.registry import MODIFIERS
@@ -202,7 +203,7 @@ def test_two_components_with_counts(telescope):
 @pytest.mark.parametrize("name", MODIFIERS.names())
 def test_every_family_of_modifiers(telescope, plasma, name):
     """Families of the area and of the matrix alike: the modified fit finds the truth."""
-    modifier = MODIFIERS.get(name).example()
+    modifier = example(name)
     theta = np.array(modifier.null)[None, :]
     box = {n: (float(v), float(v)) for n, v in zip(modifier.names, theta[0], strict=True)}
     library = build_library(

@@ -12,6 +12,7 @@ from crosscal.xray.modifiers import gaussian_process
 from crosscal.xray.modifiers.combine import Product, Sum
 from crosscal.xray.modifiers.contamination import EDGES, Contamination, k_shell
 from crosscal.xray.modifiers.edge import EdgeDepth, Step
+from crosscal.xray.modifiers.examples import example
 from crosscal.xray.modifiers.gaussian import Gaussian
 from crosscal.xray.modifiers.gaussian_process import GaussianProcess
 from crosscal.xray.modifiers.grey import Grey
@@ -209,7 +210,7 @@ def test_edge_and_step():
 
 
 def test_pca_library_formula():
-    pca = PCA.example()
+    pca = example("pca")
     library = pca.library
     e = np.array([0.7, -1.2])
     area = library.area + library.offset + (e * library.scale) @ library.vectors
@@ -226,14 +227,14 @@ def test_pca_library_formula():
 def test_pca_bias_is_the_offset():
     from dataclasses import replace
 
-    library = replace(PCA.example().library, offset=0.05 * PCA.example().library.area)
+    library = replace(example("pca").library, offset=0.05 * example("pca").library.area)
     assert_allclose(PCA(library).offset([1.0, 2.0]), 1.05)
     assert_allclose(PCA(library).factor([1.0, 2.0]), 1.05)
     assert_allclose(PCA(library, bias=False).factor([1.0, 2.0]), 1.0)
 
 
 def test_pca_draws_have_the_stated_variance():
-    pca = PCA.example()
+    pca = example("pca")
     rng = np.random.default_rng(0)
     areas = pca.library.area * pca.factor(pca.library.energy, rng.standard_normal((40000, 2)))
     expected = np.sqrt(np.sum((pca.library.scale[:, None] * pca.library.vectors) ** 2, axis=0))
@@ -288,7 +289,7 @@ def test_names_in_products():
 
 
 def test_linear_sums():
-    total = BSpline(knots=5) + PCA.example() + Grey()
+    total = BSpline(knots=5) + example("pca") + Grey()
     assert isinstance(total, Sum)
     assert total.linear
     theta = np.concatenate([np.full(5, 0.1), [0.3, -0.2], [1.05]])

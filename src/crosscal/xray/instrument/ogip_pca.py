@@ -11,7 +11,7 @@ import numpy as np
 
 from crosscal.xray.instrument.ogip_arf import PathLike, energies
 from crosscal.xray.instrument.ogip_table import find_table, opened
-from crosscal.xray.modifiers.pca import PcaLibrary
+from crosscal.xray.instrument.pca_library import PcaLibrary
 
 _METHOD = "PCA1DADD"
 

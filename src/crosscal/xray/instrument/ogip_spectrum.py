@@ -52,7 +52,7 @@ def read_spectrum(
 ) -> Spectrum:
     """Read one spectrum; ``row`` (from 1) chooses among those of a type II file.
 
-    See :func:`read_spectra` for ``background``, ``exposure`` and further errors.
+    See :func:`read_spectra` for ``background``, ``exposure`` and further errors; ``name`` replaces the file's name.
 
     Raises
     ------

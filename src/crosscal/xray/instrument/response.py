@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,11 +18,17 @@ from crosscal.xray.instrument.checks import GAP, Floats, band_mask, frozen_vecto
 
 if TYPE_CHECKING:
     from crosscal.core.correction import Correction
-    from crosscal.xray.modifiers.base import Modifier
 
 # A matrix with more than this share of non-zero elements is multiplied faster by BLAS than as a sparse one.
 _DENSE_FILL = 0.05
 _DENSE_BYTES = 256 * 2**20
+
+
+class Changes(Protocol):
+    """What changes a response: a modifier."""
+
+    def apply(self, response: Response, theta: Any = None) -> Response:
+        """Return the changed response."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +175,7 @@ class Response:
         """Return the same response with another effective area, shape (n_energy,), cm2."""
         return replace(self, area=np.asarray(plain(area, "cm2", where="area"), dtype=float))
 
-    def modified(self, modifier: Modifier, theta: ArrayLike | Mapping[str, float] | None = None) -> Response:
+    def modified(self, modifier: Changes, theta: ArrayLike | Mapping[str, float] | None = None) -> Response:
         """Return the response that ``modifier`` makes with the parameters ``theta`` (defaults where None)."""
         return modifier.apply(self, theta)
 

@@ -15,9 +15,8 @@ from pydantic import model_validator
 
 from crosscal.core.errors import ConfigError, UnknownNameError
 from crosscal.core.options import Band, NotNegative, OpenTable, Positive, option, options
-from crosscal.core.reading import parsing
 from crosscal.datasets import resolve
-from crosscal.jobs.options import AxisTable, Job, validate_value
+from crosscal.jobs.options import JOB_DIRECTORY, AxisTable, Job, validate_value
 
 if TYPE_CHECKING:
     from crosscal.xray.emission.expression import Model
@@ -118,6 +117,18 @@ class Source(OpenTable):
         )
 
 
+def _place_functions(options: dict[str, Any]) -> None:
+    """Give a user's function, "module:name", the directory of the job file if the module lies there."""
+    text, base = options.get("function"), JOB_DIRECTORY.get()
+    if isinstance(text, str) and base is not None:
+        module = text.partition(":")[0]
+        if (base / f"{module}.py").is_file():
+            options["function"] = str(base / text)
+    for part in options.get("parts", ()) if isinstance(options.get("parts"), list) else ():
+        if isinstance(part, dict):
+            _place_functions(part)
+
+
 @options
 class ModifierChoice(OpenTable):
     """A family of modifiers by name with its options: ``{ name = "gaussian", convention = "xcalforge" }``.
@@ -138,20 +149,14 @@ class ModifierChoice(OpenTable):
         return {"name": raw} if isinstance(raw, str) else raw
 
     def __post_init__(self) -> None:
+        _place_functions(vars(self))
         self.modifier()
 
     def modifier(self) -> Modifier:
         """Build the modifier."""
-        from crosscal.xray.modifiers.registry import MODIFIERS
+        from crosscal.xray.modifiers.build import build_from_options
 
-        family = MODIFIERS.get(self.name)
-        known = signature(family).parameters
-        where = f"modifier {self.name!r}"
-        for name in self.rest:
-            if name not in known:
-                raise UnknownNameError("option", name, known, where=where)
-        with parsing("options of a wrong type", where=where, error=ConfigError, unchecked=True):
-            return family(**{k: tuple(v) if isinstance(v, list) else v for k, v in self.rest.items()})
+        return build_from_options({"name": self.name, **self.rest})
 
 
 def modifier_choice(content: Any) -> ModifierChoice:
@@ -202,6 +207,14 @@ class Library(OpenTable):
 
     def __post_init__(self) -> None:
         self.theta_design()
+        if not any(validate_value(AxisTable, raw).axis(name).values.size > 1 for name, raw in self.rest.items()):
+            from crosscal.xray.modifiers.examples import job_lines
+
+            lines = job_lines(self.modifier.name)[1:] or ["scale = { min = 0.8, max = 1.2, n = 9 }"]
+            raise ConfigError(
+                f"no parameter of the modifier {self.modifier.name!r} varies",
+                expected=f"a range for one or more, such as {lines[0]}",
+            )
 
     def theta_design(self, seed: int = 0) -> Any:
         """Return the design over the modifier's parameters."""
@@ -397,6 +410,9 @@ class XrayJob(Job):
         "trusted.rmf",
         "inference.pairs",
         "inference.prior_correction",
+        "library.modifier.path",
+        "library.modifier.parts.path",
+        "library.modifier.scaling.path",
     )
 
     def __post_init__(self) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from inspect import signature
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from crosscal.core.errors import InputError, UnknownNameError
+from crosscal.core.errors import ConfigError, InputError, UnknownNameError
 from crosscal.core.parameter import Parameter
 from crosscal.core.units import plain
 from crosscal.xray.modifiers import design
@@ -20,6 +21,34 @@ if TYPE_CHECKING:
     from crosscal.xray.instrument.response import Response
 
 Theta = ArrayLike | Mapping[str, Any] | None
+
+
+#: Makes a modifier of a name or table in a job file.
+Build = Callable[[Any], "Modifier"]
+#: What ``*`` and ``+`` make of two modifiers; the module of combinations puts itself here.
+COMBINATIONS: dict[str, Callable[[tuple[Modifier, ...]], Modifier]] = {}
+
+
+def checked_options(
+    name: str, options: Mapping[str, Any], known: Sequence[str], required: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the options of a job file.
+
+    Raises
+    ------
+    UnknownNameError
+        For one that is not ``known``.
+    ConfigError
+        If a ``required`` one is missing.
+    """
+    where = f"modifier {name!r}"
+    for option in options:
+        if option not in known:
+            raise UnknownNameError("option", option, known, where=where)
+    for option in required:
+        if option not in options:
+            raise ConfigError(f"the option {option!r} is missing", where=where, expected=f"options {', '.join(known)}")
+    return dict(options)
 
 
 class _ForClassOrInstance:
@@ -80,9 +109,19 @@ class Modifier(ABC):
         return self.defaults
 
     @classmethod
-    def example(cls) -> Modifier:
-        """Return a small member of the family, for tests and documentation."""
-        return cls()
+    def from_options(cls, options: Mapping[str, Any], build: Build) -> Modifier:
+        """Build a member from the options of a job file.
+
+        A family whose settings are not plain numbers, texts and lists says here what it makes of them; ``build``
+        makes a modifier of a name or table inside the options.
+
+        Raises
+        ------
+        UnknownNameError
+            For an option that the family does not have.
+        """
+        plan = checked_options(cls.name, options, tuple(signature(cls).parameters))
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in plan.items()})
 
     def parameter(self, name: str) -> Parameter:
         """Return the parameter called ``name``."""
@@ -189,15 +228,11 @@ class Modifier(ABC):
 
     def __mul__(self, other: Modifier) -> Modifier:
         """Apply both: phi = phi_1 phi_2."""
-        from crosscal.xray.modifiers.combine import Product
-
-        return Product((self, other))
+        return COMBINATIONS["product"]((self, other))
 
     def __add__(self, other: Modifier) -> Modifier:
         """Add deviations: phi = 1 + (phi_1 - 1) + (phi_2 - 1)."""
-        from crosscal.xray.modifiers.combine import Sum
-
-        return Sum((self, other))
+        return COMBINATIONS["sum"]((self, other))
 
     @_ForClassOrInstance
     def grid(self, **axes: Any) -> design.ModifierGrid:

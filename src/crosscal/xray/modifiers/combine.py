@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -11,11 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from crosscal.core.errors import InputError
+from crosscal.core.errors import ConfigError, InputError
 from crosscal.core.parameter import Parameter
-from crosscal.xray.modifiers.base import Modifier, Theta
-from crosscal.xray.modifiers.gaussian import Gaussian
-from crosscal.xray.modifiers.grey import Grey
+from crosscal.xray.modifiers.base import COMBINATIONS, Build, Modifier, Theta, checked_options
 
 if TYPE_CHECKING:
     from crosscal.xray.instrument.response import Response
@@ -38,9 +37,16 @@ class _Combined(Modifier):
         object.__setattr__(self, "parts", tuple(flat))
 
     @classmethod
-    def example(cls) -> Modifier:
-        """A grey factor with a Gaussian."""
-        return cls((Grey(), Gaussian()))
+    def from_options(cls, options: Mapping[str, Any], build: Build) -> Modifier:
+        """Build from ``parts``: names of families, or tables of a name and options."""
+        plan = checked_options(cls.name, options, ("parts",), required=("parts",))
+        if not isinstance(plan["parts"], list | tuple):
+            raise ConfigError(
+                f"parts are {plan['parts']!r}",
+                where=f"modifier {cls.name!r}",
+                expected='["grey", { name = "gaussian" }]',
+            )
+        return cls(tuple(build(part) for part in plan["parts"]))
 
     @property
     def acts_on(self) -> str:  # type: ignore[override]
@@ -136,3 +142,6 @@ class Sum(_Combined):
         for part, values in zip(self.parts, self.split(theta), strict=True):
             total = total + (part._factor(energy, values, xp) - 1.0)
         return total
+
+
+COMBINATIONS.update(product=Product, sum=Sum)

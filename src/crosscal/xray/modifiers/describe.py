@@ -50,8 +50,8 @@ _UNKNOWN = object()
 
 
 def _encode(value: Any) -> Any:
+    from crosscal.xray.instrument.pca_library import PcaLibrary
     from crosscal.xray.modifiers.base import Modifier
-    from crosscal.xray.modifiers.pca import PcaLibrary
 
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
@@ -69,7 +69,7 @@ def _encode(value: Any) -> Any:
 
 
 def _decode(value: Any, where: str | None) -> Any:
-    from crosscal.xray.modifiers.pca import PcaLibrary
+    from crosscal.xray.instrument.pca_library import PcaLibrary
 
     if not isinstance(value, Mapping):
         return value

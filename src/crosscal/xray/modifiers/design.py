@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -13,21 +13,36 @@ from crosscal.core.units import plain
 
 if TYPE_CHECKING:
     from crosscal.core.parameter import Parameter
-    from crosscal.xray.modifiers.base import Modifier
+
+
+class Parametrised(Protocol):
+    """What a design is made for: a modifier."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def defaults(self) -> tuple[float, ...]: ...
+    @property
+    def parameters(self) -> tuple[Parameter, ...]: ...
+
+    def parameter(self, name: str) -> Parameter:
+        """Return the parameter called ``name``."""
 
 
 @dataclass(frozen=True)
 class ModifierGrid(Grid):
     """A :class:`~crosscal.core.grid.Grid` over all parameters of ``modifier``, in its order."""
 
-    modifier: Modifier
+    modifier: Parametrised
 
 
 @dataclass(frozen=True)
 class ModifierScatter(Scatter):
     """A :class:`~crosscal.core.grid.Scatter` over all parameters of ``modifier``, in its order."""
 
-    modifier: Modifier | None = None
+    modifier: Parametrised | None = None
 
 
 def _axis(parameter: Parameter, value: Any) -> Axis:
@@ -56,7 +71,7 @@ def _axis(parameter: Parameter, value: Any) -> Axis:
     return axis
 
 
-def grid(modifier: Modifier, **axes: Any) -> ModifierGrid:
+def grid(modifier: Parametrised, **axes: Any) -> ModifierGrid:
     """Make the product grid of ``axes``; a parameter that is not named stays at its default.
 
     An axis is (low, high, number of values), a list or array of values, one number, or an
@@ -72,7 +87,7 @@ def grid(modifier: Modifier, **axes: Any) -> ModifierGrid:
 
 
 def scatter(
-    modifier: Modifier, n: int, *, method: str = "sobol", seed: int = 0, **box: tuple[float, float]
+    modifier: Parametrised, n: int, *, method: str = "sobol", seed: int = 0, **box: tuple[float, float]
 ) -> ModifierScatter:
     """Spread ``n`` quasi-random points over ``box`` (name = (low, high)); other parameters stay at default.
 
@@ -94,7 +109,7 @@ def scatter(
     return ModifierScatter(modifier.names, points, limits, modifier=modifier)
 
 
-def _known(modifier: Modifier, given: dict[str, Any]) -> None:
+def _known(modifier: Parametrised, given: dict[str, Any]) -> None:
     for name in given:
         if name not in modifier.names:
             raise UnknownNameError("parameter", name, modifier.names, where=f"modifier {modifier.name!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,7 +12,7 @@ from scipy.sparse import csr_array
 
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.parameter import Parameter
-from crosscal.xray.modifiers.base import Modifier, Theta
+from crosscal.xray.modifiers.base import Build, Modifier, Theta, checked_options
 from crosscal.xray.modifiers.polynomial import Polynomial
 
 if TYPE_CHECKING:
@@ -120,6 +121,14 @@ class MatrixScaling(Modifier):
     acts_on: ClassVar[str] = "matrix"
     scaling: Modifier = field(default_factory=lambda: Polynomial(degree=1))
     side: str = "photon"
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], build: Build) -> MatrixScaling:
+        """Build from ``scaling``, the name or table of a family, and ``side``."""
+        plan = checked_options(cls.name, options, ("scaling", "side"))
+        if "scaling" in plan:
+            plan["scaling"] = build(plan["scaling"])
+        return cls(**plan)
 
     def __post_init__(self) -> None:
         if self.side not in SIDES:

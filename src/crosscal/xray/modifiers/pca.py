@@ -2,53 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from crosscal.core.errors import InputError
 from crosscal.core.parameter import Parameter
-from crosscal.xray.modifiers.base import BasisModifier
-
-
-@dataclass(frozen=True, eq=False)
-class PcaLibrary:
-    """Principal components of an effective area (EMETHOD = PCA1DADD).
-
-    Parameters
-    ----------
-    energy_lo, energy_hi : array, shape (n_energy,), keV
-    area : array, shape (n_energy,), cm2
-        The default area, column SPECRESP.
-    offset : array, shape (n_energy,), cm2
-        Mean deviation from the default, column BIAS.
-    scale : array, shape (k,)
-        f_k, column EIGENVAL: the standard deviation along each component (its square is the eigenvalue).
-    vectors : array, shape (k, n_energy), cm2
-        v_k, column EIGENVEC.
-    variance_share : array, shape (k,)
-        Column FVARIANCE: the share of the total variance, f_k^2 over their sum. It does not enter the area.
-    path : str
-    """
-
-    energy_lo: np.ndarray
-    energy_hi: np.ndarray
-    area: np.ndarray
-    offset: np.ndarray
-    scale: np.ndarray
-    vectors: np.ndarray
-    variance_share: np.ndarray
-    path: str = ""
-
-    @property
-    def energy(self) -> np.ndarray:
-        """Mid-points of the energy bins, keV."""
-        return 0.5 * (self.energy_lo + self.energy_hi)
-
-    def __repr__(self) -> str:
-        return f"<PcaLibrary {self.path or 'in memory'}: {self.scale.size} components, {self.area.size} energies>"
+from crosscal.xray.instrument.ogip_pca import read_pca_library
+from crosscal.xray.instrument.pca_library import PcaLibrary
+from crosscal.xray.modifiers.base import BasisModifier, Build, checked_options
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,16 +55,10 @@ class PCA(BasisModifier):
             raise InputError(f"{self.n} components", where="modifier 'pca'", expected=f"1 to {available}")
 
     @classmethod
-    def example(cls) -> PCA:
-        """Two components of a made-up area, for tests and documentation."""
-        edges = np.linspace(0.3, 8.0, 78)
-        x = np.log(0.5 * (edges[1:] + edges[:-1]))
-        area = 400 * np.exp(-(x**2))
-        vectors = np.stack([area * np.cos(x), area * np.sin(2 * x)])
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        scale = np.array([80.0, 30.0])
-        share = scale**2 / np.sum(scale**2)
-        return cls(PcaLibrary(edges[:-1], edges[1:], area, np.zeros(77), scale, vectors, share))
+    def from_options(cls, options: Mapping[str, Any], build: Build) -> PCA:
+        """Build from ``path`` (a calibration library), ``n`` and ``bias``."""
+        plan = checked_options(cls.name, options, ("path", "n", "bias"), required=("path",))
+        return cls(read_pca_library(plan.pop("path")), **plan)
 
     @property
     def count(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike
 from crosscal.core.errors import DataFileError, InputError
 from crosscal.core.files import existing_file
 from crosscal.core.parameter import Parameter
-from crosscal.xray.modifiers.base import Modifier
+from crosscal.xray.modifiers.base import Build, Modifier, checked_options
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +65,9 @@ class UserTable(Modifier):
         object.__setattr__(self, "factors", factors)
 
     @classmethod
-    def example(cls) -> UserTable:
-        """A dip of 10 % at 2 keV."""
-        return cls(np.array([0.5, 1.0, 2.0, 4.0, 8.0]), np.array([1.0, 1.0, 0.9, 1.0, 1.0]))
+    def from_options(cls, options: Mapping[str, Any], build: Build) -> UserTable:
+        """Build from ``path``, a file of factors against energy."""
+        return cls.read(checked_options(cls.name, options, ("path",), required=("path",))["path"])
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> UserTable:

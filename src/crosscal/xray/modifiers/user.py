@@ -2,20 +2,62 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import getsource, signature
 from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
 
-from crosscal.core.errors import InputError
+from crosscal.core.errors import ConfigError, InputError
 from crosscal.core.parameter import Parameter
-from crosscal.xray.modifiers.base import Modifier
+from crosscal.xray.modifiers.base import Build, Modifier, checked_options
+
+# Limits of a parameter for which nobody gave any.
+_WIDE = 1e6
 
 
-def _tilt(energy: Any, xp: ModuleType, *, tilt: Any) -> Any:
-    return (energy / 2.0) ** tilt
+def imported(text: str) -> Callable[..., Any]:
+    """Return the function that "module:name" means, from the search path of modules or a directory before it.
+
+    ``/home/me/work/my_module:ripple`` also looks for ``my_module.py`` in that directory.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such module or function.
+    """
+    place, _, name = text.rpartition(":")
+    directory, module = os.path.split(place)
+    expected = "'module:function', with module.py beside the job file or installed"
+    if not (module.replace(".", "a").isidentifier() and name.isidentifier()):
+        raise ConfigError(f"the function {text!r}", where="modifier 'function'", expected=expected)
+    if directory and directory not in sys.path:
+        # Processes that are started later inherit the path, so that they find the function too.
+        sys.path.append(directory)
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        raise ConfigError(
+            f"the module {module!r} cannot be imported ({error})", where="modifier 'function'", expected=expected
+        ) from error
+    except AttributeError as error:
+        raise ConfigError(
+            f"the module {module!r} has no {name!r}", where="modifier 'function'", expected=expected
+        ) from error
+    return function
+
+
+def _arguments(function: Callable[..., Any]) -> dict[str, tuple[float, float, float]]:
+    """Return (default, low, high) of the arguments after ``energy`` and ``xp``."""
+    given = list(signature(function).parameters.values())[2:] if callable(function) else []
+    named = [p for p in given if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return {p.name: (0.0 if p.default is p.empty else float(p.default), -_WIDE, _WIDE) for p in named}
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +96,10 @@ class UserFunction(Modifier):
         given = self.given
         if isinstance(given, Mapping):
             given = tuple(
-                Parameter(name, float(limits[0]), float(limits[1]), float(limits[2])) for name, limits in given.items()
+                Parameter(
+                    name, float(limits[0]), float(limits[1]), float(limits[2]), description="as the function has it"
+                )
+                for name, limits in given.items()
             )
         if not given or not all(isinstance(p, Parameter) for p in given):
             raise InputError(
@@ -70,9 +115,16 @@ class UserFunction(Modifier):
             )
 
     @classmethod
-    def example(cls) -> UserFunction:
-        """A tilt (E / 2 keV)^tilt."""
-        return cls(_tilt, (Parameter("tilt", 0.0, -5.0, 5.0, description="slope in ln E"),))
+    def from_options(cls, options: Mapping[str, Any], build: Build) -> UserFunction:
+        """Build from ``function`` ("module:name"), ``parameters`` (name: [default, low, high]) and ``neutral``.
+
+        Without ``parameters`` they are those of the function after ``energy`` and ``xp``; they start at their defaults
+        there, or at 0, and have no limits but the axes of the library.
+        """
+        plan = checked_options(cls.name, options, ("function", "parameters", "neutral"), required=("function",))
+        function = imported(str(plan["function"]))
+        given = plan.get("parameters", _arguments(function))
+        return cls(function, given, plan.get("neutral"))
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -87,3 +139,14 @@ class UserFunction(Modifier):
     def _factor(self, energy: Any, theta: Any, xp: ModuleType) -> Any:
         values = {name: theta[..., k, None] for k, name in enumerate(self.names)}
         return self.function(energy, xp, **values)
+
+    def __repr__(self) -> str:
+        # The text of the function stands for it, so that results of another version are not taken for its own.
+        try:
+            text = getsource(self.function)
+        except (OSError, TypeError):
+            text = repr(self.function)
+        code = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return (
+            f"UserFunction({getattr(self.function, '__qualname__', 'function')}, {code}, {self.given}, {self.neutral})"
+        )
