@@ -61,6 +61,74 @@ def test_a_mistake_in_a_function_of_ours_is_not_told_as_a_damaged_file(monkeypat
         csv.reader(3)
 
 
+#: A module of the package that reads: in the block itself, and in a context manager that its readers share.
+READERS = """
+from contextlib import ExitStack, contextmanager
+from crosscal.core.reading import parsing
+
+def plain(content):
+    return parsing("damaged", where="f")
+
+@contextmanager
+def opened(content):
+    with parsing("damaged", where="f"):
+        yield content
+
+@contextmanager
+def opened_twice(content):
+    with opened(content) as inner:
+        yield inner
+
+def name(entry):
+    return entry["path"]
+
+def read(manager, content):
+    with manager(content):
+        SHAPE
+
+def read_stacked(manager, content):
+    with ExitStack() as stack:
+        stack.enter_context(manager(content))
+        SHAPE
+"""
+SHAPES = {
+    "statement": "content[0]['path']",
+    "list": "[entry['path'] for entry in content]",
+    "set": "{entry['path'] for entry in content}",
+    "mapping": "{entry: entry['path'] for entry in content}",
+    "generator": "sum(entry['path'] for entry in content)",
+    "nested": "[[entry['path'] for entry in content] for _ in content]",
+    "lambda": "sorted(content, key=lambda entry: entry.size)",
+    "function": "f = lambda entry: entry['path']; list(map(f, content))",
+}
+
+
+def reader_module(shape):
+    """A module of the package with READERS."""
+    module = {"__name__": "crosscal.made_for_a_test"}
+    exec(READERS.replace("SHAPE", shape), module)
+    return module
+
+
+@pytest.mark.parametrize("manager", ["plain", "opened", "opened_twice"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_shape_of_frames_does_not_matter(manager, shape):
+    """Whether a comprehension has a frame of its own depends on Python's version: a wrong type in it is content."""
+    module = reader_module(SHAPES[shape])
+    for read in ("read", "read_stacked"):
+        with pytest.raises(DataFileError, match=r"^f: damaged \("):
+            module[read](module[manager], [3, None])
+
+
+@pytest.mark.parametrize("manager", ["plain", "opened", "opened_twice"])
+@pytest.mark.parametrize("shape", ["name(3)", "[name(entry) for entry in content]", "list(map(name, content))"])
+def test_mistakes_in_functions_that_a_block_calls_stay_visible(manager, shape):
+    module = reader_module(shape)
+    for read in ("read", "read_stacked"):
+        with pytest.raises(TypeError, match="not subscriptable"):
+            module[read](module[manager], [3, None])
+
+
 def test_reasons_are_short_lines():
     assert reason(ValueError("")) == "ValueError"
     assert reason(ValueError("one.\n  two;")) == "one. two"

@@ -1,4 +1,5 @@
 import hashlib
+import re
 
 import pytest
 
@@ -35,6 +36,13 @@ def test_job_files_name_data_by_prefix(places):
 def test_missing_data_offer_the_closest(places):
     with pytest.raises(DataFileError, match=r"data:xray/c\.arf: no such data file; expected 'xray/"):
         datasets.find("xray/c.arf")
+
+
+def test_missing_data_of_another_kind_offer_no_unrelated_names(places):
+    """Where nothing is called alike, the sentence says where data are looked for."""
+    where = " or ".join(re.escape(str(p)) for p in datasets.search_path().values())
+    with pytest.raises(DataFileError, match=rf"^data:fluxcal/bosz2024: no such data file; expected it in {where}\.$"):
+        datasets.find("fluxcal/bosz2024")
 
 
 def test_an_unset_variable_is_said(places, monkeypatch):

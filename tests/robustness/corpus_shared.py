@@ -137,6 +137,7 @@ def _use_posterior(path: Path) -> object:
 def _run_directory(directory: Path) -> Path:
     from astropy.table import QTable
 
+    from crosscal.core.check import Check
     from crosscal.core.files import write_text
     from crosscal.plot import describe_axes, figure, save_figures
     from crosscal.report import RunRecord
@@ -153,8 +154,8 @@ def _run_directory(directory: Path) -> Path:
     write_text(directory / "provenance.json", json.dumps(provenance))
     write_text(directory / "run.log", "2026-01-01T00:00:00 done\n")
     entry = {"name": "first", "title": "First", "caption": "c", "axes_json": json.dumps(describe_axes(fig))}
-    gate = {"gate": "stars", "passed": False, "why": "too few"}
-    RunRecord(directory, "xray", "The area is off.", ("beware",), "one mode", [gate], [entry], ("nuts",), 1.5).write()
+    check = Check("stars", False, "too few")
+    RunRecord(directory, "xray", "The area is off.", ("beware",), "one mode", [check], [entry], ("nuts",), 1.5).write()
     return directory
 
 
@@ -188,6 +189,15 @@ def _use_stages(path: Path) -> object:
     return product
 
 
+def _value(directory: Path) -> Path:
+    from crosscal.core.check import Check
+    from crosscal.core.frozen import save_value
+    from crosscal.core.grid import Axis
+
+    product = {"axis": Axis.from_range("x", 1, 5, 4), "checks": (Check("a", True, "b"),), "numbers": [1.5, None, "x"]}
+    return save_value(directory / "product.npz", product)
+
+
 def _toml(directory: Path) -> Path:
     path = directory / "job.toml"
     path.write_text('# a job\njob = "lightcurves"\noutput = "o"\nseed = 3\n[data]\ncontinuum = "c.txt"\n')
@@ -195,9 +205,9 @@ def _toml(directory: Path) -> Path:
 
 
 def _load_job(path: Path) -> object:
-    from crosscal.cli.parts import load_job
+    from crosscal.jobs.parts import load_job
 
-    return load_job(str(path))
+    return load_job(path)
 
 
 READERS = [
@@ -208,8 +218,9 @@ READERS = [
     Reader("datasets.corrections.read_correction", _correction(True), _use_correction, "names", reseal=True),
     Reader("inference.posterior.Posterior.read", _posterior, _use_posterior, share=0.5, reseal=True),
     Reader("report.record.RunRecord.read", _run_directory, _report, covers=("report.html.write_report",), share=0.5),
-    simple("config.read_toml", _toml),
-    Reader("cli.parts.load_job", _toml, _load_job),
+    simple("jobs.options.read_toml", _toml, covers=("config.read_toml",)),
+    Reader("jobs.parts.load_job", _toml, _load_job, covers=("cli.parts.load_job",)),
+    simple("core.frozen.load_value", _value),
 ]
 
 #: Not readers of a format, but of what a run left behind.

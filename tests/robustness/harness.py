@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from crosscal.core.broken import is_broken_content
 from crosscal.core.errors import CrossCalError
-from crosscal.core.reading import is_broken_content
 
 from .mutations import mutate
 
@@ -205,7 +205,7 @@ def restore(case: Path, contents: dict[Path, bytes]) -> None:
         if path.is_dir():
             shutil.rmtree(path)
         with suppress(OSError):
-            if not path.is_symlink() and path.read_bytes() == content:
+            if path.is_file() and not path.is_symlink() and path.read_bytes() == content:
                 continue
         path.unlink(missing_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)

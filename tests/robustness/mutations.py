@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from crosscal.core.reading import is_broken_content
+from crosscal.core.broken import is_broken_content
 
 from . import structured
 
@@ -33,7 +34,7 @@ def mutate(directory: Path, contents: dict[Path, bytes], rng: Rng) -> str:
     for _ in range(1 + (rng.random() < 0.15)):
         name = list(contents)[int(rng.integers(len(contents)))]
         path = directory / name
-        if rng.random() < 0.03 or not path.is_file():
+        if rng.random() < 0.04 or not path.is_file():
             labels.append(f"{name}: {_filesystem(path, directory, contents, rng)}")
             continue
         content = path.read_bytes()
@@ -44,7 +45,7 @@ def mutate(directory: Path, contents: dict[Path, bytes], rng: Rng) -> str:
 
 
 def _filesystem(path: Path, directory: Path, contents: dict[Path, bytes], rng: Rng) -> str:
-    choice = int(rng.integers(4))
+    choice = int(rng.integers(5))
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -57,6 +58,9 @@ def _filesystem(path: Path, directory: Path, contents: dict[Path, bytes], rng: R
     if choice == 2:
         path.symlink_to(path.name)
         return "a link to itself"
+    if choice == 3:
+        os.mkfifo(path)
+        return "a pipe in its place, into which nobody writes"
     other = list(contents)[int(rng.integers(len(contents)))]
     path.write_bytes(contents[other])
     return f"content of {other}"

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.compute.ondisk import Header, value_file
+from crosscal.core.broken import is_broken_content
 from crosscal.core.errors import StoreError
-from crosscal.core.reading import is_broken_content, parsing
+from crosscal.core.reading import parsing
 
 if TYPE_CHECKING:
     import xarray

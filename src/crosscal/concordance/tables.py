@@ -126,9 +126,9 @@ def _at_file_row(problem: InputError, rows: NDArray, columns: Mapping[str, str |
     expected = problem.expected
     found = re.search(r", row \d+, column '(.+)'$", where)
     if expected and found and found[1] in columns.values():
-        # Limits are inclusive, and what is no number lies in no range.
+        # Limits are inclusive; what is no number lies in no range, and what is infinite above every limit.
         low = "1e-300" if "positive" in expected else "0" if ">= 0" in expected else "-1e300"
-        expected += f"; select = {{{found[1]!r}: {{'min': {low}}}}} leaves such rows out"
+        expected += f"; select = {{{found[1]!r}: {{'min': {low}, 'max': 1e300}}}} leaves such rows out"
     elif what.startswith("rows "):
         expected = (
             f"{expected}: keep one by select = {{COLUMN: VALUE}}, or tell them apart by more columns, as in "

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from crosscal.core.errors import DataFileError, InputError
+from crosscal.core.sizes import refuse_oversized
 
 #: How names of files begin that are being written; a process that was killed leaves some behind.
 PARTIAL = ".partial-"
@@ -187,19 +188,23 @@ def check_path_first(path: object, content: object, kind: type, *, where: str) -
 def sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file as hexadecimal digits."""
     digest = hashlib.sha256()
-    with open(existing_file(path), "rb") as stream:
+    with open(existing_file(path, limited=False), "rb") as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
 
 
-def existing_file(path: str | os.PathLike[str], *, what: str = "file", where: str | None = None) -> Path:
-    """Return ``path`` if it is a readable file.
+def existing_file(
+    path: str | os.PathLike[str], *, what: str = "file", where: str | None = None, limited: bool = True
+) -> Path:
+    """Return ``path`` if it is a readable file, and not larger (unpacked) than `sizes.largest_file`.
+
+    ``limited`` is False where the content is only passed on block by block.
 
     Raises
     ------
     DataFileError
-        If there is no such file, it is a directory, a pipe or a device, or it cannot be opened.
+        If there is no such file, it is a directory, a pipe or a device, or it cannot be opened or is too large.
     """
     target = Path(path)
     place = (f"{where}: " if where else "") + str(target)
@@ -215,6 +220,8 @@ def existing_file(path: str | os.PathLike[str], *, what: str = "file", where: st
         raise DataFileError(f"the {what} is a pipe or a device", where=place, expected="a regular file")
     if not os.access(target, os.R_OK):
         raise DataFileError(f"the {what} cannot be read", where=place, expected="read permission")
+    if limited:
+        refuse_oversized(target)
     return target
 
 

@@ -50,7 +50,7 @@ def load_value(path: str | os.PathLike[str]) -> Any:
     """
     source = existing_file(path)
     with (
-        parsing("damaged record of a stage", where=source, expected="run again"),
+        parsing("damaged record of a stage", where=source, expected="run again", unchecked=True),
         np.load(source, allow_pickle=False) as content,
     ):
         return _decode(json.loads(str(content["tree"])), content)
@@ -110,11 +110,15 @@ def _decode(tree: Any, arrays: Mapping[str, Any]) -> Any:
 
 def _class(name: str) -> Any:
     module, _, attribute = name.partition(":")
-    if not module.startswith("crosscal."):
+    # `crosscal.__main__` would run the command line.
+    if not module.startswith("crosscal.") or "__" in name:
         raise DataFileError(f"a foreign class {name!r}", where="record of a stage", expected="run again")
-    found: Any = import_module(module)
-    for part in attribute.split("."):
-        found = getattr(found, part)
+    try:
+        found: Any = import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise DataFileError(f"no class {name!r}", where="record of a stage", expected="run again") from error
     if not (isinstance(found, type) and (is_dataclass(found) or issubclass(found, enum.Enum))):
         raise DataFileError(f"{name!r} is no record", where="record of a stage", expected="run again")
     return found

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import struct
-import tokenize
+import contextlib
+import sys
 import traceback
-import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
+from types import CodeType, FrameType
 
+from crosscal.core.broken import is_broken_content
 from crosscal.core.errors import CrossCalError, DataFileError, InputError
 from crosscal.core.files import existing_file
 
-#: What the standard library and NumPy raise on truncated or scrambled content. NotImplementedError: methods of
-#: compression that zip files might have.
-BROKEN: tuple[type[Exception], ...] = (
-    OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, IndexError, AssertionError, ArithmeticError,
-    MemoryError, NotImplementedError, SyntaxError, RecursionError, RuntimeError, StopIteration, struct.error,
-    tokenize.TokenError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 #: Names of our modules begin so.
 _OURS = "crosscal."
-#: Packages that have exceptions of their own, derived from Exception alone, for content that they cannot parse.
-_PARSERS = {"astropy", "csv", "_csv", "pyarrow", "yaml", "xml", "pyexpat", "h5py", "zarr", "numcodecs", "lzma", "_lzma"}
 _LONGEST = 200
 #: What mistakes in our own code raise; content may raise them too, but only where a parser handles it.
 _MISTAKES = (TypeError, AttributeError)
-#: Frames that belong to the function around them.
-_INNER = {"<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>", "<lambda>"}
 
 
 def reason(error: BaseException) -> str:
@@ -40,26 +29,47 @@ def reason(error: BaseException) -> str:
     return text if len(text) <= _LONGEST else text[:_LONGEST].rstrip() + " ..."
 
 
-def is_broken_content(error: BaseException) -> bool:
-    """Whether an exception is one with which parsers answer content that they cannot read."""
-    return isinstance(error, BROKEN) or type(error).__module__.split(".")[0] in _PARSERS
-
-
-def is_own_mistake(error: BaseException) -> bool:
+def is_own_mistake(error: BaseException, blocks: Sequence[CodeType]) -> bool:
     """Whether an exception that left a block of `parsing` tells of a mistake in this package, not of the content.
 
     That is a TypeError or AttributeError which a function of this package raised itself that the block had called.
     Raised in the block it may be content: ``json.loads(text)["name"]`` of a list; raised below NumPy, astropy or the
     standard library it is theirs. A function of ours that a block gives unchecked content to checks it first, and
     raises ValueError.
+
+    Parameters
+    ----------
+    error : exception
+    blocks : sequence of code
+        That of the functions in which the block stands. Comprehensions, lambdas and functions written in them count as
+        the block, whether the interpreter gives them frames of their own or not.
     """
     if not isinstance(error, _MISTAKES) or error.__traceback__ is None:
         return False
-    # The first frame is that of `parsing`, the second holds the block, the last raised.
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    block, last = frames[min(1, len(frames) - 1)], frames[-1]
-    inside = last.f_code.co_filename == block.f_code.co_filename and last.f_code.co_name in _INNER
-    return last is not block and not inside and str(last.f_globals.get("__name__")).startswith(_OURS)
+    *_, (last, _) = traceback.walk_tb(error.__traceback__)
+    ours = str(last.f_globals.get("__name__")).startswith(_OURS)
+    return ours and not any(_holds(block, last.f_code) for block in blocks)
+
+
+def _holds(code: CodeType, other: CodeType) -> bool:
+    """Whether code is the other, or the other is written inside it."""
+    return code is other or any(isinstance(c, CodeType) and _holds(c, other) for c in code.co_consts)
+
+
+def _blocks(frame: FrameType) -> list[CodeType]:
+    """Return the code around the ``with`` statement that runs a generator-based context manager, innermost first.
+
+    Where that code is a context manager of this kind itself, what raises may stand in the ``with`` statement around it.
+    """
+    found = []
+    caller = frame.f_back
+    while caller is not None and caller.f_globals.get("__name__") == contextlib.__name__:
+        while caller is not None and caller.f_globals.get("__name__") == contextlib.__name__:
+            caller = caller.f_back
+        if caller is not None:
+            found.append(caller.f_code)
+            caller = caller.f_back
+    return found
 
 
 @contextmanager
@@ -94,12 +104,13 @@ def parsing(
     TypeError, AttributeError
         Unchanged, where our own code is at fault: see `is_own_mistake`.
     """
+    blocks = _blocks(sys._getframe())
     try:
         yield
     except CrossCalError:
         raise
     except Exception as problem:
-        if not is_broken_content(problem) or (is_own_mistake(problem) and not unchecked):
+        if not is_broken_content(problem) or (is_own_mistake(problem, blocks) and not unchecked):
             raise
         text = f"{what} ({reason(problem)})" if told else what
         raise error(text, where=str(where), expected=expected) from problem

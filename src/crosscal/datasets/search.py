@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path, PurePosixPath
 
@@ -67,7 +68,7 @@ def find(name: str, *, directory: bool = False) -> Path:
     InputError
         If the name is absolute or climbs out of the data directory.
     DataFileError
-        If no directory of the search path holds it; the sentence offers close names and says where was looked.
+        If no directory of the search path holds it; the sentence offers close names, or says where was looked.
     """
     pure = PurePosixPath(name)
     if pure.is_absolute() or ".." in pure.parts or not pure.parts:
@@ -78,7 +79,9 @@ def find(name: str, *, directory: bool = False) -> Path:
         if candidate.is_file() or (directory and candidate.is_dir()):
             return candidate
     hint = "" if VARIABLE in path else f" (the environment variable {VARIABLE} is not set)"
-    raise DataFileError(f"no such data file{hint}", where=f"data:{name}", expected=closest(name, listing()))
+    near = difflib.get_close_matches(name, listing(), cutoff=0.8)
+    expected = closest(name, near) if near else f"it in {' or '.join(str(p) for p in path.values())}"
+    raise DataFileError(f"no such data file{hint}", where=f"data:{name}", expected=expected)
 
 
 def resolve(path: str | os.PathLike[str], *, directory: bool = False) -> Path:
