@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.lightcurves_sampling import PART, load
 from benchmarks.record import Record
-from crosscal.lightcurves.intercalibrate import intercalibrate
+from crosscal.lightcurves.intercalibration import intercalibrate
 from crosscal.lightcurves.kernels.registry import KERNELS
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.settings import Settings

@@ -31,7 +31,7 @@ from pathlib import Path
 from crosscal.inference.jaxconfig import enable_x64
 enable_x64()
 from benchmarks.lightcurves_sampling import load
-from crosscal.lightcurves.intercalibrate import intercalibrate
+from crosscal.lightcurves.intercalibration import intercalibrate
 curves, settings = load(Path(sys.argv[1]), sys.argv[2])
 result = intercalibrate(curves, settings=settings, seed=1)
 print(result.draws.effective_size, result.draws.posterior.method)
@@ -40,7 +40,7 @@ _LARGE = """
 from benchmarks.record import peak_bytes
 from crosscal.inference.jaxconfig import enable_x64
 enable_x64()
-from crosscal.lightcurves.intercalibrate import intercalibrate
+from crosscal.lightcurves.intercalibration import intercalibrate
 from crosscal.lightcurves.synthetic import simulate
 curves, _ = simulate(seed=1, codes=("A", "B", "C", "D"), points={points}, span=4e4, tau=200.0, sigma=0.01)
 result = intercalibrate(curves, seed=1)

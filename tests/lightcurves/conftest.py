@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crosscal.lightcurves.intercalibrate import intercalibrate
+from crosscal.lightcurves.intercalibration import intercalibrate
 from crosscal.lightcurves.synthetic import simulate
 
 

@@ -6,7 +6,7 @@ import pytest
 from crosscal.core.random import generator
 from crosscal.inference.diagnostics import simulation_based_calibration
 from crosscal.inference.posterior import Posterior
-from crosscal.lightcurves.intercalibrate import intercalibrate
+from crosscal.lightcurves.intercalibration import intercalibrate
 from crosscal.lightcurves.kernels.registry import kernel
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.normalise import Normalisation

@@ -9,8 +9,8 @@ from crosscal.config import validate, write_toml
 from crosscal.core.errors import ConfigError
 from crosscal.lightcurves import job as lightcurves_job
 from crosscal.lightcurves.compat.helpers import convert_asassn, convert_mydata, convert_ztf, remove_outliers
-from crosscal.lightcurves.config import LightcurvesJob
 from crosscal.lightcurves.formats.pycali import read_block_file, write_pycali
+from crosscal.lightcurves.options import LightcurvesJob
 from crosscal.lightcurves.synthetic import simulate
 
 

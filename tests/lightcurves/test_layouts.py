@@ -9,7 +9,7 @@ from crosscal.lightcurves.formats.layout import Keep, Layout
 from crosscal.lightcurves.formats.raw import raw_table
 from crosscal.lightcurves.formats.registry import LAYOUTS, layout_of
 from crosscal.lightcurves.formats.selection import AB_ZERO, Selection
-from crosscal.lightcurves.formats.survey import merge, read, read_table, read_ztf
+from crosscal.lightcurves.reading import merge, read, read_table, read_ztf
 from crosscal.lightcurves.timesystem import TimeSystem, moved
 from crosscal.lightcurves.types import LightCurves
 

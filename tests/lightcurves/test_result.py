@@ -8,10 +8,10 @@ import pytest
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.inference.posterior import Posterior
 from crosscal.lightcurves.identifiability import at_limits, overlap, prior_dominated
-from crosscal.lightcurves.intercalibrate import intercalibrate
+from crosscal.lightcurves.intercalibration import intercalibrate
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.outliers import leave_one_out, remove_outliers
-from crosscal.lightcurves.reconstruct import predict
+from crosscal.lightcurves.reconstruction import predict
 from crosscal.lightcurves.seasons import season_edges, split_seasons
 from crosscal.lightcurves.settings import Settings
 from crosscal.lightcurves.synthetic import simulate

@@ -7,7 +7,7 @@ import pytest
 
 from crosscal.core.errors import FitError, InputError, UnknownNameError
 from crosscal.core.progress import SILENT
-from crosscal.lightcurves.intercalibrate import compare_kernels, intercalibrate
+from crosscal.lightcurves.intercalibration import compare_kernels, intercalibrate
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.sampling import draw
 from crosscal.lightcurves.settings import Settings

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from crosscal.core.errors import DataFileError, InputError, UnknownNameError
-from crosscal.lightcurves.formats.survey import (
+from crosscal.lightcurves.intercalibration import intercalibrate
+from crosscal.lightcurves.reading import (
     ZEROPOINTS,
     Selection,
     from_timeseries,
@@ -15,7 +16,6 @@ from crosscal.lightcurves.formats.survey import (
     read_ztf,
     rebin,
 )
-from crosscal.lightcurves.intercalibrate import intercalibrate
 from crosscal.lightcurves.types import LightCurves
 
 OLD = """HJD,UT Date,Camera,FWHM,Limit,mag,mag_err,flux(mJy),flux_err,Filter

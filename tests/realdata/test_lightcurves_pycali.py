@@ -12,10 +12,10 @@ from scipy.linalg import solve_triangular
 from crosscal.lightcurves.compat.options import Options
 from crosscal.lightcurves.compat.outputs import calibrated_columns, factor_text
 from crosscal.lightcurves.formats.pycali import read_block_file, read_pycali
-from crosscal.lightcurves.formats.survey import Selection, merge, read_asassn, read_ztf
-from crosscal.lightcurves.intercalibrate import intercalibrate
+from crosscal.lightcurves.intercalibration import intercalibrate
 from crosscal.lightcurves.layout import Layout
 from crosscal.lightcurves.model import Model
+from crosscal.lightcurves.reading import Selection, merge, read_asassn, read_ztf
 
 pytestmark = pytest.mark.realdata
 

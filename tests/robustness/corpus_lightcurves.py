@@ -58,7 +58,7 @@ def _parameters(directory: Path) -> Path:
 
 def _survey_reader(name: str, **options: Any) -> Any:
     def read(path: Path) -> object:
-        from crosscal.lightcurves.formats import survey
+        from crosscal.lightcurves import reading as survey
 
         cuts = survey.Selection(errlimit=None, rebin=1.0)
         return survey.merge(getattr(survey, name)(path, cuts, **options))
@@ -67,7 +67,7 @@ def _survey_reader(name: str, **options: Any) -> Any:
 
 
 def _columns(path: Path) -> object:
-    from crosscal.lightcurves.formats.survey import merge, read_columns
+    from crosscal.lightcurves.reading import merge, read_columns
 
     return merge(read_columns(path, "mine"))
 
@@ -101,7 +101,7 @@ def _sample(name: str) -> Any:
 
 
 def _any(path: Path) -> object:
-    from crosscal.lightcurves.formats import survey
+    from crosscal.lightcurves import reading as survey
 
     return survey.read(path, error=0.1)
 
@@ -111,22 +111,22 @@ KINDS = (
     "asassn-client", "ztf-tbl", "ztf-forced", "ztf-alerts", "ztf-alerts-difference", "gaia", "gaia-alerts", "crts",
     "panstarrs", "aavso", "cosmograil", "cds", "tess", "uvot", "parquet", "ecsv",
 )  # fmt: skip
-READ = "lightcurves.formats.survey.read"
+READ = "lightcurves.reading.read"
 
-ASASSN = "lightcurves.formats.survey.read_asassn"
+ASASSN = "lightcurves.reading.read_asassn"
 
 READERS = [
     simple("lightcurves.formats.pycali.read_pycali", _text("c.txt", BLOCKS)),
     simple("lightcurves.formats.pycali.read_block_file", _text("c.txt", FLAGGED), "flags"),
     simple("lightcurves.compat.helpers.load_pycali_data", _text("c.txt", BLOCKS)),
     simple("lightcurves.compat.helpers.load_pycali_data_flag", _text("c.txt", FLAGGED)),
-    Reader("lightcurves.formats.survey.read_asassn", _later("OLD"), _survey_reader("read_asassn"), "old"),
+    Reader("lightcurves.reading.read_asassn", _later("OLD"), _survey_reader("read_asassn"), "old"),
     Reader(ASASSN, _later("NEW"), _survey_reader("read_asassn", by_camera=True), "new"),
     Reader(ASASSN, _later("OLD"), _survey_reader("read_asassn", use_flux=True), "flux"),
-    Reader("lightcurves.formats.survey.read_ztf", _later("ZTF"), _survey_reader("read_ztf")),
-    Reader("lightcurves.formats.survey.read_atlas", _later("ATLAS"), _survey_reader("read_atlas")),
+    Reader("lightcurves.reading.read_ztf", _later("ZTF"), _survey_reader("read_ztf")),
+    Reader("lightcurves.reading.read_atlas", _later("ATLAS"), _survey_reader("read_atlas")),
     *(Reader(READ, _sample(kind), _any, kind, covers=(f"{READ}_table",), share=0.5) for kind in KINDS),
-    Reader("lightcurves.formats.survey.read_columns", _text("c.txt", "1 2 0.1\n2 3 0.1\n3,4,0.1,x\n"), _columns),
+    Reader("lightcurves.reading.read_columns", _text("c.txt", "1 2 0.1\n2 3 0.1\n3,4,0.1,x\n"), _columns),
     Reader("lightcurves.compat.helpers.convert_asassn", _later("OLD"), _convert("convert_asassn"), share=0.5),
     Reader("lightcurves.compat.helpers.convert_ztf", _later("ZTF"), _convert("convert_ztf"), share=0.5),
     Reader(
@@ -134,5 +134,5 @@ READERS = [
         _convert("convert_mydata", "mine"), share=0.5,
     ),
     simple("lightcurves.compat.options.read_param_file", _parameters),
-    Reader("lightcurves.job.job_from_param_file", _parameters, _job, covers=("lightcurves.config.DataTable.read",)),
+    Reader("lightcurves.job.job_from_param_file", _parameters, _job, covers=("lightcurves.options.Data.read",)),
 ]  # fmt: skip

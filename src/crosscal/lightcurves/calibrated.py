@@ -9,13 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
+from crosscal.core.tables import ResultTable, describe
 from crosscal.lightcurves.physical import Factors
-from crosscal.lightcurves.types import LightCurve
+from crosscal.lightcurves.types import LightCurve, LightCurves
+
+#: What the columns of `calibrated_table` mean.
+COLUMNS = {
+    "time": "as in the input",
+    "flux": "flux on the scale of the reference",
+    "error": "total error of the point alone",
+    "error_measurement": "its independent part: measured, scaled and with the systematic error",
+    "error_calibration": "its part from scale and shift, common to the telescope: it does not average out",
+    "telescope": "telescope",
+    "flag": "flag of the input",
+    "measured_flux": "flux as measured",
+    "measured_error": "error as given",
+    "leave_one_out_z": "point minus its prediction by all others, in standard deviations",
+}
 
 #: Elements of (draws x points) held at once.
 _BLOCK = 4_000_000
@@ -95,6 +111,42 @@ def calibrate(curve: LightCurve, factors: Factors, i: int) -> Calibrated:
     covariance = np.cov(pair, rowvar=False) if len(pair) > 1 else np.zeros((pair.shape[1],) * 2)
     design = np.stack([curve.flux, np.full(len(curve), -1.0 if i == 0 else 0.0)], axis=1)
     return Calibrated(curve, flux, measurement, calibration, design, covariance)
+
+
+def calibrated_table(curves: LightCurves, i: int, found: Calibrated, z: NDArray[np.float64], reference: str) -> Any:
+    """Return the merged light curve of file ``i`` as an astropy TimeSeries (QTable where the time system is unknown).
+
+    Columns: time, flux, error (total of each point alone), error_measurement (independent), error_calibration (common
+    to the telescope: it does not average out), telescope, flag, measured flux and error, leave-one-out z.
+    """
+    from astropy.time import Time
+    from astropy.timeseries import TimeSeries
+
+    curve = curves.files[i]
+    content = {
+        "flux": found.flux,
+        "error": found.error,
+        "error_measurement": found.measurement,
+        "error_calibration": found.calibration,
+        "telescope": np.array(curve.codes)[curve.code],
+        "flag": np.array([curve.flag_labels[c][k] for c, k in zip(curve.code, curve.flag, strict=True)]),
+        "measured_flux": curve.flux,
+        "measured_error": curve.error,
+        "leave_one_out_z": z,
+    }
+    if curves.time_format:
+        time = Time(curve.time, curves.time_zero, format=curves.time_format, scale=curves.time_scale or "utc")
+        table: Any = TimeSeries(time=time, data=content)
+    else:
+        table = ResultTable({"time": curve.time, **content})
+    table.meta.update(
+        light_curve=curve.name,
+        reference=reference,
+        flux_unit=curve.unit,
+        times=str(curves.system),
+        note="error_calibration is common to all points of a telescope; see calibrated.nc for joint draws",
+    )
+    return describe(table, COLUMNS)
 
 
 def calibrated_draws(

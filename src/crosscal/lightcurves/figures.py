@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,10 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from crosscal.lightcurves.result import Intercalibration
 from crosscal.plot import COLOURS, corner, envelope, figure, instrument_style, legend_below, styled, text
-
-if TYPE_CHECKING:
-    from crosscal.lightcurves.result import Result
 
 #: Corner plots hold at most this many telescopes, of two or more parameters each.
 _PER_CORNER = 3
@@ -33,7 +31,7 @@ CAPTIONS = {
 }
 
 
-def figures(result: Result) -> dict[str, Figure]:
+def figures(result: Intercalibration) -> dict[str, Figure]:
     """Return the figures by name, the most telling first."""
     found: dict[str, Figure] = {}
     for i, curve in enumerate(result.curves.files):
@@ -47,9 +45,14 @@ def figures(result: Result) -> dict[str, Figure]:
     return found
 
 
-def captions(names: Any) -> dict[str, str]:
-    """Return the captions of figures by name."""
-    return {name: CAPTIONS.get(str(name).split("_")[0], "") for name in names}
+def captions(result: Intercalibration) -> dict[str, str]:
+    """Return one sentence for each figure that there may be."""
+    n = len(result.curves.files)
+    tags = [suffix(i, n) for i in range(n)]
+    names = [f"{kind}{tag}" for tag in tags for kind in ("calibrated", "residuals", "process", "errors")]
+    names += [f"errors{tag}_{k}" for tag in tags for k in range(1, 50)]
+    names += ["factors", "overlap", "corner", *(f"corner_{k}" for k in range(1, 50))]
+    return {name: CAPTIONS[name.split("_")[0]] for name in names}
 
 
 def suffix(i: int, n: int) -> str:
@@ -70,7 +73,7 @@ def _flux_label(unit: str) -> str:
     return f"Flux ({unit})" if unit else "Flux"
 
 
-def _points(panel: Axes, result: Result, i: int, values: NDArray, errors: NDArray, legend: bool) -> None:
+def _points(panel: Axes, result: Intercalibration, i: int, values: NDArray, errors: NDArray, legend: bool) -> None:
     curve = result.curves.files[i]
     crowded = len(curve) > _CROWDED
     for c in np.flatnonzero(curve.counts):
@@ -84,7 +87,7 @@ def _points(panel: Axes, result: Result, i: int, values: NDArray, errors: NDArra
 
 
 @styled
-def light_curve(result: Result, i: int = 0) -> Figure:
+def light_curve(result: Intercalibration, i: int = 0) -> Figure:
     """Draw a light curve as measured, and calibrated with the reconstructed source."""
     curve, found, source = result.curves.files[i], result.curve(i), result.reconstruct(file=i)
     fig = figure(8.0, 6.4)
@@ -106,7 +109,7 @@ def light_curve(result: Result, i: int = 0) -> Figure:
 
 
 @styled
-def residuals(result: Result, i: int = 0) -> Figure:
+def residuals(result: Intercalibration, i: int = 0) -> Figure:
     """Draw standardised leave-one-out residuals against time and as a histogram."""
     curve, loo = result.curves.files[i], result.leave_one_out(i)
     fig = figure(8.8, 3.8)
@@ -142,7 +145,7 @@ def residuals(result: Result, i: int = 0) -> Figure:
 
 
 @styled
-def factors(result: Result) -> Figure:
+def factors(result: Intercalibration) -> Figure:
     """Draw scale and shift of every telescope with intervals; crosses mark held values and limits hit."""
     f = result.factors
     seen = [c for c in range(len(f.codes)) if any(curve.counts[c] for curve in result.curves.files)]
@@ -174,7 +177,7 @@ def factors(result: Result) -> Figure:
 
 
 @styled
-def coverage(result: Result) -> Figure:
+def coverage(result: Intercalibration) -> Figure:
     """Draw when each telescope observed, coloured by connected group."""
     graph = result.diagnostics.overlap
     seen = np.flatnonzero(graph.component >= 0)
@@ -198,7 +201,7 @@ def coverage(result: Result) -> Figure:
     return fig
 
 
-def corners(result: Result) -> dict[str, Figure]:
+def corners(result: Intercalibration) -> dict[str, Figure]:
     """Return corner plots of scales and shifts, processes and error models, with prior limits."""
     found: dict[str, Figure] = {}
     lay, norm = result.model.layout, result.model.norm

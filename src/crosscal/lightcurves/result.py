@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscal.core.check import Check
 from crosscal.core.correction import Correction
-from crosscal.core.display import by_answer
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.random import generator
-from crosscal.inference.diagnostics import sampling_gate
+from crosscal.core.tables import ResultTable, describe
 from crosscal.inference.posterior import Posterior
-from crosscal.lightcurves import columns
-from crosscal.lightcurves.calibrated import Calibrated, calibrate, calibrated_draws
+from crosscal.jobs.result import Presented
+from crosscal.lightcurves.calibrated import Calibrated, calibrate, calibrated_draws, calibrated_table
 from crosscal.lightcurves.diagnostics import Diagnostics, diagnose
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.outliers import LeaveOneOut, leave_one_out
 from crosscal.lightcurves.physical import Factors
-from crosscal.lightcurves.reconstruct import Reconstruction, reconstruct
+from crosscal.lightcurves.reconstruction import Reconstruction, reconstruct
 from crosscal.lightcurves.sampling import Draws
 from crosscal.lightcurves.types import LightCurves
 
@@ -34,8 +32,35 @@ FEW_DRAWS = 50
 OUTLIER = 5.0
 
 
+#: What the columns of `Intercalibration.summary` mean.
+COLUMNS = {
+    "telescope": "telescope; the reference comes first",
+    "points": "points of all files",
+    "scale": "posterior mean of the factor phi: calibrated flux = scale * flux - shift",
+    "scale_sd": "standard deviation of scale",
+    "shift": "posterior mean of the constant G",
+    "shift_sd": "standard deviation of shift",
+    "covariance": "posterior covariance of scale and shift",
+    "syserr*": "error added in quadrature to the measured ones (file and flag in the name)",
+    "errscale*": "factor on the measured errors (file and flag in the name)",
+    "at_limit": "factors that reach a limit of their prior",
+    "held": "factors that were not fitted",
+}
+
+
+@dataclass(frozen=True)
+class KernelEvidence:
+    """Log evidence of one kernel, with its error and how it was computed."""
+
+    kernel: str
+    log_evidence: float
+    error: float
+    sampler: str
+    converged: bool
+
+
 @dataclass(frozen=True, eq=False)
-class Result:
+class Intercalibration(Presented):
     """Scale, shift and error model of each telescope, and the merged light curves.
 
     Attributes
@@ -48,15 +73,19 @@ class Result:
         The same in physical units, in the gauge of ``reference``.
     seed : int
     provenance : mapping
+    kernels : tuple of KernelEvidence
+        Evidences of other kernels, best first, where they were asked for.
     """
+
+    kind: ClassVar[str] = "lightcurves"
+    citations: ClassVar[tuple[str, ...]] = ("pycali", "drw")
 
     curves: LightCurves
     draws: Draws
     factors: Factors
     seed: int = 0
     provenance: Mapping[str, Any] = field(default_factory=dict)
-
-    __repr__ = by_answer
+    kernels: tuple[KernelEvidence, ...] = ()
 
     @property
     def model(self) -> Model:
@@ -86,11 +115,6 @@ class Result:
     def warnings(self) -> tuple[str, ...]:
         """What a user must know before trusting the result."""
         return self.diagnostics.warnings
-
-    @property
-    def posterior(self) -> Any:
-        """The draws of ``posterior_draws`` as an xarray DataTree (arviz)."""
-        return self.posterior_draws.tree
 
     @cached_property
     def posterior_draws(self) -> Posterior:
@@ -144,8 +168,6 @@ class Result:
         Columns: telescope, points, scale and shift with standard deviations and their covariance, systematic errors
         and error scales per file and flag, which factors are held, and which reach a prior limit.
         """
-        from crosscal.core.tables import ResultTable, describe
-
         f = self.factors
         counts = np.sum([curve.counts for curve in self.curves.files], axis=0)
         table = ResultTable({"telescope": list(f.codes), "points": counts})
@@ -175,7 +197,7 @@ class Result:
         table.meta["reference"] = self.reference
         table.meta["log_evidence"] = self.draws.posterior.log_evidence
         table.meta["sampler"] = self.draws.posterior.method
-        return describe(table, columns.SUMMARY)
+        return describe(table, COLUMNS)
 
     @property
     def answer(self) -> str:
@@ -227,9 +249,7 @@ class Result:
         i = self.file(file)
         curve = self.curves.files[i]
         if draws is None:
-            from crosscal.lightcurves.formats.tables import calibrated_table
-
-            return calibrated_table(self, i)
+            return calibrated_table(self.curves, i, self.curve(i), self.leave_one_out(i).z, self.reference)
         return calibrated_draws(curve, self.factors.thin(draws), i, generator(self.seed, "calibrated", i), noise)
 
     def reconstruct(self, *, file: int | str = 0, times: Any = None) -> Reconstruction:
@@ -259,7 +279,7 @@ class Result:
         i = self.file(file)
         return leave_one_out(self.model, self._few, i)
 
-    def regauge(self, code: str) -> Result:
+    def regauge(self, code: str) -> Intercalibration:
         """Return the same posterior with another telescope as the reference; nothing is sampled again.
 
         The priors stay those of the original reference.
@@ -275,43 +295,18 @@ class Result:
         return replace(self, factors=self.factors.regauge(code))
 
     @property
-    def captions(self) -> dict[str, str]:
-        """Captions of the figures by name."""
-        from crosscal.lightcurves.figures import captions, suffix
-
-        tags = [suffix(i, len(self.curves.files)) for i in range(len(self.curves.files))]
-        names = [f"{kind}{tag}" for tag in tags for kind in ("calibrated", "residuals", "process", "errors")]
-        names += [f"errors{tag}_{k}" for tag in tags for k in range(1, 50)]
-        return captions([*names, "factors", "overlap", "corner", *(f"corner_{k}" for k in range(1, 50))])
-
-    @property
-    def gates(self) -> list[dict[str, Any]]:
-        """Quality gates with their reasons."""
+    def checks(self) -> tuple[Check, ...]:
+        """Whether the sampling converged, and whether outliers are few."""
         posterior = self.draws.posterior
+        met = "the sampler's criteria are met (of R-hat, effective size, divergences, k-hat: those that it has)"
+        failed = " ".join(posterior.messages) or "the sampler's criteria are not met"
         bad = sum(len(found) for found in self.diagnostics.outliers.values())
-        n = sum(len(curve) for curve in self.curves.files)
-        return [
-            sampling_gate(posterior.converged, posterior.messages),
-            {
-                "gate": "outliers",
-                "passed": bad <= max(1.0, 0.01 * n),
-                "why": f"{bad} of {n} points beyond {OUTLIER:g} sigma of leave-one-out (at most 1 %)",
-            },
-        ]
-
-    @property
-    def citations(self) -> tuple[str, ...]:
-        """Keys of what to cite."""
-        return ("pycali", "drw")
-
-    def figures(self) -> dict[str, Any]:
-        """Return the figures by name."""
-        from crosscal.lightcurves.figures import figures
-
-        return figures(self)
-
-    def write(self, directory: str | os.PathLike[str]) -> list[Path]:
-        """Write tables, posterior, correction, provenance and PyCALI's text files and return the paths."""
-        from crosscal.lightcurves.formats.tables import write_result
-
-        return write_result(self, Path(directory))
+        n = len(self.curves)
+        return (
+            Check("sampling", bool(posterior.converged), met if posterior.converged else failed),
+            Check(
+                "outliers",
+                bad <= max(1.0, 0.01 * n),
+                f"{bad} of {n} points beyond {OUTLIER:g} sigma of leave-one-out (at most 1 %)",
+            ),
+        )

@@ -14,7 +14,10 @@ from crosscal.core.random import generator
 from crosscal.inference.posterior import Posterior
 from crosscal.inference.problem import Problem
 from crosscal.lightcurves.model import Model
+from crosscal.lightcurves.normalise import Normalisation
 from crosscal.lightcurves.problem import blocks, full_vectors, make_problem
+from crosscal.lightcurves.settings import Settings
+from crosscal.lightcurves.types import LightCurves
 
 ROUTES = ("auto", "importance", "laplace", "nuts", "nested")
 
@@ -61,6 +64,60 @@ class Draws:
         sizes = effective_sizes(self.posterior.tree)["ess_bulk"]
         finite = sizes[np.isfinite(sizes)]
         return float(finite.min() * self.inside) if len(finite) else float(len(self.vectors))
+
+
+@dataclass(frozen=True, eq=False)
+class KeptDraws:
+    """`Draws` as plain arrays, which a run can keep on disk; arrays and facts are those of `Draws` and its posterior.
+
+    Attributes
+    ----------
+    settings : Settings
+    marginal : int array
+        Telescopes whose shift was integrated out.
+    params, stats : mapping of str to array
+        Sampled parameters and sample statistics, (chain, draw, ...).
+    """
+
+    settings: Settings
+    marginal: NDArray[np.int64]
+    vectors: NDArray[np.float64]
+    means: NDArray[np.float64]
+    params: dict[str, NDArray[np.float64]]
+    stats: dict[str, NDArray[Any]]
+    method: str
+    log_evidence: float | None
+    log_evidence_error: float | None
+    converged: bool
+    messages: tuple[str, ...]
+    inside: float
+    inflation: NDArray[np.float64] | None
+
+    @classmethod
+    def of(cls, draws: Draws) -> KeptDraws:
+        """Return the arrays of draws."""
+        posterior = draws.posterior
+        params, stats = (
+            {str(n): posterior.tree[group][n].values for n in posterior.tree[group].data_vars}
+            if group in posterior.tree.children
+            else {}
+            for group in ("posterior", "sample_stats")
+        )
+        return cls(
+            draws.model.settings, draws.model.marginal, draws.vectors, draws.means, params, stats, posterior.method,
+            posterior.log_evidence, posterior.log_evidence_error, posterior.converged, tuple(posterior.messages),
+            draws.inside, draws.inflation,
+        )  # fmt: skip
+
+    def draws(self, curves: LightCurves, normalisation: Normalisation | None = None) -> Draws:
+        """Return the draws, of a model of the same data."""
+        model = Model(curves, self.settings, normalisation=normalisation, marginal=self.marginal)
+        posterior = Posterior.from_draws(
+            self.params, method=self.method, dims={name: (f"{name}_dim",) for name in self.params},
+            sample_stats=self.stats, log_evidence=self.log_evidence, log_evidence_error=self.log_evidence_error,
+            converged=self.converged, messages=self.messages,
+        )  # fmt: skip
+        return Draws(model, self.vectors, self.means, posterior, self.inside, self.inflation)
 
 
 def draw(

@@ -1,92 +1,117 @@
-"""What a user decides about the model, apart from the data."""
+"""What a user decides about the model, apart from the data; the tables [model] and [prior] of a job file."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import Literal
 
-from crosscal.core.errors import InputError
+from crosscal.core.errors import ConfigError
+from crosscal.core.options import Band, option, options
 from crosscal.lightcurves.kernels.base import Kernel
 from crosscal.lightcurves.kernels.registry import kernel as find_kernel
 
 Range = tuple[float, float]
 
-ERRORS = ("gaussian", "student-t")
 
+@options
+class ModelChoice:
+    """What is fitted.
 
-@dataclass(frozen=True)
-class Settings:
-    """Model and prior ranges; all ranges are in normalised flux units (see `Normalisation`).
-
-    Parameters
+    Attributes
     ----------
-    kernel : Kernel or str
+    kernel : str
+        How the source varies: see `crosscal list kernels`.
+    reference : str
+        The telescope whose flux scale is kept; the first one by default.
+    systematic_error : bool
+        Fit an error added in quadrature, per telescope and flag.
+    error_scale : bool
+        Fit a factor on the given errors, per telescope and flag.
+    errors : str
+        "student-t" resists outliers.
+    degrees : float
+        Degrees of freedom of Student-t errors.
+    fixed_scale, fixed_shift : bool
+        Hold all (normalised) scales at 1, all shifts at 0.
+    fixed_codes : tuple of str
+        Telescopes whose fluxes are used as they are.
+    fixed_scale_codes : tuple of str
+        Telescopes whose (normalised) scale is held at 1.
+    normalisation : str
+        What fluxes are divided by: "mean" of each telescope, "none" for the mean of the reference, "spread" for the
+        standard deviation of each, which suits difference fluxes.
+    """
+
+    kernel: str | Kernel = "drw"
+    reference: str | None = option(default=None, example="A")
+    systematic_error: bool = False
+    error_scale: bool = False
+    errors: Literal["gaussian", "student-t"] = "gaussian"
+    degrees: float = 4.0
+    fixed_scale: bool = False
+    fixed_shift: bool = False
+    fixed_codes: tuple[str, ...] = option(default=(), example=["B"])
+    fixed_scale_codes: tuple[str, ...] = option(default=(), example=["C"])
+    normalisation: Literal["mean", "none", "spread"] = "mean"
+
+    def __post_init__(self) -> None:
+        find_kernel(self.kernel)
+        if self.fixed_scale and self.fixed_shift:
+            raise ConfigError("scale and shift are both fixed", where="settings", expected="one of them free")
+        if not self.degrees > 2:
+            raise ConfigError(
+                f"degrees = {self.degrees:g}", where="settings", expected="more than 2 degrees of freedom"
+            )
+
+
+@options
+class Prior:
+    """Prior ranges in normalised flux units, log-uniform or uniform.
+
+    Attributes
+    ----------
     scale : (low, high)
         Scale factor phi, log-uniform.
     shift : (low, high)
         Shift G, uniform.
     syserr : (low, high)
-        Systematic error eps, uniform (half-normal for codes of at most 5 points).
+        Systematic error eps, uniform (half-normal for telescopes of at most 5 points).
     errscale : (low, high)
         Error scale b, log-uniform.
-    sigma, tau : (low, high)
-        sigma_d and tau of the process, log-uniform; tau is further cut to [span / N, span] of each file.
-    fixed_scale, fixed_shift : bool
-        Hold all scales at 1 (normalised), all shifts at 0.
-    systematic_error, error_scale : bool
-        Whether eps and b are free.
-    fixed_codes, fixed_scale_codes : tuple of str
-        Telescopes whose fluxes are used as they are; telescopes whose normalised scale is 1.
-    normalisation : "mean", "none" or "spread"
-    errors : "gaussian" or "student-t"
-    degrees : float
-        Degrees of freedom of Student-t errors.
-
-    Raises
-    ------
-    InputError
-        If a range is not low < high or not positive where logarithms are used, or both scale and shift are fixed.
+    sigma : (low, high)
+        Amplitude sigma_d of the process, log-uniform.
+    tau : (low, high)
+        Its time scale, log-uniform; cut to [span / N, span] of each light curve.
     """
 
-    kernel: Kernel | str = "drw"
-    scale: Range = (0.5, 2.0)
-    shift: Range = (-1.0, 1.0)
+    scale: Band = (0.5, 2.0)
+    shift: Band = (-1.0, 1.0)
     syserr: Range = (0.0, 0.2)
     errscale: Range = (0.1, 2.0)
-    sigma: Range = (1e-4, 1.0)
-    tau: Range = (1.0, 1e4)
-    fixed_scale: bool = False
-    fixed_shift: bool = False
-    systematic_error: bool = False
-    error_scale: bool = False
-    fixed_codes: tuple[str, ...] = field(default=())
-    fixed_scale_codes: tuple[str, ...] = field(default=())
-    normalisation: str = "mean"
-    errors: str = "gaussian"
-    degrees: float = 4.0
+    sigma: Band = (1e-4, 1.0)
+    tau: Band = (1.0, 1e4)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kernel", find_kernel(self.kernel))
-        checked = ["scale", "shift", "sigma", "tau"]
-        checked += ["syserr"] if self.systematic_error else []
-        checked += ["errscale"] if self.error_scale else []
-        for name in ("scale", "shift", "syserr", "errscale", "sigma", "tau"):
-            low, high = (float(x) for x in getattr(self, name))
-            object.__setattr__(self, name, (low, high))
-            if name in checked and not low < high:
-                raise InputError(f"limits {low:g}, {high:g}", where=f"prior range of {name}", expected="low < high")
-            if name in ("scale", "errscale", "sigma", "tau") and not low > 0:
-                raise InputError(f"lower limit {low:g}", where=f"prior range of {name}", expected="a limit > 0")
+        for name in ("scale", "errscale", "sigma", "tau"):
+            low = getattr(self, name)[0]
+            if not low > 0:
+                raise ConfigError(f"lower limit {low:g}", where=f"prior range of {name}", expected="a limit > 0")
         if self.syserr[0] < 0:
-            raise InputError(f"lower limit {self.syserr[0]:g}", where="prior range of syserr", expected="a limit >= 0")
-        if self.fixed_scale and self.fixed_shift:
-            raise InputError("scale and shift are both fixed", where="settings", expected="one of them free")
-        if self.errors not in ERRORS:
-            raise InputError(f"errors = {self.errors!r}", where="settings", expected=" or ".join(map(repr, ERRORS)))
-        if not self.degrees > 2:
-            raise InputError(f"degrees = {self.degrees:g}", where="settings", expected="more than 2 degrees of freedom")
+            raise ConfigError(f"lower limit {self.syserr[0]:g}", where="prior range of syserr", expected="a limit >= 0")
+
+
+@options
+class Settings(ModelChoice, Prior):
+    """The model and its prior ranges; all ranges are in normalised flux units (see `Normalisation`)."""
+
+    def __post_init__(self) -> None:
+        ModelChoice.__post_init__(self)
+        Prior.__post_init__(self)
+        for name, used in (("syserr", self.systematic_error), ("errscale", self.error_scale)):
+            low, high = getattr(self, name)
+            if used and not low < high:
+                raise ConfigError(f"limits {low:g}, {high:g}", where=f"prior range of {name}", expected="low < high")
 
     @property
     def process(self) -> Kernel:
         """The kernel as an object."""
-        assert isinstance(self.kernel, Kernel)
-        return self.kernel
+        return find_kernel(self.kernel)

@@ -20,7 +20,7 @@ from crosscal.inference.gibbs import gibbs
 from crosscal.inference.laplace import collect, find_mode
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.problem import blocks, make_problem
-from crosscal.lightcurves.reconstruct import sample_path
+from crosscal.lightcurves.reconstruction import sample_path
 from crosscal.lightcurves.sampling import Draws, default_draws, starting_point
 
 State = dict[str, Any]

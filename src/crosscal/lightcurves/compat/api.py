@@ -25,9 +25,9 @@ from crosscal.core.progress import SILENT, Progress
 from crosscal.lightcurves.compat.options import Options, data_path, read_param_file
 from crosscal.lightcurves.compat.outputs import factor_text, param_text, write_pycali_outputs
 from crosscal.lightcurves.formats.pycali import read_pycali
-from crosscal.lightcurves.intercalibrate import intercalibrate
-from crosscal.lightcurves.reconstruct import Reconstruction
-from crosscal.lightcurves.result import Result
+from crosscal.lightcurves.intercalibration import intercalibrate
+from crosscal.lightcurves.reconstruction import Reconstruction
+from crosscal.lightcurves.result import Intercalibration
 
 
 class Config:
@@ -59,10 +59,10 @@ class Cali:
         paths = [data_path(name, beside) for name in (o.fcont, *o.fline)]
         self.options, self.directory, self.seed, self.progress = o, Path(directory), seed, progress
         self.curves = read_pycali(paths[0], paths[1:])
-        self._result: Result | None = None
+        self._result: Intercalibration | None = None
 
     @property
-    def result(self) -> Result:
+    def result(self) -> Intercalibration:
         """The result, once `mcmc` has run."""
         if self._result is None:
             raise InputError("nothing has been sampled", where="Cali", expected="a call of mcmc() first")

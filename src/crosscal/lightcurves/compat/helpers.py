@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,9 +14,9 @@ from crosscal.core.errors import DataFileError
 from crosscal.core.files import existing_file, write_text
 from crosscal.core.reading import read_text
 from crosscal.lightcurves.formats.pycali import read_block_file, write_pycali
-from crosscal.lightcurves.formats.survey import Selection, read_asassn, read_ztf, rebin
 from crosscal.lightcurves.outliers import remove_outliers as drop_outliers
-from crosscal.lightcurves.result import Result
+from crosscal.lightcurves.reading import Selection, read_asassn, read_ztf, rebin
+from crosscal.lightcurves.result import Intercalibration
 
 
 def data_rebin(x: ArrayLike, y: ArrayLike, ye: ArrayLike, tb: float) -> tuple[NDArray, NDArray, NDArray]:
@@ -43,6 +44,17 @@ def format_blocks(
     return write_text(fname, "\n".join(lines) + "\n")
 
 
+def _cuts(
+    zeropoint: Any, time_start: float, time_range: Any, rebin: float | None, errlimit: float | None, keylabel: str,
+    **more: Any,
+) -> Selection:  # fmt: skip
+    zero = dict(zeropoint) if isinstance(zeropoint, Mapping) else zeropoint
+    return Selection(
+        zeropoint=zero, time_start=time_start, time_range=time_range, rebin=rebin, errlimit=errlimit, keylabel=keylabel,
+        **more,
+    )  # fmt: skip
+
+
 def convert_asassn(
     path: str | os.PathLike[str],
     useflux: bool = False,
@@ -55,7 +67,7 @@ def convert_asassn(
     keylabel: str = "",
 ) -> dict[str, NDArray[np.float64]]:
     """Read an ASAS-SN table into (n, 3) arrays per code."""
-    cuts = Selection(zeropoint, 1.0, time_start, time_range, rebin, errlimit, keylabel)
+    cuts = _cuts(zeropoint, time_start, time_range, rebin, errlimit, keylabel)
     found = read_asassn(path, cuts, use_flux=useflux, by_camera=diffcamera)
     return {code: np.stack(columns, axis=1) for code, columns in found.items()}
 
@@ -70,7 +82,7 @@ def convert_ztf(
     keylabel: str = "",
 ) -> dict[str, NDArray[np.float64]]:
     """Read a ZTF table into (n, 3) arrays per code; all objects of a filter are one code."""
-    cuts = Selection(zeropoint, 1.0, time_start, time_range, rebin, errlimit, keylabel, merge_objects=True)
+    cuts = _cuts(zeropoint, time_start, time_range, rebin, errlimit, keylabel, merge_objects=True)
     found = read_ztf(path, cuts)
     return {code: np.stack(columns, axis=1) for code, columns in found.items()}
 
@@ -118,7 +130,7 @@ def load_pycali_data_flag(fname: str | os.PathLike[str]) -> dict[str, NDArray[np
     return found
 
 
-def remove_outliers(result: Result, directory: str | os.PathLike[str], dev: float = 5.0) -> list[Path]:
+def remove_outliers(result: Intercalibration, directory: str | os.PathLike[str], dev: float = 5.0) -> list[Path]:
     """Write each file without the points beyond ``dev`` sigma of leave-one-out, as ``<stem>_new.txt``, flags kept."""
     few = result.draws.vectors[:: max(1, len(result.draws.vectors) // 50)]
     kept, _ = drop_outliers(result.curves, result.model, few, dev)

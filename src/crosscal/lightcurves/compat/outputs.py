@@ -11,7 +11,7 @@ from crosscal.core.files import atomic_path, write_text
 from crosscal.lightcurves.calibrated import _blocks
 from crosscal.lightcurves.compat.options import Options
 from crosscal.lightcurves.model import Model
-from crosscal.lightcurves.result import Result
+from crosscal.lightcurves.result import Intercalibration
 
 
 def histogram_mode(values: NDArray[np.float64], bins: int = 50, width: float = 2.0) -> NDArray[np.float64]:
@@ -39,7 +39,7 @@ def histogram_mode(values: NDArray[np.float64], bins: int = 50, width: float = 2
     return np.where(constant, low, low + (peak + 0.5) * step)
 
 
-def calibrated_columns(result: Result, i: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def calibrated_columns(result: Intercalibration, i: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Flux and error of PyCALI's ``FILE_cali``: median, and the measured error's mode with the calibration error."""
     curve = result.curves.files[i]
     flux, error = np.empty(len(curve)), np.empty(len(curve))
@@ -49,7 +49,7 @@ def calibrated_columns(result: Result, i: int) -> tuple[NDArray[np.float64], NDA
     return flux, error
 
 
-def write_pycali_outputs(result: Result, directory: Path, options: Options | None = None) -> list[Path]:
+def write_pycali_outputs(result: Intercalibration, directory: Path, options: Options | None = None) -> list[Path]:
     """Write ``FILE_cali``, ``FILE_recon``, ``FILE_sort`` and, under ``data/``, PyCALI's tables and samples.
 
     The tables give *normalised* units, as PyCALI's do, in the gauge in which the model was sampled.
@@ -89,7 +89,7 @@ def _save(path: Path, table: NDArray, form: str, header: str = "") -> Path:
     return path
 
 
-def factor_text(result: Result) -> str:
+def factor_text(result: Intercalibration) -> str:
     """The content of ``factor.txt``: posterior means, standard deviations and covariances, normalised units."""
     lay, x = result.model.layout, result.draws.vectors
     phi, G = np.exp(x[:, lay.scale]), x[:, lay.shift]
@@ -118,7 +118,7 @@ def factor_text(result: Result) -> str:
     return "\n".join(lines) + "\n"
 
 
-def normalisation_text(result: Result) -> str:
+def normalisation_text(result: Intercalibration) -> str:
     """The content of ``PyCALI_output.txt``: the divisors and numbers of points."""
     lines = []
     for i, curve in enumerate(result.curves.files):
@@ -128,7 +128,7 @@ def normalisation_text(result: Result) -> str:
     return "\n".join(lines) + "\n"
 
 
-def options_of(result: Result) -> Options:
+def options_of(result: Intercalibration) -> Options:
     """Return the options that describe a result's settings."""
     s, codes = result.model.settings, result.curves.codes
     ranges = {}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscal.core.errors import DataFileError, InputError, UnknownNameError
+from crosscal.core.errors import ConfigError, DataFileError, InputError, UnknownNameError
+from crosscal.core.options import Band, Positive, option, options
 from crosscal.lightcurves.formats.curves import Columns, Curves
 from crosscal.lightcurves.formats.vocabulary import TIMES
 from crosscal.lightcurves.timesystem import TimeSystem
@@ -30,11 +29,11 @@ AB_ZERO = 3631e3
 _MAGNITUDE = 2.5 / np.log(10)
 
 
-@dataclass(frozen=True)
+@options
 class Selection:
-    """Cuts, units and choices common to all readers.
+    """Cuts, units and choices for tables.
 
-    Parameters
+    Attributes
     ----------
     zeropoint : float, mapping or None
         Flux of magnitude zero, or one per filter; `ZEROPOINTS` where a filter is not given.
@@ -71,37 +70,29 @@ class Selection:
         found by name.
     """
 
-    zeropoint: float | Mapping[str, float] | None = None
-    unit: float = 1.0
-    time_start: float = 0.0
-    time_range: tuple[float, float] | None = None
-    rebin: float | None = None
-    errlimit: float | Literal["auto"] | None = "auto"
-    keylabel: str = ""
-    codes: tuple[str, ...] = field(default=())
-    error: float | None = None
+    zeropoint: float | dict[str, float] | None = option(default=None, example={"V": 3.6e-9, "zg": 4.8e-9})
+    unit: Positive = option(default=1.0, example=1e-15)
+    time_start: float = option(default=0.0, example=2450000.0)
+    time_range: Band | None = option(default=None, example=[2458000.0, 2459000.0])
+    rebin: float | None = option(default=None, example=1.0)
+    errlimit: Positive | Literal["auto"] | None = "auto"
+    keylabel: str = option(default="", example="a_")
+    codes: tuple[str, ...] = option(default=(), example=["ztf_zg", "asas_g"])
+    error: Positive | None = option(default=None, example=0.02)
     merge_objects: bool = False
     by_camera: bool = False
     use_flux: bool = False
-    time_format: str = ""
-    position: tuple[float, float] | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
+    time_format: str = option(default="", example="mjd")
+    position: tuple[float, float] | None = option(default=None, example=[12.34, 56.78])
+    columns: dict[str, str] = option(factory=dict, example={"flux": "f_nu"})
 
     def __post_init__(self) -> None:
-        if not self.unit > 0:
-            raise InputError(f"unit {self.unit:g}", where="selection", expected="a number > 0")
-        if self.time_range is not None and not self.time_range[0] < self.time_range[1]:
-            raise InputError(f"time range {self.time_range}", where="selection", expected="start < stop")
         if self.rebin and not self.rebin > 0:
-            raise InputError(f"bin width {self.rebin:g}", where="selection", expected="a width > 0, or none")
-        if self.errlimit not in (None, "auto") and not self.errlimit > 0:  # type: ignore[operator]
-            raise InputError(f"error limit {self.errlimit}", where="selection", expected="a number > 0")
-        if self.error is not None and not self.error > 0:
-            raise InputError(f"error {self.error:g}", where="selection", expected="a number > 0")
+            raise ConfigError(f"bin width {self.rebin:g}", where="selection", expected="a width > 0, or none")
         if self.time_format and self.time_format not in TIMES:
             raise UnknownNameError("time format", self.time_format, [k for k, v in TIMES.items() if v.format])
         if self.position is not None and not (0 <= self.position[0] <= 360 and -90 <= self.position[1] <= 90):
-            raise InputError(f"position {self.position}", where="selection", expected="(ra, dec) in degrees")
+            raise ConfigError(f"position {self.position}", where="selection", expected="(ra, dec) in degrees")
 
     def zero(self, band: str) -> float:
         """Return the flux of magnitude zero in a filter.
@@ -118,7 +109,7 @@ class Selection:
 
     def zero_or_none(self, band: str) -> float | None:
         """Return the flux of magnitude zero in a filter, where one is given or known."""
-        if isinstance(self.zeropoint, Mapping):
+        if isinstance(self.zeropoint, dict):
             if band in self.zeropoint:
                 return float(self.zeropoint[band])
         elif self.zeropoint is not None:
