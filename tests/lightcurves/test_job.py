@@ -5,9 +5,11 @@ import tomllib
 import numpy as np
 import pytest
 
-from crosscal.config import validate, write_toml
 from crosscal.core.errors import ConfigError
-from crosscal.lightcurves import job as lightcurves_job
+from crosscal.core.progress import Silent
+from crosscal.jobs.options import validate, write_toml
+from crosscal.jobs.parts import PARTS
+from crosscal.jobs.run import demo, run
 from crosscal.lightcurves.compat.helpers import convert_asassn, convert_mydata, convert_ztf, remove_outliers
 from crosscal.lightcurves.formats.pycali import read_block_file, write_pycali
 from crosscal.lightcurves.options import LightcurvesJob
@@ -32,14 +34,11 @@ def load(files, **tables):
 
 
 def test_template_is_a_job(files):
-    text = lightcurves_job.TEMPLATE
-    assert validate(LightcurvesJob, tomllib.loads(text), source=files / "job.toml").seed == 1
-    # Every commented key exists: uncomment the optional lines of the model, prior and sampling tables.
-    known = LightcurvesJob.model_json_schema()["$defs"]
-    for table, name in (("ModelTable", "model"), ("PriorTable", "prior"), ("SamplingTable", "sampling")):
-        part = text.split(f"[{name}]")[1].split("\n[")[0]
-        keys = {line.split("=")[0].strip("# ") for line in part.splitlines() if line.startswith("# ") and "=" in line}
-        assert keys == set(known[table]["properties"])
+    text = PARTS.get("lightcurves").template
+    job = validate(LightcurvesJob, tomllib.loads(text), source=files / "job.toml")
+    assert job.data.continuum == files / "continuum.txt"
+    for key in ("kernel", "tau", "remove_outliers", "position", "merge_objects"):
+        assert f"\n# {key} = " in text
 
 
 def test_run(files):
@@ -48,14 +47,15 @@ def test_run(files):
         model={"systematic_error": True, "reference": "B"},
         sampling={"draws": 1000, "remove_outliers": 4.0, "compare_kernels": ["drw"]},
     )
-    result = lightcurves_job.run(job, files / "out")
+    result = run(job, output=files / "out").result
     assert result.reference == "B"
     names = {path.name for path in (files / "out").iterdir()}
     assert {
         "posterior.nc", "summary.ecsv", "correction.ecsv", "overlap.ecsv", "kernels.ecsv", "diagnostics.txt", "pycali",
         "calibrated_continuum.ecsv", "calibrated_continuum.nc", "reconstruction_line1.ecsv", "input",
     } <= names  # fmt: skip
-    again = lightcurves_job.run(job, files / "out2")
+    assert run(job, output=files / "out").repeated
+    again = run(job, output=files / "out2").result
     np.testing.assert_array_equal(again.factors.scale, result.factors.scale)
     from astropy.table import QTable
 
@@ -90,7 +90,7 @@ def test_job_round_trip(files):
         ({"model": {"kernle": "drw"}}, "kernel"),
         ({"prior": {"scale": [2.0, 1.0]}}, "low < high"),
         ({"sampling": {"draws": 1}}, "draws"),
-        ({"data": {"ztf": ["z.csv"], "selection": {"unit": -1.0}}}, "unit -1"),
+        ({"data": {"ztf": ["z.csv"], "selection": {"unit": -1.0}}}, "selection.unit: input should be greater than 0"),
     ],
 )
 def test_wrong_jobs(files, tables, message):
@@ -122,17 +122,23 @@ def test_survey_job(tmp_path):
 def test_demo(tmp_path):
     said = []
 
-    class Listener:
-        def stage(self, name, total=None):
-            from crosscal.core.progress import SILENT
-
-            return SILENT.stage(name, total)
-
+    class Listener(Silent):
         def message(self, text):
             said.append(text)
 
-    result = lightcurves_job.demo(tmp_path, Listener())
-    assert (tmp_path / "truth.ecsv").exists()
+    found = demo(PARTS.get("lightcurves"), tmp_path / "demo", progress=Listener())
     assert any("2 of 2 telescopes" in line for line in said)
-    assert read_block_file(tmp_path / "input" / "continuum.txt").codes == ("A", "B", "C")
-    assert result.diagnostics.effective_size > 400
+    assert read_block_file(tmp_path / "demo" / "input" / "continuum.txt").codes == ("A", "B", "C")
+    assert found.result.diagnostics.effective_size > 400
+    assert found.passed
+
+
+def test_a_finished_stage_is_not_done_again(files, monkeypatch):
+    job = load(files, sampling={"draws": 500})
+    first = run(job, output=files / "out")
+    monkeypatch.setattr("crosscal.lightcurves.job._draw", lambda *_: pytest.fail("sampled again"))
+    again = run(load(files, sampling={"draws": 500}), output=files / "out").result
+    for name in ("scale", "shift", "kernel", "mean"):
+        np.testing.assert_array_equal(getattr(again.factors, name), getattr(first.result.factors, name))
+    np.testing.assert_array_equal(again.posterior_draws.matrix()[1], first.result.posterior_draws.matrix()[1])
+    assert str(again.diagnostics) == str(first.result.diagnostics)

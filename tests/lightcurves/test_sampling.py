@@ -7,7 +7,8 @@ import pytest
 
 from crosscal.core.errors import FitError, InputError, UnknownNameError
 from crosscal.core.progress import SILENT
-from crosscal.lightcurves.intercalibration import compare_kernels, intercalibrate
+from crosscal.lightcurves.evidence import compare_kernels
+from crosscal.lightcurves.intercalibration import intercalibrate
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.sampling import draw
 from crosscal.lightcurves.settings import Settings
@@ -157,7 +158,7 @@ def test_evidence_prefers_the_true_kernel():
 
 def test_student_errors_have_no_evidence_table(two):
     with pytest.raises(InputError, match="no evidence"):
-        compare_kernels(two[0], ("drw",), errors="student-t")
+        compare_kernels(two[0], ("drw",), settings=Settings(errors="student-t"))
 
 
 @pytest.mark.slow

@@ -142,10 +142,10 @@ def test_wrong_tables(write, text, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"unit": 0.0}, "unit 0"),
-        ({"time_range": (2.0, 1.0)}, "start < stop"),
+        ({"unit": 0.0}, "unit: 0.0; expected a number > 0"),
+        ({"time_range": (2.0, 1.0)}, "time_range: low < high"),
         ({"rebin": -1.0}, "bin width"),
-        ({"errlimit": 0.0}, "error limit"),
+        ({"errlimit": 0.0}, "errlimit: 0.0; expected a number > 0"),
     ],
 )
 def test_impossible_selection(arguments, message):

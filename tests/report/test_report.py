@@ -113,7 +113,7 @@ def test_foreign_and_damaged_directories_are_refused(tmp_path):
 def test_what_the_parts_cite_is_in_the_bibliography():
     from crosscal.concordance.result import Result as Concordance
     from crosscal.fluxcal.result import CITATIONS
-    from crosscal.lightcurves.result import Result as Lightcurves
+    from crosscal.lightcurves.result import Intercalibration as Lightcurves
     from crosscal.xray.jobs.fit import FitOutcome
     from crosscal.xray.jobs.outcome import XrayOutcome
 
