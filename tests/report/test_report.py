@@ -117,7 +117,7 @@ def test_what_the_parts_cite_is_in_the_bibliography():
     from crosscal.xray.jobs.fit import FitOutcome
     from crosscal.xray.jobs.outcome import XrayOutcome
 
-    cited = {*Concordance.citations, *CITATIONS, "kurucz", "calspec", *Lightcurves.citations.fget(None)}
+    cited = {*Concordance.citations, *CITATIONS, "kurucz", "calspec", *Lightcurves.citations}
     assert cited | {*FitOutcome.citations, *XrayOutcome.citations} <= set(BIBLIOGRAPHY)
     assert bibtex(("Nobody 1900",)).startswith("% Nobody 1900")
 

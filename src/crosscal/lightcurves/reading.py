@@ -158,6 +158,8 @@ def read_table(
 
     Parameters
     ----------
+    selection : Selection, optional
+        Cuts, units and choices.
     telescope : str
         Name of the telescope, where the table does not name it; that of the file by default.
     layout : str

@@ -59,7 +59,7 @@ class KernelEvidence:
     converged: bool
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Intercalibration(Presented):
     """Scale, shift and error model of each telescope, and the merged light curves.
 
