@@ -23,7 +23,7 @@ from crosscal.xray.emission.interpolate import check_kind
 from crosscal.xray.emission.plasma import PlasmaTable
 from crosscal.xray.emission.syntax import parse
 from crosscal.xray.emission.tablefile import plasma_table
-from crosscal.xray.emission.xspec import component_class
+from crosscal.xray.emission.xspec import apec_root, component_class
 
 __all__ = ["Model", "parse"]
 
@@ -325,12 +325,8 @@ class _TableLoader:
 
 
 def _atomdb_root(table: Any) -> str:
-    """Return the common beginning of AtomDB's file names in a directory, as XSPEC's APECROOT wants it, or ""."""
-    if isinstance(table, str | os.PathLike) and Path(table).is_dir():
-        found = sorted(Path(table).glob("apec_v*_line.fits"))
-        if found:
-            return str(found[-1].resolve()).removesuffix("_line.fits")
-    return ""
+    """Return XSPEC's APECROOT where the plasma table is a directory of AtomDB's files, else ""."""
+    return apec_root(Path(table)) if isinstance(table, str | os.PathLike) and Path(table).is_dir() else ""
 
 
 def _rebuild(expression: str, options: dict[str, Any], free: tuple[str, ...], values: dict[str, Any]) -> Model:

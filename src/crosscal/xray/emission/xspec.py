@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.resources import files
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.parameter import Parameter
+from crosscal.datasets.search import search_path
 from crosscal.xray.emission.component import (
     Additive,
     Array,
@@ -23,13 +27,44 @@ from crosscal.xray.emission.component import (
     norm_parameter,
 )
 from crosscal.xray.emission.registry import MODELS
-from crosscal.xray.emission.xspec_library import library
+from crosscal.xray.emission.xspec_process import WorkerDied, library
+
+# Models of XSPEC that read AtomDB's files.
+_ATOMDB_MODELS = re.compile("apec|cie|cph|cflow|nei|shock|sedov")
 
 
 @lru_cache(maxsize=1)
 def known_models() -> dict[str, str]:
     """Return the names of XSPEC's models and their types, also where the library is absent."""
     return json.loads(files("crosscal.xray.emission").joinpath("data/xspec_models.json").read_text("utf-8"))
+
+
+def full_name(name: str, *, where: str | None = None) -> str:
+    """Return the model that a name means; as in XSPEC it may be shortened and case does not matter.
+
+    What is the beginning of several names means the one of CrossCal's own models among them: ``po`` is ``powerlaw``
+    and ``ga`` is ``gaussian``, as XSPEC's users write them.
+
+    Raises
+    ------
+    UnknownNameError
+        If no model begins so.
+    InputError
+        If several do.
+    """
+    own = {known.lower(): known for known in MODELS.names()}
+    every = {known.lower(): known for known in known_models()} | own
+    key = name.lower()
+    if key in every:
+        return every[key]
+    for names in (own, every):
+        found = [full for lowered, full in names.items() if lowered.startswith(key)]
+        shortest = min(found, key=len, default="")
+        if found and all(full.lower().startswith(shortest.lower()) for full in found):
+            return shortest
+        if found:
+            raise InputError(f"{name!r} is the beginning of several models", where=where, expected=" or ".join(found))
+    raise UnknownNameError("model", name, set(every.values()), where=where)
 
 
 def component_class(name: str, *, where: str | None = None) -> Callable[[Settings], Component]:
@@ -44,12 +79,9 @@ def component_class(name: str, *, where: str | None = None) -> Callable[[Setting
     MissingDependencyError
         If XSPEC has it and its library is not installed.
     """
-    if name in MODELS:
-        return MODELS.get(name, where=where)
-    lowered = {known.lower(): known for known in known_models()}
-    if name.lower() not in lowered:
-        raise UnknownNameError("model", name, {*MODELS.names(), *lowered.values()}, where=where)
-    found = lowered[name.lower()]
+    found = full_name(name, where=where)
+    if found in MODELS:
+        return MODELS.get(found, where=where)
     kind = known_models()[found]
     if kind not in _KINDS:
         raise InputError(f"XSPEC's {found} is of type {kind!r}", where=where, expected="type add, mul or con")
@@ -63,6 +95,38 @@ def component_class(name: str, *, where: str | None = None) -> Callable[[Setting
             "function": definition["function"],
             "listed": tuple(definition["parameters"]),
         },
+    )
+
+
+def installed_atomdb() -> str:
+    """Return what XSPEC's APECROOT should be: AtomDB's files in ATOMDB or the data search path, or ""."""
+    return _find_atomdb(os.environ.get("ATOMDB", ""), tuple(search_path().values()))
+
+
+@lru_cache
+def _find_atomdb(variable: str, directories: tuple[Path, ...]) -> str:
+    places = [Path(variable)] if variable else []
+    for directory in directories:
+        places += [directory, directory / "xray"]
+    return next((root for root in map(apec_root, places) if root), "")
+
+
+def apec_root(directory: Path) -> str:
+    """Return the common beginning of the names of the newest AtomDB files in a directory, or ""."""
+    found = sorted(directory.glob("apec_v*_line.fits"))
+    return str(found[-1].resolve()).removesuffix("_line.fits") if found else ""
+
+
+def _needed(model: str, atomdb: str) -> str:
+    """Say which data files an XSPEC model may lack."""
+    data = "XSPEC's model data (set HEADAS to an installed HEASoft)"
+    if not _ATOMDB_MODELS.search(model):
+        return data
+    if atomdb:
+        return f"parameters that it can use with {Path(atomdb).name} of AtomDB"
+    return (
+        "AtomDB's apec_v*_line.fits and apec_v*_coco.fits, not gzipped, in a directory named by the option plasma (in "
+        "Python: table) or by the variable ATOMDB"
     )
 
 
@@ -84,10 +148,6 @@ class _FromLibrary(Component):
         InputError
             If the library returns values that are not finite.
         """
-        xspec = library()
-        xspec.set_abundances(abundances)
-        if self.settings.atomdb_root:
-            xspec.set_string("APECROOT", self.settings.atomdb_root)
         n = edges.size - 1
         columns = [np.asarray(values[p.name], dtype=float) for p in self.listed]
         flux = np.zeros(n) if inputs is None else inputs
@@ -98,8 +158,18 @@ class _FromLibrary(Component):
             table[:, k] = np.broadcast_to(column, shape).ravel()
         flux = np.broadcast_to(flux, (*shape, n)).reshape(rows, n)
         # Batches often repeat a set (a norm or a kT of another component varies): run it once.
-        _, first, member = np.unique(np.hstack([table, flux]), axis=0, return_index=True, return_inverse=True)
-        found = np.stack([xspec.call(self.function, edges, table[i].tolist(), flux[i]) for i in first])
+        distinct = table if inputs is None else np.hstack([table, flux])
+        _, first, member = np.unique(distinct, axis=0, return_index=True, return_inverse=True)
+        root = self.settings.atomdb_root or installed_atomdb()
+        strings = {"APECROOT": root} if root else {}
+        try:
+            found = library().call(self.function, edges, table[first], flux[first], abundances, strings)
+        except WorkerDied as ending:
+            raise InputError(
+                f"XSPEC's function ended its process ({ending})",
+                where=f"model {self.name!r}",
+                expected=_needed(self.name, root),
+            ) from None
         if not np.all(np.isfinite(found)):
             raise InputError("the XSPEC library returned values that are not finite", where=f"model {self.name!r}")
         return found[member.ravel()].reshape(*shape, n)
@@ -120,7 +190,7 @@ class _LibraryAdditive(_FromLibrary, Additive):
             raise InputError(
                 "the XSPEC library returned no photons",
                 where=f"model {self.name!r}",
-                expected="data files that the library finds (AtomDB: table= a directory, not gzipped)",
+                expected=_needed(self.name, self.settings.atomdb_root or installed_atomdb()),
             )
         return out
 

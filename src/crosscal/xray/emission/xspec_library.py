@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import shlex
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,19 @@ class Library:
     def __init__(self, libraries: Any, root: Path) -> None:
         self._functions = libraries.lib_xs_functions
         self._state: dict[str, str] = {}
-        self.definitions = read_definitions(read_text(root / "spectral/manager/model.dat"))
+        self.definitions_path = root / "spectral/manager/model.dat"
+
+    @cached_property
+    def definitions(self) -> dict[str, dict[str, Any]]:
+        """The models with their functions, types and parameters."""
+        return read_definitions(read_text(self.definitions_path))
+
+    def use_data(self, directory: str) -> None:
+        """Take the model data (mekal's, MEKAL's ionisation, ...) from a directory; "" keeps the library's own."""
+        if directory and self._state.get("data") != directory:
+            text = directory.encode()
+            self._functions.fpdatd_(ctypes.c_char_p(text), ctypes.c_long(len(text)))
+            self._state["data"] = directory
 
     def set_abundances(self, table: str) -> None:
         """Select XSPEC's solar abundances, which are global to the library."""
