@@ -15,7 +15,8 @@ from crosscal.core.errors import InputError
 from crosscal.core.units import energies
 from crosscal.emulator.base import Emulator
 from crosscal.emulator.validation import Validation, validate
-from crosscal.xray.correction.pairs import QUANTITIES
+from crosscal.xray.correction.pairs import QUANTITIES, PairedSources
+from crosscal.xray.correction.roles import with_roles
 from crosscal.xray.modifiers.describe import build_modifier, describe_modifier
 
 Floats = NDArray[np.float64]
@@ -269,19 +270,21 @@ class CalibrationEmulator:
         )
 
 
-def check_pairs(emulator: CalibrationEmulator, quantities: tuple[str, ...]) -> CalibrationEmulator:
-    """Return the emulator of exactly the quantities of the pairs.
+def matched(
+    emulator: CalibrationEmulator, pairs: PairedSources, trusted: str | None = None
+) -> tuple[CalibrationEmulator, PairedSources]:
+    """Return the emulator of exactly the quantities of the pairs, and the pairs as (trusted, corrected).
 
     Raises
     ------
     InputError
-        If the pairs hold a quantity that is not emulated.
+        If the pairs hold a quantity that is not emulated, or the roles of their telescopes are not known.
     """
-    missing = [q for q in quantities if q not in emulator.quantities]
+    missing = [q for q in pairs.quantities if q not in emulator.quantities]
     if missing:
         raise InputError(
             f"the pairs hold {missing[0]}, the emulator does not",
             where="inference",
             expected=f"pairs.only({', '.join(repr(q) for q in QUANTITIES if q in emulator.quantities)})",
         )
-    return emulator.only(*quantities)
+    return emulator.only(*pairs.quantities), with_roles(pairs, emulator.telescope, trusted)

@@ -13,7 +13,7 @@ from crosscal.core.correction import Correction
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.inference.problem import Problem
 from crosscal.xray.correction import small
-from crosscal.xray.correction.emulate import CalibrationEmulator, check_pairs
+from crosscal.xray.correction.emulate import CalibrationEmulator, matched
 from crosscal.xray.correction.external import ExternalCorrection
 from crosscal.xray.correction.pairs import PairedSources
 from crosscal.xray.correction.priors import CROSS_NORM_SD, SCATTER_SCALE, amplitude, priors_of
@@ -52,6 +52,8 @@ class HierarchicalModel:
         numpyro distributions that replace the defaults, by parameter name.
     prior_correction : Correction, optional
         What another method found for phi(E), independent of these sources; see `ExternalCorrection`.
+    trusted : str, optional
+        Telescope of the pairs that is telescope 0; see `with_roles`.
 
     References
     ----------
@@ -66,6 +68,7 @@ class HierarchicalModel:
     tau: str | float | None = None
     priors: Mapping[str, Any] | None = None
     prior_correction: Correction | None = None
+    trusted: str | None = None
 
     def __post_init__(self) -> None:
         if self.latent not in LATENT:
@@ -76,7 +79,9 @@ class HierarchicalModel:
                 where="prior_correction",
                 expected="an emulator with its modifier",
             )
-        object.__setattr__(self, "emulator", check_pairs(self.emulator, self.pairs.quantities))
+        emulator, pairs = matched(self.emulator, self.pairs, self.trusted)
+        object.__setattr__(self, "emulator", emulator)
+        object.__setattr__(self, "pairs", pairs)
 
     @property
     def theta_names(self) -> tuple[str, ...]:

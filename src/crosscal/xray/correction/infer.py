@@ -36,6 +36,7 @@ def infer(
     pairs: PairedSources,
     emulator: CalibrationEmulator,
     *,
+    trusted: str | None = None,
     sampler: str = "auto",
     latent: str = "marginal",
     scatter: float | None = SCATTER_SCALE,
@@ -48,13 +49,16 @@ def infer(
     progress: Progress = SILENT,
     **options: Any,
 ) -> CalibrationResult:
-    """Infer which change of telescope 1's effective area makes the sources agree.
+    """Infer which change of a telescope's effective area makes the sources agree with a trusted telescope.
 
     Parameters
     ----------
     pairs : PairedSources
     emulator : CalibrationEmulator
-        Of telescope 1 (the second of ``pairs.telescopes``).
+        Of the telescope to be corrected.
+    trusted : str, optional
+        Name of the trusted telescope; by default the first of ``pairs.telescopes``. Needed where a table was read
+        without roles and does not name the emulator's telescope.
     sampler : str
         A sampler of `crosscal.inference` ("population", "nuts", "nested", ...), or "auto": "population" for at most
         10 parameters, which also finds separate solutions; where its weights cannot be trusted, "nested"; "nuts" for
@@ -69,7 +73,8 @@ def infer(
     Raises
     ------
     InputError
-        If the pairs hold a quantity that the emulator lacks, or temperatures far outside its domain.
+        If the pairs hold a quantity that the emulator lacks, temperatures far outside its domain, or no telescope of
+        the trusted name.
     """
     require_x64()
     model = HierarchicalModel(
@@ -81,6 +86,7 @@ def infer(
         tau=tau,
         priors=priors,
         prior_correction=prior_correction,
+        trusted=trusted,
     )
     return infer_model(model, sampler=sampler, energy=energy, seed=seed, progress=progress, **options)
 
@@ -123,6 +129,8 @@ def infer_model(
                 "cross_norm": model.cross_norm,
                 "amplitude_sd": model.amplitude_sd,
                 "prior_correction": described(model.prior_correction),
+                "trusted": model.pairs.telescopes[0],
+                "corrected": model.pairs.telescopes[1],
                 "quantities": list(model.pairs.quantities),
                 "sources": len(model.pairs),
                 "pairs": dict(model.pairs.provenance),
@@ -247,7 +255,7 @@ def _diagnostics(
         aliases,
         ratios,
         posterior.converged,
-        (*posterior.messages, *messages),
+        (*posterior.messages, *messages, *model.pairs.provenance.get("notes", ())),
         p_value,
         chi2,
         model.pairs.values[1].size,

@@ -143,6 +143,16 @@ class PairedSources:
             samples=samples,
         )
 
+    def swapped(self) -> PairedSources:
+        """Return the pairs with the roles of the two telescopes exchanged."""
+        return replace(
+            self,
+            telescopes=self.telescopes[::-1],
+            values=self.values[::-1],
+            covariance=self.covariance[::-1],
+            samples=None if self.samples is None else self.samples[::-1],
+        )
+
     def take(self, index: Any) -> PairedSources:
         """Return the pairs of some sources, by a mask or by numbers."""
         picked = np.arange(len(self))[index]

@@ -22,12 +22,19 @@ from crosscal.core.errors import DataFileError, InputError, closest
 from crosscal.core.files import atomic_path, check_path_first, existing_file, sha256
 from crosscal.core.reading import parsing
 from crosscal.xray.correction.pairs import QUANTITIES, Floats, PairedSources
+from crosscal.xray.correction.roles import BY_ORDER, roles
 
 FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits", ".fit": "fits"}
 
 
-def read_pairs(path: str | os.PathLike[str], *, telescopes: tuple[str, str] | None = None) -> PairedSources:
-    """Read a table of sources seen by two telescopes.
+def read_pairs(
+    path: str | os.PathLike[str],
+    *,
+    trusted: str = "",
+    corrected: str = "",
+    telescopes: tuple[str, str] | None = None,
+) -> PairedSources:
+    """Read a table of sources seen by two telescopes or more, of which two are used.
 
     Columns: ``source``, and ``kT_A``, ``kT_err_A``, ``kT_B``, ``kT_err_B`` of telescopes called A and B (keV, 1 sigma);
     optionally the same of ``norm`` and ``Abundanc``, and correlations such as ``kT_norm_corr_A``. Errors below and
@@ -39,13 +46,17 @@ def read_pairs(path: str | os.PathLike[str], *, telescopes: tuple[str, str] | No
     ----------
     path : path
         ECSV, CSV or FITS.
-    telescopes : (trusted, other), optional
-        By default the table's metadata ``telescopes``, else the order in which the ``kT_`` columns appear.
+    trusted, corrected : str, optional
+        Names of the two telescopes, as the columns have them; in a table of two, one of them is enough. Without both,
+        the table's metadata ``telescopes`` are (trusted, corrected); where there are none either, `infer` asks who is
+        trusted.
+    telescopes : (trusted, corrected), optional
+        Both at once.
 
     Raises
     ------
     DataFileError
-        Naming the file, the column and the row.
+        Naming the file, the column and the row, or the telescope that is not in the table.
     """
     from astropy.table import Table
 
@@ -60,7 +71,24 @@ def read_pairs(path: str | os.PathLike[str], *, telescopes: tuple[str, str] | No
         raise DataFileError("the table has no rows", where=where, expected="one row a source")
     if "source" not in table.colnames:
         raise DataFileError("no column 'source'", where=where, expected=closest("source", table.colnames))
-    chosen = telescopes or _telescopes(table, where)
+    if telescopes is not None:
+        trusted, corrected = telescopes
+    known, stated = _telescopes(table, where)
+    for name in (trusted, corrected):
+        if name and name not in known:
+            raise DataFileError(f"no column 'kT_{name}'", where=where, expected=f"a telescope of {', '.join(known)}")
+    by_order = not (trusted or corrected or stated) and len(known) == 2
+    chosen = (known[0], known[1]) if by_order else stated or ("", "")
+    if trusted or corrected or not (by_order or stated):
+        chosen = roles(known, trusted=trusted, corrected=corrected, where=where)
+    notes = []
+    if unused := [name for name in known if name not in chosen]:
+        notes.append(
+            f"Of {', '.join(known)} in the table, {chosen[0]} is trusted and {chosen[1]} corrected; "
+            f"{', '.join(unused)} {'is' if len(unused) == 1 else 'are'} not used."
+        )
+    if stated and stated != chosen:
+        notes.append(f"The table itself calls {stated[0]} trusted; the names that were given make it {chosen[0]}.")
     quantities = tuple(q for q in QUANTITIES if _has(table, q, chosen[0]) and _has(table, q, chosen[1]))
     for telescope in chosen:
         if not _has(table, "kT", telescope):
@@ -68,7 +96,7 @@ def read_pairs(path: str | os.PathLike[str], *, telescopes: tuple[str, str] | No
                 f"no column 'kT_{telescope}'", where=where, expected=closest(f"kT_{telescope}", table.colnames)
             )
     names = [str(name) for name in table["source"]]
-    provenance = {"file": where, "sha256": sha256(source)}
+    provenance = {"file": where, "sha256": sha256(source), "roles": BY_ORDER if by_order else "names", "notes": notes}
     try:
         if all(f"kT_samples_{t}" in table.colnames for t in chosen):
             samples = np.stack([_samples(table, quantities, t, where) for t in chosen])
@@ -94,21 +122,23 @@ def _has(table: Any, quantity: str, telescope: str) -> bool:
     return f"{quantity}_{telescope}" in table.colnames or f"{quantity}_samples_{telescope}" in table.colnames
 
 
-def _telescopes(table: Any, where: str) -> tuple[str, str]:
-    known = table.meta.get("telescopes", table.meta.get("TELESCOP"))
-    if isinstance(known, str):
-        known = json.loads(known) if known.startswith("[") else known.split(",")
-    if known is None:
-        found = (re.fullmatch(r"kT_(?:err_(?:lo_|hi_)?|samples_)(.+)", c) for c in table.colnames)
-        known = list(dict.fromkeys(m.group(1) for m in found if m))
-    known = tuple(str(k).strip() for k in known)
-    if len(known) != 2:
+def _telescopes(table: Any, where: str) -> tuple[tuple[str, ...], tuple[str, str] | None]:
+    """Return the telescopes with a temperature, and (trusted, corrected) where the table's metadata say so."""
+    found = (re.fullmatch(r"kT_(?:err_(?:lo_|hi_)?|samples_)(.+)", c) for c in table.colnames)
+    known = tuple(dict.fromkeys(m.group(1) for m in found if m))
+    stated = table.meta.get("telescopes", table.meta.get("TELESCOP"))
+    if isinstance(stated, str):
+        stated = json.loads(stated) if stated.startswith("[") else stated.split(",")
+    if stated is not None:
+        stated = tuple(str(k).strip() for k in stated)
+        known = (*stated, *(name for name in known if name not in stated))
+    if len(known) < 2:
         raise DataFileError(
             f"{len(known)} telescopes with a temperature",
             where=where,
-            expected="columns kT_A, kT_err_A, kT_B, kT_err_B for two telescopes A and B, or telescopes=(A, B)",
+            expected="columns kT_A, kT_err_A, kT_B, kT_err_B for two telescopes A and B",
         )
-    return known[0], known[1]
+    return known, stated if stated is not None and len(stated) == 2 else None
 
 
 def _column(table: Any, name: str, unit: str, where: str, *, ndim: int = 1) -> Floats:

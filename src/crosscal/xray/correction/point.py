@@ -14,7 +14,7 @@ from crosscal.core.progress import SILENT, Progress
 from crosscal.core.random import generator
 from crosscal.inference.jaxconfig import require_x64
 from crosscal.xray.correction.divergence import DIVERGENCES, Cloud
-from crosscal.xray.correction.emulate import CalibrationEmulator, check_pairs
+from crosscal.xray.correction.emulate import CalibrationEmulator, matched
 from crosscal.xray.correction.pairs import PairedSources
 
 
@@ -79,6 +79,7 @@ def minimise_divergence(
     emulator: CalibrationEmulator,
     divergence: str = "kl",
     *,
+    trusted: str | None = None,
     starts: int = 16,
     bootstrap: int = 0,
     seed: int = 0,
@@ -96,6 +97,8 @@ def minimise_divergence(
         Of telescope 1.
     divergence : str
         A name in ``DIVERGENCES``.
+    trusted : str, optional
+        The trusted telescope of the pairs; see `with_roles`.
     starts : int
         Quasi-random starting points of the search.
     bootstrap : int
@@ -113,11 +116,11 @@ def minimise_divergence(
     from scipy.optimize import minimize
 
     require_x64()
-    emulator = check_pairs(emulator, pairs.quantities)
+    emulator, pairs = matched(emulator, pairs, trusted)
     term = DIVERGENCES.get(divergence)
     if getattr(term, "needs_samples", False) and pairs.samples is None:
         raise InputError(f"no posterior samples for {divergence}", where="pairs", expected="samples, or another name")
-    trusted = Cloud(
+    reference = Cloud(
         jnp.asarray(pairs.values[0]),
         jnp.asarray(pairs.covariance[0]),
         None if pairs.samples is None else jnp.asarray(pairs.samples[0]),
@@ -125,7 +128,7 @@ def minimise_divergence(
     low, high = np.array([emulator.domain[n] for n in emulator.names]).T
 
     def terms(theta: Any) -> Any:
-        return term(trusted, corrected_cloud(emulator, pairs, theta))
+        return term(reference, corrected_cloud(emulator, pairs, theta))
 
     objective = jax.jit(jax.value_and_grad(lambda unit, weight: jnp.sum(weight * terms(low + unit * (high - low)))))
 

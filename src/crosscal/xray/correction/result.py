@@ -91,7 +91,11 @@ class CalibrationResult(Presented):
             axis="energy",
             unit="keV",
             target=f"effective area of {self.telescopes[1]}",
-            provenance=dict(self.provenance),
+            provenance={
+                **self.provenance,
+                "corrected telescope": self.telescopes[1],
+                "trusted telescope": self.telescopes[0],
+            },
         )
 
     @property
@@ -143,7 +147,7 @@ class CalibrationResult(Presented):
         inside = self.energy >= 0.5
         k = int(np.argmax(np.where(inside, np.abs(np.log(middle)) / np.maximum(self.correction.sd, 1e-9), -1)))
         text = (
-            f"The effective area of {self.telescopes[1]} should be multiplied by "
+            f"With {self.telescopes[0]} trusted, the effective area of {self.telescopes[1]} should be multiplied by "
             f"{middle[k]:.3f} (68 %: {low[k]:.3f} to {high[k]:.3f}) at {self.energy[k]:.1f} keV"
         )
         if self.biases is not None:

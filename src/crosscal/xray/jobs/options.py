@@ -57,17 +57,29 @@ class Telescope:
 
 @options
 class Trusted(Telescope):
-    """The reference telescope.
+    """The reference telescope; its files are needed where sources are simulated.
 
     Attributes
     ----------
     name : str
-        Name in the table of sources.
+        Name in the table of sources; not needed where the table holds one telescope beside the corrected one.
     """
 
     name: str = option(default="", example="pn", shown=True)
-    arf: Path = option(example="pn.arf")
+    arf: Path | None = option(default=None, example="pn.arf", shown=True)  # type: ignore[assignment]
     rmf: Path | None = option(default=None, example="pn.rmf", shown=True)
+
+    def response(self) -> Response:
+        """Read the response.
+
+        Raises
+        ------
+        ConfigError
+            If no ARF is named.
+        """
+        if self.arf is None:
+            raise ConfigError("no arf", where="[trusted]", expected="the ARF of the trusted telescope")
+        return super().response()
 
 
 @options
@@ -418,5 +430,5 @@ class XrayJob(Job):
     def __post_init__(self) -> None:
         if (self.inference.pairs is None) == (self.simulation is None):
             raise ConfigError("give either inference.pairs or a [simulation] table")
-        if self.simulation is not None and self.trusted is None:
-            raise ConfigError("a [simulation] needs a [trusted] telescope")
+        if self.simulation is not None and (self.trusted is None or self.trusted.arf is None):
+            raise ConfigError("a [simulation] needs a [trusted] telescope with its arf")

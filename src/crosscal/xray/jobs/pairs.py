@@ -40,7 +40,8 @@ def run(job: XrayJob, stages: Stages) -> XrayOutcome:
         pairs = clusters.pairs()
     else:
         assert job.inference.pairs is not None
-        pairs = read_pairs(resolve(job.inference.pairs))
+        trusted = "" if job.trusted is None else job.trusted.name
+        pairs = read_pairs(resolve(job.inference.pairs), trusted=trusted, corrected=job.telescope.name)
     library = build(job, telescope, model, stages)
     emulator, validation = emulate(job, library, stages)
     calibration = infer_stage(job, emulator, pairs, stages)
