@@ -6,33 +6,59 @@ from typing import ClassVar, Literal
 import numpy as np
 import pytest
 
-from crosscal.cli.parts import PARTS
-from crosscal.config import JobModel, Part
+from crosscal.core.check import Check
 from crosscal.core.correction import Correction
 from crosscal.core.errors import FitError, InputError
-from crosscal.core.files import write_text
+from crosscal.core.options import option, options
+from crosscal.inference.gaussian import gaussian_posterior
+from crosscal.jobs.options import Job, depends_on
+from crosscal.jobs.parts import PARTS, Part
+from crosscal.jobs.result import CAPTIONS, FIGURES, PRODUCTS, Presented
 
 
-class ToyJob(JobModel):
-    """Count to a number."""
+@options
+class ToyJob(Job):
+    """Count to a number.
+
+    Attributes
+    ----------
+    table : Path
+        Not used.
+    count : int
+        How far.
+    """
 
     job: Literal["toy"] = "toy"
     table: Path | None = None
-    count: int = 3
+    count: int = option(default=3, example=4, shown=True)
     inputs: ClassVar[tuple[str, ...]] = ("table",)
 
 
-class ToyResult:
+class ToyResult(Presented):
     """What counting gives."""
 
+    kind: ClassVar[str] = "toy"
+    citations: ClassVar[tuple[str, ...]] = ("nuts",)
+    diagnostics: ClassVar[str] = "nothing to diagnose"
+
     def __init__(self, count: int) -> None:
-        self.answer = f"Counted to {count}."
-        self.warnings = ("counting is discrete.",) if count < 10 else ()
-        self.diagnostics = "nothing to diagnose"
-        self.gates = [{"gate": "positive", "passed": count > 0, "why": "counts are"}]
-        self.citations = ("nuts",)
-        self.captions = {"line": "A line."}
         self.count = count
+        self.provenance = {"count": count}
+
+    @property
+    def answer(self):
+        """How far."""
+        return f"Counted to {self.count}."
+
+    @property
+    def warnings(self):
+        """What to know."""
+        return ("counting is discrete.",) if self.count < 10 else ()
+
+    @property
+    def checks(self):
+        """Counting to nothing is a failure."""
+        return (Check("positive", self.count > 0, "counts are"),)
 
     @property
     def correction(self):
@@ -44,42 +70,68 @@ class ToyResult:
         n = np.arange(1.0, self.count + 1)
         return Correction(n, n, np.eye(len(n)), "energy")
 
-    def figures(self):
-        from crosscal.plot import figure
+    @property
+    def posterior_draws(self):
+        """A Gaussian about the count."""
+        return gaussian_posterior({"count": float(self.count)}, np.eye(1))
 
-        fig = figure(4, 3)
-        axes = fig.subplots()
-        axes.plot(range(1, self.count + 1))
-        axes.set_yscale("log")
-        return {"line": fig, "again": fig}
+    def summary(self):
+        """One number."""
+        from astropy.table import QTable
+
+        return QTable({"n": [0.125 * self.count]})
 
 
-def run(job: ToyJob, output: Path, progress) -> ToyResult:
-    """Count, and write a table."""
+def figures(result):
+    """A line, twice."""
+    from crosscal.plot import figure
+
+    fig = figure(4, 3)
+    axes = fig.subplots()
+    axes.plot(range(1, result.count + 1))
+    axes.set_yscale("log")
+    return {"line": fig, "again": fig}
+
+
+#: What was done, by name of the stage.
+DONE: list[str] = []
+
+
+def run(job: ToyJob, stages) -> ToyResult:
+    """Count in two stages."""
     if job.count < 0:
         raise InputError("a negative count", where="key count", expected="a count >= 0")
-    with progress.stage("Counting", total=job.count) as advance:
-        advance(job.count)
-    progress.message("counted")
-    write_text(output / "summary.ecsv", "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: n, datatype: float64}\nn\n0.125\n")
-    return ToyResult(job.count)
+
+    def count():
+        with stages.progress.stage("Counting", total=job.count) as advance:
+            advance(job.count)
+        DONE.append("count")
+        return job.count
+
+    counted = stages.run("Counting", key=depends_on(job, "count", "table"), work=count)
+    stages.progress.message("counted")
+    return ToyResult(stages.run("Seed", key={"seed": job.seed}, after=["Counting"], work=lambda: counted))
 
 
-def demo(output: Path, progress) -> ToyResult:
+def demo(directory: Path):
     """Count to twelve."""
-    return run(ToyJob(output=output, count=12), output, progress)
-
-
-TEMPLATE = '# a toy job\njob = "toy"\noutput = "out"\ncount = 4  # how far\n'
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "table.txt").write_text("a table")
+    return {"count": 12, "table": str((directory / "table.txt").resolve())}
 
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CROSSCAL_CACHE", str(tmp_path / "cache"))
-    PARTS.register("toy", Part("toy", ToyJob, run, demo, TEMPLATE))
+    DONE.clear()
+    mine = {PARTS: Part("toy", ToyJob, run, demo), FIGURES: figures, CAPTIONS: lambda r: {"line": "A line."}}
+    mine[PRODUCTS] = lambda result, directory: None
+    for registry, member in mine.items():
+        registry.register("toy", member)
     yield
-    PARTS.unregister("toy")
+    for registry in mine:
+        registry.unregister("toy")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from crosscal.cli.list import FAMILIES
-from crosscal.cli.parts import PARTS
+from crosscal.jobs.parts import PARTS
 
 
 def test_help_names_every_command(crosscal):
@@ -36,7 +36,7 @@ def test_init_then_run_writes_a_whole_run_directory(crosscal):
     code, out, _ = crosscal("init", "toy")
     assert code == 0
     assert "toy.toml" in out
-    code, out, _ = crosscal("run", "toy.toml", "--quiet")
+    code, out, _ = crosscal("run", "toy.toml", "-o", "out", "--quiet")
     assert code == 0
     assert out.strip().startswith("Counted to 4.\n  warning: counting is discrete.")
     directory = Path("out")
@@ -51,7 +51,7 @@ def test_init_then_run_writes_a_whole_run_directory(crosscal):
 
 def test_the_job_as_run_runs_again(crosscal):
     crosscal("init", "toy")
-    crosscal("run", "toy.toml", "-q")
+    crosscal("run", "toy.toml", "-o", "out", "-q")
     code, _, _ = crosscal("run", "out/job.toml", "-q", "-o", "second", "--seed", "7")
     assert code == 0
     assert "seed = 7" in Path("second/job.toml").read_text()
@@ -68,7 +68,7 @@ def test_every_template_is_a_valid_job(crosscal, tmp_path):
 
 
 def test_init_prints_and_protects(crosscal):
-    assert crosscal("init", "toy", "-")[1].startswith("# a toy job")
+    assert crosscal("init", "toy", "-")[1].startswith("# Count to a number")
     crosscal("init", "toy")
     code, _, err = crosscal("init", "toy")
     assert code == 1
@@ -130,35 +130,53 @@ def test_a_job_file_is_not_overwritten_by_its_run(crosscal, link):
     assert not list(Path("o" if link else ".").glob("*.ecsv"))
 
 
-def test_a_finished_run_runs_again_from_its_own_job_file(crosscal):
+def test_a_finished_run_is_not_repeated(crosscal):
     crosscal("init", "toy")
-    crosscal("run", "toy.toml", "-q")
-    before = Path("out/job.toml").read_text()
+    crosscal("run", "toy.toml", "-o", "out", "-q")
+    before = {p: p.read_bytes() for p in Path("out").rglob("*") if p.is_file()}
+    code, out, _ = crosscal("run", "toy.toml", "-o", "out", "-q")
+    assert code == 0
+    assert out.startswith("This run is already complete")
+    assert "Counted to 4." in out
     assert crosscal("run", "out/job.toml", "-q")[0] == 0
-    assert Path("out/job.toml").read_text() == before
-    code, _, err = crosscal("run", "out/job.toml", "-q", "--seed", "7")
-    assert code == 1
-    assert "would overwrite an input" in err
+    assert {p: p.read_bytes() for p in Path("out").rglob("*") if p.is_file()} == before
 
 
 def test_a_log_that_cannot_be_written_is_one_sentence(crosscal):
     """As on a disk that is full between two stages."""
     crosscal("init", "toy")
-    Path("out/run.log").mkdir(parents=True)
-    code, _, err = crosscal("run", "toy.toml", "-q")
+    Path("out/.pending/run.log").mkdir(parents=True)
+    Path("out/.pending/run.log/x").touch()
+    Path("out/.pending/stages.json").write_text('{"a": {"files": {"run.log/x": ""}}}')
+    code, _, err = crosscal("run", "toy.toml", "-o", "out", "-q")
     assert code == 1
-    assert err == "crosscal: error: out/run.log: cannot write the log (Is a directory).\n"
+    assert "run.log" in err
+    assert err.count("\n") == 1
 
 
-def test_runs_of_two_parts_do_not_mix_in_one_directory(crosscal):
+def test_a_check_that_failed_gives_exit_code_3(crosscal):
+    Path("job.toml").write_text('job = "toy"\noutput = "out"\ncount = 0\n')
+    code, out, _ = crosscal("run", "job.toml", "-q")
+    assert code == 3
+    assert "check failed: positive: counts are" in out
+    code, out, _ = crosscal("run", "job.toml", "-q")
+    assert code == 3
+    assert "already complete" in out
+
+
+def test_a_directory_that_holds_another_run_is_refused_or_overwritten(crosscal):
     crosscal("init", "toy")
-    Path("out").mkdir()
-    Path("out/outcome.json").write_text('{"part": "fluxcal"}')
-    code, _, err = crosscal("run", "toy.toml", "-q")
+    crosscal("run", "toy.toml", "-o", "out", "-q")
+    before = Path("out/summary.ecsv").read_text()
+    Path("other.toml").write_text(Path("toy.toml").read_text().replace("count = 4", "count = 5"))
+    code, _, err = crosscal("run", "other.toml", "-o", "out", "-q")
     assert code == 1
-    assert "out: the directory holds a run of job 'fluxcal'; expected another output." in err
-    Path("out/outcome.json").write_text("damaged")
-    assert crosscal("run", "toy.toml", "-q")[0] == 0
+    assert "toy.toml, toy); expected another output, or --overwrite to replace that run." in err
+    assert Path("out/summary.ecsv").read_text() == before
+    Path("out/mine.txt").write_text("kept")
+    assert crosscal("run", "other.toml", "-o", "out", "-q", "--overwrite")[0] == 0
+    assert "0.625" in Path("out/summary.ecsv").read_text()
+    assert Path("out/mine.txt").read_text() == "kept"
 
 
 def test_two_runs_do_not_share_a_directory(crosscal):
@@ -168,7 +186,7 @@ def test_two_runs_do_not_share_a_directory(crosscal):
     Path("out").mkdir()
     with open("out/.lock", "w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        code, _, err = crosscal("run", "toy.toml", "-q")
+        code, _, err = crosscal("run", "toy.toml", "-o", "out", "-q")
     assert code == 1
     assert "another run is working in this directory" in err
 
@@ -244,7 +262,7 @@ def test_every_run_leaves_its_correction(crosscal):
     job = Path("job.toml")
     for count, there in ((3, True), (1, False), (3, True), (0, False)):
         job.write_text(f'job = "toy"\noutput = "out"\ncount = {count}\n')
-        assert crosscal("run", str(job), "--quiet")[0] == 0
+        assert crosscal("run", str(job), "--quiet")[0] == (0 if count else 3)
         assert Path("out/correction.nc").exists() == there
         assert not there or list(read_correction("out").factor) == [1.0, 2.0, 3.0]
 
@@ -252,5 +270,6 @@ def test_every_run_leaves_its_correction(crosscal):
 def test_a_demo_says_where_it_comes_from(crosscal):
     assert crosscal("demo", "toy", "-o", "there", "--quiet")[0] == 0
     record = json.loads(Path("there/provenance.json").read_text())
-    assert record["config"] == {"demo": "toy"}
+    assert record["config"]["count"] == 12
+    assert Path("there/job.toml").is_file()
     assert "crosscal" in record["versions"]

@@ -113,12 +113,12 @@ def test_foreign_and_damaged_directories_are_refused(tmp_path):
 def test_what_the_parts_cite_is_in_the_bibliography():
     from crosscal.concordance.result import Result as Concordance
     from crosscal.fluxcal.result import CITATIONS
-    from crosscal.lightcurves.result import Intercalibration as Lightcurves
-    from crosscal.xray.jobs.fit import FitOutcome
-    from crosscal.xray.jobs.outcome import XrayOutcome
+    from crosscal.lightcurves.result import Intercalibration
+    from crosscal.xray.correction.result import CalibrationResult
+    from crosscal.xray.fitting.result import FitResult
 
-    cited = {*Concordance.citations, *CITATIONS, "kurucz", "calspec", *Lightcurves.citations}
-    assert cited | {*FitOutcome.citations, *XrayOutcome.citations} <= set(BIBLIOGRAPHY)
+    cited = {*Concordance.citations, *CITATIONS, "kurucz", "calspec", *Intercalibration.citations}
+    assert cited | {*FitResult.citations, *CalibrationResult.citations} <= set(BIBLIOGRAPHY)
     assert bibtex(("Nobody 1900",)).startswith("% Nobody 1900")
 
 

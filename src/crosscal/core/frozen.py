@@ -105,20 +105,27 @@ def _decode(tree: Any, arrays: Mapping[str, Any]) -> Any:
         return {_decode(k, arrays): _decode(v, arrays) for k, v in tree["mapping"]}
     if "enum" in tree:
         return _class(tree["enum"])[tree["member"]]
-    return _class(tree["class"])(**{k: _decode(v, arrays) for k, v in tree["fields"].items()})
+    found = _class(tree["class"])
+    if unknown := set(tree["fields"]) - {f.name for f in fields(found)}:
+        raise _foreign(f"{tree['class']} has no {', '.join(sorted(unknown))}")
+    return found(**{k: _decode(v, arrays) for k, v in tree["fields"].items()})
 
 
 def _class(name: str) -> Any:
     module, _, attribute = name.partition(":")
     # `crosscal.__main__` would run the command line.
     if not module.startswith("crosscal.") or "__" in name:
-        raise DataFileError(f"a foreign class {name!r}", where="record of a stage", expected="run again")
+        raise _foreign(f"a foreign class {name!r}")
     try:
         found: Any = import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise DataFileError(f"no class {name!r}", where="record of a stage", expected="run again") from error
+    except (ImportError, AttributeError):
+        raise _foreign(f"no class {name!r}") from None
     if not (isinstance(found, type) and (is_dataclass(found) or issubclass(found, enum.Enum))):
-        raise DataFileError(f"{name!r} is no record", where="record of a stage", expected="run again")
+        raise _foreign(f"{name!r} is no record")
     return found
+
+
+def _foreign(what: str) -> DataFileError:
+    return DataFileError(what, where="record of a stage", expected="run again")

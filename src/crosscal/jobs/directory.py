@@ -11,18 +11,16 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from crosscal.core.errors import ConfigError, DataFileError, InputError
-from crosscal.core.files import open_own, remove_partials, sha256
-from crosscal.report.record import OUTCOME
+from crosscal.core.files import open_own, remove_partials
+from crosscal.report.record import OUTCOME, PENDING, PUBLISHING, walk
 
-PENDING, PUBLISHING, LOCK, LOG = ".pending", ".publishing", ".lock", "run.log"
-#: Files that may change without making the run another one.
-_LOOSE = {LOG, OUTCOME, "report.html"}
+LOCK = ".lock"
 
 
 class RunDirectory:
@@ -48,12 +46,7 @@ class RunDirectory:
         DataFileError
             If the directory cannot be made or locked.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError("the output is a file", where=str(self.path), expected="a directory")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataFileError(f"cannot make the run directory ({error.strerror})", where=str(self.path)) from error
+        make_directory(self.path)
         with open_own(self.path / LOCK) as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -108,31 +101,20 @@ class RunDirectory:
         _drop_empty_folders(self.path)
 
 
-def inventory(directory: Path) -> dict[str, str]:
-    """Return what a run directory holds: relative name to checksum; a store counts as one thing and checks itself."""
-    return {name: "store" if path.is_dir() else sha256(path) for path, name in walk(directory) if name not in _LOOSE}
+def make_directory(path: Path) -> None:
+    """Make a run directory, if it is not there.
 
-
-def changed_files(directory: Path, files: Mapping[str, str]) -> list[str]:
-    """Return the files of an inventory that are missing or not what they were."""
-    found = []
-    for name, digest in files.items():
-        path = directory / name
-        if not path.exists() or (digest != "store" and (path.is_dir() or sha256(path) != digest)):
-            found.append(name)
-    return found
-
-
-def walk(directory: Path, prefix: str = "") -> Iterator[tuple[Path, str]]:
-    """Yield the files and stores of a run directory with their relative names; hidden places are the run's own."""
-    for path in sorted(directory.iterdir()):
-        name = f"{prefix}{path.name}"
-        if not prefix and path.name in (PENDING, PUBLISHING, LOCK):
-            continue
-        if path.is_dir() and not path.is_symlink() and path.suffix != ".zarr":
-            yield from walk(path, f"{name}/")
-        else:
-            yield path, name
+    Raises
+    ------
+    InputError
+        If a file stands in its place; DataFileError if it cannot be made.
+    """
+    if path.exists() and not path.is_dir():
+        raise InputError("the output is a file", where=str(path), expected="a directory")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataFileError(f"cannot make the run directory ({error.strerror})", where=str(path)) from error
 
 
 def _move(source: Path, target: Path) -> None:

@@ -22,13 +22,13 @@ from crosscal.core.provenance import fingerprint, record, write_provenance
 from crosscal.core.registry import Registry
 from crosscal.datasets import cache_directory, read_correction, resolve
 from crosscal.inference.posterior import Posterior
-from crosscal.jobs.directory import LOG, RunDirectory, changed_files, inventory
-from crosscal.jobs.options import Job, input_paths, plain, validate, write_toml
+from crosscal.jobs.directory import RunDirectory, make_directory
+from crosscal.jobs.options import Job, input_paths, plain, toml_text, validate, write_toml
 from crosscal.jobs.parts import PARTS, Part, load_job, part_of
 from crosscal.jobs.result import JobResult
 from crosscal.jobs.stages import Stages, stage_files
 from crosscal.report.html import write_report
-from crosscal.report.record import RunRecord
+from crosscal.report.record import LOG, RunRecord, changed_files, inventory
 
 #: What joins parts, done after a job: ``join(result, directory, progress)``.
 JOINS = Registry("joint product", {"corrected-arfs": "crosscal.joins:write_corrected_arfs"})
@@ -176,8 +176,13 @@ def _loaded(job: str | os.PathLike[str] | Mapping[str, Any] | Job) -> tuple[Part
 
 def demo(part: Part, output: Path, *, progress: Progress = SILENT, overwrite: bool = False) -> Run:
     """Run a part on built-in data; what its demonstration simulates is put into ``output/data`` first."""
-    content = dict(part.demo(output / "data") if callable(part.demo) else part.demo)
-    job = validate(part.model, {"job": part.name, **content, "output": str(output)}, source="demo")
+    former = RunDirectory(output).finished()
+    if former is not None and former["part"] == part.name and not overwrite and (output / "job.toml").is_file():
+        job = replace(load_job(str(output / "job.toml"))[1], output=output)
+    else:
+        make_directory(output)
+        content = dict(part.demo(output / "data") if callable(part.demo) else part.demo)
+        job = validate(part.model, {"job": part.name, **content, "output": str(output)}, source="demo")
     finished = run_job(part, job, source=None, progress=progress, overwrite=overwrite)
     if part.truth is not None and not finished.repeated:
         progress.message(part.truth(finished.result, output / "data"))
@@ -296,23 +301,14 @@ def _refuse_losses(job: Job, inputs: Mapping[str, Path], source: Path | None) ->
     # A link under one of these names would lead what is written through it to an input.
     refuse_overwriting(own, inputs.values())
     refuse_inputs_inside(job.output, {k: p for k, p in inputs.items() if not _is_simulated(p, job.output)})
-    if source is not None and source.resolve() == (job.output / "job.toml").resolve():
-        former = json_or_none(job.output / "outcome.json")
-        if former is None:
-            raise InputError("the run would overwrite its job file", where=str(source), expected="another output")
+    # Comments of the user would be lost; the job file that a run has left holds none.
+    if source is not None and source.read_bytes() != toml_text(job).encode():
+        refuse_overwriting(own, [source])
 
 
 def _is_simulated(path: Path, output: Path) -> bool:
     """Whether an input is one that a demonstration has made for itself."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(output / "data"))
-
-
-def json_or_none(path: Path) -> Any:
-    """Return the content of a JSON file, None where there is none."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 def _refuse_other_job(former: Mapping[str, Any], part: Part, source: Path | None, output: Path) -> None:

@@ -28,9 +28,10 @@ def write_report(directory: str | Path) -> Path:
     Raises
     ------
     DataFileError
-        If the directory holds no finished run.
+        If the directory holds no finished run, or files that are not that run's.
     """
     record = RunRecord.read(directory)
+    record.require_whole()
     return write_text(Path(directory) / "report.html", render(record))
 
 

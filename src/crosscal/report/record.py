@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +12,14 @@ from typing import Any
 
 from crosscal.core.check import Check
 from crosscal.core.errors import DataFileError
-from crosscal.core.files import write_text
+from crosscal.core.files import is_partial, sha256, write_text
 from crosscal.core.reading import parsing
 
-OUTCOME = "outcome.json"
+OUTCOME, LOG, REPORT = "outcome.json", "run.log", "report.html"
+#: Where a run works, and where its files are while they take the place of the former run's.
+PENDING, PUBLISHING = ".pending", ".publishing"
+#: Files that may change without making the run another one.
+_LOOSE = {LOG, OUTCOME, REPORT}
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,28 @@ class RunRecord:
     identity: str = ""
     source: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of the run directory, also while its files are still in the pending place."""
+        place = self.directory.resolve()
+        return place.parent.name if place.name in (PENDING, PUBLISHING) else place.name
+
+    def require_whole(self) -> None:
+        """Check that the directory holds what the run has written, and nothing of another run in its place.
+
+        Raises
+        ------
+        DataFileError
+            Naming the files that are missing or not the run's.
+        """
+        if changed := changed_files(self.directory, self.files):
+            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+            raise DataFileError(
+                f"{', '.join(changed[:3])}{more} missing or changed since the run finished",
+                where=str(self.directory),
+                expected="the files of one run: run the job again",
+            )
 
     def write(self) -> Path:
         """Write ``outcome.json`` into the directory."""
@@ -135,19 +161,19 @@ class RunRecord:
         from astropy.table import Table
 
         found = {}
-        for path in sorted(self.directory.glob("*.ecsv"), key=lambda p: (p.stem != "summary", p.stem)):
+        tables = (path for path in self.directory.glob("*.ecsv") if not is_partial(path.name))
+        for path in sorted(tables, key=lambda p: (p.stem != "summary", p.stem)):
             with parsing("damaged table", where=path, expected="run again"):
                 found[path.stem] = Table.read(path, format="ascii.ecsv")
         return found
 
     def listing(self) -> list[tuple[str, int]]:
-        """Return the result files with their sizes in bytes, stores counted as one."""
+        """Return the run's files with their sizes in bytes; stores and folders count as one thing."""
         rows = []
-        for path in sorted(self.directory.iterdir()):
-            if path.name.startswith(".") or path.name in {"report.html", OUTCOME}:
-                continue
+        for name in sorted({name.split("/")[0] for name in self.files}):
+            path = self.directory / name
             size = sum(f.lstat().st_size for f in (path.rglob("*") if path.is_dir() else (path,)))
-            rows.append((path.name + ("/" if path.is_dir() else ""), size))
+            rows.append((name + ("/" if path.is_dir() else ""), size))
         return rows
 
 
@@ -161,3 +187,30 @@ def _json(path: Path) -> dict[str, Any]:
     with parsing("damaged JSON", where=path, expected="run again", told=False):
         content = json.loads(path.read_text(encoding="utf-8"))
     return content if isinstance(content, dict) else {}
+
+
+def inventory(directory: Path) -> dict[str, str]:
+    """Return what a run directory holds: relative name to checksum; a store counts as one thing and checks itself."""
+    return {name: "store" if path.is_dir() else sha256(path) for path, name in walk(directory) if name not in _LOOSE}
+
+
+def changed_files(directory: Path, files: Mapping[str, str]) -> list[str]:
+    """Return the files of an inventory that are missing or not what they were."""
+    found = []
+    for name, digest in files.items():
+        path = directory / name
+        if not path.exists() or (digest != "store" and (path.is_dir() or sha256(path) != digest)):
+            found.append(name)
+    return found
+
+
+def walk(directory: Path, prefix: str = "") -> Iterator[tuple[Path, str]]:
+    """Yield the files and stores of a run directory with their relative names; hidden places are the run's own."""
+    for path in sorted(directory.iterdir()):
+        name = f"{prefix}{path.name}"
+        if not prefix and path.name.startswith("."):
+            continue
+        if path.is_dir() and not path.is_symlink() and path.suffix != ".zarr":
+            yield from walk(path, f"{name}/")
+        else:
+            yield path, name

@@ -137,7 +137,9 @@ def reproduce(record: RunRecord) -> str:
     """Commands, versions and the log."""
     versions = record.provenance.get("versions", {})
     lines = [f"python -m pip install crosscal=={versions.get('crosscal', '')}".rstrip("=")]
-    lines.append("crosscal run job.toml" if record.job_text else f"crosscal demo {record.part}")
+    # The job file names its inputs; where it is copied together with them, those beside it are used.
+    again = "crosscal run job.toml --output again"
+    lines.append(again if record.job_text else f"crosscal demo {record.part}")
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     seed = record.provenance.get("seed")
     about = (
