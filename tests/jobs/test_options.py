@@ -2,32 +2,44 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import pytest
-from pydantic import Field
 
-from crosscal.config import (
-    AxisSpec,
-    Band,
-    JobModel,
-    StrictModel,
-    as_value_error,
-    input_paths,
-    read_toml,
-    validate,
-    write_toml,
-)
-from crosscal.core.errors import ConfigError, InputError
+from crosscal.core.errors import ConfigError
+from crosscal.core.options import Band, OpenTable, Positive, meanings, option, options
+from crosscal.jobs import options as module
+from crosscal.jobs.options import AxisTable, depends_on, input_paths, read_toml, validate, write_toml
+from crosscal.jobs.template import template
 
 
-class Library(StrictModel):
-    A: AxisSpec
-    counts: float = 5e4
+@options
+class Library:
+    """What is simulated.
+
+    Attributes
+    ----------
+    A : axis
+        Amplitudes.
+    counts : float
+        Expected counts.
+    """
+
+    A: AxisTable = option(example={"min": -0.1, "max": 0.1, "n": 3})
+    counts: Positive = 5e4
 
 
-class Job(JobModel):
+@options
+class Job(module.Job):
+    """A job of this test.
+
+    Attributes
+    ----------
+    arf : Path
+        An OGIP ARF.
+    """
+
     job: Literal["test"]
     library: Library
     band: Band = (0.7, 7.0)
-    arf: Path | None = Field(None, description="an OGIP ARF")
+    arf: Path | None = None
     more: tuple[Path, ...] = ()
     inputs: ClassVar[tuple[str, ...]] = ("arf", "more", "library.absent")
 
@@ -102,14 +114,6 @@ def test_broken_toml_names_line_and_column(tmp_path):
         read_toml(tmp_path / "b.toml")
 
 
-def test_own_errors_become_the_keys_error():
-    def convert(value):
-        raise InputError("bad thing", expected="good thing")
-
-    with pytest.raises(ValueError, match=r"bad thing; expected good thing$"):
-        as_value_error(convert)(1)
-
-
 def test_nothing_in_a_job_file_is_evaluated(tmp_path):
     path = tmp_path / "a.toml"
     path.write_text('job = "test"\noutput = "__import__(\'os\').getcwd()"\n[library]\nA = [1.0]\n')
@@ -117,10 +121,13 @@ def test_nothing_in_a_job_file_is_evaluated(tmp_path):
 
 
 def test_paths_in_lists_of_tables_are_inputs(tmp_path):
-    class Star(StrictModel):
+    @options
+    class Star:
         path: Path
 
-    class Stars(JobModel):
+    @options
+    class Stars(module.Job):
+        job: str = "stars"
         known: tuple[Star, ...] = ()
         inputs: ClassVar[tuple[str, ...]] = ("known.path",)
 
@@ -129,3 +136,57 @@ def test_paths_in_lists_of_tables_are_inputs(tmp_path):
     assert input_paths(job) == {"known[0].path": tmp_path / "a.fits", "known[1].path": Path("data:b.fits")}
     # What the caller gave stays as it was.
     assert content["known"][0] == {"path": "a.fits"}
+
+
+def test_limits_hold_in_python_too():
+    axis = AxisTable(values=(1.0,))
+    with pytest.raises(ConfigError, match=r"Library, counts: -1; expected a number > 0\."):
+        Library(A=axis, counts=-1)
+    with pytest.raises(ConfigError, match=r"Job, band: low < high, got 7\.0, 0\.7"):
+        Job(job="test", output=Path("o"), library=Library(A=axis), band=(7.0, 0.7))
+
+
+def test_what_a_stage_depends_on_is_the_content_of_inputs(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.arf").write_text("same")
+    jobs = [validate(Job, {**GOOD, "arf": str(tmp_path / name / "x.arf")}) for name in ("a", "b")]
+    assert depends_on(jobs[0], "arf", "band") == depends_on(jobs[1], "arf", "band")
+    (tmp_path / "b" / "x.arf").write_text("other")
+    assert depends_on(jobs[0], "arf") != depends_on(jobs[1], "arf")
+    assert depends_on(jobs[0], "band") == depends_on(jobs[1], "band")
+
+
+def test_inputs_that_have_moved_with_the_job_file_are_found_beside_it(tmp_path):
+    (tmp_path / "x.arf").write_text("here")
+    job = validate(Job, {**GOOD, "arf": "/gone/long/ago/x.arf"}, source=tmp_path / "job.toml")
+    assert job.arf == tmp_path / "x.arf"
+
+
+def test_deep_nesting_and_endless_numbers_are_one_sentence(tmp_path):
+    for text in ("a = " + "[" * 10000, "a = " + "9" * 5000):
+        (tmp_path / "a.toml").write_text(text)
+        with pytest.raises(ConfigError, match=r"a\.toml: "):
+            read_toml(tmp_path / "a.toml")
+
+
+@options
+class Open(OpenTable):
+    """A table with free keys."""
+
+    name: str = "x"
+
+
+def test_open_tables_keep_their_keys_and_round_trip():
+    table = module.validate_value(Open, {"name": "y", "A": 0.1, "z": [1, 2]})
+    assert table.rest == {"A": 0.1, "z": [1, 2]}
+    assert module.plain(table) == {"name": "y", "A": 0.1, "z": [1, 2]}
+
+
+def test_templates_say_what_each_key_means_and_are_valid(tmp_path):
+    text = template(Job)
+    assert "# Expected counts" in text
+    assert meanings(Job)["arf"] == "An OGIP ARF."
+    (tmp_path / "job.toml").write_text(text)
+    job = validate(Job, read_toml(tmp_path / "job.toml"), source=tmp_path / "job.toml")
+    assert job.library.counts == 5e4

@@ -168,7 +168,7 @@ def _report(path: Path) -> object:
 
 def _stages(directory: Path) -> Path:
     from crosscal.core.files import write_text
-    from crosscal.core.stages import Stages
+    from crosscal.jobs.stages import Stages
 
     def save(product: str) -> None:
         write_text(directory / "product.txt", product)
@@ -179,7 +179,7 @@ def _stages(directory: Path) -> Path:
 
 def _use_stages(path: Path) -> object:
     """A damaged memory or product must lead to working again, not to an error."""
-    from crosscal.core.stages import Stages
+    from crosscal.jobs.stages import Stages
 
     done: list[str] = []
     product = Stages(path).run(
@@ -218,13 +218,13 @@ READERS = [
     Reader("datasets.corrections.read_correction", _correction(True), _use_correction, "names", reseal=True),
     Reader("inference.posterior.Posterior.read", _posterior, _use_posterior, share=0.5, reseal=True),
     Reader("report.record.RunRecord.read", _run_directory, _report, covers=("report.html.write_report",), share=0.5),
-    simple("jobs.options.read_toml", _toml, covers=("config.read_toml",)),
-    Reader("jobs.parts.load_job", _toml, _load_job, covers=("cli.parts.load_job",)),
+    simple("jobs.options.read_toml", _toml, covers=("jobs.options.read_toml",)),
+    Reader("jobs.parts.load_job", _toml, _load_job, covers=("jobs.parts.load_job",)),
     simple("core.frozen.load_value", _value),
 ]
 
 #: Not readers of a format, but of what a run left behind.
 MEMORIES = [
-    Reader("core.stages.Stages", _stages, _use_stages, writes=True),
+    Reader("jobs.stages.Stages", _stages, _use_stages, writes=True),
     Reader("compute.store.Store.open_or_create", _store, _resume, writes=True),
 ]

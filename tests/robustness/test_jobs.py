@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import string
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -11,10 +12,10 @@ import pytest
 import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel
 
-from crosscal.cli.parts import PARTS, load_job
 from crosscal.core.errors import CrossCalError
+from crosscal.core.options import hints
+from crosscal.jobs.parts import PARTS, load_job
 
 from . import corpus_fluxcal
 from .corpus_jobs import CASES
@@ -125,7 +126,7 @@ VALUES = st.recursive(
 @given(data=st.data())
 def test_any_value_anywhere_is_validated_or_refused(case, data, tmp_path):
     """Hypothesis puts values of every type at every key; only validation, no reading."""
-    from crosscal.config import validate
+    from crosscal.jobs.options import validate
 
     content = case.content(tmp_path) if not (tmp_path / "job.toml").exists() else {}
     (tmp_path / "job.toml").write_text("")
@@ -153,13 +154,9 @@ def digests(directory):
 
 
 def path_fields(annotation, prefix=""):
-    """Return the dotted names of all keys of a job model that hold paths."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        found = []
-        for name, field in annotation.model_fields.items():
-            inner = path_fields(field.annotation, f"{prefix}{name}.")
-            found += inner if inner else []
-        return found
+    """Return the dotted names of all keys of a job's options that hold paths."""
+    if isinstance(annotation, type) and is_dataclass(annotation):
+        return [p for f in fields(annotation) for p in path_fields(hints(annotation)[f.name], f"{prefix}{f.name}.")]
     if annotation is Path:
         return [prefix.rstrip(".")]
     return [name for argument in get_args(annotation) for name in path_fields(argument, prefix)]
@@ -184,8 +181,8 @@ OUTPUTS = (
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_an_input_in_the_place_of_an_output_survives(case, name, tmp_path, monkeypatch):
     """It is refused before anything is written."""
-    from crosscal.cli.runner import run_job
-    from crosscal.config import input_paths
+    from crosscal.jobs.options import input_paths
+    from crosscal.jobs.run import run
 
     monkeypatch.chdir(tmp_path)
     content = case.content(tmp_path)
@@ -202,7 +199,6 @@ def test_an_input_in_the_place_of_an_output_survives(case, name, tmp_path, monke
     inside[parents[-1]] = [f"run/{name}"] if isinstance(inside[parents[-1]], list) else f"run/{name}"
     (tmp_path / "job.toml").write_text(tomli_w.dumps(content))
     before = target.read_bytes()
-    part, job = load_job(str(tmp_path / "job.toml"))
     with pytest.raises(CrossCalError, match=r"overwrite|inside the run directory"):
-        run_job(part, job, quiet=True)
+        run(tmp_path / "job.toml")
     assert target.read_bytes() == before

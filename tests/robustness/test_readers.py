@@ -37,7 +37,7 @@ def test_damaged_input_many_times(reader, tmp_path, slow_scale):
     assert not report.failures, str(report)
     assert report.cases == report.refused + report.accepted
     # A reader that refuses nothing does not look at its input.
-    assert report.refused > 0 or report.cases < 50 or reader.name == "core.stages.Stages"
+    assert report.refused > 0 or report.cases < 50 or reader.name == "jobs.stages.Stages"
 
 
 def test_the_harness_sees_foreign_errors_and_bad_sentences():

@@ -2,19 +2,18 @@
 
 import copy
 import os
+import re
 import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
 import tomli_w
-
-from crosscal.cli.parts import load_job
 
 from . import harness, small_runs
 from .corpus_jobs import CASES
@@ -59,7 +58,7 @@ class Runs:
     """A job in a directory of its own that is run again and again into ``run``."""
 
     def __init__(self, part, directory):
-        from crosscal.cli.parts import PARTS
+        from crosscal.jobs.parts import PARTS
 
         self.directory, self.content = directory, CONTENT[part](directory)
         self.part = PARTS.get(part)
@@ -72,21 +71,25 @@ class Runs:
 
     def __call__(self, fresh=True):
         """Run the job, as the command line does."""
-        from crosscal.cli.runner import run_job
+        from crosscal.jobs.run import run
 
         if fresh:
             shutil.rmtree(self.directory / "run", ignore_errors=True)
         path = self.directory / "job.toml"
-        part, job = load_job(str(path))
-        run_job(part, job.model_copy(update={"output": self.directory / "run"}), quiet=True, source=path)
+        run(path, output=self.directory / "run")
 
     def answers(self):
-        """Content of the tables of a finished run, byte by byte."""
-        return {p.name: p.read_bytes() for p in (self.directory / "run").glob("*.ecsv")}
+        """Content of the tables, figures and report of a finished run, byte by byte, dates and durations aside."""
+        place = self.directory / "run"
+        found = {str(p.relative_to(place)): p.read_bytes() for k in ("*.ecsv", "figures/*.svg") for p in place.glob(k)}
+        report = (place / "report.html").read_text()
+        report = re.sub(r"(?s)<details><summary>run.log</summary>.*?</details>", "", report)
+        report = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC|took \d+ s|(?<=class='num'>)[\d.]+(?=</td></tr>)", "", report)
+        return {**found, "report.html": re.sub(r"data:image/png;base64,[^\"]*", "", report)}
 
     def partial(self):
-        """Files that a run has left half-written."""
-        return [p for p in (self.directory / "run").rglob("*") if ".partial-" in p.name]
+        """What a run has left half-written."""
+        return [p for p in (self.directory / "run").rglob("*") if p.name.startswith((".partial-", ".p", ".publishing"))]
 
 
 @pytest.fixture(params=sorted(CONTENT))
@@ -168,38 +171,49 @@ def test_runs_on_a_full_disk(runs, slow_scale):
     assert not report.failures, str(report)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
-@pytest.mark.parametrize("runs", ["xray", "xray-spectra"], indirect=True)
-def test_interrupted_runs_resume_to_the_same_bits(runs, sent, slow_scale):
-    if slow_scale < 0.2:
-        pytest.skip("four whole runs in new processes take minutes: only from a fifth of the full size on")
-    runs()
-    expected = runs.answers()
+def start(runs):
+    """Start a run of the job in a process of its own."""
     command = [sys.executable, "-m", "crosscal", "run", "-q", "job.toml", "-o", "run"]
+    return subprocess.Popen(
+        command, cwd=runs.directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+    )
 
-    def start():
-        return subprocess.Popen(
-            command, cwd=runs.directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
-        )
 
+def wait_for_events(process, directory, number):
+    """Wait until files below a directory have come and gone so many times, or the process has ended."""
+    before, seen = set(), 0
+    while seen < number and process.poll() is None:
+        now = set(os.listdir(directory)) if directory.is_dir() else set()
+        for name in (".pending", ".publishing"):
+            with suppress(OSError):
+                now |= {f"{name}/{f}" for f in os.listdir(directory / name)}
+        seen += len(now ^ before)
+        before = now
+        time.sleep(0.0005)
+
+
+@pytest.mark.slow
+def test_killed_runs_resume_to_the_same_bits(runs, slow_scale):
+    """Half of the kills come at random times, half at the n-th change of a file in the run directory."""
     began = time.monotonic()
-    shutil.rmtree(runs.directory / "run")
-    _, err = start().communicate()
+    _, err = start(runs).communicate()
     whole = time.monotonic() - began
-    assert runs.answers() == expected, err
-    for k in range(max(1, round(6 * slow_scale))):
+    expected = runs.answers()
+    for k in range(max(2, round(7 * slow_scale))):
+        rng = np.random.default_rng([17, k])
+        sent = (signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM)[k // 2 % 4]
         shutil.rmtree(runs.directory / "run")
-        process = start()
-        time.sleep(whole * np.random.default_rng([17, k]).uniform(0.1, 0.95))
+        process = start(runs)
+        if k % 2:
+            wait_for_events(process, runs.directory / "run", int(rng.integers(1, 60)))
+        else:
+            time.sleep(whole * rng.uniform(0.1, 0.95))
         process.send_signal(sent)
         _, err = process.communicate()
-        assert process.returncode in (0, 130, -sent), err
+        codes = {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130, signal.SIGTERM: 143}
+        assert process.returncode in (0, 3, codes[sent]), err
         assert "Traceback" not in err
-        if process.returncode == 130:
-            assert err.strip() == "crosscal: error: interrupted; the same command resumes where it stopped."
-        process = start()
-        _, err = process.communicate()
-        assert process.returncode == 0, err
-        assert runs.answers() == expected, f"kill {k}"
+        _, err = start(runs).communicate()
+        assert runs.answers() == expected, f"kill {k}: {err}"
+        assert not runs.partial(), f"kill {k}"
         assert {p: (runs.directory / p).read_bytes() for p in runs.inputs} == runs.inputs
