@@ -4,19 +4,6 @@ from crosscal.report import write_report
 write_report("runs/acis")
 """
 
-from importlib import import_module
-from typing import Any
+import lazy_loader as lazy
 
-_EXPORTS = {
-    "RunRecord": "crosscal.report.record",
-    "SECTIONS": "crosscal.report.sections",
-    "write_report": "crosscal.report.html",
-}
-
-__all__ = ["SECTIONS", "RunRecord", "write_report"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(import_module(_EXPORTS[name]), name)
-    raise AttributeError(f"module 'crosscal.report' has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -1,0 +1,10 @@
+from .base import Emulator as Emulator
+from .registry import CLASSES as CLASSES
+from .registry import EMULATORS as EMULATORS
+from .registry import train as train
+from .storage import load as load
+from .storage import save as save
+from .table import Input as Input
+from .table import TrainingTable as TrainingTable
+from .validation import Validation as Validation
+from .validation import validate as validate

@@ -1,0 +1,3 @@
+from .html import write_report as write_report
+from .record import RunRecord as RunRecord
+from .sections import SECTIONS as SECTIONS
