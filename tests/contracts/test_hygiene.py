@@ -1,5 +1,6 @@
 """The project's own files: lock, extras, typed package, citation, pre-commit, and a wheel that works elsewhere."""
 
+import ast
 import os
 import re
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import sysconfig
 import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,34 @@ def test_the_lock_pins_every_dependency_and_names_no_place():
     assert not missing
     assert "://" not in LOCK
     assert "file:" not in LOCK
+
+
+#: Imported where a host program has loaded it already: a notebook.
+HOSTS = {"ipython"}
+#: Named instead of imported: xarray's engine for netCDF; what the packages' public names are loaded by.
+NAMED = {"h5netcdf", "lazy-loader"}
+
+
+def imported_names():
+    """Top-level names of what the package imports, lazily too, without the standard library."""
+    found = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add(str(node.module).split(".")[0])
+    return found - set(sys.stdlib_module_names) - {"crosscal"}
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
+    """A package that another one happens to bring along may be gone with its next version."""
+    providers = packages_distributions()
+    imported = {name_of(d) for name in imported_names() for d in providers.get(name, [name])} - HOSTS
+    required = {name_of(r) for r in PROJECT["dependencies"]}
+    optional = {name_of(r) for extra, rs in PROJECT["optional-dependencies"].items() if extra != "gpu" for r in rs}
+    assert imported - required - optional == set()
+    assert required - imported - NAMED == set()
 
 
 def test_versions_agree():

@@ -1,6 +1,6 @@
 import numpy as np
 
-from crosscal.core.robust import huber_weights, mad_sd, sigma_clip, weighted_mean
+from crosscal.core.robust import huber_weights, mad_sd, weighted_mean
 
 
 def test_mad_of_a_normal_sample_is_its_sd_and_ignores_outliers(rng):
@@ -21,18 +21,6 @@ def test_weighted_mean_has_the_quoted_error(rng):
 
 def test_huber_weights_are_one_inside_and_fall_outside():
     np.testing.assert_allclose(huber_weights([0.5, -1.345, 2.69]), [1, 1, 0.5])
-
-
-def test_sigma_clip_finds_the_outliers(rng):
-    x = np.concatenate([rng.normal(size=500), [30.0, -40.0, np.nan]])
-    keep = sigma_clip(x, n_sigma=5)
-    assert not keep[500:].any()
-    assert keep[:500].sum() >= 499
-
-
-def test_sigma_clip_of_nothing_and_of_constants():
-    assert not sigma_clip([np.nan, np.nan]).any()
-    assert sigma_clip([1.0, 1.0, 1.0]).all()
 
 
 def test_mad_with_and_without_an_axis_agree(rng):

@@ -26,12 +26,6 @@ FAMILIES = Registry(
 )
 
 
-def first_line(member: object) -> str:
-    """Return the first line of a member's description."""
-    text = getattr(member, "model", member)
-    return next(iter((getattr(text, "__doc__", None) or "").strip().splitlines()), "")
-
-
 @click.command("list")
 @click.argument("family", required=False)
 def command(family: str | None) -> None:
@@ -47,8 +41,8 @@ def command(family: str | None) -> None:
             table.add_row(name, ", ".join(FAMILIES.get(name).names()))
     else:
         registry = FAMILIES.get(family, where="crosscal list")
-        for name in registry:
-            table.add_row(name, first_line(registry.get(name)))
+        for row in registry.describe().items():
+            table.add_row(*row)
     Console().print(table)
     if family == "modifiers":
         click.echo("\nIn a job file, under [library]; a parameter without a range stays at its default:")

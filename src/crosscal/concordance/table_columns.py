@@ -40,7 +40,7 @@ def load_columns(path: str | os.PathLike[str]) -> Any:
             try:
                 import pyarrow.parquet as parquet
             except ImportError:
-                raise MissingDependencyError("pyarrow", extra="test", purpose="Parquet tables") from None
+                raise MissingDependencyError("pyarrow", extra="parquet", purpose="Parquet tables") from None
             content = parquet.read_table(source)
             return Table({c: content[c].to_numpy(zero_copy_only=False) for c in content.column_names})
         if name.endswith(".ecsv"):

@@ -102,12 +102,10 @@ class Registry:
             raise UnknownNameError(self.kind, str(name), self._members, where=where) from None
 
     def describe(self) -> dict[str, str]:
-        """Return the first docstring line of every member, for ``crosscal list``."""
-        lines = {}
-        for name in self.names():
-            doc = (self.get(name).__doc__ or "").strip()
-            lines[name] = doc.splitlines()[0] if doc else ""
-        return lines
+        """Return the first docstring line of every member (of its ``model``, if it has one), for ``crosscal list``."""
+        members = {name: self.get(name) for name in self.names()}
+        texts = {name: getattr(member, "model", member).__doc__ or "" for name, member in members.items()}
+        return {name: next(iter(text.strip().splitlines()), "") for name, text in texts.items()}
 
     def __contains__(self, name: object) -> bool:
         self._read_plugins()

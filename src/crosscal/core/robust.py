@@ -39,18 +39,3 @@ def huber_weights(residuals: ArrayLike, k: float = 1.345) -> NDArray[np.float64]
     """Weights min(1, k / |r|) of standardised residuals (Huber 1964); k = 1.345 keeps 95 % efficiency."""
     r = np.abs(np.asarray(residuals, dtype=float))
     return np.where(r <= k, 1.0, k / np.maximum(r, k))
-
-
-def sigma_clip(values: ArrayLike, *, n_sigma: float = 3.0, max_iterations: int = 10) -> NDArray[np.bool_]:
-    """Return the mask of values kept by iterative clipping about the median with the MAD scale; NaN is dropped."""
-    x = np.asarray(values, dtype=float)
-    keep = np.isfinite(x)
-    for _ in range(max_iterations):
-        if not keep.any():
-            break
-        scale = mad_sd(x[keep])
-        new = np.isfinite(x) & (np.abs(x - np.median(x[keep])) <= n_sigma * scale) if scale > 0 else keep
-        if np.array_equal(new, keep):
-            break
-        keep = new
-    return keep

@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogFormatterMathtext
 
@@ -65,8 +66,6 @@ RC: dict[str, Any] = {
 @contextmanager
 def style() -> Iterator[None]:
     """Use the project's look inside a block, whatever the host program has set."""
-    from cycler import cycler
-
     with rc_context({**RC, "axes.prop_cycle": cycler(color=INSTRUMENT_COLOURS)}):
         yield
 

@@ -315,7 +315,7 @@ def _parquet(source: Path) -> RawTable:
     try:
         import pyarrow.parquet as parquet
     except ImportError:
-        raise MissingDependencyError("pyarrow", extra="test", purpose="Parquet files") from None
+        raise MissingDependencyError("pyarrow", extra="parquet", purpose="Parquet files") from None
     with parsing("the Parquet file cannot be read", where=source, expected="a Parquet table"):
         table = parquet.read_table(source)
         columns = {name: table[name].to_numpy() for name in table.column_names}
