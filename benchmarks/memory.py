@@ -94,12 +94,10 @@ def lightcurves(folder: Path, scale: float) -> int:
 
 def fluxcal(folder: Path, scale: float) -> int:
     """Run the example on real frames; it has one size."""
-    from crosscal.cli.parts import load_job
-    from crosscal.cli.runner import run_job
+    import crosscal
 
-    part, job = load_job(str(Path(__file__).parents[1] / "examples" / "fluxcal_ozdes.toml"))
     idle = peak_bytes()
-    run_job(part, job.model_copy(update={"output": folder / "run"}), quiet=True)
+    crosscal.run(Path(__file__).parents[1] / "examples" / "fluxcal_ozdes.toml", output=folder / "run")
     return idle
 
 

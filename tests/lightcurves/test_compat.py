@@ -159,7 +159,7 @@ def test_results_of_another_kernel_have_their_options(result, tmp_path):
 
 
 def test_parameter_file_as_a_job_of_the_command_line(run):
-    from crosscal.cli.parts import load_job
+    from crosscal.jobs.parts import load_job
 
     (run / "param.txt").write_text(PARAM)
     part, job = load_job(str(run / "param.txt"))
@@ -190,7 +190,7 @@ flag_norm            = 0
 
 
 def test_the_copy_of_the_options_runs_as_the_file_does(run):
-    from crosscal.cli.parts import load_job
+    from crosscal.jobs.parts import load_job
 
     (run / "data").mkdir(exist_ok=True)
     path = run / "data" / "param_input"

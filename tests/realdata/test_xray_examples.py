@@ -1,12 +1,13 @@
 """The X-ray examples on real responses, as a user runs them; sizes as in the job files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from crosscal.cli.parts import load_job
-from crosscal.core.progress import SILENT
+from crosscal.jobs.parts import load_job
+from crosscal.jobs.stages import Stages
 
 pytestmark = pytest.mark.realdata
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -15,7 +16,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def run(name: str, output: Path, **changes):
     """Run an example into ``output``."""
     part, job = load_job(str(EXAMPLES / name))
-    return part.run(job.model_copy(update={"output": output, **changes}), output, SILENT)
+    return part.run(replace(job, output=output, **changes), Stages(output))
 
 
 @pytest.fixture(scope="module")

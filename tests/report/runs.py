@@ -19,21 +19,20 @@ def make(kind: str, directory: Path) -> Path:
         made_up(directory)
         return directory / "report.html"
     if kind == "fluxcal":
-        from crosscal.cli.demo import command
+        from crosscal.jobs.parts import PARTS
+        from crosscal.jobs.run import demo
 
-        command.callback(kind, str(directory / "run"), True)
+        demo(PARTS.get(kind), directory / "run")
     else:
         import tomli_w
 
-        from crosscal.cli.parts import load_job
-        from crosscal.cli.runner import run_job
+        import crosscal
 
         small = _small_runs()
         jobs = {"xray": small.xray, "xray-fit": small.fit, "lightcurves": small.lightcurves, "concordance": concordance}
         content = jobs[kind](directory)
         (directory / "job.toml").write_text(tomli_w.dumps(content))
-        part, job = load_job(str(directory / "job.toml"))
-        run_job(part, job.model_copy(update={"output": directory / "run"}), quiet=True)
+        crosscal.run(directory / "job.toml", output=directory / "run")
     return directory / "run" / "report.html"
 
 
