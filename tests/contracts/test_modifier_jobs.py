@@ -11,7 +11,7 @@ from crosscal.core.errors import ConfigError, InputError, UnknownNameError
 from crosscal.datasets import builtin_directory
 from crosscal.jobs.options import input_paths, toml_text, validate
 from crosscal.xray import build_library
-from crosscal.xray.jobs.options import XrayJob
+from crosscal.xray.jobs.pairs_options import XrayJob
 from crosscal.xray.modifiers.examples import example, job_lines
 from crosscal.xray.modifiers.registry import MODIFIERS
 

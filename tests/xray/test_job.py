@@ -12,8 +12,8 @@ from crosscal.jobs.parts import PARTS
 from crosscal.jobs.run import run_job
 from crosscal.jobs.stages import Stages
 from crosscal.xray.jobs.fit import FitJob
-from crosscal.xray.jobs.options import XrayJob
 from crosscal.xray.jobs.pairs import DEMO
+from crosscal.xray.jobs.pairs_options import XrayJob
 from crosscal.xray.jobs.spectra import SpectraJob
 
 PAIRS = {

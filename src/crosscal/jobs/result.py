@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, Protocol
 
 from crosscal.core.check import Check
 from crosscal.core.correction import Correction
@@ -43,6 +43,7 @@ CAPTIONS = Registry(
 PRODUCTS = Registry(
     "kind of products",
     {
+        "common": "crosscal.jobs.products:write_common",
         "xray-fit": "crosscal.jobs.products:nothing_more",
         "xray-correction": "crosscal.xray.products:write_correction_tables",
         "xray": "crosscal.xray.products:write_outcome",
@@ -181,9 +182,7 @@ class Presented:
         DataFileError
             If something cannot be written.
         """
-        from crosscal.jobs.products import write_common
-
         target = Path(directory)
-        write_common(cast(JobResult, self), target)
+        PRODUCTS.get("common")(self, target)
         PRODUCTS.get(self.kind)(self, target)
         return target

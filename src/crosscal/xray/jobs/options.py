@@ -6,17 +6,16 @@ Everything that is a string in a job file becomes an object here; below, nothing
 from __future__ import annotations
 
 from dataclasses import replace
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt
 from pydantic import model_validator
 
-from crosscal.core.errors import ConfigError, UnknownNameError
-from crosscal.core.options import Band, NotNegative, OpenTable, Positive, option, options
+from crosscal.core.errors import ConfigError
+from crosscal.core.options import Band, OpenTable, Positive, option, options
 from crosscal.datasets import resolve
-from crosscal.jobs.options import JOB_DIRECTORY, AxisTable, Job, validate_value
+from crosscal.jobs.options import JOB_DIRECTORY, validate_value
 
 if TYPE_CHECKING:
     from crosscal.xray.emission.expression import Model
@@ -177,94 +176,6 @@ def modifier_choice(content: Any) -> ModifierChoice:
 
 
 @options
-class Library(OpenTable):
-    """The library: simulate with the modified, fit with the nominal calibration.
-
-    The remaining keys are the axes of the modifier's parameters.
-
-    Attributes
-    ----------
-    modifier : table
-        Family of changes (see `crosscal list modifiers`), with options { name = "gaussian", n = 2 }.
-    design : str
-        Points in the space of the modifier's parameters.
-    points : int
-        Points of a quasi-random design.
-    kT : axis
-        True temperatures, keV.
-    counts : float
-        Expected counts in the band.
-    noise : str
-        "asimov" fits expected counts, "poisson" draws them.
-    realisations : int
-        Draws for each point, for Poisson noise.
-    free : tuple of str
-        Parameters fitted.
-    """
-
-    examples: ClassVar[dict[str, Any]] = {
-        "A": {"min": -0.2, "max": 0.2, "n": 9},
-        "mu": {"min": 0.7, "max": 7.0, "n": 11},
-        "sigma": {"min": 0.3, "max": 2.0, "n": 7},
-    }
-
-    modifier: ModifierChoice = option(default=ModifierChoice(), example="gaussian", shown=True)
-    design: Literal["grid", "sobol", "latin-hypercube"] = "grid"
-    points: Count = 1024
-    kT: AxisTable = option(example={"min": 1.0, "max": 15.0, "n": 20, "scale": "log"})
-    counts: Positive = option(default=5e4, shown=True)
-    noise: Literal["asimov", "poisson"] = option(default="asimov", shown=True)
-    realisations: Count = 1
-    free: tuple[str, ...] = option(default=("kT", "norm"), example=["kT", "norm", "Abundanc"], shown=True)
-
-    def __post_init__(self) -> None:
-        self.theta_design()
-        if not any(validate_value(AxisTable, raw).axis(name).values.size > 1 for name, raw in self.rest.items()):
-            from crosscal.xray.modifiers.examples import job_lines
-
-            lines = job_lines(self.modifier.name)[1:] or ["scale = { min = 0.8, max = 1.2, n = 9 }"]
-            raise ConfigError(
-                f"no parameter of the modifier {self.modifier.name!r} varies",
-                expected=f"a range for one or more, such as {lines[0]}",
-            )
-
-    def theta_design(self, seed: int = 0) -> Any:
-        """Return the design over the modifier's parameters."""
-        modifier = self.modifier.modifier()
-        specs: dict[str, AxisTable] = {}
-        for name, raw in self.rest.items():
-            modifier.parameter(name)
-            specs[name] = validate_value(AxisTable, raw)
-        if self.design == "grid":
-            return modifier.grid(**{name: spec.axis(name) for name, spec in specs.items()})
-        limits = {}
-        for name, spec in specs.items():
-            values = spec.axis(name).values
-            limits[name] = (float(values[0]), float(values[-1]))
-        return modifier.scatter(self.points, method=self.design, seed=seed, **limits)
-
-    def temperatures(self) -> Any:
-        """Return the axis of true temperatures."""
-        return self.kT.axis("kT", "keV")
-
-
-@options
-class Emulation:
-    """The emulator of the library.
-
-    Attributes
-    ----------
-    kind : str
-        See `crosscal list emulators`; "auto" keeps the one that validates better on points it has not seen.
-    validation : int
-        Off-grid points simulated afresh.
-    """
-
-    kind: str = option(default="auto", shown=True)
-    validation: Annotated[int, Ge(0)] = 200
-
-
-@options
 class Planted(OpenTable):
     """An effective-area error put into simulated data; the remaining keys are the modifier's parameters.
 
@@ -327,108 +238,3 @@ class Sampling:
     def options(self) -> dict[str, Any]:
         """Options for the sampler that were given."""
         return {k: v for k in ("draws", "warmup", "chains") if (v := getattr(self, k)) is not None}
-
-
-@options
-class Inference(Sampling):
-    """From pairs of temperatures to the posterior of the modifier's parameters.
-
-    Attributes
-    ----------
-    pairs : Path
-        Table of N sources (ECSV, CSV, FITS): source, kT_NAME, kT_err_NAME (or kT_err_lo_, kT_err_hi_), ...
-    quantities : tuple of str
-        By default all that pairs and emulator share.
-    sampler : str
-        See `crosscal list samplers`; "auto" chooses by the number of parameters.
-    latent : str
-        Whether true temperatures are integrated out or sampled.
-    scatter : float
-        Scale of the prior of the intrinsic scatter; 0 leaves it out.
-    cross_norm : float
-        Prior sd of ln of the relative normalisation; 0 leaves it out.
-    tau : float or str
-        Prior sd of the effective area, or a telescope of the IACHEC matrix; by default that of the telescope's name.
-    prior_correction : Path
-        correction.nc of another run, against energy: what another method found.
-    """
-
-    pairs: Path | None = option(default=None, example="clusters.ecsv", shown=True)
-    quantities: tuple[Literal["kT", "norm", "Abundanc"], ...] | None = option(default=None, example=["kT", "norm"])
-    sampler: str = "auto"
-    latent: Literal["marginal", "sampled"] = "marginal"
-    scatter: NotNegative = 0.03
-    cross_norm: NotNegative = 0.1
-    tau: float | str | None = option(default=None, example=0.05)
-    prior_correction: Path | None = option(default=None, example="runs/concordance/correction_acis.nc")
-
-    def __post_init__(self) -> None:
-        from crosscal.inference.registry import SAMPLERS
-
-        if self.sampler != "auto":
-            SAMPLERS.get(self.sampler)
-        elif self.options:
-            raise ConfigError(f"{', '.join(self.options)} need a named sampler, not 'auto'")
-
-
-@options
-class Compute(OpenTable):
-    """Where the library is computed; the remaining keys are the executor's options.
-
-    Attributes
-    ----------
-    executor : str
-        See `crosscal list executors`.
-    """
-
-    examples: ClassVar[dict[str, Any]] = {}
-
-    executor: str = option(default="local", shown=True)
-
-    def __post_init__(self) -> None:
-        from crosscal.compute import EXECUTORS
-
-        known = signature(EXECUTORS.get(self.executor)).parameters
-        for name in self.rest:
-            if name not in known:
-                raise UnknownNameError("option", name, known, where=f"executor {self.executor!r}")
-
-
-@options
-class XrayJob(Job):
-    """Learn the correction of a telescope's effective area from sources that a trusted telescope saw as well.
-
-    Attributes
-    ----------
-    ensemble : int
-        Number of corrected ARFs drawn from the posterior.
-    """
-
-    job: Literal["xray"] = "xray"
-    ensemble: Annotated[int, Ge(0)] = 100
-    telescope: Telescope
-    trusted: Trusted | None = None
-    model: Source = Source()
-    library: Library
-    emulator: Emulation = Emulation()
-    inference: Inference = Inference()
-    simulation: Simulation | None = None
-    compute: Compute = Compute()
-
-    inputs: ClassVar[tuple[str, ...]] = (
-        "telescope.arf",
-        "telescope.rmf",
-        "trusted.arf",
-        "trusted.rmf",
-        "inference.pairs",
-        "inference.prior_correction",
-        "library.modifier.path",
-        "library.modifier.parts.path",
-        "library.modifier.scaling.path",
-    )
-
-    def __post_init__(self) -> None:
-        if (self.inference.pairs is None) == (self.simulation is None):
-            raise ConfigError("give either inference.pairs or a [simulation] table")
-        if self.simulation is not None and (self.trusted is None or self.trusted.arf is None):
-            raise ConfigError("a [simulation] needs a [trusted] telescope with its arf")

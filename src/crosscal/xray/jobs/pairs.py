@@ -16,8 +16,8 @@ from crosscal.xray.correction.infer import infer_model
 from crosscal.xray.correction.pairs import PairedSources
 from crosscal.xray.correction.pairs_io import read_pairs
 from crosscal.xray.correction.train import train
-from crosscal.xray.jobs.options import XrayJob
 from crosscal.xray.jobs.outcome import XrayOutcome
+from crosscal.xray.jobs.pairs_options import XrayJob
 from crosscal.xray.jobs.simulation import simulated_clusters
 from crosscal.xray.library.generate import build_library
 
