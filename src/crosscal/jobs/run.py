@@ -16,7 +16,7 @@ from crosscal import __version__
 from crosscal.core.check import Check
 from crosscal.core.correction import Correction
 from crosscal.core.errors import ConfigError, DataFileError, InputError
-from crosscal.core.files import open_own, refuse_inputs_inside, refuse_overwriting
+from crosscal.core.files import open_own, refuse_inputs_inside, refuse_overwriting, require_utf8
 from crosscal.core.progress import SILENT, Advance, Progress
 from crosscal.core.provenance import fingerprint, record, write_provenance
 from crosscal.core.registry import Registry
@@ -212,6 +212,7 @@ def existing_inputs(job: Job, source: Path | None) -> dict[str, Path]:
 
 def run_job(part: Part, job: Job, *, source: Path | None, progress: Progress = SILENT, overwrite: bool = False) -> Run:
     """Run the job of a part, read from the job file ``source``; see `run`."""
+    require_utf8(job.output, where="output")
     directory = RunDirectory(job.output)
     inputs = existing_inputs(job, source)
     _refuse_losses(job, inputs, source)
