@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError
+from crosscal.xray.correction.edges import WIDER, limit_sentences
 
 Floats = NDArray[np.float64]
 
@@ -129,6 +130,12 @@ class Diagnostics:
         Mean discrepancy over the posterior, and the number it should be near.
     figures : mapping of str to float
         Further named numbers.
+    limits : mapping of name to (limit, share of the draws)
+        Parameters that a limit decides (`edges.pressed`).
+    no_answer : str
+        Why no number should be quoted; empty where one can be.
+    edges : tuple of str
+        What else is at an edge: priors and sources that disagree, sources beyond the library.
     """
 
     modes: Modes
@@ -141,11 +148,15 @@ class Diagnostics:
     chi2: float = float("nan")
     n_data: int = 0
     figures: Mapping[str, float] = field(default_factory=dict)
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    edges: tuple[str, ...] = ()
+    no_answer: str = ""
 
     @property
     def identified(self) -> bool:
         """Whether the parameters, not only phi where it is constrained, can be believed."""
-        return not self.aliases and not self.prior_dominated and self.modes.n_constrained > 0
+        open_ones = self.aliases or self.prior_dominated or self.limits
+        return not open_ones and self.modes.n_constrained > 0
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -168,7 +179,7 @@ class Diagnostics:
                 f"The sources do not agree after the correction (p = {self.p_value:.2g}): the family of phi may be "
                 "wrong, or errors too small."
             )
-        return (*found, *self.messages)
+        return (*found, *limit_sentences(self.limits), *self.edges, *self.messages)
 
     def __str__(self) -> str:
         shown = ", ".join(f"{s:.1f}" for s in self.modes.signal_to_noise[:8])
@@ -188,9 +199,12 @@ class Diagnostics:
 
 
 def prior_dominated(prior_sd: Mapping[str, float], posterior_sd: Mapping[str, float]) -> dict[str, float]:
-    """Return posterior sd / prior sd of the parameters that the data hardly changed."""
+    """Return posterior sd / prior sd of the parameters that the data hardly changed.
+
+    A posterior wider than its prior is another matter: see `edges.disagreements`.
+    """
     ratios = {name: float(posterior_sd[name] / prior_sd[name]) for name in prior_sd}
-    return {name: ratio for name, ratio in ratios.items() if ratio > PRIOR_DOMINATED}
+    return {name: ratio for name, ratio in ratios.items() if PRIOR_DOMINATED < ratio <= WIDER}
 
 
 def find_aliases(

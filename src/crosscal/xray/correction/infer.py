@@ -17,6 +17,7 @@ from crosscal.inference.jaxconfig import require_x64
 from crosscal.inference.posterior import Posterior
 from crosscal.inference.problem import Problem
 from crosscal.inference.registry import sample
+from crosscal.xray.correction import edges
 from crosscal.xray.correction.bias import emulated_bias
 from crosscal.xray.correction.emulate import CalibrationEmulator
 from crosscal.xray.correction.external import described
@@ -244,13 +245,20 @@ def _diagnostics(
     theta = np.stack([posterior.draws(n) for n in model.theta_names], axis=1)
     keep = np.linspace(0, len(theta) - 1, min(2000, len(theta))).round().astype(int)
     factor = np.asarray(model.emulator.factor(grid, theta[keep]))
-    chi2, p_value = predictive_check(model, posterior, seed=seed)
+    residuals = standardised_residuals(model, posterior)
+    chi2, p_value = predictive_check(residuals, seed=seed)
     ratios = prior_dominated(
         {n: float(np.std(prior[n])) for n in model.theta_names},
         {n: float(posterior.sd(n)) for n in model.theta_names},
     )
+    units = {i.name: i.unit for i in model.emulator.emulator.inputs}
+    limits = edges.pressed({n: posterior.draws(n) for n in model.theta_names}, model.emulator.domain)
+    amplitudes = {n: found for n, found in limits.items() if not units[n]}
+    named = {n: posterior.draws(n) for n in model.all_priors if n != "u"}
+    logs = [np.log(np.maximum(f, 1e-3)) for f in (prior_factor, factor)]
+    modes = modes_of_draws(logs[0], logs[1], theta.shape[1])
     return Diagnostics(
-        modes_of_draws(np.log(np.maximum(prior_factor, 1e-3)), np.log(np.maximum(factor, 1e-3)), theta.shape[1]),
+        modes,
         {k: v for k, v in best.items() if k in model.theta_names},
         aliases,
         ratios,
@@ -259,20 +267,25 @@ def _diagnostics(
         p_value,
         chi2,
         model.pairs.values[1].size,
+        limits=limits,
+        no_answer=edges.no_answer(modes.n_constrained, amplitudes),
+        edges=(
+            *edges.disagreements(named, prior, edges.flat_priors(model.all_priors)).values(),
+            *edges.beyond(model.pairs.names, model.pairs.values[0, :, 0], model.emulator.domain["T_true"]),
+            *edges.discrepant(model.pairs.names, residuals),
+        ),
     )
 
 
-def predictive_check(
-    model: HierarchicalModel, posterior: Posterior, *, seed: int = 0, n: int = 200
-) -> tuple[float, float]:
+def predictive_check(residuals: NDArray[np.float64], *, seed: int = 0) -> tuple[float, float]:
     """Return the mean chi2 of the pairs about the corrected relation and its posterior predictive p-value.
 
-    chi2 = sum_i r_i' (C_1i' + J_i C_0i J_i')^-1 r_i with r = x_1 - F(theta, x_0); replicated data of the same draw
-    have a chi2 distribution with N q degrees of freedom.
+    chi2 = sum_i r_i' (C_1i' + J_i C_0i J_i')^-1 r_i with r = x_1 - F(theta, x_0), the squares of
+    `standardised_residuals` (n, N, q); replicated data of the same draw have a chi2 distribution with N q degrees of
+    freedom.
     """
-    squares = standardised_residuals(model, posterior, n=n)
-    observed = (squares**2).sum(axis=(1, 2))
-    replicated = generator(seed, "predictive").chisquare(squares[0].size, len(squares))
+    observed = (residuals**2).sum(axis=(1, 2))
+    replicated = generator(seed, "predictive").chisquare(residuals[0].size, len(residuals))
     return float(observed.mean()), float(np.mean(replicated >= observed))
 
 

@@ -89,6 +89,7 @@ def read_pairs(
         )
     if stated and stated != chosen:
         notes.append(f"The table itself calls {stated[0]} trusted; the names that were given make it {chosen[0]}.")
+    notes += _unused(table, known)
     quantities = tuple(q for q in QUANTITIES if _has(table, q, chosen[0]) and _has(table, q, chosen[1]))
     for telescope in chosen:
         if not _has(table, "kT", telescope):
@@ -139,6 +140,23 @@ def _telescopes(table: Any, where: str) -> tuple[tuple[str, ...], tuple[str, str
             expected="columns kT_A, kT_err_A, kT_B, kT_err_B for two telescopes A and B",
         )
     return known, stated if stated is not None and len(stated) == 2 else None
+
+
+def _unused(table: Any, known: tuple[str, ...]) -> list[str]:
+    """Say which columns of the table are not used: above all absorption and redshift of each source."""
+    stems = "|".join(map(re.escape, known))
+    used = re.compile(rf"source|({'|'.join(QUANTITIES)})(_\w+)?_({stems})|\w+_corr_({stems})")
+    others = [name for name in table.colnames if not used.fullmatch(name)]
+    own = [name for name in others if name.split("_")[0].lower() in ("nh", "z", "redshift")]
+    notes = []
+    if own:
+        notes.append(
+            f"{', '.join(own)} of each source {'is' if len(own) == 1 else 'are'} not used: the library has one "
+            "absorption and one redshift for all sources, and the bias of temperatures changes with both."
+        )
+    if rest := [name for name in others if name not in own]:
+        notes.append(f"Columns that are not used: {', '.join(rest)}.")
+    return notes
 
 
 def _column(table: Any, name: str, unit: str, where: str, *, ndim: int = 1) -> Floats:

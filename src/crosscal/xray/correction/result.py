@@ -111,6 +111,7 @@ class CalibrationResult(Presented):
         if np.isfinite(found.p_value):
             why = f"p = {found.p_value:.3g} (>= 0.001)"
             checks.append(Check("predictive check", bool(found.p_value >= 1e-3), why))
+        checks.append(Check("limits", not found.no_answer, found.no_answer or "no limit decides the answer"))
         many = len(found.aliases)
         others = "1 other solution fits" if many == 1 else f"{many or 'no'} other solutions fit"
         checks.append(Check("identified", not many, f"{others} as well (none should)"))
@@ -141,6 +142,11 @@ class CalibrationResult(Presented):
     @property
     def answer(self) -> str:
         """The answer in one sentence."""
+        if self.diagnostics.no_answer:
+            return (
+                f"With {self.telescopes[0]} trusted, no correction of the effective area of {self.telescopes[1]} can "
+                f"be given: {self.diagnostics.no_answer}."
+            )
         low, high = self.correction.interval(0.68)
         # A mean may fall between two solutions, where nothing is; a median does not leave its interval.
         middle = np.median(np.asarray(self.correction.draws), axis=0)
