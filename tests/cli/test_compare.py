@@ -88,3 +88,19 @@ def test_average_needs_an_output(runs, crosscal):
     code, _, error = crosscal("compare", str(runs / "a"), str(runs / "b"), "--average")
     assert code == 1
     assert "--output DIRECTORY" in error
+
+
+def test_any_name_of_an_instrument_is_shown_as_it_is(tmp_path, crosscal):
+    names = np.array(["[/b]", "[red]pn", ":smile:", "$x_{$", "_m1", "<b>&amp;", "\\alpha{"])
+    n = len(names)
+    for run, shift in (("$a_{", 0.0), ("_b", 0.01)):
+        found = Correction(names, np.full(n, np.exp(shift)), 0.01**2 * np.eye(n), "instrument", target="area")
+        write_correction(tmp_path / run / "correction.nc", found)
+    code, text, err = crosscal("compare", str(tmp_path / "$a_{"), str(tmp_path / "_b"), "-o", str(tmp_path / "out"))
+    assert (code, err) == (0, "")
+    assert all(name in text for name in names)
+    assert list(QTable.read(tmp_path / "out" / "comparison.ecsv", format="ascii.ecsv")["instrument"]) == list(names)
+    drawn = (tmp_path / "out" / "comparison.svg").read_text()
+    assert "$a_{ (68, 95 %)" in drawn
+    assert "_b (68, 95 %)" in drawn
+    assert "\\alpha{" in drawn

@@ -113,4 +113,5 @@ def _show(compared: Comparison) -> None:
             f"{d / sd:+.1f}" if sd > 0 else "",
         )
         shown.add_row(*cells)
-    Console().print(shown)
+    # Names are names: "[/b]" is no markup, ":x:" no emoji.
+    Console(markup=False, emoji=False).print(shown)
