@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscal.core.files import write_ecsv
 from crosscal.core.random import generator
 from crosscal.fluxcal.flux_units import FLUX_SCALE
 from crosscal.fluxcal.stars.extinction import redden
@@ -201,3 +205,36 @@ def _catalogue(
         np.zeros(n),
         np.where(np.isnan(nan), ebv, ebv),
     )
+
+
+def write_demo(directory: Path) -> Mapping[str, Any]:
+    """Write a simulated frame, its catalogue and filters, and the true curve; return the content of a job for them."""
+    from astropy.table import Table
+
+    from crosscal.fluxcal.frames.red import write_frame
+
+    truth = simulate(seed=3)
+    directory.mkdir(parents=True, exist_ok=True)
+    write_frame(directory / "demo.fits", truth.frame)
+    stars = Table({"name": truth.catalogue.name, "ra": truth.catalogue.ra, "dec": truth.catalogue.dec})
+    for k, band in enumerate(truth.catalogue.bands):
+        stars[band], stars[f"{band}_err"] = truth.catalogue.magnitude[:, k], truth.catalogue.error[:, k]
+    write_ecsv(directory / "stars.ecsv", stars)
+    for band in demo_filters():
+        np.savetxt(directory / f"{band.name}.dat", np.column_stack([band.wavelength, band.response]))
+    np.savetxt(directory / "truth.txt", np.column_stack([truth.frame.grid, truth.curve]), header="wavelength factor")
+    bands = {f.name: f.name for f in demo_filters()}
+    return {
+        "data": {"frames": [str(directory / "demo.fits")]},
+        "catalogue": {
+            "path": str(directory / "stars.ecsv"), "bands": bands, "errors": {b: f"{b}_err" for b in bands},
+        },
+        "filters": {"files": [str(directory / f"{b}.dat") for b in bands]},
+        "templates": {"library": "demo"},
+        "method": {"fwhm": 5.0, "ebv": 0.02, "mag_floor": 0.01},
+    }  # fmt: skip
+
+
+def demo_truth(directory: Path) -> NDArray[np.float64]:
+    """The true curve (n_pix,) of the demonstration's frame."""
+    return np.loadtxt(directory / "truth.txt")[:, 1]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from crosscal.core.robust import mad_sd
+from crosscal.fluxcal.curve.curve import MAG, polynomials
+from crosscal.fluxcal.curve.position import PLATE_RADIUS
+from crosscal.fluxcal.night.night import NightCalibration
+from crosscal.fluxcal.result import FluxCalibration
 from crosscal.plot import COLOURS, INSTRUMENT_COLOURS, figure, legend_below, styled, text
-
-if TYPE_CHECKING:
-    from crosscal.fluxcal.night.night import Night
-    from crosscal.fluxcal.result import Result
 
 CAPTIONS = {
     "curve": "Combined calibration curve with its 68 % band, and the curve of each star after removing its grey level; "
@@ -40,7 +40,12 @@ _BANDS = "os^D"
 _MOST_FITS = 10
 
 
-def result_figures(result: Result) -> dict[str, Figure]:
+def captions(result: Any) -> dict[str, str]:
+    """Return one sentence for each figure of a frame or of several."""
+    return CAPTIONS
+
+
+def figures(result: FluxCalibration) -> dict[str, Figure]:
     """Figures of one frame by name, the most telling first; none without a curve."""
     found: dict[str, Figure] = {}
     if result.curve is None:
@@ -56,7 +61,7 @@ def result_figures(result: Result) -> dict[str, Figure]:
     return found
 
 
-def night_figures(night: Night) -> dict[str, Figure]:
+def night_figures(night: NightCalibration) -> dict[str, Figure]:
     """Figures of a run: of the whole where there are several frames, then of the first calibrated frame."""
     found: dict[str, Figure] = {}
     if len(night.results) > 1:
@@ -67,7 +72,7 @@ def night_figures(night: Night) -> dict[str, Figure]:
         found["targets"] = targets_figure(night)
     first = next((r for r in night.results if r.curve is not None and r.vectors), None)
     if first is not None:
-        found |= result_figures(first)
+        found |= figures(first)
     return found
 
 
@@ -84,7 +89,7 @@ def _bin(values: np.ndarray, n: int) -> np.ndarray:
 
 
 @styled
-def curve_figure(result: Result) -> Figure:
+def curve_figure(result: FluxCalibration) -> Figure:
     """The combined curve with its band, and per-star curves at the common grey level."""
     curve = result.curve
     assert curve is not None
@@ -108,16 +113,14 @@ def curve_figure(result: Result) -> Figure:
         axes.plot(x, gap, color=COLOURS["truth"], lw=2.2, label="bridged over masked bands")
     inside = curve.value[curve.covered]
     axes.set_ylim(0, 1.25 * np.nanquantile(inside, 0.995))
-    axes.set(xlabel=_WAVE, ylabel=_LABEL, title=f"{result.frame.name}: flux per count rate", xlim=(x[0], x[-1]))
+    axes.set(xlabel=_WAVE, ylabel=_LABEL, title=f"{result.info.name}: flux per count rate", xlim=(x[0], x[-1]))
     legend_below(fig, axes.get_legend_handles_labels()[0])
     return fig
 
 
 @styled
-def ratio_figure(result: Result) -> Figure:
+def ratio_figure(result: FluxCalibration) -> Figure:
     """Residual throughput of each star after removing its own grey level and chromatic terms."""
-    from crosscal.fluxcal.curve.curve import MAG, polynomials
-
     curve = result.curve
     assert curve is not None
     fig = figure(7.5, 4.2)
@@ -151,13 +154,13 @@ def ratio_figure(result: Result) -> Figure:
     spread = 5 * max(curve.rms, 0.01) if np.isfinite(curve.rms) else 0.2
     axes.set(
         xlabel=_WAVE, ylabel="Star / combined throughput", ylim=(1 - spread, 1 + spread), xlim=(x[0], x[-1]),
-        title=f"{result.frame.name}: scatter of the stars, FCALRMS {curve.rms:.3f}; the most scattered are named",
+        title=f"{result.info.name}: scatter of the stars, FCALRMS {curve.rms:.3f}; the most scattered are named",
     )  # fmt: skip
     return fig
 
 
 @styled
-def fit_figure(result: Result) -> Figure:
+def fit_figure(result: FluxCalibration) -> Figure:
     """Calibrated stars over their models, shifted."""
     curve = result.curve
     assert curve is not None
@@ -180,15 +183,15 @@ def fit_figure(result: Result) -> Figure:
         text = f"{star.name}\n{star.teff:.0f} K, [Fe/H] {star.feh:+.1f}, {star.rv:+.0f} km/s"
         right = float(np.nanmedian((model / norm)[-100:]))
         axes.text(1.01, right + k, text, transform=axes.get_yaxis_transform(), fontsize=7, ha="left", va="center")
-    axes.set(xlabel=_WAVE, ylabel="Flux / median, shifted", title=f"{result.frame.name}: {stars} and their templates")
-    axes.set_xlim(result.frame.grid[0], result.frame.grid[-1])
+    axes.set(xlabel=_WAVE, ylabel="Flux / median, shifted", title=f"{result.info.name}: {stars} and their templates")
+    axes.set_xlim(result.info.grid[0], result.info.grid[-1])
     axes.set_ylim(0, len(used) + 0.9)
     axes.set_yticks([])
     return fig
 
 
 @styled
-def held_out_figure(result: Result) -> Figure:
+def held_out_figure(result: FluxCalibration) -> Figure:
     """Grey offsets per band and slopes of the held-out stars."""
     fig = figure(7.5, 3.8)
     left, right = fig.subplots(1, 2)
@@ -210,12 +213,9 @@ def held_out_figure(result: Result) -> Figure:
 
 
 @styled
-def plate_figure(result: Result) -> Figure:
+def plate_figure(result: FluxCalibration) -> Figure:
     """The fields over the plate with the stars' own coefficients, both in mag (positive = more throughput)."""
     from matplotlib.colors import CenteredNorm
-
-    from crosscal.fluxcal.curve.curve import MAG
-    from crosscal.fluxcal.curve.position import PLATE_RADIUS
 
     curve = result.curve
     assert curve is not None
@@ -224,7 +224,7 @@ def plate_figure(result: Result) -> Figure:
     shown = [k for k, field in enumerate(curve.plate.fields[:2]) if field is not None]
     row = {name: k for k, name in enumerate(curve.names)}
     stars = [s for s in result.used if s.name in row]
-    x, y = (np.array([getattr(result.frame.fibres, key)[s.fibre] for s in stars]) for key in ("x", "y"))
+    x, y = (np.array([getattr(result.info.fibres, key)[s.fibre] for s in stars]) for key in ("x", "y"))
     side = np.linspace(-1.3, 1.3, 105) * PLATE_RADIUS
     gx, gy = np.meshgrid(side, side)
     values = curve.plate.at(gx.ravel(), gy.ravel()) / MAG
@@ -246,7 +246,7 @@ def plate_figure(result: Result) -> Figure:
 
 
 @styled
-def night_figure(night: Night) -> Figure:
+def night_figure(night: NightCalibration) -> Figure:
     """Histograms of the leave-one-star-out residuals of a run."""
     held = [h for r in night.results for h in r.held_out]
     wanted = (("grey", "Grey offset (mag)", 1.0), ("slope", "Slope (mag / 1000 Å)", 0.4))
@@ -266,7 +266,7 @@ def night_figure(night: Night) -> Figure:
 
 
 @styled
-def targets_figure(night: Night) -> Figure:
+def targets_figure(night: NightCalibration) -> Figure:
     """Offsets of the targets from their catalogue magnitudes, and from their colours, against signal-to-noise ratio."""
     targets = [t for r in night.results for t in r.targets]
     snr = np.array([t.snr for t in targets])
@@ -293,7 +293,7 @@ def targets_figure(night: Night) -> Figure:
 
 
 @styled
-def frames_figure(night: Night) -> Figure:
+def frames_figure(night: NightCalibration) -> Figure:
     """FCALRMS and number of stars of every frame."""
     fig = figure(7.5, 3.4)
     axes = fig.add_subplot()

@@ -17,12 +17,12 @@ import numpy as np
 
 from crosscal.core.errors import ConfigError, CrossCalError, UnknownNameError
 from crosscal.core.files import existing_file, refuse_overwriting
-from crosscal.fluxcal.calibrate import Calibrator
+from crosscal.fluxcal.calibrator import Calibrator
 from crosscal.fluxcal.frames.red import mark_failed, read_frame
+from crosscal.fluxcal.frames.source import FrameFile
 from crosscal.fluxcal.night.shared import is_shared, share_plate
 from crosscal.fluxcal.options import Options
-from crosscal.fluxcal.products import write_calibrated
-from crosscal.fluxcal.result import Result
+from crosscal.fluxcal.result import FluxCalibration
 from crosscal.fluxcal.stars.catalogue import guess_bands, guess_errors, read_catalogue
 from crosscal.fluxcal.stars.filters import load_filters
 from crosscal.fluxcal.stars.template_files import load_templates
@@ -128,13 +128,13 @@ def calibrate_list(
         if each is not None:
             each(outcome)
 
-    def attempt(work: Callable[[], Result | Outcome], path: Path) -> Result | Outcome:
+    def attempt(work: Callable[[], FluxCalibration | Outcome], path: Path) -> FluxCalibration | Outcome:
         try:
             return work()
         except CrossCalError as error:
             return Outcome(path, None, False, str(error))
 
-    found: list[Result | Outcome] = []
+    found: list[FluxCalibration | Outcome] = []
     for path, target in zip(paths, targets, strict=True):
         if pooled:
             # Results wait in memory only where frames learn from one another.
@@ -143,17 +143,20 @@ def calibrate_list(
             made = attempt(partial(_calibrate, path, target, calibrator), path)
             assert isinstance(made, Outcome)
             tell(made)
-    shared = iter(share_plate(calibrator, [r for r in found if isinstance(r, Result)]) if pooled else ())
+    shared = iter(share_plate(calibrator, [r for r in found if isinstance(r, FluxCalibration)]) if pooled else ())
     for made, path, target in zip(found, paths, targets, strict=False):
-        done = attempt(partial(_finish, next(shared), path, target), path) if isinstance(made, Result) else made
+        done = (
+            attempt(partial(_finish, next(shared), path, target), path) if isinstance(made, FluxCalibration) else made
+        )
         assert isinstance(done, Outcome)
         tell(done)
     return outcomes
 
 
-def _calibrated(path: Path, calibrator: Calibrator) -> Result:
+def _calibrated(path: Path, calibrator: Calibrator) -> FluxCalibration:
     """A file's result before its stars are held out."""
-    return calibrator.calibrate(read_frame(path), loo=False)
+    file = FrameFile(path)
+    return calibrator.calibrate(file.read(), loo=False, file=file)
 
 
 def _arguments(args: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,7 +192,7 @@ def _calibrate(path: Path, target: Path, calibrator: Calibrator) -> Outcome:
     return _finish(calibrator.calibrate(read_frame(path)), path, target)
 
 
-def _finish(result: Result, path: Path, target: Path) -> Outcome:
+def _finish(result: FluxCalibration, path: Path, target: Path) -> Outcome:
     """Write a result, or say why not."""
     if not result.passed:
         reason = result.quality.reason or "no calibration curve"
@@ -197,7 +200,7 @@ def _finish(result: Result, path: Path, target: Path) -> Outcome:
             return Outcome(path, None, False, reason)
         mark_failed(path, target, reason)
         return Outcome(path, target, False, reason)
-    write_calibrated(result.apply(), target)
+    result.apply().write(target)
     return Outcome(path, target, True, result.answer)
 
 
@@ -222,14 +225,14 @@ def _calibrator(values: Mapping[str, Any]) -> Calibrator:
     fwhm = values["CALIBFLUX_FWHM"]
     if fwhm is not None and not (np.isfinite(float(fwhm)) and float(fwhm) > 0):
         raise ConfigError(f"CALIBFLUX_FWHM = {fwhm}", where="fluxcal", expected="Angstrom > 0")
-    options = Options(
-        fwhm=None if fwhm is None else float(fwhm),
-        metric=str(values["CALIBFLUX_METRIC"]).lower(),
-        smooth="spline" if _flag(values["CALIBFLUX_SMOOTH"], "CALIBFLUX_SMOOTH") else "none",
-        ebv=float(values["CALIBFLUX_EBV"]),
-        radius=float(values["CALIBFLUX_RADIUS"]),
-        match=str(values["CALIBFLUX_MATCH"]),
-        position=_flag(values["CALIBFLUX_POSITION"], "CALIBFLUX_POSITION"),
-    )
+    choices: dict[str, Any] = {
+        "fwhm": None if fwhm is None else float(fwhm),
+        "metric": str(values["CALIBFLUX_METRIC"]).lower(),
+        "smooth": "spline" if _flag(values["CALIBFLUX_SMOOTH"], "CALIBFLUX_SMOOTH") else "none",
+        "ebv": float(values["CALIBFLUX_EBV"]),
+        "radius": float(values["CALIBFLUX_RADIUS"]),
+        "match": str(values["CALIBFLUX_MATCH"]),
+        "position": _flag(values["CALIBFLUX_POSITION"], "CALIBFLUX_POSITION"),
+    }
     library = load_templates(values["CALIBFLUX_TEMPLATES"], values["CALIBFLUX_TEMPLATE_FILE"])
-    return Calibrator(catalogue, library, filters, options)
+    return Calibrator(catalogue, library, filters, Options(**choices))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from crosscal.core.random import generator
-from crosscal.fluxcal.calibrate import Calibrator
+from crosscal.fluxcal.calibrator import Calibrator
 from crosscal.fluxcal.curve.apply import apply_curve, band_error
 from crosscal.fluxcal.curve.combine import combine
 from crosscal.fluxcal.demo import demo_filters, demo_library, simulate

@@ -1,25 +1,20 @@
-"""All choices of a flux calibration in one frozen value."""
+"""All choices of a flux calibration in one frozen value, which is also the table ``[method]`` of job files."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from crosscal.core.errors import ConfigError, UnknownNameError
-from crosscal.core.units import plain
+from crosscal.core.options import Band, NotNegative, Positive, option, options
+from crosscal.datasets import resolve
 from crosscal.fluxcal.stars.extinction import EXTINCTION_LAWS, SiteExtinction
 from crosscal.fluxcal.stars.lsf import Resolution
-from crosscal.fluxcal.stars.matching import MATCHERS
-from crosscal.fluxcal.stars.score import METRICS
-
-METHODS = ("throughput", "ivar-mean")
-#: What a Quantity is converted to; plain numbers are in these units.
-_UNITS = {
-    "radius": "arcsec", "fwhm": "angstrom", "smooth_scale": "angstrom", "rv_limit": "km / s", "rv_spread": "km / s"
-}  # fmt: skip
-SMOOTHINGS = ("spline", "savgol", "none")
+from crosscal.fluxcal.stars.sites import read_site
 
 #: Strong telluric bands in Angstrom (air): B, H2O, A, H2O, H2O and the 9300 A complex.
 TELLURIC = (
@@ -33,13 +28,6 @@ TELLURIC = (
 INTERSTELLAR = ((3926.0, 3940.0), (3964.0, 3973.0), (5568.0, 5586.0), (5884.0, 5902.0))
 
 
-_POSITIVE = (
-    "radius", "template_error", "mag_floor", "rv_limit", "rv_spread", "smooth_scale", "n_sigma", "colour_limit",
-    "position_scale",
-)  # fmt: skip
-_NOT_NEGATIVE = ("photometric_weight", "ebv", "common_grey", "common_slope", "position_sd", "position_grey_sd")
-
-
 def _is_resolution(fwhm: Resolution) -> bool:
     """Whether it is a positive number, or pairs with increasing wavelengths and positive widths."""
     if not isinstance(fwhm, tuple):
@@ -50,42 +38,53 @@ def _is_resolution(fwhm: Resolution) -> bool:
     return bool(np.all(np.diff(wavelength) > 0) and np.all(np.isfinite(width)) and np.all(width > 0))
 
 
-@dataclass(frozen=True)
+@options
 class Options:
     """How to calibrate.
 
     Attributes
     ----------
-    match : "position" or "index"; radius : arcsec
+    match : str
+        How fibres find their stars; "index" pairs fibres and rows in order: only if you are sure.
+    radius : float
+        Of the match, arcsec.
     snr_floor : float
         Least median signal-to-noise ratio per pixel of a standard.
-    fwhm : float, or tuple of (wavelength, FWHM) pairs, or None
-        Resolution of the spectra in Angstrom, constant or interpolated along the spectrum; None: SPECFWHM of the
-        header, else 3.4 pixels.
-    metric : "chi2" or "huber"
+    fwhm : float or list of pairs
+        Resolution in A, constant or as pairs of wavelength and FWHM; by default SPECFWHM, else 3.4 pixels.
+    metric : str
+        Of spectra and templates.
     continuum_terms : int
-        Terms of the marginalised continuum in the first pass (0: one per 250 A, 6 to 12).
+        Terms of the free continuum in the first pass (0: one per 250 A, 6 to 12).
     second_terms : int
         Terms in the second pass, when templates have been multiplied by the first throughput; 0 switches the pass off.
     template_error : float
         Fractional error floor of templates, added to each pixel's variance in the score.
     mag_floor : float
-        Error floor of magnitudes and of synthetic colours.
+        Error floor of magnitudes and of synthetic colours, mag.
     photometric_weight : float
-        Weight of colours in the choice of templates (0 = spectrum alone).
+        Weight of colours in the choice of templates (0: spectrum alone).
     coverage : float
         Least part of a band that the spectrum must cover to be used as a check, and templates to be used at all.
-    rv_limit, rv_spread : float, km/s
-        Largest velocity searched, and prior standard deviation of the stars' velocities.
+    rv_limit : float
+        Largest velocity searched, km/s.
+    rv_spread : float
+        Prior standard deviation of the stars' velocities, km/s.
+    rv_required : bool
+        Reject stars without a significant velocity; else they are used at rest (a velocity hardly moves a smooth
+        curve), with NaN as their velocity error.
     ebv : float
-        Used for stars without E(B-V) in the catalogue.
+        E(B-V) of stars without one in the catalogue.
     law : str
-        Galactic extinction law.
+        Galactic extinction law with R = 3.1: "fitzpatrick99" or "odonnell94".
     colour_limit : float
-        Largest RMS of (synthetic - catalogue) magnitudes about their mean.
-    method : "throughput" or "ivar-mean"
-    smooth : "spline", "savgol" or "none"; smooth_scale : Angstrom
-        Distance of knots, or window.
+        Largest RMS of (synthetic - catalogue) magnitudes about their mean, mag.
+    method : str
+        Combination of the stars; "ivar-mean" is biased at low signal-to-noise ratio.
+    smooth : str
+        Smoothing of the curve.
+    smooth_scale : float
+        Distance of knots, or window, A.
     n_sigma : float
         Clipping of pixels in the combination.
     slope_order : int
@@ -93,96 +92,79 @@ class Options:
     position : bool
         Let the losses vary smoothly over the plate (x, y).
     position_sd : float
-        Prior of the chromatic field: mag per 1000 A.
+        Prior of the chromatic field, mag per 1000 A.
     position_grey_sd : float
-        Prior of the grey field: mag; 0 switches it off.
+        Prior of the grey field, mag; 0 switches it off.
     position_scale : float
         Correlation length of the fields, as a fraction of the plate's half size (0.2 m).
     position_shared : bool
-        Frames that are calibrated together (a night, a job of several frames) share what of the field they have in
-        common, if there are three or more plate configurations; matters only with ``position``.
-    position_gradient : (float, float)
-        Prior mean of the gradient of the throughput's slope in x and y, mag per 1000 A at the plate's edge: what other
-        frames of the instrument show.
-    rv_required : bool
-        Reject stars without a significant velocity; else they are used at rest (a velocity hardly moves a smooth
-        curve), with NaN as their velocity error.
-    common_grey, common_slope : float
-        Known common errors of the photometry (mag; mag per 1000 A): they do not average down over stars.
-    site : SiteExtinction or None
-        Corrects counts to zero airmass.
-    mask : extra masked wavelength ranges
+        Frames that are calibrated together share what of the field they have in common, if there are three or more
+        plate configurations; matters only with position.
+    position_gradient : (x, y)
+        Prior mean of the gradient of the throughput's slope, mag per 1000 A at the plate's edge: what other frames of
+        the instrument show.
+    common_grey : float
+        Known common error of the photometry, mag: it does not average down over stars.
+    common_slope : float
+        Known common error of its colours, mag per 1000 A.
+    extinction_table : Path
+        Atmospheric extinction of the site (or a SiteExtinction): counts are corrected to zero airmass.
+    mask : list of (low, high)
+        Masked ranges, A; by default telluric bands, interstellar lines and the sky line at 5577 A.
     grey_sigma, slope_sigma : float
         Stars farther than this many robust standard deviations from the others are rejected.
     """
 
-    match: str = "position"
-    radius: float = 1.5
-    snr_floor: float = 3.0
-    fwhm: Resolution | None = None
-    metric: str = "chi2"
-    continuum_terms: int = 0
-    second_terms: int = 3
-    template_error: float = 0.03
-    mag_floor: float = 0.015
-    photometric_weight: float = 50.0
-    coverage: float = 0.995
-    rv_limit: float = 600.0
-    rv_spread: float = 200.0
+    match: Literal["position", "index"] = "position"
+    radius: Positive = option(default=1.5, unit="arcsec")
+    snr_floor: NotNegative = 3.0
+    fwhm: Resolution | None = option(default=None, example=4.0, unit="angstrom")
+    metric: Literal["chi2", "huber"] = "chi2"
+    continuum_terms: Annotated[int, Ge(0)] = 0
+    second_terms: Annotated[int, Ge(0)] = 3
+    template_error: Positive = 0.03
+    mag_floor: Positive = 0.015
+    photometric_weight: NotNegative = 50.0
+    coverage: Annotated[float, Gt(0), Le(1)] = 0.995
+    rv_limit: Positive = option(default=600.0, unit="km / s")
+    rv_spread: Positive = option(default=200.0, unit="km / s")
     rv_required: bool = False
-    ebv: float = 0.0
+    ebv: NotNegative = 0.0
     law: str = "fitzpatrick99"
-    colour_limit: float = 0.15
-    method: str = "throughput"
-    smooth: str = "spline"
-    smooth_scale: float = 120.0
-    n_sigma: float = 4.0
-    slope_order: int = 2
+    colour_limit: Positive = 0.15
+    method: Literal["throughput", "ivar-mean"] = "throughput"
+    smooth: Literal["spline", "savgol", "none"] = "spline"
+    smooth_scale: Positive = option(default=120.0, unit="angstrom")
+    n_sigma: Positive = 4.0
+    slope_order: Annotated[int, Ge(0), Le(3)] = 2
     position: bool = False
-    position_sd: float = 0.08
-    position_grey_sd: float = 0.0
-    position_scale: float = 0.3
+    position_sd: NotNegative = 0.08
+    position_grey_sd: NotNegative = 0.0
+    position_scale: Positive = 0.3
     position_shared: bool = True
     position_gradient: tuple[float, float] = (0.0, 0.0)
-    common_grey: float = 0.01
-    common_slope: float = 0.005
-    site: SiteExtinction | None = None
-    mask: tuple[tuple[float, float], ...] = TELLURIC + INTERSTELLAR
-    grey_sigma: float = 5.0
-    slope_sigma: float = 5.0
+    common_grey: NotNegative = 0.01
+    common_slope: NotNegative = 0.005
+    extinction_table: Path | SiteExtinction | None = option(default=None, example="paranalextinct.dat")
+    mask: tuple[Band, ...] = option(default=TELLURIC + INTERSTELLAR, example=[[7585.0, 7710.0]])
+    grey_sigma: Positive = 5.0
+    slope_sigma: Positive = 5.0
 
     def __post_init__(self) -> None:
-        for key, unit in _UNITS.items():
-            object.__setattr__(self, key, plain(getattr(self, key), unit, where=f"fluxcal options, {key}"))
-        for kind, value, known in (
-            ("matching", self.match, MATCHERS),
-            ("metric", self.metric, METRICS),
-            ("combination", self.method, METHODS),
-            ("smoothing", self.smooth, SMOOTHINGS),
-            ("extinction law", self.law, EXTINCTION_LAWS),
-        ):
-            if value not in known:
-                raise UnknownNameError(kind, str(value), known, where="fluxcal options")
-        for key in _POSITIVE:
-            if not (np.isfinite(getattr(self, key)) and getattr(self, key) > 0):
-                raise ConfigError(
-                    f"{key} = {getattr(self, key)}", where="fluxcal options", expected="a positive number"
-                )
-        for key in _NOT_NEGATIVE:
-            if not (np.isfinite(getattr(self, key)) and getattr(self, key) >= 0):
-                raise ConfigError(f"{key} = {getattr(self, key)}", where="fluxcal options", expected="a number >= 0")
+        if self.law not in EXTINCTION_LAWS:
+            raise UnknownNameError("extinction law", self.law, EXTINCTION_LAWS, where="Options, law")
         if self.fwhm is not None and not _is_resolution(self.fwhm):
             raise ConfigError(
                 f"fwhm = {self.fwhm}",
-                where="fluxcal options",
+                where="Options, fwhm",
                 expected="Angstrom > 0, or pairs of increasing wavelength and FWHM > 0",
             )
-        if not 0 < self.coverage <= 1:
-            raise ConfigError(f"coverage = {self.coverage}", where="fluxcal options", expected="between 0 and 1")
-        if not 0 <= self.slope_order <= 3:
-            raise ConfigError(f"slope_order = {self.slope_order}", where="fluxcal options", expected="0 to 3")
-        if any(not low < high for low, high in self.mask):
-            raise ConfigError("a masked range does not increase", where="fluxcal options", expected="[low, high]")
+
+    @property
+    def site(self) -> SiteExtinction | None:
+        """The site's extinction, read from its file where one is named."""
+        table = self.extinction_table
+        return table if table is None or isinstance(table, SiteExtinction) else read_site(resolve(table))
 
     def masked(self, wavelength: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Pixels inside a masked range."""

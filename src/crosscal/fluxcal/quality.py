@@ -1,100 +1,84 @@
-"""Gates that a calibrated frame must pass, each with its value, limit and reason."""
+"""Checks that a calibrated frame must pass, each with its value, limit and reason."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge
 
-from crosscal.core.errors import ConfigError
+from crosscal.core.check import Check
+from crosscal.core.options import Fraction, Positive, options
 from crosscal.fluxcal.curve.curve import Curve
 from crosscal.fluxcal.curve.loo import HeldOut
 from crosscal.fluxcal.types import StarFit, StarStatus
 
 
-@dataclass(frozen=True)
+@options
 class Limits:
-    """Limits of the gates.
+    """What a frame must reach; one that misses a limit fails, with the reason.
 
     Attributes
     ----------
     min_stars : int
-        Fewer used stars fail the frame. One star is passed through with a warning.
+        Fewer used stars fail the frame; one star is passed through with a warning.
     matched_fraction : float
         Least part of the standards with signal that the catalogue knows.
     colour_residual : float
         Largest median RMS (synthetic - catalogue) of the used stars, mag.
     rms : float
         Largest robust fractional scatter of stars about the curve (FCALRMS).
-    loo_grey, loo_slope : float
-        Largest RMS of leave-one-out residuals: mag, and mag per 1000 A; judged with four stars or more.
+    loo_grey : float
+        Largest RMS of leave-one-out residuals, mag; judged with four stars or more.
+    loo_slope : float
+        Largest RMS of their chromatic slopes, mag per 1000 A.
     coverage : float
         Least part of the frame's pixels that the curve covers.
     """
 
-    min_stars: int = 1
-    matched_fraction: float = 0.5
-    colour_residual: float = 0.10
-    rms: float = 0.30
-    loo_grey: float = 0.8
-    loo_slope: float = 0.5
-    coverage: float = 0.8
-
-    def __post_init__(self) -> None:
-        if self.min_stars < 1:
-            raise ConfigError(f"min_stars = {self.min_stars}", where="fluxcal gates", expected="at least 1")
-        for key in ("matched_fraction", "coverage"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise ConfigError(f"{key} = {getattr(self, key)}", where="fluxcal gates", expected="between 0 and 1")
-        for key in ("colour_residual", "rms", "loo_grey", "loo_slope"):
-            if not getattr(self, key) > 0:
-                raise ConfigError(f"{key} = {getattr(self, key)}", where="fluxcal gates", expected="a positive number")
-
-
-@dataclass(frozen=True)
-class Gate:
-    """One criterion: ``value`` against ``limit``, passed or not, in words."""
-
-    name: str
-    value: float
-    limit: float
-    passed: bool
-    text: str
+    min_stars: Annotated[int, Ge(1)] = 1
+    matched_fraction: Fraction = 0.5
+    colour_residual: Positive = 0.10
+    rms: Positive = 0.30
+    loo_grey: Positive = 0.8
+    loo_slope: Positive = 0.5
+    coverage: Fraction = 0.8
 
 
 @dataclass(frozen=True)
 class Quality:
-    """All gates of a frame, and what is worth knowing although it passed."""
+    """All checks of a frame, and what is worth knowing although it passed."""
 
-    gates: tuple[Gate, ...]
+    checks: tuple[Check, ...]
     warnings: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether all gates passed."""
-        return all(gate.passed for gate in self.gates)
+        """Whether all checks passed."""
+        return all(check.passed for check in self.checks)
 
     @property
     def reason(self) -> str:
-        """The failed gates in one sentence, empty if none."""
-        return "; ".join(gate.text for gate in self.gates if not gate.passed)
+        """The failed checks in one sentence, empty if none."""
+        return "; ".join(check.why for check in self.checks if not check.passed)
 
     def __str__(self) -> str:
-        lines = [f"{'-   ' if np.isnan(g.value) else 'ok  ' if g.passed else 'FAIL'} {g.text}" for g in self.gates]
+        lines = [f"{'ok  ' if c.passed else 'FAIL'} {c.why}" for c in self.checks]
         return "\n".join([*lines, *(f"note {w}" for w in self.warnings)])
 
 
-def _least(name: str, what: str, value: float, limit: float, unit: str = "") -> Gate:
+def _least(name: str, what: str, value: float, limit: float, unit: str = "") -> Check:
     passed = bool(value >= limit)
-    return Gate(name, value, limit, passed, f"{what} {value:.3g}{unit} ({'>=' if passed else '<'} {limit:g}{unit})")
+    return Check(name, passed, f"{what} {value:.3g}{unit} ({'>=' if passed else '<'} {limit:g}{unit})")
 
 
-def _most(name: str, what: str, value: float, limit: float, unit: str = "") -> Gate:
+def _most(name: str, what: str, value: float, limit: float, unit: str = "") -> Check:
     if np.isnan(value):
-        return Gate(name, value, limit, True, f"{what}: not measured, so not judged")
+        return Check(name, True, f"{what}: not measured, so not judged")
     passed = bool(value <= limit)
-    return Gate(name, value, limit, passed, f"{what} {value:.3g}{unit} ({'<=' if passed else '>'} {limit:g}{unit})")
+    return Check(name, passed, f"{what} {value:.3g}{unit} ({'<=' if passed else '>'} {limit:g}{unit})")
 
 
 def _nearest(stars: Sequence[StarFit]) -> str:
@@ -113,31 +97,31 @@ def _rms(values: Sequence[float]) -> float:
 
 
 def judge(stars: Sequence[StarFit], curve: Curve | None, loo: Sequence[HeldOut], limits: Limits) -> Quality:
-    """Apply the gates to the stars, the curve and the leave-one-out residuals of a frame."""
+    """Check the stars, the curve and the leave-one-out residuals of a frame."""
     used = [s for s in stars if s.status == StarStatus.USED]
     seen = [s for s in stars if s.status != StarStatus.NO_SIGNAL]
     unmatched = {StarStatus.NOT_IN_CATALOGUE, StarStatus.AMBIGUOUS_MATCH, StarStatus.DUPLICATE}
     matched = sum(s.status not in unmatched for s in seen)
-    gates = [_least("stars", "stars used:", float(len(used)), float(limits.min_stars))]
+    checks = [_least("stars", "stars used:", float(len(used)), float(limits.min_stars))]
     if seen:
-        gate = _least("matched", "matched fraction", matched / len(seen), limits.matched_fraction)
-        gates.append(gate if gate.passed else replace(gate, text=gate.text + _nearest(seen)))
+        check = _least("matched", "matched fraction", matched / len(seen), limits.matched_fraction)
+        checks.append(check if check.passed else replace(check, why=check.why + _nearest(seen)))
     warnings: list[str] = []
     if used:
         residual = float(np.median([s.colour_residual for s in used]))
-        gates.append(_most("colour", "median colour residual", residual, limits.colour_residual, " mag"))
+        checks.append(_most("colour", "median colour residual", residual, limits.colour_residual, " mag"))
         several = [s.template for s in used if s.feh <= -2.0 + 1e-6 or s.teff <= 5000 + 1e-6]
         if len(several) > len(used) / 2:
             warnings.append("most stars sit at the edge of the template grid")
     if curve is not None:
-        gates.append(_least("coverage", "covered fraction", float(np.mean(curve.covered)), limits.coverage))
-        gates.append(_most("rms", "scatter about the curve (FCALRMS)", curve.rms, limits.rms))
+        checks.append(_least("coverage", "covered fraction", float(np.mean(curve.covered)), limits.coverage))
+        checks.append(_most("rms", "scatter about the curve (FCALRMS)", curve.rms, limits.rms))
         warnings += list(curve.warnings)
         bridged = float(np.mean(curve.bridged))
         if bridged > 0.25:
             warnings.append(f"{bridged:.0%} of the curve bridges masked pixels")
     if len(loo) >= 4:
-        gates.append(_most("loo grey", "leave-one-out grey RMS", _rms([h.grey for h in loo]), limits.loo_grey, " mag"))
+        checks.append(_most("loo grey", "leave-one-out grey RMS", _rms([h.grey for h in loo]), limits.loo_grey, " mag"))
         slope = _rms([h.slope for h in loo])
-        gates.append(_most("loo slope", "leave-one-out slope RMS", slope, limits.loo_slope, " mag/1000 Å"))
-    return Quality(tuple(gates), tuple(warnings))
+        checks.append(_most("loo slope", "leave-one-out slope RMS", slope, limits.loo_slope, " mag/1000 Å"))
+    return Quality(tuple(checks), tuple(warnings))

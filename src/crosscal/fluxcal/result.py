@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from crosscal.core.check import Check
 from crosscal.core.correction import Correction
-from crosscal.core.display import brief, by_answer
 from crosscal.core.errors import FitError
 from crosscal.core.provenance import record
 from crosscal.core.robust import mad_sd
 from crosscal.fluxcal.curve.apply import apply_curve
 from crosscal.fluxcal.curve.curve import Curve
 from crosscal.fluxcal.curve.loo import HeldOut
+from crosscal.fluxcal.frames.files import CalibratedFrame
+from crosscal.fluxcal.frames.source import FrameInfo
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.quality import Quality
+from crosscal.fluxcal.tables import star_table
 from crosscal.fluxcal.types import CalibrationVector, Frame, StarFit, StarStatus
 from crosscal.inference.gaussian import gaussian_posterior
 from crosscal.inference.posterior import Posterior
+from crosscal.jobs.result import Presented
 
 #: Most nodes of the correction that is handed out (its covariance is dense).
 CORRECTION_NODES = 256
@@ -33,13 +35,17 @@ CORRECTION_NODES = 256
 CITATIONS = ("tonry-davis", "zucker", "fitzpatrick")
 
 
+#: What a frame without a curve fails.
+NO_CURVE = Check("curve", False, "no calibration curve")
+
+
 @dataclass(frozen=True, eq=False)
-class Result:
+class FluxCalibration(Presented):
     """The calibration of one frame.
 
     Attributes
     ----------
-    frame : Frame
+    info : FrameInfo, the frame without its spectra
     stars : tuple of StarFit, all standards with their status
     vectors : tuple of CalibrationVector, of the used stars
     curve : Curve or None where nothing could be calibrated
@@ -51,9 +57,12 @@ class Result:
     source : "stars", or where the curve came from ("neighbours: ...")
     targets : tuple of HeldOut, standards that were calibrated as targets, against the catalogue
     notes : tuple of str, what was assumed about the catalogue
+    loaded : Frame, optional; without it the frame is read again where it is needed
     """
 
-    frame: Frame
+    kind: ClassVar[str] = "fluxcal"
+
+    info: FrameInfo
     stars: tuple[StarFit, ...]
     vectors: tuple[CalibrationVector, ...]
     curve: Curve | None
@@ -65,8 +74,22 @@ class Result:
     source: str = "stars"
     targets: tuple[HeldOut, ...] = ()
     notes: tuple[str, ...] = ()
+    loaded: Frame | None = None
 
-    __repr__ = by_answer
+    @property
+    def frame(self) -> Frame:
+        """The frame with its spectra, read again where the result does not keep it.
+
+        Raises
+        ------
+        FitError
+            If it is not kept and has no file.
+        """
+        if self.loaded is not None:
+            return self.loaded
+        if self.info.file is None:
+            raise FitError(f"{self.info.name}: the spectra were not kept.")
+        return self.info.file.read()
 
     @property
     def used(self) -> tuple[StarFit, ...]:
@@ -74,26 +97,26 @@ class Result:
         return tuple(s for s in self.stars if s.status == StarStatus.USED)
 
     @property
-    def passed(self) -> bool:
-        """Whether the frame may be calibrated: a curve exists and all gates passed."""
-        return self.curve is not None and self.quality.passed
+    def checks(self) -> tuple[Check, ...]:
+        """The quality checks; a frame without a curve fails one."""
+        return self.quality.checks if self.curve is not None else (*self.quality.checks, NO_CURVE)
 
     @property
     def answer(self) -> str:
         """The result in one sentence."""
         if not self.passed:
-            return f"{self.frame.name}: not calibrated: {self.quality.reason or 'no curve'}."
+            return f"{self.info.name}: not calibrated: {self.quality.reason or 'no curve'}."
         assert self.curve is not None
         error = float(np.median(np.sqrt(np.sum(self.curve.modes**2, axis=0))[self.curve.covered]))
         return (
-            f"{self.frame.name}: calibrated with {len(self.used)} of {len(self.stars)} stars, "
+            f"{self.info.name}: calibrated with {len(self.used)} of {len(self.stars)} stars, "
             f"scatter {self.curve.rms:.1%}, scale known to {error:.1%}."
         )
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user must know before trusting it."""
-        notes = [*self.frame.notes, *self.notes, *self.quality.warnings]
+        notes = [*self.info.notes, *self.notes, *self.quality.warnings]
         if self.source != "stars":
             notes.append(f"the curve comes from {self.source}")
         return tuple(notes)
@@ -133,7 +156,7 @@ class Result:
             covariance,
             "wavelength",
             unit="Angstrom",
-            target=f"counts/s of {self.frame.name}, to 1e-17 erg/s/cm2/Angstrom",
+            target=f"counts/s of {self.info.name}, to 1e-17 erg/s/cm2/Angstrom",
             provenance=dict(self.provenance),
         )
 
@@ -156,17 +179,12 @@ class Result:
             provenance=self.provenance,
         )
 
-    @property
-    def posterior(self) -> Any:
-        """The draws as an xarray DataTree (arviz)."""
-        return self.posterior_draws.tree
-
     @cached_property
     def provenance(self) -> Mapping[str, Any]:
         """Versions, options, templates and standards."""
         config = {
             "part": "fluxcal",
-            "frame": self.frame.name,
+            "frame": self.info.name,
             "options": asdict(self.options),
             "bands": list(self.bands),
             "templates": self.template_library,
@@ -177,7 +195,7 @@ class Result:
 
     def _curve(self) -> Curve:
         if self.curve is None:
-            raise FitError(f"{self.frame.name}: there is no calibration curve ({self.quality.reason}).")
+            raise FitError(f"{self.info.name}: there is no calibration curve ({self.quality.reason}).")
         return self.curve
 
     def apply(self, frame: Frame | None = None, *, variance: str = "total", force: bool = False) -> CalibratedFrame:
@@ -186,17 +204,15 @@ class Result:
         Raises
         ------
         FitError
-            If there is no curve, or gates failed and ``force`` is false.
+            If there is no curve, or checks failed and ``force`` is false.
         """
         curve = self._curve()
         if not self.passed and not force:
-            raise FitError(f"{self.frame.name}: quality gates failed ({self.quality.reason}).")
+            raise FitError(f"{self.info.name}: quality checks failed ({self.quality.reason}).")
         return CalibratedFrame(apply_curve(frame or self.frame, curve, self.options, variance=variance), self)
 
     def summary(self) -> Any:
         """One row per standard star with all quality numbers (QTable)."""
-        from crosscal.fluxcal.tables import star_table
-
         return star_table(self)
 
     def frame_summary(self) -> dict[str, Any]:
@@ -208,7 +224,7 @@ class Result:
             return float(mad_sd(finite)) if finite.size > 1 else float("nan")
 
         return {
-            "frame": self.frame.name,
+            "frame": self.info.name,
             "passed": self.passed,
             "source": self.source,
             "n_standards": len(self.stars),
@@ -217,70 +233,13 @@ class Result:
             "loo_grey": robust(greys),
             "loo_slope": robust(slopes),
             "loo_colour": robust(colours),
-            "airmass": self.frame.airmass,
-            "exposure": self.frame.exposure,
+            "airmass": self.info.airmass,
+            "exposure": self.info.exposure,
             "reason": self.quality.reason,
         }
-
-    def figures(self) -> Mapping[str, Any]:
-        """Figures by name."""
-        from crosscal.fluxcal.figures import result_figures
-
-        return result_figures(self)
-
-    @property
-    def captions(self) -> dict[str, str]:
-        """Captions of the figures by name."""
-        from crosscal.fluxcal.figures import CAPTIONS
-
-        return dict(CAPTIONS)
 
     @property
     def citations(self) -> tuple[str, ...]:
         """Keys of what to cite."""
         own = ("kurucz",) if self.template_library.startswith("kurucz") else ()
         return (*CITATIONS, *own, *(("calspec",) if any(s.template == "known spectrum" for s in self.used) else ()))
-
-    def write(self, directory: str | os.PathLike[str], *, figures: bool = True) -> Path:
-        """Write the calibrated frame (if it passed), tables and figures, posterior, correction and provenance."""
-        from crosscal.fluxcal.products import write_answer, write_result
-
-        write_result(self, Path(directory), figures=figures)
-        return write_answer(self, Path(directory))
-
-
-@dataclass(frozen=True, eq=False)
-class CalibratedFrame:
-    """A calibrated frame and the result it comes from."""
-
-    frame: Frame
-    result: Result
-
-    __repr__ = brief
-
-    @property
-    def flux(self) -> Any:
-        """Fluxes (n_fib, n_pix), 1e-17 erg/s/cm2/A."""
-        return self.frame.flux
-
-    @property
-    def variance(self) -> Any:
-        """Variances of single pixels (n_fib, n_pix)."""
-        return self.frame.variance
-
-    @property
-    def wavelength(self) -> Any:
-        """Wavelengths (n_fib, n_pix), Angstrom."""
-        return self.frame.wavelength
-
-    def write(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
-        """Write the frame with curve, covariance modes, star table, keywords and HISTORY."""
-        from crosscal.fluxcal.products import write_calibrated
-
-        return write_calibrated(self, path, overwrite=overwrite)
-
-    def to_specutils(self, fibre: int | None = None) -> Any:
-        """A ``Spectrum`` of one fibre (0-based), or a ``SpectrumCollection`` of all."""
-        from crosscal.fluxcal.frames.spectra import to_specutils
-
-        return to_specutils(self.frame, fibre)

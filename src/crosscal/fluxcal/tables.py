@@ -1,16 +1,78 @@
-"""Results as astropy tables."""
+"""Results as astropy tables, and what their columns mean."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crosscal.fluxcal import columns
+from crosscal.core.tables import describe
 
 if TYPE_CHECKING:
-    from crosscal.fluxcal.result import Result
+    from crosscal.fluxcal.result import FluxCalibration
 
+STARS = {
+    "frame": "frame",
+    "fibre": "number of the fibre, from 1",
+    "star": "name in the catalogue, or of the fibre",
+    "used": "whether the star entered the curve",
+    "reason": "why a star was not used",
+    "snr": "median signal-to-noise ratio per pixel",
+    "separation": "distance of fibre and catalogue position",
+    "template": "best template",
+    "teff": "effective temperature of the template",
+    "logg": "log10 of its surface gravity in cm / s2",
+    "feh": "its metallicity [M/H]",
+    "rv": "radial velocity",
+    "rv_error": "error of the radial velocity",
+    "reduced_chi2": "chi2 of spectrum and template over degrees of freedom",
+    "scale": "factor from template to flux, from the magnitudes",
+    "scale_error": "its error",
+    "colour_residual": "rms of magnitudes about the template",
+    "ebv": "extinction E(B-V) applied to the template",
+    "bands": "bands whose magnitudes set the scale",
+    "dropped_bands": "bands that were left out as outliers",
+    "throughput": "grey loss of the fibre relative to the curve",
+    "slope": "its chromatic part per 1000 Angstrom",
+    "loo_grey": "held-out star: mean of synthetic minus catalogue magnitudes",
+    "loo_colour": "held-out star: difference of that between the first and the last band",
+    "loo_slope": "held-out star: trend of calibrated over model flux per 1000 Angstrom",
+}
+
+FRAMES = {
+    "frame": "frame",
+    "passed": "whether all gates were passed",
+    "source": "where the curve comes from: own stars, another frame, or none",
+    "n_standards": "standard stars in the frame",
+    "n_used": "those that entered the curve",
+    "FCALRMS": "robust rms of the stars about the curve, a fraction",
+    "loo_grey": "scatter over held-out stars of the mean magnitude residual",
+    "loo_slope": "scatter over held-out stars of the slope, mag per 1000 Angstrom",
+    "loo_colour": "scatter over held-out stars of the colour, mag",
+    "airmass": "mean airmass",
+    "exposure": "exposure time in s",
+    "reason": "the gate that failed",
+}
+
+TARGETS = {
+    "frame": "frame",
+    "fibre": "number of the fibre, from 1",
+    "star": "name in the catalogue",
+    "snr": "median signal-to-noise ratio per pixel",
+    "offset_*": "synthetic minus catalogue magnitude",
+    "grey": "mean of the offsets",
+    "colour": "offset of the first band minus that of the last",
+}
+
+CURVE = {
+    "wavelength": "centre of the pixel, as in the frame",
+    "factor": "calibrated flux = factor * counts per second",
+    "error": "total error of the factor",
+    "error_independent": "its part that is independent from pixel to pixel",
+    "n_stars": "stars that measure the pixel",
+    "bridged": "no star measures the pixel: the smooth curve goes across",
+}
 
 _FORMATS = {
     "snr": ".1f",
@@ -28,12 +90,10 @@ _FORMATS = {
 }
 
 
-def star_table(result: Result) -> Any:
+def star_table(result: FluxCalibration) -> Any:
     """All standards of a frame: match, template, velocity, scale, residuals, and why a star was not used."""
     import astropy.units as u
     from astropy.table import QTable
-
-    from crosscal.core.tables import describe
 
     stars, curve = result.stars, result.curve
     held = {h.fibre: h for h in result.held_out}
@@ -85,16 +145,59 @@ def star_table(result: Result) -> Any:
     )
     for name, form in _FORMATS.items():
         table[name].info.format = form
-    table.meta["frame"] = result.frame.name
-    return describe(table, columns.STARS)
+    table.meta["frame"] = result.info.name
+    return describe(table, STARS)
 
 
-def frame_table(results: list[Result]) -> Any:
+def frame_table(results: Sequence[FluxCalibration]) -> Any:
     """One row per frame."""
     from astropy.table import QTable
 
-    from crosscal.core.tables import describe
-
     rows = [r.frame_summary() for r in results]
     table = QTable({key: [row[key] for row in rows] for key in rows[0]}) if rows else QTable()
-    return describe(table, columns.FRAMES)
+    return describe(table, FRAMES)
+
+
+def curve_table(result: FluxCalibration) -> Any:
+    """The curve against wavelength with its total error, as a table."""
+    import astropy.units as u
+    from astropy.table import QTable
+
+    curve = result.curve
+    assert curve is not None
+    unit = 1e-17 * u.erg / u.s / u.cm**2 / u.AA / (u.ct / u.s)
+    table = QTable(
+        {
+            "wavelength": curve.wavelength * u.AA,
+            "factor": curve.value * unit,
+            "error": np.sqrt(curve.total_variance) * unit,
+            "error_independent": np.sqrt(curve.variance) * unit,
+            "n_stars": curve.n_stars,
+            "bridged": curve.bridged,
+        }
+    )
+    table.meta["frame"] = result.info.name
+    return describe(table, CURVE)
+
+
+def target_table(results: Sequence[FluxCalibration]) -> Any:
+    """One row per frame and target: offsets in each band, their mean and colour, in magnitudes (QTable)."""
+    import astropy.units as u
+    from astropy.table import QTable
+
+    rows = [(r, t) for r in results for t in r.targets]
+    table = QTable(
+        {
+            "frame": np.array([r.info.name for r, _ in rows], dtype=str),
+            "fibre": np.array([t.fibre + 1 for _, t in rows], dtype=int),
+            "star": np.array([t.name for _, t in rows], dtype=str),
+            "snr": np.array([t.snr for _, t in rows], dtype=float),
+        }
+    )
+    for b, band in enumerate(rows[0][0].bands if rows else ()):
+        table[f"offset_{band}"] = np.array([t.offset[b] for _, t in rows]) * u.mag
+    for key in ("grey", "colour"):
+        table[key] = np.array([getattr(t, key) for _, t in rows], dtype=float) * u.mag
+    for name in table.colnames[3:]:
+        table[name].info.format = ".3f"
+    return describe(table, TARGETS)

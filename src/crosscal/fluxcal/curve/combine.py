@@ -17,8 +17,10 @@ from crosscal.fluxcal.curve.normal_equations import TEMPLATE_ERROR, star_sums
 from crosscal.fluxcal.curve.position import PlatePrior, PlateTerm, fit_plate
 from crosscal.fluxcal.curve.smoothing import smooth_throughput
 from crosscal.fluxcal.curve.stack import Stack
-from crosscal.fluxcal.options import METHODS
 from crosscal.fluxcal.types import CalibrationVector
+
+#: How stars are combined.
+METHODS = ("throughput", "ivar-mean")
 
 
 def combine(

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from crosscal.core.check import Check
 from crosscal.core.correction import Correction
-from crosscal.core.display import by_answer
 from crosscal.core.errors import FitError, InputError
 from crosscal.core.robust import mad_sd
+from crosscal.core.tables import describe
 from crosscal.core.units import floats, plain
-from crosscal.fluxcal import columns
 from crosscal.fluxcal.curve.curve import Curve, compress, polynomials
-from crosscal.fluxcal.quality import Gate, Quality
-from crosscal.fluxcal.result import Result
+from crosscal.fluxcal.quality import Quality
+from crosscal.fluxcal.result import FluxCalibration
+from crosscal.fluxcal.tables import STARS
+from crosscal.inference.posterior import Posterior
+from crosscal.jobs.result import Presented
 
 
 def transfer_function(
@@ -94,7 +95,7 @@ def transfer_function(
     )
 
 
-def fall_back(results: Sequence[Result]) -> list[Result]:
+def fall_back(results: Sequence[FluxCalibration]) -> list[FluxCalibration]:
     """Give frames that failed the transfer function of their night; those without a neighbour stay failed.
 
     Neighbours are passed frames whose grids agree. The result keeps its stars and says in ``source`` where its curve
@@ -110,9 +111,9 @@ def fall_back(results: Sequence[Result]) -> list[Result]:
             finished.append(result)
             continue
         curves = [r.curve for r in neighbours if r.curve is not None]
-        curve = transfer_function(curves, [r.frame.mjd for r in neighbours], result.frame.mjd)
-        names = ", ".join(r.frame.name for r in neighbours[:5])
-        gate = Gate("fallback", float(len(curves)), 1.0, True, f"curve from {len(curves)} neighbouring frame(s)")
+        curve = transfer_function(curves, [r.info.mjd for r in neighbours], result.info.mjd)
+        names = ", ".join(r.info.name for r in neighbours[:5])
+        check = Check("fallback", True, f"curve from {len(curves)} neighbouring frame(s)")
         warnings = (*result.quality.warnings, f"own stars failed: {result.quality.reason}", *curve.warnings)
         finished.append(
             replace(
@@ -120,36 +121,31 @@ def fall_back(results: Sequence[Result]) -> list[Result]:
                 curve=curve,
                 vectors=(),
                 held_out=(),
-                quality=Quality((gate,), warnings),
+                quality=Quality((check,), warnings),
                 source=f"neighbours: {names}",
             )
         )
     return finished
 
 
-def same_arm(one: Result, other: Result) -> bool:
+def same_arm(one: FluxCalibration, other: FluxCalibration) -> bool:
     """Whether two frames share a grid of wavelengths."""
-    a, b = one.frame.grid, other.frame.grid
+    a, b = one.info.grid, other.info.grid
     # Half a pixel or so of drift between nights is less than any feature of a smooth curve.
     return a.size == b.size and bool(np.max(np.abs(a - b)) < 3 * np.median(np.diff(a)))
 
 
 @dataclass(frozen=True, eq=False)
-class Night:
+class NightCalibration(Presented):
     """Results of several frames; what the command line shows.
 
     ``results`` are in the order of the frames; ``unread`` are (file, reason) of frames that could not be read.
     """
 
-    results: tuple[Result, ...]
+    kind: ClassVar[str] = "fluxcal-night"
+
+    results: tuple[FluxCalibration, ...]
     unread: tuple[tuple[str, str], ...] = ()
-
-    __repr__ = by_answer
-
-    @property
-    def passed(self) -> bool:
-        """Whether every frame was read and calibrated."""
-        return not self.unread and all(r.passed for r in self.results)
 
     @property
     def answer(self) -> str:
@@ -175,37 +171,33 @@ class Night:
     def warnings(self) -> tuple[str, ...]:
         """Failures first, then notes of frames (each kind once)."""
         notes = [f"{name}: not read: {why}" for name, why in self.unread]
-        notes += [f"{r.frame.name}: not calibrated: {r.quality.reason}" for r in self.results if not r.passed]
+        notes += [f"{r.info.name}: not calibrated: {r.quality.reason}" for r in self.results if not r.passed]
         seen: dict[str, list[str]] = {}
         for r in self.results:
             for w in r.warnings:
-                seen.setdefault(w, []).append(r.frame.name)
+                seen.setdefault(w, []).append(r.info.name)
         notes += [
             f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {w}" for w, names in seen.items()
         ]
         return tuple(notes)
 
     @property
-    def gates(self) -> list[dict[str, Any]]:
-        """Gates of all frames as mappings (gate, passed, why)."""
-        found = [
-            {"gate": f"{r.frame.name}: {g.name}", "passed": g.passed, "why": g.text}
+    def checks(self) -> tuple[Check, ...]:
+        """Checks of the frames, by their names; of many frames only the failed ones."""
+        found = [Check(name, False, f"not read: {why}") for name, why in self.unread]
+        found += [
+            Check(f"{r.info.name}: {c.name}", c.passed, c.why)
             for r in self.results
-            for g in r.quality.gates
-            if not g.passed or len(self.results) <= 6
+            for c in r.checks
+            if not c.passed or len(self.results) <= 6
         ]
-        return found or [{"gate": "all frames", "passed": True, "why": f"{len(self.results)} frames passed all gates"}]
-
-    @property
-    def quality(self) -> dict[str, Quality]:
-        """Quality by frame name."""
-        return {r.frame.name: r.quality for r in self.results}
+        return tuple(found) or (Check("all frames", True, f"{len(self.results)} frames passed all checks"),)
 
     @property
     def diagnostics(self) -> str:
-        """Gates of the failed frames, else of all."""
+        """Checks of the failed frames, else of all."""
         failed = [r for r in self.results if not r.passed] or list(self.results)
-        return "\n".join(f"{r.frame.name}\n{r.diagnostics}" for r in failed[:20])
+        return "\n".join(f"{r.info.name}\n{r.diagnostics}" for r in failed[:20])
 
     @property
     def correction(self) -> Correction:
@@ -222,19 +214,14 @@ class Night:
         raise FitError("no frame has a calibration curve.")
 
     @property
-    def posterior(self) -> Any:
-        """Draws of ln C of the first calibrated frame as an xarray DataTree (each result has its own).
+    def posterior_draws(self) -> Posterior:
+        """Draws of ln C of the first calibrated frame (each result has its own).
 
         Raises
         ------
         FitError
             If no frame has a curve.
         """
-        return self.posterior_draws.tree
-
-    @property
-    def posterior_draws(self) -> Any:
-        """The same as a `Posterior`."""
         for r in self.results:
             if r.curve is not None:
                 return r.posterior_draws
@@ -269,36 +256,15 @@ class Night:
         """One row per frame and star (QTable)."""
         from astropy.table import QTable, vstack
 
-        from crosscal.core.tables import describe
-
         tables = []
         for r in self.results:
             table = r.summary()
-            table.add_column(np.full(len(table), r.frame.name), name="frame", index=0)
+            table.add_column(np.full(len(table), r.info.name), name="frame", index=0)
             table.meta = {}
             tables.append(table)
-        return describe(vstack(tables) if tables else QTable(), columns.STARS)
-
-    def figures(self) -> Mapping[str, Any]:
-        """Figures of the night, then of the first frames."""
-        from crosscal.fluxcal.figures import night_figures
-
-        return night_figures(self)
-
-    @property
-    def captions(self) -> dict[str, str]:
-        """Captions of the figures by name."""
-        from crosscal.fluxcal.figures import CAPTIONS
-
-        return dict(CAPTIONS)
+        return describe(vstack(tables) if tables else QTable(), STARS)
 
     @property
     def citations(self) -> tuple[str, ...]:
         """Keys of what to cite."""
         return tuple(dict.fromkeys(key for r in self.results for key in r.citations))
-
-    def write(self, directory: str | os.PathLike[str]) -> Path:
-        """Write tables of the night and every frame's results into a directory."""
-        from crosscal.fluxcal.products import write_night
-
-        return write_night(self, Path(directory))

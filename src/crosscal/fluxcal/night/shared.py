@@ -7,17 +7,17 @@ from collections.abc import Sequence, Set
 import numpy as np
 
 from crosscal.core.progress import SILENT, Progress
-from crosscal.fluxcal.calibrate import Calibrator
+from crosscal.fluxcal.calibrator import Calibrator
 from crosscal.fluxcal.curve.curve import MAG
 from crosscal.fluxcal.curve.loo import plate_prior, tangent_of
 from crosscal.fluxcal.curve.shared_plate import FrameStars, Placements, SharedPlate, fit_shared, gather
-from crosscal.fluxcal.night.night import Night, same_arm
+from crosscal.fluxcal.night.night import NightCalibration, same_arm
 from crosscal.fluxcal.options import Options
-from crosscal.fluxcal.result import Result
+from crosscal.fluxcal.result import FluxCalibration
 from crosscal.fluxcal.types import Frame
 
 
-def calibrate_frames(calibrator: Calibrator, frames: Sequence[Frame], *, loo: bool = True) -> Night:
+def calibrate_frames(calibrator: Calibrator, frames: Sequence[Frame], *, loo: bool = True) -> NightCalibration:
     """Calibrate frames together.
 
     With the options ``position`` and ``position_shared``, frames of an arm share the part of the field over the plate
@@ -39,7 +39,7 @@ def calibrate_frames(calibrator: Calibrator, frames: Sequence[Frame], *, loo: bo
     """
     pooled = is_shared(calibrator.options)
     results = [calibrator.calibrate(frame, loo=loo and not pooled) for frame in frames]
-    return Night(tuple(share_plate(calibrator, results, loo=loo) if pooled else results))
+    return NightCalibration(tuple(share_plate(calibrator, results, loo=loo) if pooled else results))
 
 
 def is_shared(options: Options) -> bool:
@@ -49,12 +49,12 @@ def is_shared(options: Options) -> bool:
 
 def share_plate(
     calibrator: Calibrator,
-    results: Sequence[Result],
+    results: Sequence[FluxCalibration],
     aside: Sequence[Set[str]] | None = None,
     *,
     loo: bool = True,
     progress: Progress = SILENT,
-) -> list[Result]:
+) -> list[FluxCalibration]:
     """Fit the field that results of one arm share and combine their stars again under it.
 
     Parameters
@@ -81,21 +81,21 @@ def share_plate(
     return finished
 
 
-def fit_results(results: Sequence[Result], options: Options) -> SharedPlate | None:
+def fit_results(results: Sequence[FluxCalibration], options: Options) -> SharedPlate | None:
     """The field that results of one arm share, or None; failed results do not enter."""
     # tan z = 1 at an airmass of sqrt 2: each configuration has its own.
     prior = plate_prior(options, float(np.sqrt(2.0)))
     return fit_shared(gather_results(results, options), prior)
 
 
-def gather_results(results: Sequence[Result], options: Options) -> Placements:
+def gather_results(results: Sequence[FluxCalibration], options: Options) -> Placements:
     """Coefficients of the stars of results of one arm, averaged over the exposures of each plate configuration."""
     return gather([_stars(r, options.slope_order + 1) for r in results])
 
 
-def _stars(result: Result, n_orders: int) -> FrameStars:
+def _stars(result: FluxCalibration, n_orders: int) -> FrameStars:
     """Coefficients of a result's used stars; none where it failed."""
-    curve, tangent = result.curve, tangent_of(result.frame.airmass)
+    curve, tangent = result.curve, tangent_of(result.info.airmass)
     if curve is None or not result.passed or curve.coefficients.shape[1] != n_orders:
         return FrameStars((), np.zeros((0, 2)), np.zeros((0, n_orders)), np.zeros((0, n_orders)), tangent)
     row = {name: k for k, name in enumerate(curve.names)}
@@ -109,7 +109,7 @@ def _stars(result: Result, n_orders: int) -> FrameStars:
     )
 
 
-def _arms(results: Sequence[Result]) -> list[list[int]]:
+def _arms(results: Sequence[FluxCalibration]) -> list[list[int]]:
     """Numbers of results whose grids agree, together."""
     groups: list[list[int]] = []
     for k, result in enumerate(results):

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from crosscal.fluxcal import columns
 from crosscal.fluxcal.curve.loo import HeldOut, stray
 from crosscal.fluxcal.options import Options
-from crosscal.fluxcal.result import Result
+from crosscal.fluxcal.result import FluxCalibration
 from crosscal.fluxcal.stars.fitting import synthetic_offset
 from crosscal.fluxcal.stars.matching import match_positions
 from crosscal.fluxcal.stars.photometry import Filter
@@ -20,7 +18,7 @@ from crosscal.fluxcal.types import Catalogue
 
 
 def compare_targets(
-    result: Result, fibres: ArrayLike, catalogue: Catalogue, filters: Sequence[Filter], options: Options
+    result: FluxCalibration, fibres: ArrayLike, catalogue: Catalogue, filters: Sequence[Filter], options: Options
 ) -> tuple[HeldOut, ...]:
     """Synthetic minus catalogue magnitudes of fibres (0-based numbers) that were calibrated as targets.
 
@@ -33,11 +31,12 @@ def compare_targets(
     index = np.atleast_1d(np.asarray(fibres, dtype=int))
     if index.size == 0 or not result.passed:
         return ()
-    frame = result.apply().frame
+    counts = result.frame
+    frame = result.apply(counts).frame
     rows = match_positions(
         subset(frame.fibres, index), catalogue, radius=options.radius, epoch=julian_year(frame.mjd)
     ).row
-    ratio = signal_to_noise(result.frame)
+    ratio = signal_to_noise(counts)
     found = []
     for k, row in zip(index, rows, strict=True):
         good = frame.good[k]
@@ -54,28 +53,3 @@ def compare_targets(
                 offset[b] = synthetic_offset(band, wave, flux, float(magnitude[b]))
         found.append(HeldOut.of(int(k), str(catalogue.name[row]), float(ratio[k]), offset, float("nan")))
     return tuple(found)
-
-
-def target_table(results: Sequence[Result]) -> Any:
-    """One row per frame and target: offsets in each band, their mean and colour, in magnitudes (QTable)."""
-    import astropy.units as u
-    from astropy.table import QTable
-
-    from crosscal.core.tables import describe
-
-    rows = [(r, t) for r in results for t in r.targets]
-    table = QTable(
-        {
-            "frame": np.array([r.frame.name for r, _ in rows], dtype=str),
-            "fibre": np.array([t.fibre + 1 for _, t in rows], dtype=int),
-            "star": np.array([t.name for _, t in rows], dtype=str),
-            "snr": np.array([t.snr for _, t in rows], dtype=float),
-        }
-    )
-    for b, band in enumerate(rows[0][0].bands if rows else ()):
-        table[f"offset_{band}"] = np.array([t.offset[b] for _, t in rows]) * u.mag
-    for key in ("grey", "colour"):
-        table[key] = np.array([getattr(t, key) for _, t in rows], dtype=float) * u.mag
-    for name in table.colnames[3:]:
-        table[name].info.format = ".3f"
-    return describe(table, columns.TARGETS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -101,6 +102,11 @@ class SiteExtinction:
             raise InputError("wavelengths do not increase or values are not finite", where=where, expected="a table")
         object.__setattr__(self, "wavelength", w)
         object.__setattr__(self, "magnitude", m)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        # In a job file a table is named, not given; the schema is a plain dictionary, so that nothing is imported.
+        return {"type": "is-instance", "cls": cls}
 
     def factor(self, wavelength: ArrayLike, airmass: float) -> NDArray[np.float64]:
         """Transmission 10^(-0.4 k(lambda) X); constant k beyond the ends of the table."""

@@ -16,14 +16,19 @@ from crosscal.fluxcal.curve.loo import combine_with, leave_one_out
 from crosscal.fluxcal.curve.position import PlateTerm
 from crosscal.fluxcal.curve.shared_plate import SharedPlate
 from crosscal.fluxcal.curve.vectors import calibration_vector
+from crosscal.fluxcal.frames.red import read_frame
+from crosscal.fluxcal.frames.source import FrameFile, FrameInfo
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.quality import Limits, judge
-from crosscal.fluxcal.result import Result
+from crosscal.fluxcal.result import FluxCalibration
+from crosscal.fluxcal.stars.catalogue import guess_bands, guess_errors, read_catalogue
+from crosscal.fluxcal.stars.filters import load_filters
 from crosscal.fluxcal.stars.fitting import Prepared, fit_stars, prepare
 from crosscal.fluxcal.stars.lsf import Resolution, widths
 from crosscal.fluxcal.stars.photometry import Filter
 from crosscal.fluxcal.stars.resample import convert_medium, resample
 from crosscal.fluxcal.stars.selection import select_standards
+from crosscal.fluxcal.stars.template_files import load_templates
 from crosscal.fluxcal.stars.templates import TemplateLibrary
 from crosscal.fluxcal.types import CalibrationVector, Catalogue, Frame, StarFit, StarStatus
 
@@ -102,11 +107,12 @@ class Calibrator:
             self._prepared[key] = prepare(self.library, frame, fwhm, reach=self.options.rv_limit + 300)
         return self._prepared[key]
 
-    def calibrate(self, frame: Frame, *, loo: bool = True) -> Result:
+    def calibrate(self, frame: Frame, *, loo: bool = True, file: FrameFile | None = None) -> FluxCalibration:
         """Calibrate one frame.
 
         A frame that cannot be calibrated (no standards, none usable) gives a result whose quality did not pass and that
-        says why; it never raises for that.
+        says why; it never raises for that. With ``file``, from which the frame was read, the result does not keep the
+        spectra but reads them again where they are needed.
 
         Raises
         ------
@@ -128,16 +134,22 @@ class Calibrator:
         curve: Curve | None = None
         if any(s.status == StarStatus.USED for s in stars):
             stars, vectors, curve = self._passes(frame, stars)
-        return self._result(frame, stars, vectors, curve, loo)
+        return self._result(frame, stars, vectors, curve, loo, file=file)
 
     def recombine(
-        self, result: Result, plate: SharedPlate, number: int, aside: Set[str] = frozenset(), *, loo: bool = True
-    ) -> Result:
+        self,
+        result: FluxCalibration,
+        plate: SharedPlate,
+        number: int,
+        aside: Set[str] = frozenset(),
+        *,
+        loo: bool = True,
+    ) -> FluxCalibration:
         """Combine the stars of a result again, under the field over the plate that frames share.
 
         Parameters
         ----------
-        result : Result, one of those that ``plate`` was fitted to
+        result : FluxCalibration, one of those that ``plate`` was fitted to
         plate : SharedPlate
         number : int
             Of the frame among them.
@@ -148,12 +160,15 @@ class Calibrator:
         field = plate.term(number, aside)
         if result.curve is None or field is None:
             return self.held_out(result) if loo else result
-        stars, vectors, curve = self._combine(result.frame, list(result.stars), field)
-        return self._result(result.frame, stars, vectors, curve, loo, lambda star: plate.term(number, aside | {star}))
+        frame = result.frame
+        stars, vectors, curve = self._combine(frame, list(result.stars), field)
+        made = self._result(frame, stars, vectors, curve, loo, lambda star: plate.term(number, aside | {star}))
+        return replace(made, info=result.info, loaded=result.loaded)
 
-    def held_out(self, result: Result) -> Result:
+    def held_out(self, result: FluxCalibration) -> FluxCalibration:
         """A result with its stars held out in turn."""
-        return self._result(result.frame, list(result.stars), list(result.vectors), result.curve, True)
+        made = self._result(result.frame, list(result.stars), list(result.vectors), result.curve, True)
+        return replace(made, info=result.info, loaded=result.loaded)
 
     def _result(
         self,
@@ -163,15 +178,17 @@ class Calibrator:
         curve: Curve | None,
         loo: bool,
         field: Callable[[str], PlateTerm | None] = lambda star: None,
-    ) -> Result:
+        file: FrameFile | None = None,
+    ) -> FluxCalibration:
         """Hold out stars, judge, and put everything together."""
         used = [s for s in stars if s.status == StarStatus.USED]
         residuals = []
         if loo and curve is not None:
             residuals = leave_one_out(frame, used, vectors, self.catalogue, self.filters, self.options, field)
         quality = judge(stars, curve, residuals, self.limits)
-        return Result(
-            frame=frame,
+        return FluxCalibration(
+            info=FrameInfo.of(frame, file),
+            loaded=None if file else frame,
             stars=tuple(stars),
             vectors=tuple(vectors),
             curve=curve,
@@ -281,54 +298,52 @@ def calibrate(
     templates: TemplateLibrary | str | os.PathLike[str] = "kurucz-sdss",
     filters: Sequence[Filter | str] | None = None,
     *,
-    filter_directory: str | os.PathLike[str] | None = None,
+    fwhm: Any = None,
+    ebv: float | None = None,
+    metric: str | None = None,
+    method: str | None = None,
+    smooth: str | None = None,
+    position: bool | None = None,
+    mask: Sequence[tuple[float, float]] | None = None,
     options: Options | None = None,
     limits: Limits | None = None,
     known: Mapping[str, KnownSpectrum] | None = None,
+    filter_directory: str | os.PathLike[str] | None = None,
     loo: bool = True,
-    **choices: Any,
-) -> Result:
+) -> FluxCalibration:
     """Calibrate a frame; names and paths become objects here.
 
     Parameters
     ----------
     frame : Frame or path
     catalogue : Catalogue or path
-        A path needs columns called like the filters (``read_catalogue`` for anything else).
+        A path needs columns called like the filters, or those of a known survey (``read_catalogue`` for anything else).
     templates : TemplateLibrary or name or path of a grid
     filters : filters or names; needed with a catalogue path, else loaded by the catalogue's band names
-    filter_directory : path, optional, with ``<name>.dat`` files
-    options : Options; or its fields as keywords (``fwhm=4.0, metric="huber"``)
+    fwhm, ebv, metric, method, smooth, position, mask : optional
+        The options that are most often needed, each as in `Options`.
+    options : Options
+        All others; those named here go before.
     limits : Limits
     known : mapping of star name to (wavelength, flux) of spectra known absolutely
+    filter_directory : path, optional, with ``<name>.dat`` files
     loo : bool
         Hold out each star in turn.
-    **choices
-        Fields of `Options`.
 
     Returns
     -------
-    Result
+    FluxCalibration
 
     Raises
     ------
     InputError
-        If frame, catalogue, templates or filters cannot be used. A frame that fails its gates is no error.
+        If frame, catalogue, templates or filters cannot be used. A frame that fails its checks is no error.
     """
-    from crosscal.fluxcal.frames.red import read_frame
-    from crosscal.fluxcal.stars.catalogue import guess_bands, guess_errors, read_catalogue
-    from crosscal.fluxcal.stars.filters import load_filters
-    from crosscal.fluxcal.stars.template_files import load_templates
-
-    if choices and options is not None:
-        raise InputError("both options and single choices", where="calibrate", expected="one of them")
-    known_fields = set(Options.__dataclass_fields__)
-    for name in choices:
-        if name not in known_fields:
-            from crosscal.core.errors import UnknownNameError
-
-            raise UnknownNameError("option", name, known_fields, where="calibrate")
-    options = options or Options(**choices)
+    named = {
+        "fwhm": fwhm, "ebv": ebv, "metric": metric, "method": method, "smooth": smooth, "position": position,
+        "mask": None if mask is None else tuple(mask),
+    }  # fmt: skip
+    chosen = replace(options or Options(), **{k: v for k, v in named.items() if v is not None})
     if not isinstance(catalogue, Catalogue):
         if not filters:
             raise InputError("a catalogue file without filters", where="calibrate", expected="filters=[...]")
@@ -339,4 +354,4 @@ def calibrate(
         loaded = load_filters(filters or catalogue.bands, directory=filter_directory)
     library = templates if isinstance(templates, TemplateLibrary) else load_templates(templates)
     target = frame if isinstance(frame, Frame) else read_frame(frame)
-    return Calibrator(catalogue, library, loaded, options, limits, known).calibrate(target, loo=loo)
+    return Calibrator(catalogue, library, loaded, chosen, limits, known).calibrate(target, loo=loo)

@@ -1,0 +1,63 @@
+"""What a result remembers of its frame, and how the frame itself is read again: results do not keep spectra."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscal.core.display import brief
+from crosscal.fluxcal.frames.red import read_frame, retyped
+from crosscal.fluxcal.types import Fibres, Frame
+
+
+@dataclass(frozen=True, eq=False)
+class FrameFile:
+    """A file and how it is read; ``targets`` are numbers (0-based) of standards that are calibrated as targets."""
+
+    path: Path
+    exposure: float | None = None
+    airmass: float | None = None
+    medium: str | None = None
+    wavela: str = "rebuild"
+    targets: tuple[int, ...] = ()
+
+    __repr__ = brief
+
+    def read(self) -> Frame:
+        """Read the frame."""
+        frame = read_frame(
+            self.path, exposure=self.exposure, airmass=self.airmass, medium=self.medium, wavela=self.wavela
+        )
+        return retyped(frame, np.array(self.targets, dtype=int), "P") if self.targets else frame
+
+
+@dataclass(frozen=True, eq=False)
+class FrameInfo:
+    """A frame without its spectra: name, grid (n_pix,), fibres, exposure in s, airmass, mjd, medium, notes."""
+
+    name: str
+    grid: NDArray[np.float64]
+    fibres: Fibres
+    exposure: float
+    airmass: float
+    mjd: float
+    medium: str
+    notes: tuple[str, ...] = ()
+    file: FrameFile | None = None
+
+    __repr__ = brief
+
+    @classmethod
+    def of(cls, frame: Frame, file: FrameFile | None = None) -> FrameInfo:
+        """What to remember of a frame."""
+        return cls(
+            frame.name, frame.grid.copy(), frame.fibres, frame.exposure, frame.airmass, frame.mjd, frame.medium,
+            frame.notes, file,
+        )  # fmt: skip
+
+    def at(self, file: FrameFile) -> FrameInfo:
+        """The same frame, whose file lies elsewhere now."""
+        return replace(self, file=file)

@@ -1,0 +1,211 @@
+"""The tables of the part's job files."""
+
+from __future__ import annotations
+
+import glob
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Lt
+from pydantic import BeforeValidator
+
+from crosscal.core.errors import ConfigError
+from crosscal.core.options import Positive, option, options
+from crosscal.datasets import search_path
+from crosscal.fluxcal.frames.source import FrameFile
+from crosscal.fluxcal.options import Options
+from crosscal.fluxcal.quality import Limits
+from crosscal.fluxcal.stars.catalogue import MISSING
+from crosscal.fluxcal.stars.extinction import SF11
+from crosscal.jobs.options import Job
+
+System = Literal["AB", "Vega"]
+
+
+def expand(value: Any) -> Any:
+    """File names of patterns ("frames/*.fits", "data:fluxcal/ozdes_red/red*"), sorted; plain names as they are."""
+    if isinstance(value, str | Path):
+        value = [value]
+    if not isinstance(value, Sequence):
+        return value
+    found: list[str] = []
+    for item in value:
+        text = str(item)
+        if not any(c in text for c in "*?["):
+            found.append(text)
+            continue
+        if text.startswith("data:"):
+            name = text.removeprefix("data:")
+            matches = next((m for d in search_path().values() if (m := sorted(glob.glob(str(d / name))))), [])
+        else:
+            matches = sorted(glob.glob(text))
+        if not matches:
+            raise ValueError(f"no file matches {text!r}")
+        found += matches
+    return found
+
+
+Files = Annotated[tuple[Path, ...], BeforeValidator(expand)]
+
+
+@options
+class Data:
+    """Frames and how to read them.
+
+    Attributes
+    ----------
+    frames : list of paths
+        RED frames of 2dfdr or KSPECDR; patterns such as "night/*red.fits" work.
+    exposure : float
+        Seconds, where the header does not say.
+    airmass : float
+        Instead of the header's.
+    medium : str
+        Of the wavelengths, instead of the header's: "air" or "vacuum".
+    wavela : str
+        What to do with a scrunched frame whose WAVELA is stale.
+    targets : float
+        Calibrate this fraction of the standards as targets and compare them with the catalogue.
+    """
+
+    frames: Files = option(example=["red_0027.fits"])
+    exposure: Positive | None = option(default=None, example=1800.0)
+    airmass: Annotated[float, Ge(1)] | None = option(default=None, example=1.2)
+    medium: Literal["air", "vacuum"] | None = None
+    wavela: Literal["rebuild", "refuse", "trust"] = "rebuild"
+    targets: Annotated[float, Ge(0), Lt(1)] = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.frames:
+            raise ConfigError("no frame", where="frames", expected="at least one")
+        name, n = Counter(p.name.split(".fits")[0] for p in self.frames).most_common(1)[0]
+        if n > 1:
+            raise ConfigError(f"{n} frames are called {name!r}", where="frames", expected="names that differ")
+
+    def file(self, path: Path) -> FrameFile:
+        """How a frame is read."""
+        return FrameFile(path, self.exposure, self.airmass, self.medium, self.wavela)
+
+
+@options
+class CatalogueTable:
+    """Photometry of the standards.
+
+    Attributes
+    ----------
+    path : Path
+        CSV, ECSV, FITS or VOTable; positions in degrees.
+    bands : table
+        Filter to column of magnitudes.
+    errors : table
+        Filter to column of errors.
+    error : float
+        Magnitude error where there is none, mag.
+    columns : table
+        Columns of name, ra, dec, pm_ra, pm_dec (mas/yr) and ebv; usual spellings and known surveys are found alone.
+    system : str or table
+        "AB" or "Vega", for all filters or filter by filter; by default that of each filter, known by its name.
+    missing : list of float
+        Values that mean "not measured", as do magnitudes outside -5 to 40 and errors of 5 or more.
+    epoch : float
+        Of the positions, for proper motions; by default that of a known survey, else 2000.
+    dust_map : list of paths
+        Maps of E(B-V) for stars without one in the catalogue.
+    dust_factor : float
+        Of the maps (Schlafly & Finkbeiner 2011).
+    """
+
+    path: Path = option(example="stars.csv")
+    bands: dict[str, str] = option(example={"decam2014-g": "mag_g", "decam2014-r": "mag_r"})
+    errors: dict[str, str] = option(factory=dict, example={"decam2014-g": "err_g"})
+    error: Positive = 0.02
+    columns: dict[str, str] = option(factory=dict, example={"name": "ID", "ra": "RA", "dec": "DEC", "ebv": "EBV"})
+    system: System | dict[str, System] | None = option(default=None, example="AB")
+    missing: tuple[float, ...] = MISSING
+    epoch: float | None = option(default=None, example=2000.0)
+    dust_map: Files = option(default=(), example=["SFD_dust_4096_ngp.fits", "SFD_dust_4096_sgp.fits"])
+    dust_factor: Positive = SF11
+
+
+@options
+class Filters:
+    """Filter curves from files.
+
+    Attributes
+    ----------
+    files : list of paths
+        Two columns each; the band is called like the file. Other bands come from speclite.
+    """
+
+    files: Files = option(default=(), example=["filters/DES_g.dat"])
+
+
+@options
+class Templates:
+    """The template library.
+
+    Attributes
+    ----------
+    library : str
+        See `crosscal list templates`.
+    file : Path
+        The published file, or the table of a grid (grid.ecsv).
+    refine : bool
+        Fill the grid by interpolation.
+    """
+
+    library: str = option(default="kurucz-sdss", shown=True)
+    file: Path | None = option(default=None, example="grid/grid.ecsv")
+    refine: bool = True
+
+
+@options
+class Known:
+    """A standard whose spectrum is known.
+
+    Attributes
+    ----------
+    star : str
+        Its name in the catalogue.
+    path : Path
+        Its spectrum (CALSPEC).
+    """
+
+    star: str = option(example="BD+17 4708")
+    path: Path = option(example="bd_17d4708_stisnic_007.fits")
+
+
+@options
+class FluxcalJob(Job):
+    """Flux calibration of fibre spectra from standard stars: counts to 1e-17 erg/s/cm2/Angstrom.
+
+    Attributes
+    ----------
+    fallback : bool
+        Frames that fail take the curve of neighbouring frames of the run.
+    leave_one_out : bool
+        Hold out each star in turn and compare it with the catalogue.
+    """
+
+    job: Literal["fluxcal"] = "fluxcal"
+    fallback: bool = True
+    leave_one_out: bool = True
+    data: Data
+    catalogue: CatalogueTable
+    filters: Filters = Filters()
+    templates: Templates = Templates()
+    known: tuple[Known, ...] = ()
+    method: Options = Options()
+    quality: Limits = Limits()
+
+    inputs: ClassVar[tuple[str, ...]] = (
+        "data.frames",
+        "catalogue.path",
+        "catalogue.dust_map",
+        "filters.files",
+        "templates.file",
+        "method.extinction_table",
+        "known.path",
+    )
