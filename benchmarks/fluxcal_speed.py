@@ -49,7 +49,7 @@ def naive(prepared, data, weight, position, x, n_terms: int, templates) -> np.nd
 
 def records(quick: bool) -> list[Record]:
     """CPU-seconds of all steps, of the scores alone, and of a naive loop (a sample of templates, scaled)."""
-    from crosscal.fluxcal.calibrate import Calibrator
+    from crosscal.fluxcal.calibrator import Calibrator
     from crosscal.fluxcal.demo import demo_filters, simulate
     from crosscal.fluxcal.options import Options
     from crosscal.fluxcal.stars.score import score_templates, unit_interval

@@ -34,7 +34,7 @@ def lightcurves():
 
 
 def fluxcal(passed=True):
-    from crosscal.fluxcal.calibrate import Calibrator
+    from crosscal.fluxcal.calibrator import Calibrator
     from crosscal.fluxcal.demo import demo_filters, demo_library, simulate
     from crosscal.fluxcal.options import Options
     from crosscal.fluxcal.quality import Limits
@@ -48,9 +48,9 @@ def fluxcal(passed=True):
 
 
 def fluxcal_night():
-    from crosscal.fluxcal.night.night import Night
+    from crosscal.fluxcal.night.night import NightCalibration
 
-    return Night((fluxcal(),))
+    return NightCalibration((fluxcal(),))
 
 
 def spectrum_fit():
@@ -190,14 +190,14 @@ def test_a_fit_without_covariance_writes_no_draws(tmp_path):
 
 
 def test_a_frame_without_curve_writes_its_tables(tmp_path):
-    from crosscal.fluxcal.night.night import Night
+    from crosscal.fluxcal.night.night import NightCalibration
 
     result = replace(fluxcal(), curve=None)
-    result.write(tmp_path, figures=False)
+    result.write(tmp_path)
     assert (tmp_path / "summary.ecsv").exists()
     assert not list(tmp_path.glob("correction.*"))
     assert not (tmp_path / "posterior.nc").exists()
     with pytest.raises(FitError, match="no calibration curve"):
         _ = result.posterior
     with pytest.raises(FitError, match="no frame has a calibration curve"):
-        _ = Night((result,)).posterior
+        _ = NightCalibration((result,)).posterior

@@ -33,7 +33,7 @@ def options():
 
 @pytest.fixture(scope="session")
 def result(truth, library, filters, options):
-    from crosscal.fluxcal.calibrate import Calibrator
+    from crosscal.fluxcal.calibrator import Calibrator
 
     return Calibrator(truth.catalogue, library, filters, options).calibrate(truth.frame)
 

@@ -11,7 +11,7 @@ from astropy import units as u
 from crosscal import fluxcal
 from crosscal.core.errors import InputError
 from crosscal.core.units import floats
-from crosscal.fluxcal.calibrate import Calibrator
+from crosscal.fluxcal.calibrator import Calibrator
 from crosscal.fluxcal.curve.apply import apply_curve
 from crosscal.fluxcal.stars.matching import match_positions
 
@@ -147,9 +147,9 @@ CALLS = {
 }
 #: Public names that take no arrays: they read files, or hold what others computed.
 WITHOUT_ARRAYS = {
-    "Calibrator", "FluxcalJob", "Limits", "Night", "Options", "Result", "StarFit", "StarStatus", "apply_fluxcal",
-    "fetch_bosz", "from_specutils", "load_filter", "load_templates", "read_catalogue", "read_dust_map", "read_frame",
-    "read_site", "write_frame",
+    "CalibratedFrame", "Calibrator", "FluxCalibration", "FluxcalJob", "Limits", "NightCalibration", "Options",
+    "StarFit", "StarStatus", "apply_fluxcal", "fetch_bosz", "from_specutils", "load_filter", "load_templates",
+    "read_catalogue", "read_curve", "read_dust_map", "read_frame", "read_site", "write_frame",
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import MaskedColumn, Table
 
 from crosscal.core.errors import ConfigError, DataFileError
-from crosscal.fluxcal.calibrate import Calibrator
+from crosscal.fluxcal.calibrator import Calibrator
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.stars.catalogue import guess_bands, guess_errors, read_catalogue
 from crosscal.fluxcal.stars.systems import identify, recognise, surveys, vega_offsets

@@ -227,12 +227,12 @@ def test_options_take_quantities():
 
     options = Options(fwhm=0.4 * u.nm, radius=0.025 * u.arcmin, smooth_scale=20 * u.nm, rv_limit=5e5 * u.m / u.s)
     assert (options.fwhm, options.radius, options.smooth_scale, options.rv_limit) == pytest.approx((4, 1.5, 200, 500))
-    with pytest.raises(InputError, match="fluxcal options, fwhm: a quantity in s; expected one in angstrom"):
+    with pytest.raises(InputError, match="Options, fwhm: a quantity in s; expected one in angstrom"):
         Options(fwhm=4 * u.s)
 
 
 def test_stars_without_velocity_are_used_at_rest_or_rejected(truth, library, filters, options):
-    from crosscal.fluxcal.calibrate import Calibrator
+    from crosscal.fluxcal.calibrator import Calibrator
     from crosscal.fluxcal.types import StarStatus
 
     frame = truth.frame

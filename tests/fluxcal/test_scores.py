@@ -173,10 +173,10 @@ def test_selection_gives_reasons(truth):
         select_standards(frame, cat, match="name")
 
 
-def test_a_gate_without_a_measurement_says_so():
+def test_a_check_without_a_measurement_says_so():
     from crosscal.fluxcal.quality import Quality, _most
 
-    gates = (_most("loo grey", "leave-one-out grey RMS", np.nan, 0.8, " mag"), _most("rms", "scatter", 0.4, 0.3))
-    assert gates[0].text == "leave-one-out grey RMS: not measured, so not judged"
-    assert str(Quality(gates)).splitlines() == [f"-    {gates[0].text}", "FAIL scatter 0.4 (> 0.3)"]
-    assert Quality(gates[:1]).passed
+    checks = (_most("loo grey", "leave-one-out grey RMS", np.nan, 0.8, " mag"), _most("rms", "scatter", 0.4, 0.3))
+    assert checks[0].why == "leave-one-out grey RMS: not measured, so not judged"
+    assert str(Quality(checks)).splitlines() == [f"-    {checks[0].why}", "FAIL scatter 0.4 (> 0.3)"]
+    assert Quality(checks[:1]).passed

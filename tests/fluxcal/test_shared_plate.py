@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 
 from crosscal.fluxcal import kspecdr
-from crosscal.fluxcal.calibrate import Calibrator
-from crosscal.fluxcal.config import FluxcalJob
+from crosscal.fluxcal.calibrator import Calibrator
 from crosscal.fluxcal.curve.position import PLATE_RADIUS, PlatePrior
 from crosscal.fluxcal.curve.shared_plate import FrameStars, SharedField, fit_shared, gather
 from crosscal.fluxcal.demo import simulate
+from crosscal.fluxcal.frames.files import read_curve
 from crosscal.fluxcal.job import calibrate_files
-from crosscal.fluxcal.night.night import Night
+from crosscal.fluxcal.job_options import FluxcalJob
+from crosscal.fluxcal.night.night import NightCalibration
 from crosscal.fluxcal.night.shared import calibrate_frames, share_plate
-from crosscal.fluxcal.products import read_curve
+from crosscal.jobs.options import validate
+from crosscal.jobs.stages import Stages
 
 from .conftest import write_catalogue, write_raw
 
@@ -178,7 +180,9 @@ def test_frames_together_predict_held_out_stars_better(night, calibrator, result
     frames = [t.frame for t in night]
     spread = {}
     for shared in (False, True):
-        made = Night(tuple(share_plate(calibrator, results) if shared else [calibrator.held_out(r) for r in results]))
+        made = NightCalibration(
+            tuple(share_plate(calibrator, results) if shared else [calibrator.held_out(r) for r in results])
+        )
         assert made.passed, made.diagnostics
         slope = np.array([h.slope for r in made.results for h in r.held_out])
         assert slope.size >= 44
@@ -208,13 +212,14 @@ def test_targets_are_not_learned_from(calibrator, results):
 def test_job_and_list_share_the_field(night, catalogue, filters, calibrator, tmp_path):
     paths = [write_raw(tmp_path / f"f{k}red.fits", t) for k, t in enumerate(night[:3])]
     content = {"job": "fluxcal", "output": str(tmp_path / "run"), "seed": 1}
-    job = FluxcalJob(
-        **content,
-        data={"frames": [str(p) for p in paths], "targets": 0.2},
-        catalogue={"path": str(tmp_path / "stars.csv"), "bands": {f.name: f.name for f in filters}},
-        leave_one_out=False,
-    )
-    made = calibrate_files(calibrator, paths, job)
+    write_catalogue(tmp_path / "stars.csv", replace(night[0], catalogue=catalogue))
+    content |= {
+        "data": {"frames": [str(p) for p in paths], "targets": 0.2},
+        "catalogue": {"path": str(tmp_path / "stars.csv"), "bands": {f.name: f.name for f in filters}},
+        "leave_one_out": False,
+    }
+    (tmp_path / "run").mkdir()
+    made = calibrate_files(calibrator, validate(FluxcalJob, content), Stages(tmp_path / "run"))
     assert all(isinstance(r.curve.plate.fields[1], SharedField) for r in made.results)
     assert all(len(r.targets) >= 2 for r in made.results)
     together = replace(night[0], catalogue=catalogue)

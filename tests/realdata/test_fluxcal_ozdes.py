@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from crosscal.config import read_toml, validate
-from crosscal.fluxcal.calibrate import Calibrator
-from crosscal.fluxcal.config import FluxcalJob
+from crosscal.fluxcal.calibrator import Calibrator
 from crosscal.fluxcal.frames.red import read_frame, retyped
+from crosscal.fluxcal.job_options import FluxcalJob
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.stars.catalogue import read_catalogue
 from crosscal.fluxcal.stars.filters import load_filters

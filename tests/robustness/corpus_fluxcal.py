@@ -44,10 +44,10 @@ def _mark_failed(path: Path) -> None:
 def _calibrated() -> bytes:
     import tempfile
 
-    from crosscal.fluxcal.calibrate import Calibrator
+    from crosscal.fluxcal.calibrator import Calibrator
     from crosscal.fluxcal.demo import demo_filters, demo_library, simulate
+    from crosscal.fluxcal.frames.files import write_calibrated
     from crosscal.fluxcal.options import Options
-    from crosscal.fluxcal.products import write_calibrated
 
     truth = simulate(seed=2, n_stars=8, n_targets=1, n_pixels=1000)
     result = Calibrator(truth.catalogue, demo_library(), demo_filters(), Options(fwhm=5.0, ebv=0.02)).calibrate(
@@ -244,7 +244,7 @@ READERS = [
     Reader("fluxcal.stars.dust.read_dust_map", _dust, _use_dust),
     simple("fluxcal.frames.red.read_frame", _frame),
     Reader("fluxcal.frames.red.mark_failed", _frame, _mark_failed, share=0.3),
-    simple("fluxcal.products.read_curve", _curve, share=0.4),
+    simple("fluxcal.frames.files.read_curve", _curve, share=0.4),
     *(
         Reader("fluxcal.stars.catalogue.read_catalogue", _catalogue(suffix), _read_catalogue, suffix[1:])
         for suffix in (".csv", ".ecsv", ".fits", ".vot", ".txt")

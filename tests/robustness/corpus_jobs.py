@@ -180,23 +180,16 @@ def _fluxcal(directory: Path) -> dict[str, Any]:
 
 def _use_fluxcal(job: Any) -> object:
     from crosscal.datasets import resolve
-    from crosscal.fluxcal.frames.red import read_frame
-    from crosscal.fluxcal.job import as_targets
-    from crosscal.fluxcal.stars.catalogue import read_catalogue
+    from crosscal.fluxcal.job import read_stars, set_aside
     from crosscal.fluxcal.stars.filters import read_filter
     from crosscal.fluxcal.stars.template_files import LIBRARIES
 
-    table, data = job.catalogue, job.data
-    read_catalogue(resolve(table.path), **table.model_dump(exclude={"path", "dust_map", "dust_factor"}))
+    read_stars(job.catalogue)
     LIBRARIES.get(job.templates.library)
-    job.method.options()
-    job.quality.limits()
+    assert job.method.site is None or job.method.site.name
     filters = [read_filter(resolve(path)) for path in job.filters.files]
-    frames = [
-        read_frame(resolve(path), exposure=data.exposure, airmass=data.airmass, medium=data.medium, wavela=data.wavela)
-        for path in data.frames
-    ]
-    return filters, [as_targets(frame, data.targets, job.seed) for frame in frames]
+    frames = [job.data.file(resolve(path)).read() for path in job.data.frames]
+    return filters, [set_aside(frame, job.data.targets, job.seed) for frame in frames]
 
 
 CASES = [

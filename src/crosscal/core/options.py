@@ -18,6 +18,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
 from crosscal.core.errors import ConfigError, UnknownNameError
+from crosscal.core.units import plain
 
 T = TypeVar("T")
 
@@ -67,7 +68,9 @@ _WORDS: dict[type, tuple[str, Callable[[Any, Any], bool], str]] = {
 }
 
 
-def option(*, default: Any = MISSING, example: Any = None, shown: bool = False, factory: Any = MISSING) -> Any:
+def option(
+    *, default: Any = MISSING, example: Any = None, shown: bool = False, factory: Any = MISSING, unit: str = ""
+) -> Any:
     """Return a field of an options class.
 
     Parameters
@@ -80,8 +83,10 @@ def option(*, default: Any = MISSING, example: Any = None, shown: bool = False, 
         Whether the template sets the key (else it stands there as a comment).
     factory : callable, optional
         Makes the default.
+    unit : str
+        What a Quantity is converted to; plain numbers are in it.
     """
-    metadata = {"example": example, "shown": shown}
+    metadata = {"example": example, "shown": shown, "unit": unit}
     if factory is not MISSING:
         return field(default_factory=factory, metadata=metadata)
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
@@ -96,6 +101,10 @@ def options(cls: type[T]) -> type[T]:
     given = cls.__dict__.get("__post_init__")
 
     def __post_init__(self: Any) -> None:
+        for f in fields(self):
+            if f.metadata.get("unit"):
+                where = f"{type(self).__name__}, {f.name}"
+                object.__setattr__(self, f.name, plain(getattr(self, f.name), f.metadata["unit"], where=where))
         check_options(self)
         if given is not None:
             given(self)

@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from crosscal.core.errors import ConfigError, UnknownNameError
-from crosscal.core.options import Band, NotNegative, Positive, option, options
+from crosscal.core.options import Band, NotNegative, Positive, increasing, option, options
 from crosscal.datasets import resolve
 from crosscal.fluxcal.stars.extinction import EXTINCTION_LAWS, SiteExtinction
 from crosscal.fluxcal.stars.lsf import Resolution
@@ -151,6 +151,8 @@ class Options:
     slope_sigma: Positive = 5.0
 
     def __post_init__(self) -> None:
+        for pair in self.mask:
+            increasing(pair)
         if self.law not in EXTINCTION_LAWS:
             raise UnknownNameError("extinction law", self.law, EXTINCTION_LAWS, where="Options, law")
         if self.fwhm is not None and not _is_resolution(self.fwhm):

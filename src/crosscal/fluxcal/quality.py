@@ -15,6 +15,9 @@ from crosscal.fluxcal.curve.curve import Curve
 from crosscal.fluxcal.curve.loo import HeldOut
 from crosscal.fluxcal.types import StarFit, StarStatus
 
+#: Why a check without a measurement passes.
+NOT_JUDGED = "not measured, so not judged"
+
 
 @options
 class Limits:
@@ -65,7 +68,8 @@ class Quality:
         return "; ".join(check.why for check in self.checks if not check.passed)
 
     def __str__(self) -> str:
-        lines = [f"{'ok  ' if c.passed else 'FAIL'} {c.why}" for c in self.checks]
+        marks = ["FAIL" if not c.passed else "-   " if c.why.endswith(NOT_JUDGED) else "ok  " for c in self.checks]
+        lines = [f"{mark} {c.why}" for mark, c in zip(marks, self.checks, strict=True)]
         return "\n".join([*lines, *(f"note {w}" for w in self.warnings)])
 
 
@@ -76,7 +80,7 @@ def _least(name: str, what: str, value: float, limit: float, unit: str = "") -> 
 
 def _most(name: str, what: str, value: float, limit: float, unit: str = "") -> Check:
     if np.isnan(value):
-        return Check(name, True, f"{what}: not measured, so not judged")
+        return Check(name, True, f"{what}: {NOT_JUDGED}")
     passed = bool(value <= limit)
     return Check(name, passed, f"{what} {value:.3g}{unit} ({'<=' if passed else '>'} {limit:g}{unit})")
 
