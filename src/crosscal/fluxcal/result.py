@@ -39,7 +39,7 @@ CITATIONS = ("tonry-davis", "zucker", "fitzpatrick")
 NO_CURVE = Check("curve", False, "no calibration curve")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FluxCalibration(Presented):
     """The calibration of one frame.
 

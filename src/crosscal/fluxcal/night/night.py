@@ -135,7 +135,7 @@ def same_arm(one: FluxCalibration, other: FluxCalibration) -> bool:
     return a.size == b.size and bool(np.max(np.abs(a - b)) < 3 * np.median(np.diff(a)))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class NightCalibration(Presented):
     """Results of several frames; what the command line shows.
 
