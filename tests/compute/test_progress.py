@@ -1,101 +1,94 @@
-"""Displays: bars, lines, notebooks."""
+"""The display: bars in terminals and notebooks, lines in logs."""
 
 import io
 import sys
 import types
 
 import pytest
-from rich.console import Console
 
 from crosscal.compute import display
-from crosscal.compute.progress import Bars, Lines, Notebook
+from crosscal.compute.progress import Display
 from crosscal.core.progress import SILENT, Progress
 
 
-@pytest.mark.parametrize("listener", [SILENT, Bars(), Lines(), Notebook()])
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("listener", [SILENT, Display(bars=True), Display(bars=False)])
 def test_all_speak_the_protocol(listener):
     assert isinstance(listener, Progress)
 
 
-def test_bars_count_and_nest():
-    stream = io.StringIO()
-    bars = Bars(Console(file=stream, force_terminal=True, width=100))
+def test_bars_count_and_nest(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    bars = display()
     with bars.stage("library", total=3) as outer:
         outer(2)
         with bars.stage("inner [x]") as inner:
             inner(1)
         bars.message("news [of] 1")
         outer()
-    text = stream.getvalue()
-    assert "library" in text
-    assert "3/3" in text
-    assert "inner" in text
-    assert "news [of] 1" in text
-    with bars.stage("again", total=1):
-        pass
-    assert "again" in stream.getvalue()
+    text = sys.stderr.getvalue()
+    for part in ("library: 100%", "3/3", "inner [x]: 1it", "news [of] 1\n"):
+        assert part in text
 
 
-def test_bars_end_where_the_work_fails():
-    bars = Bars(Console(file=io.StringIO()))
-    with pytest.raises(ValueError, match="no"), bars.stage("a", total=2):
+@pytest.mark.parametrize("bars", [True, False])
+def test_a_stage_ends_where_the_work_fails(capsys, bars):
+    listener = Display(bars=bars)
+    with pytest.raises(ValueError, match="no"), listener.stage("a", total=2) as advance:
+        advance()
         raise ValueError("no")
-    assert bars._display is None
+    shown = capsys.readouterr().err
+    assert ("50%|" if bars else "a: 1 of 2 (50 %), 00:00\n") in shown
+    with listener.stage("again", total=1):
+        pass
+    assert "again" in capsys.readouterr().err
 
 
-def test_lines_are_few():
-    stream = io.StringIO()
-    lines = Lines(stream, every=3600)
+def test_lines_are_few(capsys):
+    lines = Display(bars=False, every=3600)
     with lines.stage("library", total=1000) as advance:
         for _ in range(1000):
             advance()
     lines.message("done")
-    assert stream.getvalue().splitlines() == ["library: begun", "library: 1000 of 1000 (100 %), 0 s", "done"]
-
-
-def test_lines_come_while_work_goes_on(capsys):
-    with Lines(every=0).stage("sampling") as advance:
-        advance(5)
-        advance(5)
     assert capsys.readouterr().err.splitlines() == [
-        "sampling: begun",
-        "sampling: 5, 0 s",
-        "sampling: 10, 0 s",
-        "sampling: 10, 0 s",
+        "library: 0 of 1000 (0 %), 00:00",
+        "library: 1000 of 1000 (100 %), 00:00",
+        "done",
     ]
 
 
-@pytest.fixture
-def notebook(monkeypatch):
-    """A stand-in for IPython's display machinery."""
-    shown = []
-    module = types.ModuleType("IPython.display")
-    module.HTML = lambda text: text
-    module.display = lambda item, display_id: types.SimpleNamespace(update=shown.append)
-    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
-    monkeypatch.setitem(sys.modules, "IPython.display", module)
-    return shown
+def test_lines_come_while_work_goes_on(capsys):
+    with Display(bars=False, every=0).stage("sampling") as advance:
+        advance(5)
+        advance(5)
+    shown = capsys.readouterr().err.splitlines()
+    assert shown == [f"sampling: {n}, 00:00" for n in (0, 5, 10, 10)]
 
 
-def test_a_notebook_shows_html(notebook, capsys):
-    listener = Notebook(every=0)
-    with listener.stage("a < b", total=4) as advance:
-        advance(2)
-    assert notebook[0] == 'a &lt; b <progress value="2" max="4"></progress> 2 of 4 (50 %), 0 s'
-    with listener.stage("unknown") as advance:
+@pytest.mark.parametrize("bars", [True, False])
+def test_without_standard_error_nothing_is_shown(monkeypatch, capsys, bars):
+    monkeypatch.setattr(sys, "stderr", None)
+    listener = Display(bars=bars)
+    with listener.stage("a", total=1) as advance:
         advance()
-    assert "<progress></progress> 1, 0 s" in notebook[-1]
     listener.message("news")
-    assert capsys.readouterr().out == "news\n"
+    display().message("news")
+    assert capsys.readouterr().out == ""
 
 
 def test_the_display_suits_the_place(monkeypatch):
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
-    assert isinstance(display(), Lines)
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    assert isinstance(display(), Bars)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert not display()._bars
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert display()._bars
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
     monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
-    assert isinstance(display(), Notebook)
+    assert display()._bars
 
 
 def test_show_progress_lets_silent_work_speak(capsys):

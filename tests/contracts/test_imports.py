@@ -16,7 +16,8 @@ ALLOWED = {
     "distributed": ["compute/*"],
     "dask_jobqueue": ["compute/*"],
     "click": ["cli/*"],
-    "rich": ["cli/*", "compute/progress.py"],
+    "rich": ["cli/*"],
+    "tqdm": ["compute/progress.py", "inference/jaxconfig.py"],
     "jinja2": ["report/*"],
     "tomli_w": ["config.py", "jobs/*.py"],
     "pydantic": ["config.py", "jobs/*.py", "*/job*.py", "*/config.py", "cli/*"],
@@ -40,7 +41,7 @@ ALLOWED = {
     "xspectrampoline": ["xray/emission/*"],
     "sherpa": [],
     # Between a run and its own worker processes only; no file is unpickled.
-    "pickle": ["compute/job.py", "compute/local.py", "compute/worker.py", "compute/dask_worker.py"],
+    "pickle": ["compute/job.py", "compute/worker.py"],
     "yaml": [],
     "requests": [],
 }

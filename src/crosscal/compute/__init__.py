@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crosscal.compute.executors import EXECUTORS, make_executor
-    from crosscal.compute.growth import grow
     from crosscal.compute.layout import ChunkLayout
     from crosscal.compute.progress import display
     from crosscal.compute.schema import Coordinate, Variable, fingerprint
@@ -25,7 +24,6 @@ _EXPORTS = {
     "array_part": "sweeps",
     "display": "progress",
     "fingerprint": "schema",
-    "grow": "growth",
     "make_executor": "executors",
     "sweep": "sweeps",
 }
@@ -40,7 +38,6 @@ __all__ = [
     "array_part",
     "display",
     "fingerprint",
-    "grow",
     "make_executor",
     "sweep",
 ]

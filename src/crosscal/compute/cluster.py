@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import sys
-import uuid
+import operator
+import queue
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import Any
 
 from crosscal.compute import slurm
-from crosscal.compute.environment import available_cpus, worker_environment
+from crosscal.compute.environment import available_cpus, main_left_alone, worker_environment
 from crosscal.compute.job import ChunkJob, Outcome
-from crosscal.core.errors import ConfigError, MissingDependencyError, SweepError
+from crosscal.core.errors import ConfigError, CrossCalError, MissingDependencyError, SweepError
 
 # A task costs the scheduler about 2 ms, so several chunks share one.
 _LARGEST_BATCH = 32
-# How often the job is sent to workers of which one dies while it is.
-_SENDINGS = 5
+# After so many seconds without a result it is looked whether there are workers.
+_LOOK_EVERY = 5.0
 _SETTINGS = {
     # Each worker's sampling profiler costs time, for a page of the dashboard that nobody opens here.
     "distributed.worker.profile.enabled": False,
@@ -27,6 +29,8 @@ _SETTINGS = {
     # After so long a worker that does not come back is replaced by a new one.
     "distributed.deploy.lost-worker-timeout": "10s",
 }
+# The job is sent once, however large it is.
+_ANY_SIZE = {"distributed.admin.large-graph-warning-threshold": "1TB"}
 
 
 def batches(chunks: Sequence[int], workers: int) -> list[list[int]]:
@@ -59,6 +63,9 @@ class DaskExecutor:
         A connected client to use (it is not closed).
     batch : int, optional
         Chunks a Dask task; by default many at first and few towards the end.
+    patience : float
+        After so many seconds without any worker (and without a Slurm job that waits or runs) the sweep ends with an
+        error.
     """
 
     def __init__(
@@ -68,66 +75,76 @@ class DaskExecutor:
         slurm: Mapping[str, Any] | None = None,
         client: Any = None,
         batch: int | None = None,
+        patience: float = 60.0,
     ) -> None:
         where = "executor 'dask'"
         for name, value in (("workers", workers), ("batch", batch)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ConfigError(f"{name} = {value!r}", where=where, expected="an integer >= 1")
+        if isinstance(patience, bool) or not isinstance(patience, (int, float)) or not patience > 0:
+            raise ConfigError(f"patience = {patience!r}", where=where, expected="a positive number of seconds")
         given = [n for n, v in (("address", address), ("slurm", slurm), ("client", client)) if v is not None]
         if len(given) > 1:
             raise ConfigError(f"both {' and '.join(given)}", where=where, expected="only one of them")
         if workers is not None and given:
             raise ConfigError(f"workers beside {given[0]}", where=where, expected="workers for a local cluster only")
         self.address, self.workers, self.slurm, self.client, self.batch = address, workers, slurm, client, batch
+        self.patience = patience
 
     def run(self, job: ChunkJob, chunks: Sequence[int]) -> Iterator[Outcome]:
         """Do all chunks; closing the iterator cancels what is left."""
         if not chunks:
             return
-        distributed = _distributed()
+        distributed, payload = _distributed(), job.pickled()
         with self._connected(distributed) as connection:
-            name = f"crosscal-{uuid.uuid4().hex}"
-            _send_job(connection.client, job, name)
+            client = connection.client
+            cut = batches(chunks, connection.workers()) if self.batch is None else _equal(chunks, self.batch)
+            with _dask_settings(_ANY_SIZE):
+                # The scheduler keeps it for workers that start later; workers hand it to each other.
+                sent = client.submit(bytes, payload, pure=False)
+                # By its name: where it cannot be imported that is an error, and not the end of a worker or scheduler.
+                run = client.submit(resolve_name, "crosscal.compute.worker:run_batch", pure=False)
+                futures = [client.submit(operator.call, run, sent, batch, pure=False) for batch in cut]
             try:
-                yield from self._collect(connection, name, chunks)
+                for future in self._ended(futures, connection):
+                    yield from _outcomes(future, distributed)
+                    future.release()
             finally:
-                with suppress(OSError):  # the scheduler is gone, and the plugin with it
-                    connection.client.unregister_worker_plugin(name)
+                client.cancel([sent, run, *futures])
 
-    def _collect(self, connection: _Connection, plugin: str, chunks: Sequence[int]) -> Iterator[Outcome]:
-        from distributed import KilledWorker, as_completed
+    def _ended(self, futures: Sequence[Any], connection: _Connection) -> Iterator[Any]:
+        """Yield futures as they end.
 
-        from crosscal.compute.dask_worker import run_batch
-
-        client, reasons = connection.client, []
-        cut = batches(chunks, connection.workers) if self.batch is None else _equal(chunks, self.batch)
-        futures = [client.submit(run_batch, plugin, batch, pure=False) for batch in cut]
-
-        def give_up(reason: str) -> None:
-            reasons.append(reason)
-            client.cancel(futures)
-
-        with ExitStack() as stack:
-            stack.callback(client.cancel, futures)
-            if connection.slurm_cluster is not None:
-                stack.enter_context(slurm.Watch(connection.slurm_cluster, give_up))
-            for future in as_completed(futures, loop=client.loop):
-                try:
-                    outcomes = future.result()
-                except KilledWorker as error:
-                    raise SweepError(f"the task kept killing its Dask workers ({error}).") from error
-                except CancelledError as error:
-                    reason = reasons[0] if reasons else "the Dask scheduler was lost or the work was cancelled there"
-                    raise SweepError(f"{reason}; the same job resumes.") from error
-                future.release()
-                yield from outcomes
+        Raises
+        ------
+        SweepError
+            If for a while there is no worker that could end one.
+        """
+        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for future in futures:
+            future.add_done_callback(ended.put)
+        since, before = time.monotonic(), set[str]()
+        left = len(futures)
+        while left:
+            try:
+                future = ended.get(timeout=_LOOK_EVERY)
+            except queue.Empty:
+                now = connection.alive()
+                # A worker that only comes and goes, because it has other versions or dies at its start, is none.
+                if before & now:
+                    since = time.monotonic()
+                elif time.monotonic() - since > self.patience:
+                    raise connection.deserted(self.patience) from None
+                before = now
+            else:
+                since, left = time.monotonic(), left - 1
+                yield future
 
     @contextmanager
     def _connected(self, distributed: Any) -> Iterator[_Connection]:
         with ExitStack() as stack:
-            cluster = None
             if self.client is not None:
-                client = self.client
+                yield _Connection(self.client)
             elif self.address is not None:
                 try:
                     client = stack.enter_context(distributed.Client(self.address, set_as_default=False))
@@ -137,18 +154,13 @@ class DaskExecutor:
                         where=f"address {self.address!r}",
                         expected="the address of a running scheduler",
                     ) from error
+                yield _Connection(client)
             else:
-                import dask
-
-                stack.enter_context(dask.config.set(_SETTINGS))
-                stack.enter_context(_main_left_alone())
+                stack.enter_context(_dask_settings(_SETTINGS))
+                stack.enter_context(main_left_alone())  # to the end, because dead workers are replaced
                 cluster = stack.enter_context(self._own_cluster(distributed))
                 client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
-            if self.slurm is None:
-                yield _Connection(client, max(1, sum(client.nthreads().values())))
-            else:
-                workers = int(self.slurm.get("jobs", 1)) * slurm.processes(self.slurm)
-                yield _Connection(client, workers, cluster)
+                yield _Connection(client) if self.slurm is None else _SlurmConnection(client, cluster, self.slurm)
 
     def _own_cluster(self, distributed: Any) -> Any:
         if self.slurm is not None:
@@ -168,48 +180,78 @@ class DaskExecutor:
         return cluster
 
 
-def _send_job(client: Any, job: ChunkJob, name: str) -> None:
-    """Bring the job to all workers; one that dies meanwhile breaks the broadcast, and its successor is sent the job."""
-    from crosscal.compute.dask_worker import JobPlugin
+@dataclass(frozen=True)
+class _Connection:
+    """A client, and who is there to work for it."""
 
-    for left in reversed(range(_SENDINGS)):
+    client: Any
+
+    def workers(self) -> int:
+        """Return how many workers to cut the work for."""
+        return max(1, sum(self.client.nthreads().values()))
+
+    def alive(self) -> set[str]:
+        """Return the names of those who work, or will."""
         try:
-            client.register_plugin(JobPlugin(job.pickled()), name=name)
-            return
-        except OSError as error:
-            if not left:
-                raise SweepError(f"the Dask workers could not be reached ({error}); the same job resumes.") from error
+            return set(self.client.nthreads())
+        except OSError:  # the scheduler is gone, as the futures will say
+            return set()
+
+    def deserted(self, seconds: float) -> SweepError:
+        """Return what is said when nobody is there for that long."""
+        address = self.client.scheduler.address
+        return SweepError(
+            f"no worker stayed at the Dask scheduler {address} for {seconds:g} s; the logs of the workers say why (they need "
+            "the Python, Dask and CrossCal of this process); the same job resumes."
+        )
+
+
+@dataclass(frozen=True)
+class _SlurmConnection(_Connection):
+    cluster: Any
+    options: Mapping[str, Any]
+
+    def workers(self) -> int:
+        return int(self.options.get("jobs", 1)) * slurm.processes(self.options)
+
+    def alive(self) -> set[str]:
+        return super().alive() or slurm.living_jobs(self._jobs())
+
+    def deserted(self, seconds: float) -> SweepError:
+        jobs = ", ".join(self._jobs()) or "none was submitted"
+        return SweepError(
+            f"all Slurm jobs ended without a working Dask worker ({jobs}); see their slurm-*.out; the same job resumes."
+        )
+
+    def _jobs(self) -> list[str]:
+        return [job.job_id for job in list(self.cluster.workers.values()) if getattr(job, "job_id", None)]
+
+
+def _outcomes(future: Any, distributed: Any) -> list[Outcome]:
+    try:
+        outcomes: list[Outcome] = future.result()
+    except distributed.KilledWorker as error:
+        raise SweepError(f"the task kept killing its Dask workers ({error}).") from error
+    except CancelledError as error:
+        raise SweepError("the Dask scheduler was lost or the work was cancelled there; the same job resumes.") from error
+    except CrossCalError:
+        raise
+    except Exception as error:  # the job catches what the task raises: this is from around it
+        reason = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(" :.")
+        raise SweepError(
+            f"the Dask workers cannot run the task ({reason}); they need the Python, Dask and CrossCal of this process."
+        ) from error
+    return outcomes
 
 
 def _equal(chunks: Sequence[int], size: int) -> list[list[int]]:
     return [list(chunks[k : k + size]) for k in range(0, len(chunks), size)]
 
 
-@dataclass(frozen=True)
-class _Connection:
-    """A client, how many workers to expect, and the cluster to watch if it is of Slurm jobs."""
+def _dask_settings(settings: Mapping[str, Any]) -> Any:
+    import dask
 
-    client: Any
-    workers: int
-    slurm_cluster: Any = None
-
-
-@contextmanager
-def _main_left_alone() -> Iterator[None]:
-    """Keep Python from running the main script again in each worker process that Dask spawns.
-
-    A script without ``if __name__ == "__main__"`` would otherwise start its sweep in every worker. Tasks never live
-    in the main script, so workers do not miss it. The whole run is covered because dead workers are replaced.
-    """
-    main = sys.modules["__main__"]
-    hidden = {name: getattr(main, name) for name in ("__file__", "__spec__") if getattr(main, name, None) is not None}
-    for name in hidden:
-        setattr(main, name, None)
-    try:
-        yield
-    finally:
-        for name, value in hidden.items():
-            setattr(main, name, value)
+    return dask.config.set(settings)
 
 
 def _distributed() -> Any:

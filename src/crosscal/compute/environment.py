@@ -1,9 +1,11 @@
-"""The surroundings of a worker: one thread each, and as many workers as there are processors for us."""
+"""The surroundings of a worker: one thread each, as many workers as there are processors for us, no main script."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # Workers share the processors among themselves; threads inside them would fight, and could change sums.
 ONE_THREAD = {
@@ -37,3 +39,21 @@ def available_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def main_left_alone() -> Iterator[None]:
+    """Keep Python from running the main script again in each worker process that is spawned meanwhile.
+
+    A script without ``if __name__ == "__main__"`` would otherwise start its sweep in every worker. Tasks never live
+    in the main script, so workers do not miss it.
+    """
+    main = sys.modules["__main__"]
+    hidden = {name: getattr(main, name) for name in ("__file__", "__spec__") if getattr(main, name, None) is not None}
+    for name in hidden:
+        setattr(main, name, None)
+    try:
+        yield
+    finally:
+        for name, value in hidden.items():
+            setattr(main, name, value)

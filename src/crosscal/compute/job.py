@@ -61,7 +61,7 @@ class ChunkJob:
             values = self.task(chunk)
         except CrossCalError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}".rstrip(" :.")
             failure = SweepError(f"chunk {chunk}: the task raised {reason}.")
             failure.add_note(traceback.format_exc())  # the cause itself does not travel between processes

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import pickle
-import queue
-import subprocess
-import sys
-import threading
-from collections import Counter, deque
+import signal
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.context import SpawnContext
 from typing import Any
 
-from crosscal.compute.environment import available_cpus, worker_environment
+from crosscal.compute import worker
+from crosscal.compute.environment import available_cpus, main_left_alone, worker_environment
 from crosscal.compute.job import ChunkJob, Outcome
-from crosscal.compute.worker import receive, send
 from crosscal.core.errors import ConfigError, SweepError
 
 
 class Local:
-    """Worker processes on this machine; a chunk whose worker is killed is given to another one.
+    """Worker processes on this machine; what they were at when one is killed is handed out again.
 
     Parameters
     ----------
@@ -38,139 +37,97 @@ class Local:
 
     def run(self, job: ChunkJob, chunks: Sequence[int]) -> Iterator[Outcome]:
         """Do all chunks; closing the iterator kills the workers (the store does not mind)."""
-        if chunks:
-            pool = _Pool(job.pickled(), chunks, self.attempts)
-            yield from pool.outcomes(min(self.workers or available_cpus(), len(chunks)))
+        left = dict.fromkeys(chunks)
+        payload = job.pickled() if left else b""
+        deaths: Counter[int | None] = Counter()  # None: before any chunk was taken
+        while left:
+            pool = _Pool(payload, min(self.workers or available_cpus(), len(left)))
+            try:
+                for outcome in pool.outcomes(list(left)):
+                    del left[outcome.chunk]
+                    deaths.pop(None, None)
+                    yield outcome
+            except BrokenProcessPool:
+                chunk, code = pool.first_death()
+                deaths[chunk] += 1
+                if deaths[chunk] >= self.attempts:
+                    raise _gave_up(chunk, code, self.attempts) from None
 
 
-class _Worker:
-    """One process and the pipes to it."""
+def _gave_up(chunk: int | None, code: int, times: int) -> SweepError:
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    if code == -signal.SIGKILL:
+        how += " (often a sign that memory ran out)"
+    if chunk is not None:
+        return SweepError(f"chunk {chunk}: the task killed its worker {times} times, {how}.")
+    return SweepError(f"{times} times a worker process died before it took a chunk, {how}; its standard error says why.")
 
-    def __init__(self, payload: bytes) -> None:
-        # Its own process group: Ctrl-C reaches only the parent, which then decides.
-        group: dict[str, Any] = {"process_group": 0} if os.name == "posix" else {}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "crosscal.compute.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **worker_environment()},
-            **group,
-        )
-        self._payload: bytes | None = payload
 
-    def ask(self, chunk: int) -> Outcome | Exception:
-        """Have a chunk done; EOFError or OSError if the process dies meanwhile."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        if self._payload is not None:
-            send(self.process.stdin, self._payload)  # type: ignore[arg-type]
-            self._payload = None
-        send(self.process.stdin, str(chunk).encode())  # type: ignore[arg-type]
-        return pickle.loads(receive(self.process.stdout))  # type: ignore[arg-type]
+@contextmanager
+def _reported() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, NotImplementedError) as error:  # no more processes, files or memory; no semaphores here
+        raise SweepError(f"worker processes cannot be started ({error}).") from error
 
-    def end(self) -> int:
-        """Kill the process if it lives, reap it, and return its exit code."""
-        self.process.kill()
-        code = self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except OSError:
-                    continue  # bytes that a dead process will never read
-        return code
+
+class _Context(SpawnContext):
+    """Starts processes that share nothing with this one, numbers them, and remembers them."""
+
+    def __init__(self) -> None:
+        self.started: list[Any] = []
+
+    def Process(self, *args: Any, **keywords: Any) -> Any:  # type: ignore[override]  # noqa: N802
+        self.started.append(super().Process(*args, name=str(len(self.started)), **keywords))
+        return self.started[-1]
 
 
 class _Pool:
-    """Threads that each attend one worker process, around a common list of chunks."""
+    """A standard pool, which is lost when one of its processes dies; which chunk that was at is known here."""
 
-    def __init__(self, payload: bytes, chunks: Sequence[int], attempts: int) -> None:
-        self._payload = payload
-        self._todo = deque(chunks)
-        self._total = len(chunks)
-        self._attempts = attempts
-        self._deaths: Counter[int] = Counter()
-        self._results: queue.SimpleQueue[Outcome | Exception] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._workers: set[_Worker] = set()
-        self._stopped = False
+    def __init__(self, payload: bytes, n: int) -> None:
+        context = _Context()
+        self._processes = context.started
+        with _reported():
+            # Both live in memory that the processes share: nothing is left behind by whatever is killed.
+            shared, self._at = context.RawArray("B", len(payload)), context.RawArray("q", [-1] * n)
+            memoryview(shared).cast("B")[:] = payload
+            self._pool = ProcessPoolExecutor(n, context, worker.prepare, (shared, self._at, worker_environment()))
 
-    def outcomes(self, n: int) -> Iterator[Outcome]:
-        threads = [threading.Thread(target=self._attend, daemon=True) for _ in range(n)]
+    def outcomes(self, chunks: Sequence[int]) -> Iterator[Outcome]:
+        """Yield what is finished.
+
+        Raises
+        ------
+        BrokenProcessPool
+            If a worker died.
+        """
         try:
-            for thread in threads:
-                thread.start()
-            for _ in range(self._total):
-                result = self._next_result()
-                if isinstance(result, Exception):
-                    raise result
-                yield result
+            futures = [self._first(chunks[0]), *(self._pool.submit(worker.work, k) for k in chunks[1:])]
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool:
+            raise
+        except BaseException:
+            for process in self._processes:
+                if process.pid:
+                    process.kill()
+            raise
         finally:
-            self._stop()
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join()
+            self._pool.shutdown(cancel_futures=True)
 
-    def _next_result(self) -> Outcome | Exception:
-        while True:
-            try:
-                # A wait without limit could not be interrupted on every system.
-                return self._results.get(timeout=1.0)
-            except queue.Empty:
-                continue
-
-    def _stop(self) -> None:
-        with self._lock:
-            self._stopped = True
-            for worker in self._workers:
-                worker.process.kill()
-
-    def _hire(self) -> _Worker | None:
-        with self._lock:
-            if self._stopped:
-                return None
-            try:
-                worker = _Worker(self._payload)
-            except OSError as error:
-                raise SweepError(f"worker processes cannot be started ({error}).") from error
-            self._workers.add(worker)
-            return worker
-
-    def _dismiss(self, worker: _Worker) -> int:
-        with self._lock:
-            self._workers.discard(worker)
-        return worker.end()
-
-    def _attend(self) -> None:
-        worker: _Worker | None = None
+    def _first(self, chunk: int) -> Any:
+        """Submit the first chunk, which starts the processes. Ctrl-C is not for them: this process decides."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            while self._todo and not self._stopped:
-                if worker is None and (worker := self._hire()) is None:
-                    return
-                try:
-                    chunk = self._todo.popleft()
-                except IndexError:  # another thread took the last one
-                    return
-                try:
-                    self._results.put(worker.ask(chunk))
-                except (EOFError, OSError):
-                    code = self._dismiss(worker)
-                    worker = None
-                    self._died(chunk, code)
-        except Exception as error:  # whatever it is belongs to the caller's thread, not to this one
-            self._results.put(error)
+            with main_left_alone(), _reported():
+                return self._pool.submit(worker.work, chunk)
         finally:
-            if worker is not None:
-                self._dismiss(worker)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def _died(self, chunk: int, code: int) -> None:
-        self._deaths[chunk] += 1
-        if self._deaths[chunk] < self._attempts:
-            # First in line: should this chunk be the killer, the run ends soon and not last of all.
-            self._todo.appendleft(chunk)
-            return
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        hint = " (signal 9 often means that memory ran out)" if code == -9 else ""
-        self._results.put(
-            SweepError(f"chunk {chunk}: the task killed its worker {self._deaths[chunk]} times, {how}{hint}.")
-        )
+    def first_death(self) -> tuple[int | None, int]:
+        """Return the chunk (None if it had none) and the exit code of the process whose death ended the pool."""
+        for process, chunk in zip(self._processes, self._at, strict=True):
+            if process.exitcode not in (None, -signal.SIGTERM):  # with which the pool ends the others
+                return (chunk if chunk >= 0 else None), process.exitcode
+        return None, -signal.SIGTERM

@@ -216,7 +216,7 @@ def _fill_group(root: Path, header: Header, coords: Mapping[str, Coordinate], at
             dimension_names=coordinate.dims,
             attributes=_described(coordinate),
         )
-        array[...] = storable(values)
+        array[...] = values.astype(object) if values.dtype.kind == "U" else values
     group.create_array(
         DONE,
         shape=(len(layout),),
@@ -242,11 +242,6 @@ def flag_file(path: Path, chunk: int) -> Path:
     return path / DONE / "c" / str(chunk)
 
 
-def storable(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return coordinate values in the form that Zarr takes."""
-    return values.astype(object) if values.dtype.kind == "U" else values
-
-
 def consolidate(root: Path) -> None:
     """Copy the arrays' descriptions into the root, where xarray looks first."""
     import zarr
@@ -262,11 +257,8 @@ def _described(item: Variable | Coordinate) -> dict[str, Any]:
     return {key: text for key, text in pairs.items() if text}
 
 
-def read_header(path: Path, *, growing: bool = False) -> Header:
+def read_header(path: Path) -> Header:
     """Read and check the description of the store at ``path``, and that of each of its arrays.
-
-    With ``growing``, arrays may be longer than the root says, as a killed :func:`~crosscal.compute.growth.grow`
-    leaves them.
 
     Raises
     ------
@@ -285,7 +277,7 @@ def read_header(path: Path, *, growing: bool = False) -> Header:
     result = Header.from_json(header, where)
     for name in [*result.variables, *result.coords, DONE]:
         with parsing("its description is damaged", where=path / name, error=StoreError):
-            _check_array(path, name, result, growing)
+            _check_array(path, name, result)
     return result
 
 
@@ -303,7 +295,7 @@ def _read_json(path: Path, where: str) -> dict[str, Any]:
     return content
 
 
-def _check_array(root: Path, name: str, header: Header, growing: bool) -> None:
+def _check_array(root: Path, name: str, header: Header) -> None:
     where = str(root / name)
     content = _read_json(root / name / "zarr.json", where)
     names = [c.get("name") for c in content.get("codecs", []) if isinstance(c, dict)]
@@ -320,10 +312,5 @@ def _check_array(root: Path, name: str, header: Header, growing: bool) -> None:
         expected = [lengths.get(d, header.sizes.get(d, -1)) for d in dims]
     else:
         expected = [header.sizes.get(d, -1) for d in header.coords[name]["dims"]]
-    if shape == expected:
-        return
-    longer = isinstance(shape, list) and shape[1:] == expected[1:] and shape[:1] > expected[:1]
-    if longer and growing:
-        return
-    hint = ", or grow() again if it was interrupted" if longer else ""
-    raise StoreError(f"shape {shape}", where=where, expected=f"{expected}{hint}")
+    if shape != expected:
+        raise StoreError(f"shape {shape}", where=where, expected=str(expected))

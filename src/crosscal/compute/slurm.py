@@ -1,20 +1,17 @@
-"""Slurm jobs as Dask workers: started with checks, and watched, so that a run cannot wait for nobody."""
+"""Slurm jobs as Dask workers: started with checks, so that a run cannot wait for nobody."""
 
 from __future__ import annotations
 
 import shlex
 import subprocess
 import tempfile
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from crosscal.compute.environment import worker_environment
 from crosscal.core.errors import ConfigError, MissingDependencyError
 
 _WHERE = "executor 'dask', table slurm"
-_LOOK_EVERY = 10.0  # seconds
-_PATIENCE = 6  # looks: Dask replaces a job that ended about 20 s after it did
 
 
 def processes(options: Mapping[str, Any]) -> int:
@@ -74,49 +71,12 @@ def _try_submission(script: str) -> None:
         raise ConfigError(f"Slurm refuses the job ({said})", where=_WHERE, expected="options of this cluster")
 
 
-def living_jobs(numbers: list[str]) -> int:
-    """Return how many of the Slurm jobs wait or run."""
+def living_jobs(numbers: list[str]) -> set[str]:
+    """Return which of the Slurm jobs wait or run."""
     if not numbers:
-        return 0
+        return set()
     listed = subprocess.run(
         ["squeue", "--noheader", "--format=%i", "--jobs", ",".join(numbers)], capture_output=True, text=True
     )
     # Slurm forgets jobs some minutes after their end and then calls the numbers invalid.
-    return len(listed.stdout.split())
-
-
-class Watch:
-    """Looks now and then whether a cluster still has workers, or jobs that may become workers.
-
-    Parameters
-    ----------
-    cluster : SLURMCluster
-    give_up : callable
-        Called with a reason, once, after several looks in a row found neither.
-    """
-
-    def __init__(self, cluster: Any, give_up: Callable[[str], None]) -> None:
-        self._cluster = cluster
-        self._give_up = give_up
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def __enter__(self) -> Watch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        deserted = 0
-        while not self._end.wait(_LOOK_EVERY):
-            jobs = [job.job_id for job in list(self._cluster.workers.values()) if getattr(job, "job_id", None)]
-            alive = bool(self._cluster.scheduler_info["workers"]) or living_jobs(jobs) > 0
-            deserted = 0 if alive or not jobs else deserted + 1
-            if deserted >= _PATIENCE:
-                self._give_up(
-                    f"all Slurm jobs ended without a working Dask worker ({', '.join(jobs)}); see their slurm-*.out"
-                )
-                return
+    return set(listed.stdout.split())

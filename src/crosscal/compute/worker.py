@@ -1,85 +1,65 @@
-"""A worker process of the executor "local": ``python -m crosscal.compute.worker``.
-
-It reads a pickled job, then chunk numbers, on standard input, and answers each on standard output; both are pipes
-to the process that started it. At the end of its input (its parent closed it, or died) it exits.
-"""
+"""What runs in worker processes. It loads nothing heavy by itself: threads are limited before NumPy is there."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
-import struct
-import sys
-from typing import Any, BinaryIO
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any
 
-from crosscal.core.errors import CrossCalError, SweepError
+from crosscal.core.errors import SweepError
 
-_LENGTH = struct.Struct("<Q")
+if TYPE_CHECKING:
+    from crosscal.compute.job import ChunkJob, Outcome
 
-
-def send(stream: BinaryIO, message: bytes) -> None:
-    """Write one message."""
-    stream.write(_LENGTH.pack(len(message)))
-    stream.write(message)
-    stream.flush()
-
-
-def receive(stream: BinaryIO) -> bytes:
-    """Read one message.
-
-    Raises
-    ------
-    EOFError
-        If the other side is gone.
-    """
-    (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
-    return _exactly(stream, length)
+# Shared with the process that started this one: the pickled job, and which chunk each worker is at.
+_payload: Any = None
+_at: Any = None
 
 
-def _exactly(stream: BinaryIO, n: int) -> bytes:
-    content = stream.read(n)
-    if len(content) < n:
-        raise EOFError
-    return content
-
-
-def _answer(job: Any, chunk: int) -> Any:
-    try:
-        return job(chunk)
-    except CrossCalError as error:
-        return error
-
-
-class _Unusable:
-    """Stands for a job that could not be unpacked: the reason is the answer to everything."""
-
-    def __init__(self, reason: str) -> None:
-        self._reason = reason
-
-    def __call__(self, chunk: int) -> Any:
-        return SweepError(self._reason)
-
-
-def main() -> int:
-    """Serve until the input ends."""
-    # The pipes get numbers of their own: a task may print, and must not read.
-    inward = os.fdopen(os.dup(0), "rb")
-    outward = os.fdopen(os.dup(1), "wb")
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
+def prepare(payload: Any, at: Any, environment: Mapping[str, str]) -> None:
+    """Make this process a worker of the executor "local"; its name is its number."""
+    global _payload, _at
+    _payload, _at = payload, at
+    os.environ.update(environment)
+    # A task may print; what the run itself prints stays clean.
     os.dup2(2, 1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def work(chunk: int) -> Outcome:
+    """Do one chunk."""
+    _at[int(multiprocessing.current_process().name)] = chunk
+    return _job()(chunk)
+
+
+@cache
+def _job() -> ChunkJob:
+    return unpacked(bytes(_payload))
+
+
+@lru_cache(maxsize=1)
+def unpacked(payload: bytes) -> ChunkJob:
+    """Return the job of these bytes; SweepError if its task cannot be imported here."""
     try:
-        payload = receive(inward)
-        try:
-            job = pickle.loads(payload)
-        except (AttributeError, ImportError, pickle.UnpicklingError) as error:
-            job = _Unusable(f"the task cannot be imported in a worker process ({error}).")
-        while True:
-            chunk = int(receive(inward))
-            send(outward, pickle.dumps(_answer(job, chunk)))
-    except (EOFError, BrokenPipeError):
-        return 0
+        job: ChunkJob = pickle.loads(payload)
+    except Exception as error:  # whatever the modules that are imported now may raise
+        reason = f"{type(error).__name__}: {error}".rstrip(" :.")
+        raise SweepError(f"the task cannot be imported in a worker process ({reason}).") from error
+    return job
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def run_batch(payload: bytes, chunks: Sequence[int]) -> list[Outcome]:
+    """Do some chunks in a Dask worker."""
+    job = unpacked(payload)
+    return [job(chunk) for chunk in chunks]
