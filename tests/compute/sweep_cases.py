@@ -67,7 +67,7 @@ class Failing:
 
     inner: Noise
     chunk: int
-    error: Exception
+    error: BaseException
 
     def __call__(self, chunk: int) -> dict[str, np.ndarray]:
         if chunk == self.chunk:

@@ -1,6 +1,8 @@
 """Dask: same bits as local, also when a worker is killed; clear errors."""
 
+import importlib
 import random
+import subprocess
 import sys
 import threading
 import time
@@ -9,7 +11,7 @@ import pytest
 import sweep_cases
 from sweep_cases import Deadly, Failing, Noise, Threads, same
 
-from crosscal.compute import sweep
+from crosscal.compute import cluster, sweep
 from crosscal.compute.cluster import DaskExecutor, batches
 from crosscal.core.errors import ConfigError, InputError, MissingDependencyError, SweepError
 
@@ -112,6 +114,7 @@ def test_killed_at_random_moments_gives_the_same_bits(tmp_path, kills):
     [
         ({"workers": 0}, "an integer >= 1"),
         ({"batch": -1}, "an integer >= 1"),
+        ({"patience": 0}, "a positive number of seconds"),
         ({"address": "tcp://a:1", "slurm": {}}, "both address and slurm"),
         ({"address": "tcp://a:1", "workers": 2}, "workers beside address"),
     ],
@@ -170,25 +173,100 @@ def test_workers_that_die_at_the_start_are_an_error(store, monkeypatch):
         sweep(Noise(store.layout), store, "dask", workers=1)
 
 
-class Client:
-    """A client whose broadcasts fail a number of times."""
+def test_a_scheduler_without_workers_is_told_after_a_while(store, monkeypatch):
+    monkeypatch.setattr(cluster, "_LOOK_EVERY", 0.1)
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address=":0") as empty,
+        pytest.raises(
+            SweepError, match=r"no worker stayed at the Dask scheduler tcp://.* for 0\.5 s; .* job resumes\.$"
+        ),
+    ):
+        sweep(Noise(store.layout), store, "dask", address=empty.scheduler_address, patience=0.5)
 
-    def __init__(self, failures):
-        self.failures, self.calls = failures, 0
 
-    def register_plugin(self, plugin, name):
-        self.calls += 1
-        if self.calls <= self.failures:
-            raise distributed.comm.CommClosedError("the worker is gone")
+class Flapping:
+    """A connection to workers of which each dies at its start, and is replaced by another."""
+
+    def __init__(self):
+        self.number = 0
+
+    def alive(self):
+        self.number += 1
+        return {f"tcp://worker:{self.number}"}
+
+    def deserted(self, seconds):
+        return SweepError(f"after {seconds:g} s and {self.number} looks.")
 
 
-def test_a_worker_that_dies_while_the_job_is_sent(store):
-    from crosscal.compute.cluster import _send_job
-    from crosscal.compute.job import ChunkJob
+class Steady(Flapping):
+    """A connection to a worker that takes its time."""
 
-    job = ChunkJob(Noise(store.layout), store.path)
-    client = Client(failures=2)
-    _send_job(client, job, "name")
-    assert client.calls == 3
-    with pytest.raises(SweepError, match=r"could not be reached .*the worker is gone"):
-        _send_job(Client(failures=99), job, "name")
+    def alive(self):
+        super().alive()
+        return {"tcp://worker:1"}
+
+
+class Future:
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def add_done_callback(self, call):
+        threading.Timer(self.seconds, call, [self]).start()
+
+
+def test_workers_that_only_come_and_go_are_none(monkeypatch):
+    monkeypatch.setattr(cluster, "_LOOK_EVERY", 0.02)
+    executor = DaskExecutor(patience=0.1)
+    with pytest.raises(SweepError, match=r"after 0\.1 s and \d+ looks"):
+        list(executor._ended([Future(0.5)], Flapping()))
+    slow = Future(0.5)
+    assert list(executor._ended([slow], Steady())) == [slow]
+
+
+def test_a_task_that_workers_cannot_import_is_told(client, store, tmp_path, monkeypatch):
+    (tmp_path / "unseen.py").write_text("def task(chunk):\n    return {}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    task = importlib.import_module("unseen").task
+    with pytest.raises(SweepError, match=r"cannot be imported in a worker process \(ModuleNotFoundError: .*unseen"):
+        sweep(task, store, "dask", client=client)
+
+
+WITHOUT = """
+import sys
+sys.modules["crosscal"] = None
+from distributed.cli.dask_worker import main
+sys.argv = ["dask-worker", {address!r}, "--no-nanny", "--nthreads", "1"]
+main()
+"""
+
+
+def test_workers_without_crosscal_are_told(store):
+    with distributed.LocalCluster(n_workers=0, dashboard_address=":0") as empty:
+        code = WITHOUT.format(address=empty.scheduler_address)
+        worker = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+        try:
+            with pytest.raises(
+                SweepError, match=r"the Dask workers cannot run the task \(ModuleNotFoundError: .*crosscal"
+            ):
+                sweep(Noise(store.layout), store, "dask", address=empty.scheduler_address)
+        finally:
+            worker.kill()
+            worker.wait()
+
+
+def test_a_scheduler_that_is_lost_ends_the_run(store):
+    own = distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0")
+    address = own.scheduler_address
+
+    def close():
+        while not store.done().any():
+            time.sleep(0.02)
+        own.close()
+
+    closer = threading.Thread(target=close)
+    closer.start()
+    with pytest.raises(SweepError, match="the Dask scheduler was lost or the work was cancelled there"):
+        sweep(Noise(store.layout, pause=0.5), store, "dask", address=address, batch=1)
+    closer.join()
+    assert store.done().any()
+    assert store.verify() == []

@@ -13,14 +13,17 @@ import pytest
 import sweep_cases
 from sweep_cases import Noise, same
 
-from crosscal.compute import sweep
+from crosscal.compute import Store, sweep
 
 
-def killed_run(path, executor, points, moment):
-    """Start a run and kill it ``moment`` seconds after it began; return whether it was still running."""
+def killed_run(path, executor, points, moment, at_work):
+    """Start a run, and kill it ``moment`` seconds after it began (or its first chunk); return whether it still ran."""
     command = [sys.executable, sweep_cases.__file__, str(path), executor, str(points), "5", "0.02"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     process.stdout.readline()
+    before = Store.open(path).done()
+    while at_work and process.poll() is None and not (Store.open(path).done() & ~before).any():
+        time.sleep(0.01)
     time.sleep(moment)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -36,8 +39,8 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path, executor, kills, slow_s
     points = 5 * 60 * kills
     choice = random.Random(kills)
     path = tmp_path / "killed.zarr"
-    for _ in range(kills):
-        assert killed_run(path, executor, points, choice.uniform(0, 0.6))
+    for k in range(kills):
+        assert killed_run(path, executor, points, choice.uniform(0, 0.6), at_work=k % 2 == 1)
     store = sweep_cases.new_store(path, points, 5)
     assert 0 < store.done().sum() < len(store.layout)
     assert store.verify() == []

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 import sweep_cases
@@ -33,7 +34,9 @@ def test_the_chunk_of_a_killed_worker_is_done_by_another(store, whole, tmp_path,
 
 
 def test_a_task_that_always_kills_its_worker_becomes_an_error(store):
-    with pytest.raises(SweepError, match="chunk 4: the task killed its worker 3 times, signal 9"):
+    with pytest.raises(
+        SweepError, match=r"chunk 4: the task killed its worker 3 times, signal 9 \(often .* memory ran out"
+    ):
         sweep(Deadly(Noise(store.layout), 4), store, "local", workers=2)
     assert not store.is_done(4)
     assert store.verify() == []
@@ -97,14 +100,42 @@ def test_a_task_that_workers_cannot_import_is_told(store, tmp_path, monkeypatch)
     monkeypatch.syspath_prepend(str(tmp_path))
     task = importlib.import_module("vanishing").task
     (tmp_path / "vanishing.py").unlink()
-    with pytest.raises(SweepError, match=r"cannot be imported in a worker process.*vanishing"):
+    with pytest.raises(SweepError, match=r"cannot be imported in a worker process \(ModuleNotFoundError: .*vanishing"):
         sweep(task, store, "local", workers=1)
 
 
 def test_a_worker_that_cannot_be_started_is_told(store, monkeypatch):
-    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
-    with pytest.raises(SweepError, match=r"cannot be started \(.*nonexistent"):
+    def refuse(*_):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("multiprocessing.util.spawnv_passfds", refuse)
+    with pytest.raises(SweepError, match=r"cannot be started \(.*temporarily unavailable"):
         sweep(Noise(store.layout), store, "local", workers=2)
+
+
+def test_where_there_are_no_semaphores_it_is_told(store, monkeypatch):
+    def refuse():
+        raise NotImplementedError("system provides too few semaphores")
+
+    monkeypatch.setattr("concurrent.futures.process._check_system_limits", refuse)
+    with pytest.raises(SweepError, match=r"cannot be started \(.*too few semaphores"):
+        sweep(Noise(store.layout), store, "local", workers=2)
+
+
+def test_workers_that_die_at_their_start_are_told(store, monkeypatch, capfd):
+    """One that lacks a module is not said to lack memory, and its own words are there."""
+    monkeypatch.setattr(
+        sys, "path", [p for p in sys.path if "site-packages" not in p and not Path(p, "crosscal").is_dir()]
+    )
+    with pytest.raises(SweepError, match=r"3 times a worker process died before its first chunk, exit code 1"):
+        sweep(Noise(store.layout), store, "local", workers=2)
+    assert "ModuleNotFoundError: No module named 'crosscal'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("executor", ["serial", "local"])
+def test_a_task_that_exits_is_an_error(store, executor):
+    with pytest.raises(SweepError, match=r"chunk 3: the task raised SystemExit: 7\."):
+        sweep(Failing(Noise(store.layout), 3, SystemExit(7)), store, executor)
 
 
 @pytest.mark.parametrize("options", [{"workers": 0}, {"workers": 1.5}, {"workers": True}, {"attempts": 0}])
@@ -152,10 +183,11 @@ def test_workers_end_with_their_parent(tmp_path):
     store = Store.open(path)
     while not store.done().any():
         assert parent.poll() is None
-    workers = psutil.Process(parent.pid).children()
+    children = psutil.Process(parent.pid).children()
+    workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
     assert len(workers) == 2
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     parent.stdout.close()
-    _, alive = psutil.wait_procs(workers, timeout=20)
+    _, alive = psutil.wait_procs(children, timeout=20)
     assert alive == []

@@ -38,9 +38,14 @@ def test_bars_count_and_nest(monkeypatch):
 @pytest.mark.parametrize("bars", [True, False])
 def test_a_stage_ends_where_the_work_fails(capsys, bars):
     listener = Display(bars=bars)
-    with pytest.raises(ValueError, match="no"), listener.stage("a", total=2) as advance:
-        advance()
-        raise ValueError("no")
+
+    def work():
+        with listener.stage("a", total=2) as advance:
+            advance()
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        work()
     shown = capsys.readouterr().err
     assert ("50%|" if bars else "a: 1 of 2 (50 %), 00:00\n") in shown
     with listener.stage("again", total=1):

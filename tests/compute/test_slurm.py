@@ -10,6 +10,7 @@ import sweep_cases
 from sweep_cases import Noise, same
 
 from crosscal.compute import slurm, sweep
+from crosscal.compute.cluster import SlurmConnection
 from crosscal.core.errors import ConfigError, MissingDependencyError, SweepError
 
 dask_jobqueue = pytest.importorskip("dask_jobqueue")
@@ -68,35 +69,35 @@ def test_without_dask_jobqueue_the_extra_is_named(monkeypatch):
 
 def test_living_jobs_are_counted(monkeypatch):
     asked = answer(monkeypatch, stdout="12\n13\n")
-    assert slurm.living_jobs([]) == 0
+    assert slurm.living_jobs([]) == set()
     assert asked == []
-    assert slurm.living_jobs(["12", "13", "14"]) == 2
+    assert slurm.living_jobs(["12", "13", "14"]) == {"12", "13"}
     assert asked[0][-1] == "12,13,14"
 
 
 class Cluster:
     """A stand-in for SLURMCluster."""
 
+    workers = {"a": type("Job", (), {"job_id": "12"})()}  # noqa: RUF012
+
+
+class Client:
+    """A stand-in for a client that sees these workers."""
+
     def __init__(self, workers):
-        job = type("Job", (), {"job_id": "12"})()
-        self.workers = {"a": job}
-        self.scheduler_info = {"workers": workers}
+        self.workers = workers
+
+    def nthreads(self):
+        return self.workers
 
 
-@pytest.mark.parametrize(("workers", "listed", "deserted"), [({}, "", True), ({1: 1}, "", False), ({}, "12", False)])
-def test_a_deserted_cluster_is_noticed(monkeypatch, workers, listed, deserted):
+@pytest.mark.parametrize(("workers", "listed", "alive"), [({}, "", set()), ({"a": 1}, "", {"a"}), ({}, "12", {"12"})])
+def test_a_job_that_waits_counts_as_a_worker(monkeypatch, workers, listed, alive):
     answer(monkeypatch, stdout=listed)
-    monkeypatch.setattr(slurm, "_LOOK_EVERY", 0.01)
-    told, reasons = threading.Event(), []
-
-    def give_up(reason):
-        reasons.append(reason)
-        told.set()
-
-    with slurm.Watch(Cluster(workers), give_up):
-        told.wait(5 if deserted else 0.2)
-    assert len(reasons) == deserted
-    assert not deserted or "(12)" in reasons[0]
+    connection = SlurmConnection(Client(workers), Cluster(), {"jobs": 3, "cores": 4})
+    assert connection.alive() == alive
+    assert connection.workers() == 12
+    assert "(12)" in str(connection.deserted(60.0))
 
 
 def on_a_cluster(test):
@@ -130,7 +131,6 @@ def test_cancelled_jobs_are_replaced(tmp_path, monkeypatch):
 @on_a_cluster
 def test_jobs_that_never_become_workers_end_the_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(slurm, "_LOOK_EVERY", 2.0)
     store = sweep_cases.new_store(tmp_path / "store")
     with pytest.raises(SweepError, match=r"all Slurm jobs ended without a working Dask worker .*the same job resumes"):
-        sweep(Noise(store.layout), store, "dask", slurm={"jobs": 1, "python": "/bin/false", **OPTIONS})
+        sweep(Noise(store.layout), store, "dask", slurm={"jobs": 1, "python": "/bin/false", **OPTIONS}, patience=12)

@@ -112,7 +112,7 @@ class DaskExecutor:
             finally:
                 client.cancel([sent, run, *futures])
 
-    def _ended(self, futures: Sequence[Any], connection: _Connection) -> Iterator[Any]:
+    def _ended(self, futures: Sequence[Any], connection: Connection) -> Iterator[Any]:
         """Yield futures as they end.
 
         Raises
@@ -141,10 +141,10 @@ class DaskExecutor:
                 yield future
 
     @contextmanager
-    def _connected(self, distributed: Any) -> Iterator[_Connection]:
+    def _connected(self, distributed: Any) -> Iterator[Connection]:
         with ExitStack() as stack:
             if self.client is not None:
-                yield _Connection(self.client)
+                yield Connection(self.client)
             elif self.address is not None:
                 try:
                     client = stack.enter_context(distributed.Client(self.address, set_as_default=False))
@@ -154,13 +154,13 @@ class DaskExecutor:
                         where=f"address {self.address!r}",
                         expected="the address of a running scheduler",
                     ) from error
-                yield _Connection(client)
+                yield Connection(client)
             else:
                 stack.enter_context(_dask_settings(_SETTINGS))
                 stack.enter_context(main_left_alone())  # to the end, because dead workers are replaced
                 cluster = stack.enter_context(self._own_cluster(distributed))
                 client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
-                yield _Connection(client) if self.slurm is None else _SlurmConnection(client, cluster, self.slurm)
+                yield Connection(client) if self.slurm is None else SlurmConnection(client, cluster, self.slurm)
 
     def _own_cluster(self, distributed: Any) -> Any:
         if self.slurm is not None:
@@ -181,7 +181,7 @@ class DaskExecutor:
 
 
 @dataclass(frozen=True)
-class _Connection:
+class Connection:
     """A client, and who is there to work for it."""
 
     client: Any
@@ -201,13 +201,15 @@ class _Connection:
         """Return what is said when nobody is there for that long."""
         address = self.client.scheduler.address
         return SweepError(
-            f"no worker stayed at the Dask scheduler {address} for {seconds:g} s; the logs of the workers say why (they need "
-            "the Python, Dask and CrossCal of this process); the same job resumes."
+            f"no worker stayed at the Dask scheduler {address} for {seconds:g} s; their logs say why (they need the "
+            "Python, Dask and CrossCal of this process); the same job resumes."
         )
 
 
 @dataclass(frozen=True)
-class _SlurmConnection(_Connection):
+class SlurmConnection(Connection):
+    """A client, and the Slurm jobs that are or become its workers."""
+
     cluster: Any
     options: Mapping[str, Any]
 
@@ -233,7 +235,9 @@ def _outcomes(future: Any, distributed: Any) -> list[Outcome]:
     except distributed.KilledWorker as error:
         raise SweepError(f"the task kept killing its Dask workers ({error}).") from error
     except CancelledError as error:
-        raise SweepError("the Dask scheduler was lost or the work was cancelled there; the same job resumes.") from error
+        raise SweepError(
+            "the Dask scheduler was lost or the work was cancelled there; the same job resumes."
+        ) from error
     except CrossCalError:
         raise
     except Exception as error:  # the job catches what the task raises: this is from around it

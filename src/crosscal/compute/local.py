@@ -60,7 +60,9 @@ def _gave_up(chunk: int | None, code: int, times: int) -> SweepError:
         how += " (often a sign that memory ran out)"
     if chunk is not None:
         return SweepError(f"chunk {chunk}: the task killed its worker {times} times, {how}.")
-    return SweepError(f"{times} times a worker process died before it took a chunk, {how}; its standard error says why.")
+    return SweepError(
+        f"{times} times a worker process died before its first chunk, {how}; its standard error says why."
+    )
 
 
 @contextmanager
@@ -71,15 +73,27 @@ def _reported() -> Iterator[None]:
         raise SweepError(f"worker processes cannot be started ({error}).") from error
 
 
+@contextmanager
+def _ctrl_c_held() -> Iterator[None]:
+    """Keep Ctrl-C from processes that are started meanwhile: this one decides what it means."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Context(SpawnContext):
     """Starts processes that share nothing with this one, numbers them, and remembers them."""
 
     def __init__(self) -> None:
         self.started: list[Any] = []
 
-    def Process(self, *args: Any, **keywords: Any) -> Any:  # type: ignore[override]  # noqa: N802
-        self.started.append(super().Process(*args, name=str(len(self.started)), **keywords))
-        return self.started[-1]
+    def Process(self, *args: Any, **keywords: Any) -> Any:  # type: ignore[override]
+        process = super().Process(*args, **keywords)
+        process.name = str(len(self.started))
+        self.started.append(process)
+        return process
 
 
 class _Pool:
@@ -103,7 +117,8 @@ class _Pool:
             If a worker died.
         """
         try:
-            futures = [self._first(chunks[0]), *(self._pool.submit(worker.work, k) for k in chunks[1:])]
+            with main_left_alone(), _ctrl_c_held(), _reported():  # as long as processes are started
+                futures = [self._pool.submit(worker.work, chunk) for chunk in chunks]
             for future in as_completed(futures):
                 yield future.result()
         except BrokenProcessPool:
@@ -115,15 +130,6 @@ class _Pool:
             raise
         finally:
             self._pool.shutdown(cancel_futures=True)
-
-    def _first(self, chunk: int) -> Any:
-        """Submit the first chunk, which starts the processes. Ctrl-C is not for them: this process decides."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            with main_left_alone(), _reported():
-                return self._pool.submit(worker.work, chunk)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def first_death(self) -> tuple[int | None, int]:
         """Return the chunk (None if it had none) and the exit code of the process whose death ended the pool."""
