@@ -66,7 +66,7 @@ def test_errors_below_and_above_are_averaged(tmp_path):
     pairs = read_pairs(tmp_path / "p.csv")
     assert pairs.telescopes == ("acis", "pn")
     np.testing.assert_allclose(pairs.sd[1, :, 0], [0.2, 0.4])
-    (tmp_path / "p.csv").write_text(head + "a,5.0,0.2,4.8,-0.1,0.3\n")
+    (tmp_path / "p.csv").write_text(head + "a,5.0,0.2,4.8,-0.1,0.3\nb,6.0,0.3,5.9,0.4,0.4\n")
     with pytest.raises(DataFileError, match=r"column kT_err_lo_pn, row 1: error -0.1; expected a positive"):
         read_pairs(tmp_path / "p.csv")
     (tmp_path / "p.csv").write_text("source,kT_acis,kT_err_acis,kT_pn,kT_err_lo_pn\na,5.0,0.2,4.8,0.1\n")
@@ -119,7 +119,6 @@ def broken(table, what):
         ("no error", "no column 'kT_err_pn'"),
         ("negative error", "column kT_err_pn, row 2"),
         ("text", "column kT_pn, row 3: 'hot' is not a number"),
-        ("masked", "column kT_pn, row 3: no value"),
         ("unit", "column kT_pn: unit cm; expected keV"),
         ("correlation", "column kT_norm_corr_pn, row 1: correlation 1.5"),
         ("negative", "source 'A3', acis: kT = -2"),
@@ -140,9 +139,9 @@ def test_bad_tables_name_the_place(tmp_path, what, match):
 def test_bad_files(tmp_path):
     with pytest.raises(DataFileError, match="no such table of pairs"):
         read_pairs(tmp_path / "absent.ecsv")
-    (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(DataFileError, match=r"suffix '\.txt'"):
-        read_pairs(tmp_path / "a.txt")
+    (tmp_path / "a.doc").write_text("x")
+    with pytest.raises(DataFileError, match=r"suffix '\.doc'"):
+        read_pairs(tmp_path / "a.doc")
     with pytest.raises(DataFileError, match=r"suffix '\.xlsx'"):
         write_pairs(tmp_path / "a.xlsx", make())
     (tmp_path / "a.fits").write_bytes(b"SIMPLE")

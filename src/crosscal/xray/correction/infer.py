@@ -107,6 +107,7 @@ def infer_model(
     grid = np.geomspace(0.3, 10.0, 160) if energy is None else energies(energy, where="infer, energy")
     problem = model.problem()
     best, aliases, messages = _search(model, grid, seed, progress)
+    messages = (*model.pairs.notes, *_unused_constants(model), *messages)
     if posterior is None:
         posterior = _sample(model, problem, sampler, best, seed, progress, options)
     prior = problem.draw_prior(integer_seed(seed, "prior"), PRIOR_DRAWS)
@@ -142,6 +143,12 @@ def infer_model(
         ),
     )
     return result
+
+
+def _unused_constants(model: HierarchicalModel) -> list[str]:
+    """Say so where the table gives each source an nH or redshift, which the library has once for all."""
+    names = [name for name, values in model.pairs.constants.items() if np.ptp(values) > 0]
+    return [f"{' and '.join(names)} of each source are not used: the library has one for all"] if names else []
 
 
 def _sample(

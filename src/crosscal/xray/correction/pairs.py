@@ -36,6 +36,10 @@ class PairedSources:
     samples : array (2, N, n_samples, q), optional
         Posterior samples, where the input had them; values and covariance are then their moments.
     provenance : mapping
+    constants : mapping of "nH" or "Redshift" to array (N,)
+        What the table says of each source, in 1e22 / cm2.
+    notes : tuple of str
+        What was assumed of the table and which sources were left out.
 
     Raises
     ------
@@ -50,6 +54,8 @@ class PairedSources:
     covariance: Floats
     samples: Floats | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    constants: Mapping[str, Floats] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     __repr__ = brief
 
@@ -162,4 +168,5 @@ class PairedSources:
             values=self.values[:, picked],
             covariance=self.covariance[:, picked],
             samples=None if self.samples is None else self.samples[:, picked],
+            constants={name: values[picked] for name, values in self.constants.items()},
         )

@@ -1,4 +1,4 @@
-"""Tables of paired sources: ECSV, CSV and FITS through astropy.
+"""Tables of paired sources: written as ECSV, CSV and FITS, read in the forms in which people publish them.
 
 Columns, for telescopes called ``chandra`` and ``xmm``: ``source``; ``kT_chandra``, ``kT_err_chandra`` and the same for
 ``xmm``; optionally ``norm_*``, ``norm_err_*``, ``Abundanc_*``, ``Abundanc_err_*`` and the correlations
@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import json
 import os
-import re
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from crosscal.core.errors import DataFileError, InputError, closest
+from crosscal.core.errors import ConfigError, DataFileError, InputError, closest
 from crosscal.core.files import atomic_path, check_path_first, existing_file, sha256
-from crosscal.core.reading import parsing
 from crosscal.xray.correction.pairs import QUANTITIES, Floats, PairedSources
+from crosscal.xray.correction.pairs_cells import Cells, assembled, cells_of
+from crosscal.xray.correction.pairs_columns import source_column
+from crosscal.xray.correction.pairs_table import Sheet, read_sheet
 from crosscal.xray.correction.roles import BY_ORDER, roles
 
 FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits", ".fit": "fits"}
@@ -33,48 +35,93 @@ def read_pairs(
     trusted: str = "",
     corrected: str = "",
     telescopes: tuple[str, str] | None = None,
+    confidence: float | None = None,
 ) -> PairedSources:
     """Read a table of sources seen by two telescopes or more, of which two are used.
 
     Columns: ``source``, and ``kT_A``, ``kT_err_A``, ``kT_B``, ``kT_err_B`` of telescopes called A and B (keV, 1 sigma);
     optionally the same of ``norm`` and ``Abundanc``, and correlations such as ``kT_norm_corr_A``. Errors below and
     above in ``kT_err_lo_A`` and ``kT_err_hi_A`` are averaged. ``kT_samples_A``, an array in each row, replaces value
-    and error.
-    Units of columns are converted.
+    and error. ``nH`` and ``z`` are kept for each source.
+
+    Other spellings are understood as well: VizieR's ``e_kT_A`` and ``E_kT_A``, XGA's ``Tx_500_A-`` and ``Tx_500_A+``,
+    bounds ``kT_min_A`` and ``kT_max_A``; and tables with a row for each source and ``telescope``, where a column
+    ``log`` may name logs of XSPEC instead of values. A source with an empty cell or a limit is left out. ``notes`` of
+    the result tell all this.
 
     Parameters
     ----------
     path : path
-        ECSV, CSV or FITS.
+        ECSV, CSV, TSV (VizieR's with lines of units and dashes), VOTable or FITS.
     trusted, corrected : str, optional
         Names of the two telescopes, as the columns have them; in a table of two, one of them is enough. Without both,
         the table's metadata ``telescopes`` are (trusted, corrected); where there are none either, `infer` asks who is
         trusted.
     telescopes : (trusted, corrected), optional
         Both at once.
+    confidence : float, optional
+        Level of the errors, such as 0.9; by default what names (``kT_err90_A``), metadata (``confidence``) or comments
+        of the table say, else 1 sigma.
 
     Raises
     ------
     DataFileError
         Naming the file, the column and the row, or the telescope that is not in the table.
+    ConfigError
+        If ``confidence`` is no probability.
     """
-    from astropy.table import Table
-
+    if confidence is not None and not 0 < confidence < 1:
+        raise ConfigError(f"a confidence of {confidence:g}", where="read_pairs", expected="a share such as 0.9")
     source = existing_file(path, what="table of pairs")
     where = str(path)
-    suffix = source.suffix.lower()
-    if suffix not in FORMATS:
-        raise DataFileError(f"a table with suffix {suffix!r}", where=where, expected=" or ".join(FORMATS))
-    with parsing("cannot be read as a table", where=where, expected=suffix[1:]):
-        table = Table.read(source, format=FORMATS[suffix])
+    sheet = read_sheet(source)
+    table = sheet.table
     if len(table) == 0:
         raise DataFileError("the table has no rows", where=where, expected="one row a source")
-    if "source" not in table.colnames:
+    name = "source" if "source" in table.colnames else source_column(table.colnames)
+    if name is None:
         raise DataFileError("no column 'source'", where=where, expected=closest("source", table.colnames))
-    if telescopes is not None:
-        trusted, corrected = telescopes
-    known, stated = _telescopes(table, where)
-    for name in (trusted, corrected):
+    names = [str(value).strip() for value in table[name]]
+    asked = (trusted, corrected) if telescopes is None else telescopes
+    try:
+        if any("_samples_" in column for column in table.colnames):
+            found = [c.split("_samples_", 1)[1] for c in table.colnames if c.startswith("kT_samples_")]
+            chosen, facts = _chosen(tuple(dict.fromkeys(found)), table, asked, where)
+            pairs = _of_samples(table, names, chosen, where)
+        else:
+            cells = cells_of(sheet, names, name, source.parent, confidence)
+            chosen, facts = _chosen(cells.telescopes, table, asked, where)
+            pairs = _of_cells(sheet, cells, chosen)
+    except DataFileError:
+        raise
+    except InputError as error:
+        raise DataFileError(error.what, where=f"{where}, {error.where}", expected=error.expected) from error
+    return replace(pairs, provenance={"file": where, "sha256": sha256(source), **facts})
+
+
+def _named(table: Any) -> tuple[str, ...] | None:
+    """Return the telescopes that the table's metadata name."""
+    known = table.meta.get("telescopes", table.meta.get("TELESCOP"))
+    if isinstance(known, str):
+        known = json.loads(known) if known.startswith("[") else known.split(",")
+    return None if known is None else tuple(str(k).strip() for k in known)
+
+
+def _chosen(
+    known: tuple[str, ...], table: Any, asked: tuple[str, str], where: str
+) -> tuple[tuple[str, str], dict[str, Any]]:
+    """Return (trusted, corrected) among the telescopes with a temperature, and what provenance says of the choice."""
+    (trusted, corrected), named = asked, _named(table)
+    stated = (named[0], named[1]) if named is not None and len(named) == 2 else None
+    if named is not None:
+        known = (*named, *(name for name in known if name not in named))
+    if len(known) < 2:
+        raise DataFileError(
+            f"{len(known)} telescopes with a temperature",
+            where=where,
+            expected="columns kT_A, kT_err_A, kT_B, kT_err_B for two telescopes A and B",
+        )
+    for name in asked:
         if name and name not in known:
             raise DataFileError(f"no column 'kT_{name}'", where=where, expected=f"a telescope of {', '.join(known)}")
     by_order = not (trusted or corrected or stated) and len(known) == 2
@@ -89,151 +136,90 @@ def read_pairs(
         )
     if stated and stated != chosen:
         notes.append(f"The table itself calls {stated[0]} trusted; the names that were given make it {chosen[0]}.")
-    notes += _unused(table, known)
-    quantities = tuple(q for q in QUANTITIES if _has(table, q, chosen[0]) and _has(table, q, chosen[1]))
-    for telescope in chosen:
-        if not _has(table, "kT", telescope):
+    return chosen, {"roles": BY_ORDER if by_order else "names", "notes": notes}
+
+
+def _of_cells(sheet: Sheet, cells: Cells, telescopes: tuple[str, str]) -> PairedSources:
+    """Put values and errors of two telescopes together; sources with a gap are left out."""
+    for telescope in telescopes:
+        if (telescope, "kT") not in cells.values:
             raise DataFileError(
-                f"no column 'kT_{telescope}'", where=where, expected=closest(f"kT_{telescope}", table.colnames)
+                f"no column 'kT_{telescope}'",
+                where=sheet.where,
+                expected=closest(f"kT_{telescope}", sheet.table.colnames),
             )
-    names = [str(name) for name in table["source"]]
-    provenance = {"file": where, "sha256": sha256(source), "roles": BY_ORDER if by_order else "names", "notes": notes}
-    try:
-        if all(f"kT_samples_{t}" in table.colnames for t in chosen):
-            samples = np.stack([_samples(table, quantities, t, where) for t in chosen])
-            pairs = PairedSources.from_samples(names, chosen, quantities, samples)
-        else:
-            parts = [_moments(table, quantities, t, where) for t in chosen]
-            values, covariance = (np.stack(p) for p in zip(*parts, strict=True))
-            pairs = PairedSources(tuple(names), chosen, quantities, values, covariance)
-    except DataFileError:
-        raise
-    except InputError as error:
-        raise DataFileError(error.what, where=f"{where}, {error.where}", expected=error.expected) from error
-    return _with_provenance(pairs, provenance)
-
-
-def _with_provenance(pairs: PairedSources, provenance: dict[str, Any]) -> PairedSources:
-    from dataclasses import replace
-
-    return replace(pairs, provenance=provenance)
-
-
-def _has(table: Any, quantity: str, telescope: str) -> bool:
-    return f"{quantity}_{telescope}" in table.colnames or f"{quantity}_samples_{telescope}" in table.colnames
-
-
-def _telescopes(table: Any, where: str) -> tuple[tuple[str, ...], tuple[str, str] | None]:
-    """Return the telescopes with a temperature, and (trusted, corrected) where the table's metadata say so."""
-    found = (re.fullmatch(r"kT_(?:err_(?:lo_|hi_)?|samples_)(.+)", c) for c in table.colnames)
-    known = tuple(dict.fromkeys(m.group(1) for m in found if m))
-    stated = table.meta.get("telescopes", table.meta.get("TELESCOP"))
-    if isinstance(stated, str):
-        stated = json.loads(stated) if stated.startswith("[") else stated.split(",")
-    if stated is not None:
-        stated = tuple(str(k).strip() for k in stated)
-        known = (*stated, *(name for name in known if name not in stated))
-    if len(known) < 2:
+    quantities = tuple(q for q in QUANTITIES if all((t, q) in cells.values for t in telescopes))
+    values, sd, complete, notes = assembled(cells, telescopes, quantities)
+    correlation = np.stack([_correlations(sheet, cells, quantities, t) for t in telescopes])
+    covariance = correlation * sd[..., :, None] * sd[..., None, :]
+    kept = np.flatnonzero(complete)
+    if kept.size == 0:
         raise DataFileError(
-            f"{len(known)} telescopes with a temperature",
-            where=where,
-            expected="columns kT_A, kT_err_A, kT_B, kT_err_B for two telescopes A and B",
+            "no source has all values", where=sheet.where, expected="values and errors of two telescopes"
         )
-    return known, stated if stated is not None and len(stated) == 2 else None
+    return PairedSources(
+        tuple(cells.names[i] for i in kept),
+        telescopes,
+        quantities,
+        values[:, kept],
+        covariance[:, kept],
+        constants={name: constant[kept] for name, constant in cells.constants.items()},
+        notes=tuple(f"{sheet.where}: {note}" for note in [*sheet.notes, *notes]),
+    )
 
 
-def _unused(table: Any, known: tuple[str, ...]) -> list[str]:
-    """Say which columns of the table are not used: above all absorption and redshift of each source."""
-    stems = "|".join(map(re.escape, known))
-    used = re.compile(rf"source|({'|'.join(QUANTITIES)})(_\w+)?_({stems})|\w+_corr_({stems})")
-    others = [name for name in table.colnames if not used.fullmatch(name)]
-    own = [name for name in others if name.split("_")[0].lower() in ("nh", "z", "redshift")]
-    notes = []
-    if own:
-        notes.append(
-            f"{', '.join(own)} of each source {'is' if len(own) == 1 else 'are'} not used: the library has one "
-            "absorption and one redshift for all sources, and the bias of temperatures changes with both."
-        )
-    if rest := [name for name in others if name not in own]:
-        notes.append(f"Columns that are not used: {', '.join(rest)}.")
-    return notes
-
-
-def _column(table: Any, name: str, unit: str, where: str, *, ndim: int = 1) -> Floats:
-    """Return a column as numbers in ``unit``; say which row is not one."""
-    from astropy.units import UnitConversionError, UnitTypeError
-
-    if name not in table.colnames:
-        raise DataFileError(f"no column {name!r}", where=where, expected=closest(name, table.colnames))
-    column = table[name]
-    if column.ndim != ndim:
-        what = "not one array a row" if ndim == 2 else "an array in each row"
-        expected = "arrays of one length" if ndim == 2 else "one number a row"
-        raise DataFileError(what, where=f"{where}, column {name}", expected=expected)
-    mask = np.atleast_1d(np.any(np.ma.getmaskarray(np.ma.asarray(column)).reshape(len(table), -1), axis=1))
-    if mask.any():
-        row = int(np.argmax(mask))
-        raise DataFileError("no value", where=f"{where}, column {name}, row {row + 1}", expected="a number")
-    given = getattr(column, "unit", None)
-    try:
-        if given is not None and unit:
-            return np.asarray(column.quantity.to_value(unit) if hasattr(column, "quantity") else column.to_value(unit))
-        return np.asarray(column, dtype=float)
-    except (UnitConversionError, UnitTypeError) as error:
-        raise DataFileError(f"unit {given}", where=f"{where}, column {name}", expected=unit) from error
-    except (ValueError, TypeError) as error:
-        for row, value in enumerate(column):
-            try:
-                float(value)
-            except (ValueError, TypeError):
-                place = f"{where}, column {name}, row {row + 1}"
-                raise DataFileError(f"{str(value)!r} is not a number", where=place, expected="a number") from error
-        raise DataFileError("not a column of numbers", where=f"{where}, column {name}") from error
-
-
-def _error(table: Any, quantity: str, telescope: str, where: str) -> Floats:
-    """Return 1-sigma errors: the column of them, or the mean of those below and above."""
-    names = [f"{quantity}_err_{telescope}"]
-    sides = [f"{quantity}_err_{side}_{telescope}" for side in ("lo", "hi")]
-    if names[0] not in table.colnames and any(side in table.colnames for side in sides):
-        names = sides
-    parts = []
-    for name in names:
-        sd = _column(table, name, QUANTITIES[quantity], where)
-        if np.any(~(sd > 0)):
-            row = int(np.argmax(~(sd > 0)))
-            place = f"{where}, column {name}, row {row + 1}"
-            raise DataFileError(f"error {sd[row]:g}", where=place, expected="a positive 1-sigma error")
-        parts.append(sd)
-    return np.mean(parts, axis=0)
-
-
-def _moments(table: Any, quantities: tuple[str, ...], telescope: str, where: str) -> tuple[Floats, Floats]:
-    values, sds = [], []
-    for quantity in quantities:
-        unit = QUANTITIES[quantity]
-        values.append(_column(table, f"{quantity}_{telescope}", unit, where))
-        sds.append(_error(table, quantity, telescope, where))
+def _correlations(sheet: Sheet, cells: Cells, quantities: tuple[str, ...], telescope: str) -> Floats:
     q = len(quantities)
-    correlation = np.tile(np.eye(q), (len(table), 1, 1))
+    found = np.tile(np.eye(q), (len(cells.names), 1, 1))
     for a, b in combinations(range(q), 2):
         name = f"{quantities[a]}_{quantities[b]}_corr_{telescope}"
-        if name in table.colnames:
-            column = _column(table, name, "", where)
-            if np.any(~(np.abs(column) < 1)):
-                row = int(np.argmax(~(np.abs(column) < 1)))
-                place = f"{where}, column {name}, row {row + 1}"
+        if name in sheet.table.colnames:
+            column, _ = sheet.numbers(name)
+            wrong = np.isfinite(column) & ~(np.abs(column) < 1)
+            if np.any(wrong):
+                row = int(np.argmax(wrong))
+                place = f"{sheet.where}, column {name}, row {row + 1}"
                 raise DataFileError(f"correlation {column[row]:g}", where=place, expected="between -1 and 1")
-            correlation[:, a, b] = correlation[:, b, a] = column
-    sd = np.stack(sds, axis=1)
-    return np.stack(values, axis=1), correlation * sd[:, :, None] * sd[:, None, :]
+            found[:, a, b] = found[:, b, a] = np.where(np.isfinite(column), column, 0.0)
+    return found
+
+
+def _of_samples(table: Any, names: list[str], telescopes: tuple[str, str], where: str) -> PairedSources:
+    """Take posterior samples from columns of arrays."""
+    quantities = tuple(q for q in QUANTITIES if all(f"{q}_samples_{t}" in table.colnames for t in telescopes))
+    samples = np.stack([_samples(table, quantities or ("kT",), t, where) for t in telescopes])
+    return PairedSources.from_samples(names, telescopes, quantities, samples)
 
 
 def _samples(table: Any, quantities: tuple[str, ...], telescope: str, where: str) -> Floats:
-    columns = [_column(table, f"{q}_samples_{telescope}", QUANTITIES[q], where, ndim=2) for q in quantities]
+    columns = []
+    for quantity in quantities:
+        name = f"{quantity}_samples_{telescope}"
+        if name not in table.colnames:
+            raise DataFileError(f"no column {name!r}", where=where, expected=closest(name, table.colnames))
+        if table[name].ndim != 2:
+            raise DataFileError("not one array a row", where=f"{where}, column {name}", expected="arrays of one length")
+        columns.append(_array(table[name], QUANTITIES[quantity], f"{where}, column {name}"))
     if len({c.shape for c in columns}) > 1:
         raise DataFileError("the quantities have different numbers of samples", where=where, expected="one number")
     return np.stack(columns, axis=-1)
+
+
+def _array(column: Any, unit: str, where: str) -> Floats:
+    from astropy.units import Quantity, UnitConversionError, UnitTypeError
+
+    mask = np.ma.getmaskarray(np.ma.asarray(column))
+    if mask.any():
+        row = int(np.argmax(mask.any(axis=1)))
+        raise DataFileError("no value", where=f"{where}, row {row + 1}", expected="a number")
+    given = getattr(column, "unit", None)
+    try:
+        values = np.asarray(getattr(column, "value", column), dtype=float)
+        return np.asarray(Quantity(values, given).to_value(unit)) if given is not None and unit else values
+    except (UnitConversionError, UnitTypeError) as error:
+        raise DataFileError(f"unit {given}", where=where, expected=unit) from error
+    except (ValueError, TypeError) as error:
+        raise DataFileError("not a column of numbers", where=where) from error
 
 
 def write_pairs(path: str | os.PathLike[str], pairs: PairedSources) -> Path:

@@ -1,0 +1,240 @@
+"""Tables of temperatures in the forms in which people publish them: the same numbers, and what was assumed is told."""
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from crosscal.core.errors import ConfigError, DataFileError
+from crosscal.xray.correction.fit_logs import read_xspec_log
+from crosscal.xray.correction.pairs_columns import Column, column_of
+from crosscal.xray.correction.pairs_io import read_pairs
+
+# Two sources seen by pn and acis; errors of 0.1, 0.2 (pn) and 0.2, 0.3 (acis).
+PLAIN = "source,kT_pn,kT_err_pn,kT_acis,kT_err_acis\nA1,5.0,0.1,5.5,0.2\nA2,7.0,0.2,7.9,0.3\n"
+S90 = 1.6448536269514722
+VIZIER = """\
+#
+#   VizieR Astronomical Server vizier.cds.unistra.fr
+#Column\tName\t(a6)\tName of the cluster
+#Column\te_kT_pn\t(F5.2)\t1{sigma} lower error
+Name\t_RA\tkT_pn\te_kT_pn\tE_kT_pn\tkT_acis\te_kT_acis\tz\tn_H
+\tdeg\tkeV\tkeV\tkeV\teV\teV\t\t10+20cm-2
+------\t-----\t-----\t-----\t-----\t-----\t-----\t----\t----
+A1\t10.1\t5.0\t0.05\t0.15\t5500\t200\t0.05\t3.0
+A2\t20.1\t7.0\t0.1\t0.3\t7900\t300\t0.10\t5.0
+
+"""
+FORMS = {
+    "own.csv": (PLAIN, ()),
+    "tabs.tsv": (PLAIN.replace(",", "\t"), ()),
+    "semicolons.csv": (PLAIN.replace(",", ";"), ()),
+    "spaces.txt": (PLAIN.replace(",", "  "), ()),
+    "vizier.tsv": (VIZIER, ("column Name is taken as the source's name", "not used: _RA")),
+    "vizier.csv": (VIZIER.replace("\t", ";"), ("column Name is taken", "not used: _RA")),
+    "xga.csv": (
+        (
+            "name,Tx_500_pn,Tx_500_pn-,Tx_500_pn+,Tx_500_acis,Tx_500_acis-,Tx_500_acis+,rad\n"
+            "A1,5.0,0.1,0.1,5.5,0.2,0.2,1\nA2,7.0,0.2,0.2,7.9,0.3,0.3,1\n"
+        ),
+        ("column name is taken", "not used: rad"),
+    ),
+    "telescope-first.csv": (
+        "cluster,pn_kT,pn_kT_err,acis_kT,acis_kT_err\nA1,5.0,0.1,5.5,0.2\nA2,7.0,0.2,7.9,0.3\n",
+        ("column cluster is taken",),
+    ),
+    "negative.csv": (
+        (
+            "source,kT_pn,kT_lo_pn,kT_hi_pn,kT_acis,kT_err_lo_acis,kT_err_hi_acis\n"
+            "A1,5.0,-0.1,0.1,5.5,-0.2,0.2\nA2,7.0,-0.2,0.2,7.9,-0.3,0.3\n"
+        ),
+        ("column kT_lo_pn is negative throughout", "column kT_err_lo_acis is negative throughout"),
+    ),
+    "bounds.csv": (
+        (
+            "source,kT_pn,kT_min_pn,kT_max_pn,kT_acis,kT_lo_acis,kT_hi_acis\n"
+            "A1,5.0,4.9,5.1,5.5,5.3,5.7\nA2,7.0,6.8,7.2,7.9,7.6,8.2\n"
+        ),
+        ("kT_min_pn and kT_max_pn are bounds of kT_pn", "kT_lo_acis and kT_hi_acis are bounds"),
+    ),
+    "90-in-names.csv": (
+        (
+            f"source,kT_pn,kT_err90_pn,kT_acis,kT_err_90_acis\nA1,5.0,{0.1 * S90},5.5,{0.2 * S90}\n"
+            f"A2,7.0,{0.2 * S90},7.9,{0.3 * S90}\n"
+        ),
+        ("errors are taken at 90 % confidence and divided by 1.645",),
+    ),
+    "90-in-a-comment.csv": (
+        (
+            f"# errors are at the 90% confidence level\nsource,kT_pn,kT_err_pn,kT_acis,kT_err_acis\n"
+            f"A1,5.0,{0.1 * S90},5.5,{0.2 * S90}\nA2,7.0,{0.2 * S90},7.9,{0.3 * S90}\n"
+        ),
+        ("errors are taken at 90 % confidence and divided by 1.645",),
+    ),
+    "rows.csv": (
+        "source,telescope,kT,kT_err\nA1,pn,5.0,0.1\nA1,acis,5.5,0.2\nA2,pn,7.0,0.2\nA2,acis,7.9,0.3\n",
+        (),
+    ),
+    "rows-out-of-order.csv": (
+        "Cluster,Instrument,kT,e_kT,E_kT\nA1,pn,5.0,0.1,0.1\nA2,acis,7.9,0.3,0.3\nA2,pn,7.0,0.2,0.2\nA1,acis,5.5,0.2,0.2\n",
+        ("column Cluster is taken",),
+    ),
+    "gaps.csv": (
+        PLAIN + "A3,,,5.0,0.2\nA4,<3.0,,5.0,0.2\nA5,4.0,--,4.0,0.1\nA6,4.0,0.1,nan,0.1\n",
+        (
+            "'A3' is left out: no kT of pn",
+            "'A4' is left out: kT of pn is a limit",
+            "'A5' is left out: no error of kT of pn",
+            "'A6' is left out: no kT of acis",
+        ),
+    ),
+    "limits.csv": (
+        (
+            "source,kT_pn,kT_err_pn,l_kT_pn,kT_acis,kT_err_acis\nA1,5.0,0.1,,5.5,0.2\nA2,7.0,0.2,,7.9,0.3\n"
+            "A3,9.0,0.2,>,8.9,0.3\n"
+        ),
+        ("'A3' is left out: kT of pn is a limit",),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_form_gives_the_same_pairs(tmp_path, name):
+    text, notes = FORMS[name]
+    (tmp_path / name).write_text(text)
+    pairs = read_pairs(tmp_path / name)
+    assert pairs.names == ("A1", "A2")
+    assert pairs.telescopes == ("pn", "acis")
+    np.testing.assert_allclose(pairs.values[..., 0], [[5.0, 7.0], [5.5, 7.9]])
+    np.testing.assert_allclose(pairs.sd[..., 0], [[0.1, 0.2], [0.2, 0.3]])
+    assert len(pairs.notes) == len(notes), pairs.notes
+    assert all(any(words in note for note in pairs.notes) for words in notes), pairs.notes
+    assert all(name in note for note in pairs.notes)
+
+
+@pytest.mark.parametrize(("name", "options"), [("p.xml", {"format": "votable"}), ("p.fits", {}), ("p.fits.gz", {})])
+def test_binary_forms(tmp_path, name, options):
+    (tmp_path / "p.csv").write_text(PLAIN)
+    Table.read(tmp_path / "p.csv").write(tmp_path / name, **options)
+    np.testing.assert_allclose(read_pairs(tmp_path / name).values, read_pairs(tmp_path / "p.csv").values)
+
+
+def test_constants_of_sources(tmp_path):
+    (tmp_path / "v.tsv").write_text(VIZIER)
+    pairs = read_pairs(tmp_path / "v.tsv")
+    np.testing.assert_allclose(pairs.constants["nH"], [0.03, 0.05])
+    np.testing.assert_allclose(pairs.take([1]).constants["Redshift"], [0.1])
+    lines = PLAIN.splitlines()
+    lines = [lines[0] + ",nH,z", *(line + f",{nh},0.2" for line, nh in zip(lines[1:], (3e20, 5e20), strict=True))]
+    (tmp_path / "p.csv").write_text("\n".join(lines))
+    pairs = read_pairs(tmp_path / "p.csv")
+    np.testing.assert_allclose(pairs.constants["nH"], [0.03, 0.05])
+    assert "column nH is taken as 1 / cm2" in pairs.notes[0]
+
+
+def test_confidence_given_or_in_metadata(tmp_path):
+    (tmp_path / "p.csv").write_text(PLAIN)
+    one = read_pairs(tmp_path / "p.csv")
+    np.testing.assert_allclose(read_pairs(tmp_path / "p.csv", confidence=0.9).sd, one.sd / S90)
+    assert read_pairs(tmp_path / "p.csv", confidence=0.6827).notes == ()
+    table = Table.read(tmp_path / "p.csv")
+    table.meta["confidence"] = 0.9
+    table.write(tmp_path / "p.ecsv")
+    np.testing.assert_allclose(read_pairs(tmp_path / "p.ecsv").sd, one.sd / S90)
+    with pytest.raises(ConfigError, match=r"a confidence of 90; expected a share such as 0\.9"):
+        read_pairs(tmp_path / "p.csv", confidence=90)
+    table.meta["confidence"] = "high"
+    table.write(tmp_path / "q.ecsv")
+    with pytest.raises(DataFileError, match="confidence is 'high'"):
+        read_pairs(tmp_path / "q.ecsv")
+
+
+LOG = """\
+#========================================================================
+#Model TBabs<1>*apec<2> Source No.: 1   Active/On
+#Model Model Component  Parameter  Unit     Value
+# par  comp
+#   1    1   TBabs      nH         10^22    5.00000E-02  frozen
+#   2    2   apec       kT         keV      1.00000      +/-  0.0
+#========================================================================
+#XSPEC12>fit
+#   1    1   TBabs      nH         10^22    5.00000E-02  frozen
+#   2    2   apec       kT         keV      {kT}      +/-  {error}
+#   3    2   apec       Abundanc            0.300000     +/-  2.00000E-02
+#   4    2   apec       Redshift            5.00000E-02  frozen
+#   5    2   apec       norm                1.20000E-02  +/-  1.00000E-04
+#XSPEC12>error 2
+# Parameter   Confidence Range (2.706)
+#     2      {low}      {high}    (-0.1,0.2)
+"""
+
+
+def log(directory, name, kT, sd):
+    low, high = kT - 0.5 * sd * 2.706**0.5, kT + 1.5 * sd * 2.706**0.5
+    (directory / name).write_text(LOG.format(kT=kT, error=9.9, low=low, high=high))
+
+
+def test_logs_of_xspec(tmp_path):
+    log(tmp_path, "a.log", 5.0, 0.1)
+    found = read_xspec_log(tmp_path / "a.log")
+    assert (found["kT"].value, found["nH"].below) == (5.0, 0.0)
+    assert (found["kT"].below, found["kT"].above) == pytest.approx((0.05, 0.15))
+    assert found["norm"].above == 1e-4
+    (tmp_path / "zero.log").write_text(LOG.format(kT=5.0, error="-", low=0, high=5.2))
+    assert np.isnan(read_xspec_log(tmp_path / "zero.log")["kT"].below)
+    (tmp_path / "none.log").write_text("XSPEC version: 12\n")
+    with pytest.raises(DataFileError, match=r"none\.log: no fitted model; expected a log of XSPEC"):
+        read_xspec_log(tmp_path / "none.log")
+
+
+def test_a_table_may_name_logs(tmp_path):
+    rows = [("A1", "pn", 5.0, 0.1), ("A1", "acis", 5.5, 0.2), ("A2", "pn", 7.0, 0.2), ("A2", "acis", 7.9, 0.3)]
+    for source, telescope, kT, sd in rows:
+        log(tmp_path, f"{source}_{telescope}.log", kT, sd)
+    text = "source,telescope,log\n" + "".join(f"{s},{t},{s}_{t}.log\n" for s, t, *_ in rows)
+    (tmp_path / "p.csv").write_text(text)
+    pairs = read_pairs(tmp_path / "p.csv")
+    assert pairs.quantities == ("kT", "norm", "Abundanc")
+    np.testing.assert_allclose(pairs.values[..., 0], [[5.0, 7.0], [5.5, 7.9]])
+    np.testing.assert_allclose(pairs.sd[..., 0], [[0.1, 0.2], [0.2, 0.3]])
+    assert "values and errors come from the logs in column log" in pairs.notes[0]
+    (tmp_path / "p.csv").write_text(text.replace("A2_pn.log", "absent.log"))
+    with pytest.raises(DataFileError, match=r"absent\.log: no such XSPEC log"):
+        read_pairs(tmp_path / "p.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("source,kT_pn,kT_pn,kT_acis\n", "column name 'kT_pn' occurs twice"),
+        (PLAIN + "A3,1.0\n", "row 3: 2 cells; expected 5, as names"),
+        (PLAIN.replace("7.9", "hot"), "column kT_acis, row 2: 'hot' is not a number"),
+        (PLAIN.replace("0.3", "0"), "column kT_err_acis, row 2: error 0; expected a positive"),
+        ("source,telescope,kT,kT_err\nA,pn,5,1\nA,pn,6,1\n", "the source 'A' appears twice with pn"),
+        ("source,telescope\nA,pn\n", "no column 'kT'"),
+        ("source,kT_pn,kT_err_pn,kT_acis,kT_err_acis\nA,,,1,1\n", "no source has all values"),
+        (PLAIN.replace("kT_err_pn", "T_pn"), "two columns of kT of 'pn'"),
+        ("", "the table has no rows"),
+    ],
+)
+def test_what_cannot_be_read_names_the_place(tmp_path, text, match):
+    (tmp_path / "p.csv").write_text(text)
+    with pytest.raises(DataFileError, match=match):
+        read_pairs(tmp_path / "p.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("kT_mos1+2", ("kT", "value", "mos1+2")),
+        ("kT_err_lo_mos1+2", ("kT", "errlo", "mos1+2")),
+        ("norm_acis_i", ("norm", "value", "acis_i")),
+        ("Z_pn", ("Abundanc", "value", "pn")),
+        ("z", ("Redshift", "value", "")),
+        ("e_T_x_pn", ("kT", "err", "pn")),
+        ("RA", None),
+        ("kT_norm_corr_pn", None),
+    ],
+)
+def test_names_of_columns(name, expected):
+    found = column_of(name)
+    assert found == (None if expected is None else Column(name, *expected))
