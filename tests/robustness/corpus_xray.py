@@ -91,6 +91,24 @@ def _pairs(suffix: str, *, samples: bool = False) -> Any:
     return build
 
 
+def _published(name: str, file: str) -> Any:
+    def build(directory: Path) -> Path:
+        text = getattr(sibling("xray/correction/test_published_pairs.py"), name)
+        path = directory / file
+        path.write_text(text.format(kT=5.0, error=0.2, low=4.8, high=5.2) if name == "LOG" else text)
+        return path
+
+    return build
+
+
+def _logs(directory: Path) -> Path:
+    """A table that names a log of XSPEC for each source and telescope."""
+    _published("LOG", "a.log")(directory)
+    path = directory / "rows.csv"
+    path.write_text("source,telescope,log\nA,pn,a.log\nA,acis,a.log\n")
+    return path
+
+
 def _observations(directory: Path) -> Path:
     _observation(directory)
     path = directory / "observations.csv"
@@ -306,7 +324,15 @@ READERS = [
     simple("xray.instrument.ensemble.read_arf_ensemble", _ensemble(".arf"), "file"),
     simple("xray.instrument.ensemble.read_arf_ensemble", _ensemble(""), "directory"),
     simple("xray.correction.pairs_io.read_pairs", _pairs(".ecsv"), "ecsv"),
-    simple("xray.correction.pairs_io.read_pairs", _pairs(".csv"), "csv"),
+    simple(
+        "xray.correction.pairs_io.read_pairs",
+        _pairs(".csv"),
+        "csv",
+        covers=("xray.correction.pairs_table.read_sheet",),
+    ),
+    simple("xray.correction.pairs_io.read_pairs", _published("VIZIER", "v.tsv"), "vizier"),
+    simple("xray.correction.pairs_io.read_pairs", _logs, "logs"),
+    simple("xray.correction.fit_logs.read_xspec_log", _published("LOG", "a.log")),
     simple("xray.correction.pairs_io.read_pairs", _pairs(".fits"), "fits"),
     simple("xray.correction.pairs_io.read_pairs", _pairs(".ecsv", samples=True), "samples"),
     Reader("xray.correction.observations_io.read_observations", _observations, _read_observations),
