@@ -147,8 +147,12 @@ def infer_model(
 
 def _unused_constants(model: HierarchicalModel) -> list[str]:
     """Say so where the table gives each source an nH or redshift, which the library has once for all."""
-    names = [name for name, values in model.pairs.constants.items() if np.ptp(values) > 0]
-    return [f"{' and '.join(names)} of each source are not used: the library has one for all"] if names else []
+    if not model.pairs.constants:
+        return []
+    names = ", ".join(model.pairs.constants)
+    verb = "is" if len(model.pairs.constants) == 1 else "are"
+    why = "the library has one absorption and one redshift for all sources, and biases change with both"
+    return [f"{names} of each source {verb} not used: {why}."]
 
 
 def _sample(
