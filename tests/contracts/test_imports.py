@@ -2,6 +2,7 @@
 
 import ast
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,7 @@ ALLOWED = {
 FILES = sorted(SOURCE.rglob("*.py"))
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """Return the dotted names of everything a file imports, wherever in the file, but not for annotations only."""
     names = set()

@@ -11,7 +11,7 @@ SOURCES = sorted(Path(crosscal.__file__).parent.rglob("*.py"))
 MODULES = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "cloudpickle", "yaml"}
 CALLS = {"eval", "exec", "compile", "__import__", "read_pickle", "to_pickle", "from_pickle"}
 #: Where worker processes of our own exchange tasks over pipes that nobody else can write to: no file is read so.
-PIPES = {"compute/local.py", "compute/worker.py", "compute/job.py", "compute/dask_worker.py"}
+PIPES = {"compute/worker.py", "compute/job.py"}
 
 
 def offences(tree: ast.AST) -> list[str]:
