@@ -38,7 +38,7 @@ def write_corrected_arfs(result: Any, output: Path, progress: Progress = SILENT)
             ideal = eye_array(len(arf.area), format="csr")
             response = Response(
                 arf.energy_lo, arf.energy_hi, arf.area, ideal, arf.energy_lo, arf.energy_hi, name=instrument,
-                files={"arf": str(source)}, mission=arf.mission,
+                files={"arf": str(source)}, mission=arf.mission, headers=arf.headers,
             )  # fmt: skip
             correction = result.correction_for(instrument)
             target = output / f"{instrument.replace(' ', '_').replace('/', '_')}_corrected.arf"

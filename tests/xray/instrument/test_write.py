@@ -205,3 +205,54 @@ def test_fitsverify_accepts_all_outputs(small, spectrum, correction, tmp_path):
     for path in tmp_path.iterdir():
         done = subprocess.run(["fitsverify", "-q", str(path)], capture_output=True, text=True, check=False)
         assert "verification OK" in done.stdout, done.stdout
+
+
+def test_a_corrected_arf_keeps_the_header_of_its_original(make, tmp_path):
+    """All cards but those of the layout, their comments, and HISTORY before ours."""
+    source = make("arf")
+    with fits.open(source, mode="update") as hdus:
+        header = hdus["SPECRESP"].header
+        header["OBS_ID"] = ("9774", "observation")
+        header["TLMIN1"] = 0.1
+        header["HIERARCH LONG KEYWORD"] = 3.5
+        header.add_history("made by mkarf")
+        header.add_comment("a comment")
+        hdus[0].header["ORIGIN"] = ("ASC", "of the file")
+        hdus[0].header.add_history("first HDU")
+    response = read_response(source, make("rmf"))
+    for target in (
+        write_arf(tmp_path / "new.arf", response.with_area(2 * response.area), history="corrected"),
+        write_arf_ensemble(tmp_path / "draws.arf", response, np.stack([response.area] * 2), history="corrected"),
+    ):
+        with fits.open(target) as hdus, fits.open(source) as original:
+            for name in ("PRIMARY", "SPECRESP"):
+                new, old = hdus[name].header, original[name].header
+                for card in old.cards:
+                    if card.keyword not in LAYOUT and not card.keyword.startswith(("TTYPE", "TFORM", "TUNIT")):
+                        assert card.keyword in new
+                        if card.keyword not in ("HISTORY", "COMMENT"):
+                            assert (new[card.keyword], new.comments[card.keyword]) == (card.value, card.comment)
+            history = list(hdus["SPECRESP"].header["HISTORY"])
+            assert history[0] == "made by mkarf"
+            assert history[-1] == "corrected"
+            assert "a comment" in list(hdus["SPECRESP"].header["COMMENT"])
+            assert list(hdus[0].header["HISTORY"]) == ["first HDU"]
+    again = read_response(tmp_path / "new.arf", make("rmf"))
+    assert_array_equal(again.area, 2 * response.area)
+    # Written, read and written again, the file stays the same but for one more line of history.
+    assert again.headers["PRIMARY"] == response.headers["PRIMARY"]
+
+
+LAYOUT = (
+    "XTENSION",
+    "SIMPLE",
+    "EXTEND",
+    "BITPIX",
+    "NAXIS",
+    "NAXIS1",
+    "NAXIS2",
+    "PCOUNT",
+    "GCOUNT",
+    "TFIELDS",
+    "EXTNAME",
+)

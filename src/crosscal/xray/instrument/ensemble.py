@@ -23,7 +23,7 @@ from crosscal.core.errors import DataFileError, InputError
 from crosscal.core.files import refuse_overwriting
 from crosscal.xray.instrument.ogip_arf import Arf, PathLike, read_arf
 from crosscal.xray.instrument.ogip_table import find_table, opened
-from crosscal.xray.instrument.ogip_write import Column, arf_table, make_table, save, write_arf
+from crosscal.xray.instrument.ogip_write import Column, arf_primary, arf_table, make_table, save, write_arf
 from crosscal.xray.instrument.response import Response
 
 _METHOD = "SIM1DADD"
@@ -166,7 +166,9 @@ def write_arf_ensemble(
     ]
     cards = {"HDUCLASS": "CXC", "HDUCLAS1": "CALERR", "HDUCLAS2": "SIMCOMP", "HDUCLAS3": _METHOD}
     simulated = make_table("SIMCOMP", columns, cards)
-    return save(path, [area, simulated], inputs=response.files.values(), overwrite=overwrite)
+    return save(
+        path, [area, simulated], primary=arf_primary(response), inputs=response.files.values(), overwrite=overwrite
+    )
 
 
 def _write_directory(

@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 
 from crosscal.core.errors import DataFileError
 from crosscal.xray.instrument.checks import Floats
-from crosscal.xray.instrument.ogip_arf import Arf, PathLike, read_arf
+from crosscal.xray.instrument.ogip_arf import Arf, Headers, PathLike, read_arf
 from crosscal.xray.instrument.ogip_rmf import LARGEST_PROBABILITY, Rmf, read_rmf
 from crosscal.xray.instrument.response import Response
 
@@ -58,6 +58,7 @@ def read_response(
             )
         area, redistribution = _split(matrix.matrix)
         files, notes, mission = {"rmf": str(arf)}, matrix.notes, matrix.mission
+        headers: Headers = {}
     else:
         ancillary, matrix = read_arf(arf), read_rmf(rmf, time=time, block=block)
         largest = float(matrix.matrix.sum(axis=0).max())
@@ -68,11 +69,12 @@ def read_response(
             )  # fmt: skip
         notes = ancillary.notes + matrix.notes + _same_grid(ancillary, matrix)
         area, redistribution = ancillary.area, matrix.matrix
-        mission = {**matrix.mission, **ancillary.mission}
+        mission, headers = {**matrix.mission, **ancillary.mission}, ancillary.headers
         files = {"arf": str(arf), "rmf": str(rmf)}
     return Response(
         matrix.energy_lo, matrix.energy_hi, area, redistribution, matrix.channel_lo, matrix.channel_hi,
         first_channel=matrix.first_channel, name=label, files=files, notes=notes, mission=mission,
+        headers=headers,
     )  # fmt: skip
 
 

@@ -8,20 +8,32 @@ George et al. 1992, CAL/GEN/92-002 and its addendum 92-002a.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 from numpy.typing import NDArray
 
 from crosscal.xray.instrument.checks import GAP, Floats
 from crosscal.xray.instrument.ogip_table import Table, find_table, opened
 
 PathLike = str | os.PathLike[str]
+#: Header cards (key, value, comment) by HDU.
+Headers = Mapping[str, tuple[tuple[str, Any, str], ...]]
 
 # Sherpa's replacement of a lower energy of exactly zero, where power laws diverge.
 LOWEST_ENERGY = 1e-10
+#: Columns of the table that is written, by number.
+COLUMNS = MappingProxyType({1: "ENERG_LO", 2: "ENERG_HI", 3: "SPECRESP"})
+# Cards that say how a file is laid out; a copy has its own.
+_LAYOUT = re.compile(
+    r"|SIMPLE|XTENSION|EXTEND|BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|THEAP|CHECKSUM|DATASUM|EXTNAME|EXTVER|END|CONTINUE"
+    r"|T(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM)\d+"
+)
 MATRIX_NAMES = ("MATRIX", "SPECRESP MATRIX")
 
 
@@ -35,6 +47,7 @@ class Arf:
     path: str = ""
     notes: tuple[str, ...] = ()
     mission: Mapping[str, str] = field(default_factory=dict)
+    headers: Headers = field(default_factory=dict)
 
 
 def mission_of(*headers: Mapping[str, Any]) -> dict[str, str]:
@@ -62,7 +75,21 @@ def read_arf(path: PathLike) -> Arf:
         table = find_table(hdus, str(path), names=("SPECRESP",), hduclas1="RESPONSE", hduclas2=("SPECRESP",), hint=hint)
         lo, hi, rows = energies(table)
         area = table.values("SPECRESP", unit="cm2", low=0.0)
-        return Arf(lo, hi, area[rows], str(path), tuple(table.notes), mission_of(table.header, hdus[0].header))
+        headers = {"PRIMARY": kept_cards(hdus[0].header), "SPECRESP": kept_cards(table.header)}
+        mission = mission_of(table.header, hdus[0].header)
+        return Arf(lo, hi, area[rows], str(path), tuple(table.notes), mission, headers)
+
+
+def kept_cards(header: fits.Header) -> tuple[tuple[str, Any, str], ...]:
+    """Return the cards (key, value, comment) that a changed copy keeps: all that do not describe the file's layout."""
+    found = []
+    for card in header.cards:
+        same = re.fullmatch(r"T(?:LMIN|LMAX|DMIN|DMAX)(\d)", card.keyword)
+        if same and COLUMNS.get(int(same.group(1))) != str(header.get(f"TTYPE{same.group(1)}")).upper():
+            continue
+        if not _LAYOUT.fullmatch(card.keyword) and isinstance(card.value, str | bool | int | float):
+            found.append((card.keyword, card.value, card.comment))
+    return tuple(found)
 
 
 def energies(table: Table) -> tuple[Floats, Floats, NDArray[np.int64]]:

@@ -89,12 +89,17 @@ def _add_history(header: fits.Header, history: Any) -> None:
 
 
 def save(
-    path: PathLike, tables: Sequence[fits.BinTableHDU], *, inputs: Iterable[str] = (), overwrite: bool = True
+    path: PathLike,
+    tables: Sequence[fits.BinTableHDU],
+    *,
+    primary: fits.PrimaryHDU | None = None,
+    inputs: Iterable[str] = (),
+    overwrite: bool = True,
 ) -> Path:
     """Write tables to a FITS file (compressed if its name ends in .gz) with checksums, whole or not at all."""
     refuse_overwriting([path], inputs)
     plain = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), *tables]).writeto(plain)
+    fits.HDUList([fits.PrimaryHDU() if primary is None else primary, *tables]).writeto(plain)
     # Checksums of variable-length columns are right only once the heap is laid out, as in this copy. A fixed
     # comment takes the place of the date: the same content gives the same bytes.
     final = io.BytesIO()
@@ -113,8 +118,7 @@ def save(
 def make_table(name: str, columns: Sequence[Column], cards: Mapping[str, Any], history: Any = None) -> fits.BinTableHDU:
     """Make a binary table with header cards and HISTORY."""
     table = fits.BinTableHDU.from_columns(columns, name=name)
-    for key, value in cards.items():
-        table.header[key] = value
+    _add_cards(table.header, cards)
     _add_history(table.header, history)
     return table
 
@@ -150,7 +154,35 @@ def arf_table(
         **_mission_cards(response.mission), "HDUCLASS": "OGIP", "HDUCLAS1": "RESPONSE", "HDUCLAS2": "SPECRESP",
         "HDUVERS": "1.1.0", "ARFVERSN": "1992a", "RESPFILE": _base_name(response.files, "rmf"),
     }  # fmt: skip
-    return make_table("SPECRESP", [*columns, *extra], {**own, **(cards or {})}, history)
+    table = fits.BinTableHDU.from_columns([*columns, *extra], name="SPECRESP")
+    _add_cards(table.header, own)
+    _keep(table.header, response, "SPECRESP")
+    _add_cards(table.header, cards or {})
+    _add_history(table.header, history)
+    return table
+
+
+def arf_primary(response: Response) -> fits.PrimaryHDU:
+    """Make the first HDU of an ARF with the cards of the file that the response was read from."""
+    primary = fits.PrimaryHDU()
+    _keep(primary.header, response, "PRIMARY")
+    return primary
+
+
+def _keep(header: fits.Header, response: Response, name: str) -> None:
+    """Add the cards of the original file, HISTORY and COMMENT in their order."""
+    for key, value, comment in response.headers.get(name, ()):
+        if key == "HISTORY":
+            header.add_history(value)
+        elif key == "COMMENT":
+            header.add_comment(value)
+        else:
+            header[f"HIERARCH {key}" if len(key) > 8 else key] = (value, comment)
+
+
+def _add_cards(header: fits.Header, cards: Mapping[str, Any]) -> None:
+    for key, value in cards.items():
+        header[key] = value
 
 
 def write_arf(
@@ -175,7 +207,8 @@ def write_arf(
         If ``path`` is a file the response was read from; DataFileError if it cannot be written.
     """
     table = arf_table(response, history, single=single)
-    return save(path, [table], inputs=response.files.values(), overwrite=overwrite)
+    primary = arf_primary(response)
+    return save(path, [table], primary=primary, inputs=response.files.values(), overwrite=overwrite)
 
 
 def write_rmf(

@@ -57,6 +57,8 @@ class Response:
         What a reader had to mend in the files.
     mission : mapping of str to str
         TELESCOP, INSTRUME and FILTER, for the headers of files.
+    headers : mapping of HDU name to cards (key, value, comment)
+        Of the ARF; a changed ARF keeps them.
 
     Raises
     ------
@@ -79,6 +81,7 @@ class Response:
     files: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     mission: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, tuple[tuple[str, Any, str], ...]] = field(default_factory=dict, repr=False)
 
     __repr__ = brief
 
