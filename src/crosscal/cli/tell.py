@@ -29,7 +29,7 @@ def finish(run: Run) -> None:
     for warning in run.warnings:
         click.echo(f"  warning: {warning}")
     click.echo()
-    click.echo(f"Results in {run.directory} ({len(run.figure_names)} figures, {run.seconds:.0f} s).")
+    click.echo(f"Results in {run.directory} ({len(run.captions)} figures, {run.seconds:.0f} s).")
     click.echo(f"Report: {run.report}")
     if not run.passed:
         raise SystemExit(CHECK_FAILED)

@@ -59,6 +59,11 @@ class JobResult(Protocol):
     """The members of every result."""
 
     @property
+    def kind(self) -> str:
+        """The key of its figures, captions and files in the registries of this module."""
+        ...
+
+    @property
     def answer(self) -> str:
         """The result in one sentence."""
         ...

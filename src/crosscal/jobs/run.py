@@ -7,22 +7,19 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from crosscal import __version__
-from crosscal.core.check import Check
-from crosscal.core.correction import Correction
 from crosscal.core.errors import ConfigError, DataFileError, InputError
 from crosscal.core.files import open_own, refuse_inputs_inside, refuse_overwriting, require_utf8
 from crosscal.core.progress import SILENT, Advance, Progress
 from crosscal.core.provenance import fingerprint, record, write_provenance
 from crosscal.core.registry import Registry
-from crosscal.datasets import cache_directory, read_correction, resolve
-from crosscal.inference.posterior import Posterior
+from crosscal.datasets import resolve
 from crosscal.jobs.directory import RunDirectory, make_directory
+from crosscal.jobs.finished import Run, as_run, prepare_jax
 from crosscal.jobs.options import Job, input_paths, plain, toml_text, validate, write_toml
 from crosscal.jobs.parts import PARTS, Part, load_job, part_of
 from crosscal.jobs.result import JobResult
@@ -32,92 +29,6 @@ from crosscal.report.record import LOG, RunRecord, changed_files, inventory
 
 #: What joins parts, done after a job: ``join(result, directory, progress)``.
 JOINS = Registry("joint product", {"corrected-arfs": "crosscal.joins:write_corrected_arfs"})
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run: what it found, and where its files are.
-
-    Attributes
-    ----------
-    directory : Path
-    part : str
-    answer : str
-        The result in one sentence.
-    warnings : tuple of str
-    checks : tuple of Check
-    diagnostics : str
-    seconds : float
-        Time of all tries together.
-    repeated : bool
-        Whether the run had been finished before, so that nothing was done now.
-    """
-
-    directory: Path
-    part: str
-    answer: str
-    warnings: tuple[str, ...]
-    checks: tuple[Check, ...]
-    diagnostics: str
-    seconds: float
-    figure_names: tuple[str, ...] = ()
-    repeated: bool = False
-    _results: list[JobResult] = field(default_factory=list, repr=False, compare=False)
-
-    @property
-    def passed(self) -> bool:
-        """Whether all checks passed."""
-        return all(check.passed for check in self.checks)
-
-    @property
-    def report(self) -> Path:
-        """The report, one HTML file."""
-        return self.directory / "report.html"
-
-    @cached_property
-    def result(self) -> JobResult:
-        """The part's own result; of a run that had been finished before it is made from what its stages kept."""
-        if self._results:
-            return self._results[0]
-        part, job = load_job(str(self.directory / "job.toml"))
-        prepare_jax()
-        return part.run(job, Stages(self.directory, complete=True))
-
-    @property
-    def correction(self) -> Correction | None:
-        """What to multiply by, with its covariance; None where the job corrects nothing."""
-        path = self.directory / "correction.nc"
-        return read_correction(path) if path.exists() else None
-
-    @property
-    def posterior_draws(self) -> Posterior:
-        """The draws.
-
-        Raises
-        ------
-        DataFileError
-            If the run left none.
-        """
-        return Posterior.read(self.directory / "posterior.nc")
-
-    @property
-    def posterior(self) -> Any:
-        """The draws as an xarray DataTree (arviz)."""
-        return self.posterior_draws.tree
-
-    def summary(self) -> Any:
-        """Return the numbers as an astropy QTable."""
-        from astropy.table import QTable
-
-        return QTable.read(self.directory / "summary.ecsv", format="ascii.ecsv")
-
-    def figures(self) -> Mapping[str, Any]:
-        """Return the figures by name."""
-        return self.result.figures()
-
-    def write(self, directory: str | os.PathLike[str]) -> Path:
-        """Write the result's tables, draws and correction into another directory."""
-        return self.result.write(directory)
 
 
 def run(
@@ -222,7 +133,7 @@ def run_job(part: Part, job: Job, *, source: Path | None, progress: Progress = S
         former = directory.finished()
         if former is not None and not overwrite:
             if former.get("identity") == identity and not changed_files(job.output, former.get("files", {})):
-                return _as_run(RunRecord.read(job.output), repeated=True)
+                return as_run(RunRecord.read(job.output), repeated=True)
             _refuse_other_job(former, part, source, job.output)
         prepare_jax(progress)
         return _work(part, job, directory, provenance, identity, source, progress, fresh=overwrite)
@@ -256,15 +167,8 @@ def _work(
     write_report(place)
     directory.publish()
     # A result that reads from a store would look for it in the pending place; it is made anew where it is wanted.
-    kept = [] if stages.uses_stores else [result]
-    return replace(_as_run(replace(outcome, directory=directory.path)), _results=kept)
-
-
-def _as_run(found: RunRecord, *, repeated: bool = False) -> Run:
-    return Run(
-        found.directory, found.part, found.answer, found.warnings, tuple(found.checks), found.diagnostics,
-        found.seconds, tuple(f["name"] for f in found.figures), repeated,
-    )  # fmt: skip
+    kept = () if stages.uses_stores else (result,)
+    return as_run(replace(outcome, directory=directory.path), results=kept)
 
 
 def _identity(part: Part, job: Job, provenance: Mapping[str, Any]) -> str:
@@ -359,17 +263,6 @@ class Logged:
                 stream.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text}\n")
         except OSError as error:
             raise DataFileError(f"cannot write the log ({error.strerror})", where=str(self.path)) from error
-
-
-def prepare_jax(progress: Progress = SILENT) -> None:
-    """Switch JAX to double precision and keep compiled programs in the user's cache."""
-    from crosscal.inference.jaxconfig import enable_compilation_cache, enable_x64
-
-    enable_x64()
-    try:
-        enable_compilation_cache(cache_directory() / "jax")
-    except OSError as error:
-        progress.message(f"Compiled programs are not cached ({error}).")
 
 
 def draw(result: JobResult, directory: Path, progress: Progress) -> list[Mapping[str, Any]]:

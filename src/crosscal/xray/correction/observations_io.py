@@ -12,7 +12,7 @@ from crosscal.core.files import existing_file
 from crosscal.core.reading import parsing
 from crosscal.xray.correction.observations import Observation
 from crosscal.xray.instrument.ogip import read_response
-from crosscal.xray.instrument.ogip_spectrum import read_spectrum
+from crosscal.xray.instrument.ogip_spectrum import header_files, read_spectrum
 
 if TYPE_CHECKING:
     from crosscal.xray.emission.expression import Model
@@ -86,6 +86,13 @@ def listed_files(path: str | os.PathLike[str]) -> dict[str, Path]:
         table = Table.read(source, format=_format(source))
     names = [name for name in (*REQUIRED[2:], *OPTIONAL) if name in table.colnames]
     found = {f"row {k}, {name}": _file(row, name, source) for k, row in enumerate(table, start=1) for name in names}
+    # A background that the table does not name is the one that the spectrum's header names.
+    for k, row in enumerate(table, start=1):
+        pha = found[f"row {k}, pha"]
+        if pha is not None and pha.is_file() and not _given(row, "background"):
+            with parsing("a row is no number", where=f"{path}, row {k}", expected="numbers in the column row, or nothing"):
+                number = int(row["row"]) if _given(row, "row") else None
+            found[f"row {k}, background"] = header_files(pha, ["background"], row=number).get("background")
     return {role: file for role, file in found.items() if file is not None}
 
 

@@ -7,7 +7,9 @@ Arnaud, George & Tennant 2009, OGIP/92-007 and its addendum 92-007a.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from crosscal.core.errors import DataFileError
 from crosscal.xray.instrument.links import linked, unlinked
@@ -133,6 +135,21 @@ def _is_whole(path: PathLike) -> bool:
     """Whether a file given as ARF holds a matrix: an RSP, which needs no RMF."""
     with opened(path, "ARF") as hdus:
         return any(hdu.name.upper() in MATRIX_NAMES for hdu in hdus)
+
+
+def header_files(
+    pha: PathLike, roles: Sequence[str], *, row: int | None = None, exposure: float | None = None
+) -> dict[str, Path]:
+    """Return the files that the header of a spectrum links to as "arf", "rmf" or "background" and that are there.
+
+    Raises
+    ------
+    DataFileError
+        If the spectrum cannot be read.
+    """
+    spectrum = read_spectrum(pha, "none", row=row, exposure=exposure)
+    found = {role: linked(spectrum, role) for role in roles}
+    return {role: link.path for role, link in found.items() if link is not None}
 
 
 def read_observation(

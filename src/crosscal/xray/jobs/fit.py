@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from crosscal.core.files import sha256
 from crosscal.core.options import Band, Positive, option, options
 from crosscal.datasets import resolve
 from crosscal.jobs.options import Job, depends_on, validate
@@ -18,7 +17,7 @@ from crosscal.xray.fitting.result import FitResult
 from crosscal.xray.fitting.simulate import fakeit
 from crosscal.xray.fitting.statistics import kind_of
 from crosscal.xray.instrument.grouping import group
-from crosscal.xray.instrument.ogip_spectrum import read_observation
+from crosscal.xray.instrument.ogip_spectrum import header_files, read_observation
 from crosscal.xray.instrument.ogip_write import write_spectrum
 from crosscal.xray.jobs.options import Count, Source, Telescope
 
@@ -102,6 +101,16 @@ class FitJob(Job):
 
     inputs: ClassVar[tuple[str, ...]] = ("telescope.arf", "telescope.rmf", "spectrum.pha", "spectrum.background")
 
+    def linked_inputs(self) -> Mapping[str, Path]:
+        """Return the files that the header of the spectrum names and the job does not."""
+        plan, telescope = self.spectrum, self.telescope
+        if not resolve(plan.pha).is_file():
+            return {}
+        given = {"arf": telescope.arf, "rmf": telescope.rmf or telescope.arf, "background": plan.background}
+        wanted = [role for role, path in given.items() if path is None]
+        found = header_files(resolve(plan.pha), wanted, row=plan.row, exposure=plan.exposure)
+        return {f"spectrum.pha: {role}": path for role, path in found.items()}
+
 
 def run(job: FitJob, stages: Stages) -> FitResult:
     """Fit the spectrum and its intervals.
@@ -132,9 +141,7 @@ def run(job: FitJob, stages: Stages) -> FitResult:
         with stages.progress.stage("Intervals", total=len(found.names)) as advance:
             return found.with_intervals(job.delta, advance=advance).intervals
 
-    # The header of the spectrum may name files that the job does not.
-    files = {role: sha256(path) for role, path in {**spectrum.files, **response.files}.items()}
-    key = {**depends_on(job, "telescope", "spectrum", "model", "delta"), "files": files}
+    key = depends_on(job, "telescope", "spectrum", "model", "delta")
     bounds = stages.run("Intervals", key=key, work=intervals)
     return replace(found, name=spectrum.name or plan.pha.name, intervals=bounds)
 
