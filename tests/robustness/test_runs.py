@@ -1,6 +1,7 @@
 """Whole runs with odd settings, damaged inputs, full disks and kills: an answer, or one sentence, and nothing half."""
 
 import copy
+import html
 import os
 import re
 import resource
@@ -133,6 +134,39 @@ def test_runs_of_damaged_inputs(runs, slow_scale):
         if runs.partial():
             report.fail("half-written files", f"case {k}: {label}: {runs.partial()}")
     assert not report.failures, str(report)
+
+
+#: What mathematical typesetting, HTML, TOML and formats of strings could stumble over.
+ODD_NAME = "_$x_{$<b>%s\\alpha&amp;"
+
+
+def renamed(runs):
+    """Give an instrument an odd name, in the job and in its inputs."""
+    content = copy.deepcopy(runs.content)
+    if runs.part.name == "concordance":
+        content["prior"]["tau"][ODD_NAME] = content["prior"]["tau"].pop("MOS1")
+        before, after = "MOS1", ODD_NAME
+    elif runs.part.name == "lightcurves":
+        before, after = "# B ", f"# {ODD_NAME} "
+    else:
+        content["telescope"]["name"] = ODD_NAME
+        return content
+    for name, raw in runs.inputs.items():
+        (runs.directory / name).write_bytes(raw.replace(before.encode(), after.encode()))
+    return content
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runs", ["concordance", "lightcurves", "xray-fit"], indirect=True)
+def test_any_name_stands_in_tables_figures_and_report(runs):
+    runs.write(renamed(runs))
+    runs()
+    found = runs.answers()
+    assert html.escape(ODD_NAME) in found.pop("report.html")
+    holders = [name for name, content in found.items() if ODD_NAME.encode() in content]
+    drawn = [name for name, content in found.items() if html.escape(ODD_NAME, quote=False).encode() in content]
+    assert runs.part.name == "xray-fit" or [n for n in holders if n.endswith(".ecsv")]
+    assert runs.part.name == "xray-fit" or [n for n in drawn if n.endswith(".svg")]
 
 
 @contextmanager
