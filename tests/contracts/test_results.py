@@ -10,10 +10,12 @@ import xarray
 from astropy.table import QTable
 from matplotlib.figure import Figure
 
+from crosscal.core.check import Check
 from crosscal.core.correction import Correction
 from crosscal.core.errors import FitError
 from crosscal.datasets import read_correction
 from crosscal.inference.posterior import Posterior
+from crosscal.report.citations import BIBLIOGRAPHY
 
 FLUX = "1e-15 erg / (s cm2 Angstrom)"
 
@@ -121,7 +123,7 @@ def test_posterior(case):
 def test_correction(case):
     name, result = case
     if name in WITHOUT_CORRECTION:
-        assert not hasattr(result, "correction")
+        assert result.correction is None
     else:
         assert isinstance(result.correction, Correction)
         assert result.correction.target
@@ -136,13 +138,21 @@ def test_words_and_figures(case):
     assert all(isinstance(f, Figure) for f in figures.values())
 
 
+def test_checks_captions_and_citations(case):
+    _, result = case
+    assert result.checks
+    assert all(isinstance(c, Check) and c.name and c.why for c in result.checks)
+    assert result.passed == all(c.passed for c in result.checks)
+    assert {name for name in result.figures() if not result.captions.get(name)} == set()
+    assert set(result.citations) <= set(BIBLIOGRAPHY)
+
+
 def test_repr_is_the_answer(case):
-    name, result = case
+    _, result = case
     text = repr(result)
     assert len(text) < 300
     assert text.startswith(f"<{type(result).__name__}")
-    if name != "spectrum_fit":  # says values, errors and statistic
-        assert result.answer[:60] in text
+    assert result.answer[:60] in text
 
 
 def test_files(case, written):

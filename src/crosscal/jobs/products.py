@@ -39,6 +39,9 @@ def write_common(result: JobResult, directory: Path) -> None:
     A result whose data gave no correction or no draws leaves none.
     """
     write_ecsv(directory / "summary.ecsv", result.summary())
+    # Files of an earlier result in the same place would pass for this one's.
+    for name in (CORRECTION_FILE, "correction.ecsv", "posterior.nc"):
+        (directory / name).unlink(missing_ok=True)
     if (correction := _where_there_is_one(lambda: result.correction)) is not None:
         write_correction(directory / CORRECTION_FILE, correction)
         write_ecsv(directory / "correction.ecsv", correction_table(correction))

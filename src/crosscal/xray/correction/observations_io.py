@@ -90,7 +90,9 @@ def listed_files(path: str | os.PathLike[str]) -> dict[str, Path]:
     for k, row in enumerate(table, start=1):
         pha = found[f"row {k}, pha"]
         if pha is not None and pha.is_file() and not _given(row, "background"):
-            with parsing("a row is no number", where=f"{path}, row {k}", expected="numbers in the column row, or nothing"):
+            with parsing(
+                "a row is no number", where=f"{path}, row {k}", expected="numbers in the column row, or nothing"
+            ):
                 number = int(row["row"]) if _given(row, "row") else None
             found[f"row {k}, background"] = header_files(pha, ["background"], row=number).get("background")
     return {role: file for role, file in found.items() if file is not None}

@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 MAX_DRAWS = 2000
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CalibrationResult(Presented):
     """What was learnt about telescope 1's effective area.
 

@@ -47,7 +47,7 @@ TOLERANCE = 1e-6
 REJECTED = 1e-3
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FitResult(Presented):
     """Best fit of one spectrum; its ``correction`` is None, as a fit of one spectrum corrects no instrument.
 
