@@ -15,14 +15,16 @@ from crosscal.compute import cluster, sweep
 from crosscal.compute.cluster import DaskExecutor, batches
 from crosscal.core.errors import ConfigError, InputError, MissingDependencyError, SweepError
 
+dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 psutil = pytest.importorskip("psutil")
 
 
 @pytest.fixture(scope="module")
 def client():
-    """A cluster like a user's own, for the tests that kill no more than one worker at a time."""
+    """A cluster like a user's own, which gives a task up after its second killed worker."""
     with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         distributed.Client(cluster, set_as_default=False) as connected,
     ):
@@ -85,8 +87,9 @@ def kill_workers(times, stop, killed):
             killed.append(victim.pid)
 
 
-@pytest.mark.parametrize("kills", [pytest.param(3), pytest.param(20, marks=pytest.mark.slow)])
-def test_killed_at_random_moments_gives_the_same_bits(tmp_path, kills):
+@pytest.mark.slow
+def test_killed_at_random_moments_gives_the_same_bits(tmp_path, slow_scale):
+    kills = max(3, round(20 * slow_scale))
     n = 100 * kills
     whole = sweep_cases.new_store(tmp_path / "whole", n, 5)
     sweep(Noise(whole.layout), whole, "serial")
@@ -128,7 +131,7 @@ def test_an_address_where_nobody_answers(store):
     start = time.monotonic()
     with (
         pytest.raises(ConfigError, match="no Dask scheduler answers"),
-        __import__("dask").config.set({"distributed.comm.timeouts.connect": "1s"}),
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
     ):
         sweep(Noise(store.layout), store, "dask", address="tcp://127.0.0.1:9")
     assert time.monotonic() - start < 20

@@ -148,7 +148,7 @@ def test_no_chunks_need_no_worker():
     assert list(Local(2).run(None, [])) == []
 
 
-@pytest.mark.parametrize("executor", ["local", "dask"])
+@pytest.mark.parametrize("executor", ["local", pytest.param("dask", marks=pytest.mark.slow)])
 def test_scripts_need_no_main_guard(tmp_path, executor):
     """The classic trap of process pools: a script that is imported again by each of its workers."""
     if executor == "dask":

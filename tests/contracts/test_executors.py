@@ -1,5 +1,6 @@
 """Every executor: each chunk once, the serial bits, the task's error by name, and a store that resumes."""
 
+import importlib.util
 import inspect
 import sys
 from pathlib import Path
@@ -18,8 +19,24 @@ if _CASES not in sys.path:
 
 import sweep_cases  # noqa: E402
 
-#: Options with which each executor works on two processors.
-OPTIONS = {"serial": {}, "local": {"workers": 2}, "dask": {"workers": 2}}
+#: Options with which each executor works on two processors; Dask is given a cluster that its tests share.
+OPTIONS = {"serial": {}, "local": {"workers": 2}, "dask": {}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    """Two Dask workers, where Dask is installed."""
+    if importlib.util.find_spec("distributed") is None:
+        yield
+        return
+    import distributed
+
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as made,
+        distributed.Client(made, set_as_default=False) as client,
+    ):
+        OPTIONS["dask"] = {"client": client}
+        yield
 
 
 @pytest.fixture(params=list(EXECUTORS))
