@@ -14,6 +14,7 @@ from crosscal.core.errors import FitError, InputError, UnknownNameError
 from crosscal.core.progress import SILENT, Progress
 from crosscal.xray.correction.pilot import Pilot, fit_trusted
 from crosscal.xray.correction.tabulate import coefficients, multiplicative, needed_degree, rows_of
+from crosscal.xray.instrument.checks import told_once
 from crosscal.xray.instrument.grouping import Groups, optimal
 
 if TYPE_CHECKING:
@@ -181,6 +182,7 @@ def prepare(
             blocks.append(_block(part, names, pilot, degrees, scaled, part.members[0].telescope == roles[1]))
             advance(len(part.members))
     telescopes = (" + ".join(roles[0]), roles[1])
+    notes += told_once(note for o in used for note in (*o.spectrum.notes, *o.response.notes))
     return Prepared(names, telescopes, pilot, tuple(blocks), degrees, scaled, tuple(notes), tuple(used))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +12,17 @@ from crosscal.core.errors import DataFileError, InputError
 from crosscal.core.files import existing_file
 from crosscal.core.reading import parsing
 from crosscal.xray.correction.observations import Observation
-from crosscal.xray.instrument.ogip import read_response
-from crosscal.xray.instrument.ogip_spectrum import header_files, read_spectrum
+from crosscal.xray.correction.pairs_table import read_sheet
+from crosscal.xray.instrument.ogip_spectrum import ResponseFiles, header_files, read_linked
 
 if TYPE_CHECKING:
     from crosscal.xray.emission.expression import Model
+    from crosscal.xray.instrument.response import Response
 
 BAND = ("band_low", "band_high")
-REQUIRED = ("source", "telescope", "pha", "arf")
-OPTIONAL = ("rmf", "background", "row", "exposure", "band_low", "band_high")
+REQUIRED = ("source", "telescope", "pha")
+FILES = ("pha", "arf", "rmf", "background")
+OPTIONAL = ("arf", "rmf", "background", "row", "exposure", "band_low", "band_high")
 
 
 def read_observations(
@@ -29,12 +32,13 @@ def read_observations(
     band: tuple[float, float] = (0.7, 7.0),
     bands: Mapping[str, tuple[float, float]] | None = None,
 ) -> list[Observation]:
-    """Read a table of spectra (ECSV, CSV or FITS), one row a spectrum.
+    """Read a table of spectra (ECSV, CSV, TSV, VOTable or FITS), one row a spectrum.
 
-    Columns ``source``, ``telescope``, ``pha``, ``arf``; optionally ``rmf``, ``background`` (by default the file that
-    BACKFILE names; "none" leaves it out), ``row`` (of a type II file), ``exposure`` (s), ``band_low`` and
-    ``band_high`` (keV), and any parameter of the model (nH, Redshift) with the source's own value. Paths are meant
-    from the table's directory. Spectra of different telescopes, and of one telescope, may have different responses.
+    Columns ``source``, ``telescope``, ``pha``; optionally ``arf``, ``rmf``, ``background`` (by default the files that
+    ANCRFILE, RESPFILE and BACKFILE name; "none" leaves the background out), ``row`` (of a type II file), ``exposure``
+    (s), ``band_low`` and ``band_high`` (keV), and any parameter of the model (nH, Redshift) with the source's own
+    value. Paths are meant from the table's directory. Spectra of different telescopes, and of one telescope, may have
+    different responses.
 
     Parameters
     ----------
@@ -49,11 +53,8 @@ def read_observations(
     InputError
         Naming the row whose files or values cannot be used.
     """
-    from astropy.table import Table
-
     source = existing_file(path, what="table of observations")
-    with parsing("not a readable table", where=path, expected="ECSV, CSV or FITS"):
-        table = Table.read(source, format=_format(source))
+    table = read_sheet(source).table
     missing = [name for name in REQUIRED if name not in table.colnames]
     if missing:
         raise DataFileError(f"no column {missing[0]!r}", where=str(path), expected=f"columns {', '.join(REQUIRED)}")
@@ -62,7 +63,7 @@ def read_observations(
     extra = [name for name in table.colnames if name not in (*REQUIRED, *OPTIONAL)]
     for name in extra:
         model.parameter(name)
-    responses: dict[tuple[str, str], Any] = {}
+    responses: dict[ResponseFiles, Response] = {}
     own = {name: tuple(ends) for name, ends in (bands or {}).items()}
     models: dict[tuple[float, ...], Model] = {}
     return [
@@ -79,23 +80,28 @@ def listed_files(path: str | os.PathLike[str]) -> dict[str, Path]:
     DataFileError
         If the table cannot be read.
     """
-    from astropy.table import Table
-
     source = existing_file(path, what="table of observations")
-    with parsing("not a readable table", where=path, expected="ECSV, CSV or FITS"):
-        table = Table.read(source, format=_format(source))
-    names = [name for name in (*REQUIRED[2:], *OPTIONAL) if name in table.colnames]
+    table = read_sheet(source).table
+    names = [name for name in FILES if name in table.colnames]
     found = {f"row {k}, {name}": _file(row, name, source) for k, row in enumerate(table, start=1) for name in names}
-    # A background that the table does not name is the one that the spectrum's header names.
+    # Files that the table does not name are those that the spectrum's header names.
     for k, row in enumerate(table, start=1):
-        pha = found[f"row {k}, pha"]
-        if pha is not None and pha.is_file() and not _given(row, "background"):
-            with parsing(
-                "a row is no number", where=f"{path}, row {k}", expected="numbers in the column row, or nothing"
-            ):
-                number = int(row["row"]) if _given(row, "row") else None
-            found[f"row {k}, background"] = header_files(pha, ["background"], row=number).get("background")
+        pha = found.get(f"row {k}, pha")
+        roles = [name for name in FILES[1:] if not _given(row, name)]
+        # An ARF alone may be a whole response.
+        roles = [name for name in roles if name != "rmf" or "arf" in roles]
+        if pha is not None and pha.is_file() and roles:
+            number, exposure = _row_and_exposure(row, f"{path}, row {k}")
+            linked = header_files(pha, roles, row=number, exposure=exposure)
+            found.update({f"row {k}, {role}": file for role, file in linked.items()})
     return {role: file for role, file in found.items() if file is not None}
+
+
+def _row_and_exposure(row: Any, where: str) -> tuple[int | None, float | None]:
+    """Return what a row of the table says of a spectrum's number in its file and of its exposure."""
+    with parsing("a row or exposure is no number", where=where, expected="numbers in row and exposure, or neither"):
+        number = int(row["row"]) if _given(row, "row") else None
+        return number, float(row["exposure"]) if _given(row, "exposure") else None
 
 
 def _file(row: Any, name: str, table: Path) -> Path | None:
@@ -108,18 +114,17 @@ def _row(
 ) -> Observation:
     where = f"{table}, row {k}"
     pha, arf, rmf = (_file(row, name, table) for name in ("pha", "arf", "rmf"))
-    if pha is None or arf is None:
-        raise InputError(f"no {'pha' if pha is None else 'arf'} is named", where=where, expected="a file name")
-    files = (str(arf), str(rmf))
+    if pha is None:
+        raise InputError("no pha is named", where=where, expected="a file name")
     try:
-        if files not in responses:
-            responses[files] = read_response(arf, rmf)
         none = _given(row, "background") and str(row["background"]).strip().lower() == "none"
         background = "none" if none else _file(row, "background", table) or "auto"
-        with parsing("a row or exposure is no number", where=where, expected="numbers in row and exposure, or neither"):
-            number = int(row["row"]) if _given(row, "row") else None
-            exposure = float(row["exposure"]) if _given(row, "exposure") else None
-        spectrum = read_spectrum(pha, background, row=number, exposure=exposure, name=str(row["source"]))
+        number, exposure = _row_and_exposure(row, where)
+        spectrum, files = read_linked(pha, arf, rmf, background, row=number, exposure=exposure)
+        spectrum = replace(spectrum, name=str(row["source"]).strip())
+        if files not in responses:
+            responses[files] = files.response()
+        spectrum.check_response(responses[files])
         with parsing("a parameter is no number", where=where, expected=f"numbers in {', '.join(extra) or 'no column'}"):
             values = {name: float(row[name]) for name in extra}
         with parsing("a band is no number", where=where, expected="numbers in band_low and band_high, or neither"):
@@ -138,10 +143,3 @@ def _row(
 def _given(row: Any, name: str) -> bool:
     """Whether a row of a table holds something in the column ``name``."""
     return name in row.colnames and str(row[name]).strip() not in ("", "--", "nan", "None")
-
-
-def _format(path: Path) -> str:
-    name = path.name.lower()
-    if name.endswith(".ecsv"):
-        return "ascii.ecsv"
-    return "fits" if name.endswith((".fits", ".fits.gz", ".fit")) else "ascii.csv"

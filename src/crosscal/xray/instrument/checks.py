@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -56,3 +59,14 @@ def frozen_vector(values: ArrayLike, name: str, where: str, shape: tuple[int, ..
         raise InputError(f"{name} is not finite at index {row}", where=where, expected="finite numbers")
     array.setflags(write=False)
     return array
+
+
+def told_once(notes: Iterable[str]) -> list[str]:
+    """Return notes that differ in names of files only once, with how many say the same."""
+    groups: dict[str, list[str]] = {}
+    for note in dict.fromkeys(notes):
+        groups.setdefault(re.sub(r"\S*/\S*", "", note), []).append(note)
+    return [
+        same[0] if len(same) == 1 else f"{same[0].rstrip('.')} (and so in {len(same) - 1} more)"
+        for same in groups.values()
+    ]

@@ -8,7 +8,7 @@ Arnaud, George & Tennant 2009, OGIP/92-007 and its addendum 92-007a.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crosscal.core.errors import DataFileError
@@ -191,6 +191,37 @@ def read_observation(
     DataFileError
         If a response is neither given nor found, or does not have the channels of the spectrum.
     """
+    spectrum, files = read_linked(pha, arf, rmf, background, row=row, exposure=exposure, block=block)
+    response = files.response(name)
+    spectrum.check_response(response)
+    return spectrum, response
+
+
+@dataclass(frozen=True)
+class ResponseFiles:
+    """The files of a response, and which matrix of a file with several; spectra that share them share a response."""
+
+    arf: str
+    rmf: str | None
+    time: float | None
+    block: int | None
+
+    def response(self, name: str | None = None) -> Response:
+        """Read the response."""
+        return read_response(self.arf, self.rmf, name=name, time=self.time, block=self.block)
+
+
+def read_linked(
+    pha: PathLike,
+    arf: PathLike | None = None,
+    rmf: PathLike | None = None,
+    background: PathLike | None = "auto",
+    *,
+    row: int | None = None,
+    exposure: float | None = None,
+    block: int | None = None,
+) -> tuple[Spectrum, ResponseFiles]:
+    """Read a spectrum and find its response; see :func:`read_observation`."""
     spectrum = read_spectrum(pha, background, row=row, exposure=exposure)
     chosen: dict[str, PathLike | None] = {"arf": arf, "rmf": rmf}
     notes = []
@@ -207,8 +238,16 @@ def read_observation(
     if chosen["rmf"] is None and chosen["arf"] is None:
         raise unlinked(spectrum, "rmf")
     first, second = (chosen["arf"], chosen["rmf"]) if chosen["arf"] is not None else (chosen["rmf"], None)
-    time = None if spectrum.time is None else 0.5 * (spectrum.time[0] + spectrum.time[1])
-    assert first is not None
-    response = read_response(first, second, name=name, time=time, block=block)
-    spectrum.check_response(response)
-    return replace(spectrum, notes=(*spectrum.notes, *notes)), response
+    # The spectrum's time matters only where a file holds matrices of several times.
+    several = block is None and spectrum.time is not None and _blocks(second or first) > 1
+    time = 0.5 * sum(spectrum.time) if several and spectrum.time is not None else None
+    files = ResponseFiles(str(first), None if second is None else str(second), time, block)
+    return replace(spectrum, notes=(*spectrum.notes, *notes)), files
+
+
+def _blocks(path: PathLike | None) -> int:
+    """Number of matrices in a file."""
+    if path is None:
+        return 0
+    with opened(path, "RMF") as hdus:
+        return sum(hdu.name.upper() in MATRIX_NAMES for hdu in hdus)

@@ -37,11 +37,14 @@ class FitTelescope(Telescope):
     band : (low, high)
         Channels that have a part in it, keV, as `notice` of XSPEC and Sherpa; by default 0.7 to 7.0, or all where
         `ignored` is written as in XSPEC.
+    block : int
+        Number of the matrix in a file with several, from 1; by default the one of the spectrum's time.
     """
 
     arf: Path | None = option(default=None, example="source.arf")  # type: ignore[assignment]
     rmf: Path | None = option(default=None, example="source.rmf")
     band: Band | None = option(default=None, example=[0.7, 7.0], shown=True)  # type: ignore[assignment]
+    block: Count | None = option(default=None, example=1)
 
 
 @options
@@ -128,6 +131,7 @@ def run(job: FitJob, stages: Stages) -> FitResult:
         "auto" if plan.background is None else resolve(plan.background),
         row=plan.row,
         exposure=plan.exposure,
+        block=telescope.block,
         name=telescope.name or None,
     )
     model = job.model.model()
