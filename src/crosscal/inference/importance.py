@@ -32,15 +32,15 @@ ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
-class _View:
-    """A problem in the coordinates that are sampled.
+class View:
+    """A problem, or its names alone (dims, coords, units), in the coordinates that are sampled.
 
     density : vectors (n, d) -> log posterior density (n,), compiled
     collect : chosen vectors (1, n, d) -> named draws
     pointwise : chosen vectors (1, n, d) -> log likelihood per datum, or None
     """
 
-    problem: Problem
+    problem: Any
     size: int
     density: Any
     collect: Callable[[Floats], dict[str, Floats]]
@@ -48,7 +48,7 @@ class _View:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """How a sampler learns and draws.
 
     At most ``rounds`` of ``each`` draws, ended by `GOOD_FRACTION`; then ``final`` proposals, of which ``draws`` are
@@ -103,8 +103,8 @@ def importance(
         advance(1)
     root = np.asarray(np.linalg.cholesky(mode.covariance), dtype=float)
     first = StudentMixture(np.ones(1), mode.vector[None], root[None], degrees)
-    plan = _Plan("importance", draws, final, max(final // 10, 20 * problem.size), components, rounds)
-    return _adapted(_unconstrained(problem), first, plan, generator(seed, "importance"), progress)
+    plan = Plan("importance", draws, final, max(final // 10, 20 * problem.size), components, rounds)
+    return adapted(_unconstrained(problem), first, plan, generator(seed, "importance"), progress)
 
 
 def population(
@@ -142,12 +142,12 @@ def population(
         )
     problem.from_unit(np.full(size, 0.5))
     first = StudentMixture(np.ones(1), np.zeros((1, size)), np.eye(size)[None], 6.0)
-    plan = _Plan("population", draws, proposals or 5 * draws, BATCH * max(8, size), components, rounds)
-    return _adapted(_normal_scores(problem, size), first, plan, generator(seed, "population"), progress)
+    plan = Plan("population", draws, proposals or 5 * draws, BATCH * max(8, size), components, rounds)
+    return adapted(_normal_scores(problem, size), first, plan, generator(seed, "population"), progress)
 
 
-def _adapted(
-    view: _View, proposal: StudentMixture, plan: _Plan, rng: np.random.Generator, progress: Progress
+def adapted(
+    view: View, proposal: StudentMixture, plan: Plan, rng: np.random.Generator, progress: Progress
 ) -> Posterior:
     """Learn from a first proposal on, then weigh new draws, independent of the learning."""
     pool = _Pool(view.density, view.size, rng)
@@ -204,11 +204,11 @@ def evidence_from_draws(problem: Problem, posterior: Posterior, *, seed: int = 0
     return replace(posterior, log_evidence=value, log_evidence_error=error, messages=messages)
 
 
-def _unconstrained(problem: Problem) -> _View:
+def _unconstrained(problem: Problem) -> View:
     """Return the problem in its unconstrained vector."""
     import jax
 
-    return _View(
+    return View(
         problem,
         problem.size,
         jax.jit(jax.vmap(problem.log_density)),
@@ -217,7 +217,7 @@ def _unconstrained(problem: Problem) -> _View:
     )
 
 
-def _normal_scores(problem: Problem, size: int) -> _View:
+def _normal_scores(problem: Problem, size: int) -> View:
     """Return the problem in normal scores of its priors."""
     import jax
     import jax.numpy as jnp
@@ -228,7 +228,7 @@ def _normal_scores(problem: Problem, size: int) -> _View:
         # A prior's limits themselves are outside its support.
         return problem.from_unit(jnp.clip(jax.scipy.stats.norm.cdf(z), 1e-15, 1 - 1e-15))
 
-    return _View(
+    return View(
         problem,
         size,
         jax.jit(jax.vmap(lambda z: problem.log_likelihood(params(z)) - 0.5 * z @ z - constant)),

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from crosscal.core.progress import Advance
 from crosscal.inference.posterior import Posterior
-from crosscal.inference.problem import Problem
 
 Floats = NDArray[np.float64]
 
@@ -69,7 +68,7 @@ def tempered(log_weights: Floats, least: float) -> tuple[float, Floats]:
 
 
 def resampled(
-    problem: Problem,
+    problem: Any,
     vectors: Floats,
     log_weights: Floats,
     rng: np.random.Generator,
@@ -81,7 +80,8 @@ def resampled(
 ) -> Posterior:
     """Smooth the weights and resample (n, d) vectors to equal weights; say where the weights cannot be trusted.
 
-    ``collect`` and ``pointwise`` turn chosen vectors (1, draws, d) into named draws and log likelihoods per datum.
+    ``problem`` says how draws are called (dims, coords, units). ``collect`` and ``pointwise`` turn chosen vectors
+    (1, draws, d) into named draws and log likelihoods per datum.
     """
     weights, khat = pareto_smoothed(log_weights)
     effective = float(1.0 / np.sum(weights**2))

@@ -19,7 +19,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
-from crosscal.lightcurves.kalman import _OPTIONS, Workspace
+from crosscal.lightcurves.kalman import _OPTIONS, _SCALAR, Workspace
+from crosscal.lightcurves.kalman_batch import LANES, grams
 from crosscal.lightcurves.kernels.base import Kernel
 from crosscal.lightcurves.layout import Layout, make_layout
 from crosscal.lightcurves.normalise import Normalisation
@@ -78,6 +79,20 @@ def _integrate_linear(gram, beta, inverse):
                 total += solved[n, i] * solved[n, k]
             inverse[i, k] = total
     return value
+
+
+@njit(**_OPTIONS)
+def _integrate_many(gram, logdet, rest, first, value, beta, inverse):
+    """Integrate over the linear parameters of the vectors from ``first`` on; ``rest`` is added to ln L."""
+    r = gram.shape[0]
+    own = np.empty((r, r))
+    for lane in range(min(gram.shape[2], len(value) - first)):
+        for i in range(r):
+            for k in range(r):
+                own[i, k] = gram[i, k, lane]
+        s = first + lane
+        found = _integrate_linear(own, beta[s], inverse[s]) - 0.5 * logdet[lane] + rest[s]
+        value[s] = found if np.isfinite(found) else -np.inf
 
 
 @njit(**_OPTIONS)
@@ -169,6 +184,39 @@ class FileModel:
         self._transition = A, P0
         return float(value), beta, F_inverse
 
+    def evaluate_many(
+        self, theta: NDArray, phi: NDArray, G: NDArray, eps: NDArray, b: NDArray
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Return (ln L, beta, F^-1) of S parameter sets, (S,), (S, m) and (S, m, m); -inf and NaN where not defined.
+
+        The parameters are those of `evaluate` with a leading axis.
+        """
+        n, m = len(theta), self.W.shape[1] - 1
+        value, beta, inverse = np.full(n, -np.inf), np.full((n, m), np.nan), np.full((n, m, m), np.nan)
+        if self.kernel.observation != _SCALAR:
+            for s in range(n):
+                found, own, variance = self.evaluate(theta[s], phi[s], G[s], eps[s], b[s])
+                if own is not None and variance is not None:
+                    value[s], beta[s], inverse[s] = found, own, variance
+            return value, beta, inverse
+        shift = G if self.with_shift else np.zeros_like(G)
+        column = np.zeros(phi.shape[1], dtype=np.int64)
+        column[self.shift_codes] = 2 + np.arange(len(self.shift_codes))
+        gram, logdet, decay = np.empty((m + 1, m + 1, LANES)), np.empty(LANES), np.empty((len(self.dt), LANES))
+        rest = self.counts @ np.log(phi).T
+        for first in range(0, n, LANES):
+            rows = np.minimum(np.arange(first, first + LANES), n - 1)
+            sets = [np.ascontiguousarray(a[rows].T) for a in (phi, shift, eps**2, b**2)]
+            self.kernel.decays(theta[rows], self.dt, decay)
+            P0 = np.array([self.kernel.stationary(t)[0, 0] for t in theta[rows]])
+            white = np.array([float(np.real(self.kernel.white(t))) for t in theta[rows]])
+            grams(
+                self.flux, self.error2, self.code, self.group, self.inflation, decay, column, P0, white, *sets, gram,
+                logdet,
+            )  # fmt: skip
+            _integrate_many(gram, logdet, rest, first, value, beta, inverse)
+        return value, beta, inverse
+
     def reverse(self, beta: NDArray, F_inverse: NDArray) -> None:
         """Run the adjoint after ``evaluate(..., keep=True)``; derivatives are left in the workspace."""
         direction = np.concatenate([[1.0], -beta])
@@ -258,6 +306,24 @@ class Model:
         for i, one in enumerate(self.files):
             total += one.evaluate(*self.parts(x, i))[0]
         return total
+
+    def many(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[tuple[NDArray, NDArray]]]:
+        """Log likelihoods (S,) at full vectors (S, n), and mean and covariance of each file's `linear` parameters.
+
+        The means are (S, m) and the covariances (S, m, m), NaN where the likelihood is not defined.
+        """
+        lay = self.layout
+        total, linear = np.full(len(x), self._constant), []
+        G = x[:, lay.shift].copy()
+        G[:, self.marginal] = 0.0
+        phi = np.exp(x[:, lay.scale])
+        for i, one in enumerate(self.files):
+            eps = x[:, lay.syserr[i].ravel()]
+            b = np.exp(x[:, lay.errscale[i].ravel()])
+            value, beta, inverse = one.evaluate_many(x[:, lay.kernel[i]], phi, G, eps, b)
+            total = total + value
+            linear.append((beta, inverse))
+        return total, linear
 
     def value_and_gradient(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Log likelihood and its gradient (n,) by the full vector."""

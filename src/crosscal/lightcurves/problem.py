@@ -81,7 +81,7 @@ def host_log_likelihood(model: Model) -> Callable[[Any], Any]:
     def host_value(vectors: Any) -> NDArray[np.float64]:
         v = np.asarray(vectors, dtype=float)
         flat = mine().full(v.reshape(-1, v.shape[-1]))
-        return np.array([mine().log_likelihood(x) for x in flat]).reshape(v.shape[:-1])
+        return mine().many(flat)[0].reshape(v.shape[:-1])
 
     def host_gradient(vectors: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         v = np.asarray(vectors, dtype=float)

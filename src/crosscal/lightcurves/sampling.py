@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from crosscal.core.errors import FitError, UnknownNameError
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.random import generator
+from crosscal.inference.laplace import Mode
 from crosscal.inference.posterior import Posterior
-from crosscal.inference.problem import Problem
+from crosscal.lightcurves.density import STARTS, Density
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.normalise import Normalisation
 from crosscal.lightcurves.problem import blocks, full_vectors, make_problem
@@ -24,9 +25,11 @@ ROUTES = ("auto", "importance", "laplace", "nuts", "nested")
 #: Where fewer draws have their shifts inside the prior box, the shifts that leave it are sampled, not integrated out.
 LEAST_INSIDE = 0.3
 
-#: Draws if none are asked for, up to `MANY` points and above: there each evaluation takes milliseconds, and a posterior
-#: that is close to a Gaussian needs fewer proposals and one start of the mode search.
+#: Draws if none are asked for, up to `MANY` points and above, where each evaluation takes a millisecond.
 DRAWS, DRAWS_OF_MANY, MANY = 4000, 1000, 20_000
+
+#: Proposals weighed for each draw.
+PROPOSALS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +148,7 @@ def draw(
     if route not in ROUTES:
         raise UnknownNameError("sampling route", route, ROUTES)
     draws = draws or default_draws(model)
-    posterior = _sample(make_problem(model), model, route, draws, seed, progress, options)
+    posterior = _sample(model, route, draws, seed, progress, options)
     vectors, means, inside = with_linear(model, full_vectors(model, posterior), seed)
     share = float(inside.mean())
     if share < LEAST_INSIDE and len(model.marginal):
@@ -175,32 +178,82 @@ def default_draws(model: Model) -> int:
     return DRAWS if len(model.curves) <= MANY else DRAWS_OF_MANY
 
 
-def _sample(
-    problem: Problem, model: Model, route: str, draws: int, seed: int, progress: Progress, options: dict[str, Any]
-) -> Posterior:
+def _sample(model: Model, route: str, draws: int, seed: int, progress: Progress, options: dict[str, Any]) -> Posterior:
     from crosscal.inference.importance import evidence_from_draws
     from crosscal.inference.registry import sample
 
-    start = starting_point(model)
     if route == "laplace":
-        return sample(problem, "laplace", seed=seed, draws=draws, start=start, progress=progress, **options)
+        return _laplace(model, draws, seed, progress, **options)
     if route in ("auto", "importance"):
-        few = {"proposals": 2 * draws, "starts": 1} if len(model.curves) > MANY and not options else {}
-        for chosen in (few, options) if few else (options,):
-            posterior = sample(problem, "importance", seed=seed, draws=draws, start=start, progress=progress, **chosen)
-            if posterior.converged:
-                return posterior
-            progress.message(posterior.messages[0])
-        if route == "importance":
+        posterior = _importance(model, draws, seed, progress, **options)
+        if posterior.converged or route == "importance":
             return posterior
+        progress.message(posterior.messages[0])
         options = {}
+    problem = make_problem(model)
     if route == "nested":
         return sample(problem, "nested", seed=seed, progress=progress, **options)
-    options.setdefault("chains", 4)
-    options.setdefault("warmup", 500)
+    options = {"chains": 4, "warmup": 500, **options}
     per_chain = -(-draws // options["chains"])
+    start = starting_point(model)
     posterior = sample(problem, "nuts", seed=seed, draws=per_chain, start=start, progress=progress, **options)
     return evidence_from_draws(problem, posterior, seed=seed)
+
+
+def _mode(density: Density, seed: int, progress: Progress, starts: int) -> Mode:
+    named = starting_point(density.model)
+    start = np.empty(density.size)
+    for name, at in density.named(np.arange(density.size)).items():
+        start[at] = named[name]
+    with progress.stage("Finding the mode", total=1) as advance:
+        mode = density.mode(start, seed, starts)
+        advance(1)
+    return mode
+
+
+def _importance(
+    model: Model,
+    draws: int,
+    seed: int,
+    progress: Progress,
+    *,
+    proposals: int | None = None,
+    starts: int = STARTS,
+    components: int = 4,
+    rounds: int = 6,
+    degrees: float = 6.0,
+) -> Posterior:
+    """Importance sampling as `crosscal.inference.importance`, with the density in compiled batches."""
+    from crosscal.inference.importance import Plan, View, adapted
+    from crosscal.inference.mixture import StudentMixture
+
+    density = Density(model)
+    mode = _mode(density, seed, progress, starts)
+    root = np.asarray(np.linalg.cholesky(mode.covariance), dtype=float)
+    first = StudentMixture(np.ones(1), mode.vector[None], root[None], degrees)
+    final = proposals or PROPOSALS * draws
+    plan = Plan("importance", draws, final, max(final // 10, 20 * density.size), components, rounds)
+    view = View(
+        density.names, density.size, density, lambda chosen: density.named(density.constrain(chosen)), lambda _: None
+    )
+    return adapted(view, first, plan, generator(seed, "importance"), progress)
+
+
+def _laplace(model: Model, draws: int, seed: int, progress: Progress, *, starts: int = STARTS) -> Posterior:
+    """The Gaussian at the mode, as `crosscal.inference.laplace`."""
+    density = Density(model)
+    mode = _mode(density, seed, progress, starts)
+    noise = generator(seed, "laplace").standard_normal((draws, density.size))
+    root = np.linalg.cholesky(mode.precision)
+    vectors = mode.vector + np.linalg.solve(root.T, noise.T).T
+    return Posterior.from_draws(
+        density.named(density.constrain(vectors[None])),
+        method="laplace",
+        dims=density.names.dims,
+        log_evidence=mode.log_evidence,
+        converged=mode.well_curved,
+        messages=() if mode.well_curved else ("The posterior is flat in some direction at its mode.",),
+    )
 
 
 def starting_point(model: Model) -> dict[str, NDArray[np.float64]]:
@@ -245,12 +298,11 @@ def with_linear(
     filled = vectors.copy()
     means = np.empty((len(vectors), len(model.files)))
     places = lay.shift[model.marginal]
-    for s, x in enumerate(vectors):
-        for i, linear in enumerate(model.linear(x)):
-            noise = rng.standard_normal(len(linear.mean))
-            value = linear.mean + np.linalg.cholesky(linear.covariance) @ noise
-            means[s, i] = value[0]
-            if i == 0:
-                filled[s, places] = value[1:]
+    for i, (mean, covariance) in enumerate(model.many(vectors)[1]):
+        noise = rng.standard_normal(mean.shape)
+        value = mean + np.einsum("sab,sb->sa", np.linalg.cholesky(covariance), noise)
+        means[:, i] = value[:, 0]
+        if i == 0:
+            filled[:, places] = value[:, 1:]
     inside = np.all((filled[:, places] >= lay.low[places]) & (filled[:, places] <= lay.high[places]), axis=1)
     return filled, means, inside

@@ -78,7 +78,7 @@ def write_pycali_outputs(result: Intercalibration, directory: Path, options: Opt
     samples = result.model.to_pycali(result.draws.vectors)
     written.append(_save(data / "posterior_sample.txt", samples, "%.6e", header=f"# {len(samples)}"))
     explicit = Model(result.curves, result.model.settings, normalisation=result.model.norm, marginal=np.zeros(0, int))
-    values = np.array([[explicit.log_likelihood(x)] for x in result.draws.vectors])
+    values = explicit.many(result.draws.vectors)[0][:, None]
     written.append(_save(data / "posterior_sample_info.txt", values, "%.6e", header=f"# {len(samples)}"))
     return written
 

@@ -59,6 +59,11 @@ class Kernel(ABC):
         """Variance of white noise that belongs to the source (zero for most kernels)."""
         return 0.0 * theta[0]
 
+    def decays(self, thetas: NDArray[np.float64], dt: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+        """Write the transitions of a state of one element to ``out`` (len(dt), S), for parameters (S, n)."""
+        for s, theta in enumerate(thetas):
+            out[:, s] = self.transition(theta, dt)[:, 0, 0]
+
     def transition_gradient(self, theta: NDArray[np.float64], dt: NDArray[np.float64]) -> NDArray[np.float64]:
         """dA/dtheta, shape (n_parameters, len(dt), d, d)."""
         return np.stack([self.transition(t, dt).imag / _STEP for t in _perturbed(theta)])

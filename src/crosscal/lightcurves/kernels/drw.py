@@ -24,6 +24,10 @@ class DRW(Kernel):
         """exp(-dt / tau)."""
         return np.exp(-dt * np.exp(-theta[1])).reshape(-1, 1, 1)
 
+    def decays(self, thetas: NDArray[np.float64], dt: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+        """exp(-dt / tau), in one call for all parameters."""
+        np.exp(np.multiply(dt[:, None], -np.exp(-thetas[:, 1]), out=out), out=out)
+
     def stationary(self, theta: NDArray) -> NDArray:
         """sigma^2 tau."""
         return np.exp(2 * theta[0] + theta[1]).reshape(1, 1)
