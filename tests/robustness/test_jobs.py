@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import os
 import string
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -89,6 +90,25 @@ def test_lists_of_frames_do_not_overwrite_inputs(tmp_path):
         with pytest.raises(CrossCalError, match="would overwrite an input"):
             calibrate_list(frames, arguments)
         assert digests(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("x = " + "[" * 10_000 + "]" * 10_000, "tables or lists are nested too deeply"),
+        ("x = " + "{a = " * 3_000 + "1" + "}" * 3_000, "tables or lists are nested too deeply"),
+        ("job = 'xray'\nseed = " + "9" * 5_000, "an integer of thousands of digits"),
+        (None, "the job file is a pipe or a device; expected a regular file"),
+    ],
+)
+def test_job_files_that_no_parser_takes(text, sentence, tmp_path):
+    path = tmp_path / "job.toml"
+    if text is None:
+        os.mkfifo(path)
+    else:
+        path.write_text(text)
+    with pytest.raises(CrossCalError, match=rf"job\.toml: {sentence}"):
+        load_job(str(path))
 
 
 def test_every_part_has_a_case():

@@ -126,6 +126,7 @@ def _refused(error: OSError) -> NoReturn:
 
 
 def _fail(sentence: str, code: int) -> NoReturn:
+    sentence = " ".join(sentence.split())
     sentence = sentence if sentence.endswith((".", "?", "!")) else sentence + "."
     click.echo(f"crosscal: error: {encodable(sentence)}", err=True)
     sys.exit(code)

@@ -122,9 +122,11 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"not valid TOML ({error})", where=str(path), expected="TOML") from error
     except RecursionError:
         raise ConfigError("tables or lists are nested too deeply", where=str(path), expected="a job file") from None
-    except ValueError as error:
-        # Python refuses to convert integers of thousands of digits.
-        raise ConfigError(f"a number cannot be read ({error})", where=str(path), expected="a job file") from None
+    except ValueError:
+        # Python refuses to convert them.
+        raise ConfigError(
+            "an integer of thousands of digits", where=str(path), expected="numbers that a computer can hold"
+        ) from None
 
 
 @cache
