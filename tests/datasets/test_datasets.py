@@ -99,3 +99,10 @@ def test_refused_downloads(places, source):
         datasets.fetch("x", url="gopher://x", checksum="0" * 64)
     with pytest.raises(DataFileError, match="download failed"):
         datasets.fetch("x", url="file:///no/such/file", checksum="0" * 64)
+
+
+def test_a_download_without_end_ends(places, monkeypatch):
+    monkeypatch.setenv("CROSSCAL_LARGEST_FILE", "4M")
+    with pytest.raises(DataFileError, match=r"larger than 0\.00391 GiB; .* CROSSCAL_LARGEST_FILE raises"):
+        datasets.fetch("x.dat", url="file:///dev/zero", checksum="0" * 64)
+    assert not [p for p in (places / "cache").rglob("*") if p.is_file() and "x.dat" in p.name]

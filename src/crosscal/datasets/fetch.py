@@ -8,6 +8,7 @@ from pathlib import Path
 
 from crosscal.core.errors import DataFileError, InputError, UnknownNameError
 from crosscal.core.files import atomic_path, sha256
+from crosscal.core.sizes import VARIABLE, largest_file
 from crosscal.datasets.search import cache_directory
 
 
@@ -86,14 +87,25 @@ def _is_sha256(text: str) -> bool:
 
 
 def _download(url: str, path: Path, digest: str) -> None:
-    import shutil
     import urllib.error
     import urllib.request
 
+    limit = largest_file()
     with atomic_path(path) as temporary:
         try:
             with urllib.request.urlopen(url, timeout=60) as source, open(temporary, "wb") as sink:
-                shutil.copyfileobj(source, sink)
+                size = 0
+                while block := source.read(1 << 20):
+                    size += len(block)
+                    if size > limit:
+                        raise DataFileError(
+                            f"the download is larger than {limit / 2**30:.3g} GiB",
+                            where=url,
+                            expected=f"less; the environment variable {VARIABLE} raises the limit",
+                        )
+                    sink.write(block)
+        except DataFileError:
+            raise
         except (urllib.error.URLError, TimeoutError, ValueError) as error:
             raise DataFileError(f"the download failed ({error})", where=url, expected="a reachable file") from error
         found = sha256(temporary)
