@@ -33,7 +33,11 @@ def killed_run(path, executor, points, moment, at_work):
 
 @pytest.mark.parametrize(
     ("executor", "kills"),
-    [("local", 2), pytest.param("local", 20, marks=pytest.mark.slow), pytest.param("serial", 20, marks=pytest.mark.slow)],
+    [
+        ("local", 2),
+        pytest.param("local", 20, marks=pytest.mark.slow),
+        pytest.param("serial", 20, marks=pytest.mark.slow),
+    ],
 )
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path, executor, kills, slow_scale):
     kills = min(kills, max(3, round(20 * slow_scale)))
