@@ -1,5 +1,6 @@
 """The loop: same bits everywhere, resumes, counts, parts, interruption."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -177,16 +178,18 @@ def test_ctrl_c_ends_a_run_at_once_and_it_resumes(tmp_path, executor):
     # As from a shell that runs it in the background, or a CI runner: such a child inherits that Ctrl-C is ignored.
     command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, sweep_cases.__file__]
     command += [str(path), executor, "400", "2", "0.02"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, **pipes, start_new_session=True)
     assert process.stdout.readline() == "begun\n"
     store = Store.open(path, writable=True)
     limit = time.monotonic() + 60
     while not store.done().any() and time.monotonic() < limit:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # to the workers too, as a terminal sends it
     _, errors = process.communicate(timeout=20)
     assert process.returncode == -signal.SIGINT
     assert "chunks are left; the same job resumes" in errors
+    assert errors.count("Traceback") == 1  # none of a worker
     done = store.done()
     assert 0 < done.sum() < done.size
     time.sleep(0.1)

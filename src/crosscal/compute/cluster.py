@@ -13,7 +13,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from crosscal.compute import slurm
-from crosscal.compute.environment import available_cpus, main_left_alone, worker_environment
+from crosscal.compute.environment import available_cpus, ctrl_c_held, main_left_alone, worker_environment
 from crosscal.compute.job import ChunkJob, Outcome
 from crosscal.core.errors import ConfigError, CrossCalError, MissingDependencyError, SweepError
 
@@ -167,12 +167,13 @@ class DaskExecutor:
             return slurm.start(self.slurm)
         workers = self.workers or available_cpus()
         try:
-            cluster = distributed.LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                dashboard_address=":0",
-                env=worker_environment(),
-            )
+            with ctrl_c_held():
+                cluster = distributed.LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    dashboard_address=":0",
+                    env=worker_environment(),
+                )
         except RuntimeError as error:
             raise SweepError(f"the Dask workers could not be started ({error}); the same job resumes.") from error
         # A nanny gives up where the process that it restarts is killed too; the cluster must not end up empty.

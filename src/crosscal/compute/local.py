@@ -12,7 +12,7 @@ from multiprocessing.context import SpawnContext
 from typing import Any
 
 from crosscal.compute import worker
-from crosscal.compute.environment import available_cpus, main_left_alone, worker_environment
+from crosscal.compute.environment import available_cpus, ctrl_c_held, main_left_alone, worker_environment
 from crosscal.compute.job import ChunkJob, Outcome
 from crosscal.core.errors import ConfigError, SweepError
 
@@ -73,16 +73,6 @@ def _reported() -> Iterator[None]:
         raise SweepError(f"worker processes cannot be started ({error}).") from error
 
 
-@contextmanager
-def _ctrl_c_held() -> Iterator[None]:
-    """Keep Ctrl-C from processes that are started meanwhile: this one decides what it means."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 class _Context(SpawnContext):
     """Starts processes that share nothing with this one, numbers them, and remembers them."""
 
@@ -117,7 +107,7 @@ class _Pool:
             If a worker died.
         """
         try:
-            with main_left_alone(), _ctrl_c_held(), _reported():  # as long as processes are started
+            with main_left_alone(), ctrl_c_held(), _reported():  # as long as processes are started
                 futures = [self._pool.submit(worker.work, chunk) for chunk in chunks]
             for future in as_completed(futures):
                 yield future.result()
