@@ -98,7 +98,9 @@ class TestBackground:
         groups = grouping.min_counts(seen.background.counts, 10, response.band(0.5, 8.0))
         result = fit(seen, response, truth.replace(PhoIndex=1.0, norm=1e-3), groups=groups)
         assert result.status == Status.OK
-        assert not result.notes
+        # The grids of the real files differ in their first bin, which is told; nothing else is.
+        assert len(result.notes) == 1
+        assert "the first bin starts" in result.notes[0]
         assert result.background.sum() > 0.3 * result.counts.sum()
         for name, value in (("PhoIndex", 2.0), ("norm", 3e-5)):
             assert abs(result.values[name] - value) < 4 * result.errors[name]
@@ -106,7 +108,7 @@ class TestBackground:
         assert abs(bare.values["PhoIndex"] - 2.0) > 5 * bare.errors["PhoIndex"]
         # Channel by channel most have no background count, where wstat is known to be biased: the result says so.
         single = fit(seen, response, truth, band=(0.5, 8.0))
-        assert "no background count" in single.notes[0]
+        assert "no background count" in single.notes[-1]
 
     def test_another_observatory(self, xray):
         response = read_response(xray / "9774.arf", xray / "9774.rmf.gz")
