@@ -13,13 +13,16 @@ from benchmarks.record import Record, cpu_seconds
 
 def _problem() -> tuple[Any, str]:
     """The published-like hard XCAL table where the data directory is known, else its synthetic counterpart."""
-    from crosscal.concordance import make_model, published_like, read_matrix
+    from crosscal.concordance import Noise, make_model, make_prior, published_like, read_matrix
+
+    def state(data: Any) -> Any:
+        return make_model(data, make_prior(data, 0.025), Noise(beta=0.028**2))
 
     directory = os.environ.get("CROSSCAL_DATA")
     path = Path(directory or "") / "concordance" / "surrogate_hard_XCAL.csv"
     if directory and path.exists():
-        return make_model(read_matrix(path), tau=0.025, beta=0.028**2), "surrogate hard XCAL"
-    return make_model(published_like("XCAL_hard", seed=1).data, tau=0.025, beta=0.028**2), "synthetic hard XCAL"
+        return state(read_matrix(path)), "surrogate hard XCAL"
+    return state(published_like("XCAL_hard", seed=1).data), "synthetic hard XCAL"
 
 
 def _smallest(b: np.ndarray, sigma: np.ndarray) -> tuple[float, float]:
@@ -45,15 +48,16 @@ def _plain(model: Any, draws: int) -> tuple[np.ndarray, np.ndarray]:
 
 def records(quick: bool) -> list[Record]:
     """Measure block Gibbs, slice, collapsed NUTS, and the plain parametrisation in one run."""
-    from crosscal.concordance.routes import run
+    from crosscal.concordance import Sampling
+    from crosscal.concordance.routes import sample
 
     model, label = _problem()
     seconds, (b, sigma) = cpu_seconds(lambda: _plain(model, 100 if quick else 150))
     plain = [size / seconds for size in _smallest(b, sigma)]
     found = []
     for route, draws in (("gibbs", 20_000), ("slice", 20_000), ("nuts", 1000)):
-        run(model, route, draws=50, warmup=10, seed=1)
-        seconds, result = cpu_seconds(lambda r=route, d=draws: run(model, r, draws=d, seed=1))
+        sample(model, Sampling(route=route, draws=50, warmup=10), seed=1)  # type: ignore[arg-type]
+        seconds, result = cpu_seconds(lambda r=route, d=draws: sample(model, Sampling(route=r, draws=d), seed=1))
         rates = [size / seconds for size in _smallest(result.b, np.sqrt(result.s))]
         for name, rate, peer in zip(("B", "sigma"), rates, plain, strict=True):
             goal = ">= 1000" if route == "gibbs" else ""

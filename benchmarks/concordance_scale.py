@@ -28,9 +28,9 @@ def _per_sweep(sample: Callable[[int], Any]) -> float:
 
 
 def _work(n: int, m: int, filled: float, draws: int, warmup: int, pipe: Any) -> None:
-    from crosscal.concordance import fit, make_model, simulate
+    from crosscal.concordance import Sampling, fit, make_model, simulate
     from crosscal.concordance.pattern_samplers import collapsed_log_density
-    from crosscal.concordance.routes import run
+    from crosscal.concordance.routes import sample
 
     tiny = simulate(4, 20, sigma=0.05, filled=0.9, seed=0).data
     fit(tiny, draws=50, warmup=10)  # compiled code is loaded once per machine, not once per data set
@@ -42,7 +42,7 @@ def _work(n: int, m: int, filled: float, draws: int, warmup: int, pipe: Any) -> 
     peak = peak_bytes() / 2**20
     from crosscal.inference.diagnostics import effective_sizes
 
-    model = make_model(case.data, tau=0.05)
+    model = make_model(case.data)
     begin = time.perf_counter()
     pattern = model.patterns
     setup = time.perf_counter() - begin
@@ -50,10 +50,11 @@ def _work(n: int, m: int, filled: float, draws: int, warmup: int, pipe: Any) -> 
     begin = time.perf_counter()
     for _ in range(5):
         collapsed_log_density(
-            *pattern.arrays[:6], cells, model.prior.precision, np.zeros(n), model.variance.df, model.variance.beta, s
-        )
+            *pattern.arrays[:6], 0.5, cells, model.prior.precision, np.zeros(n), model.variance.df, model.variance.beta,
+            model.variance.scale, s,
+        )  # fmt: skip
     evaluation = (time.perf_counter() - begin) / 5
-    sweep = _per_sweep(lambda count: run(model, "gibbs", draws=count, warmup=0, chains=1, seed=2))
+    sweep = _per_sweep(lambda count: sample(model, Sampling(route="gibbs", draws=count, warmup=0, chains=1), seed=2))
     sizes = effective_sizes(result.posterior_draws.tree)
     contrast = result.log_factor - result.log_factor.mean(axis=1, keepdims=True)
     pull = (contrast.mean(axis=0) - (case.b - case.b.mean())) / contrast.std(axis=0)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from crosscal.concordance import cell_sampler
-from crosscal.concordance.model import make_model
-from crosscal.concordance.routes import run
 from crosscal.concordance.synthetic import simulate
 from crosscal.concordance.types import Comparison
 from crosscal.inference.diagnostics import simulation_based_calibration
 from crosscal.inference.posterior import Posterior
+
+from .stating import make_model, run
 
 pytestmark = pytest.mark.slow
 

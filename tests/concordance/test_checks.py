@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crosscal.concordance import fit
+from crosscal.concordance import fit, leave_one_out
 from crosscal.concordance.algebra import closed_form
-from crosscal.concordance.checks import conflict_tests, data_information, pulls
-from crosscal.concordance.model import make_model
+from crosscal.concordance.examination import conflict_tests, data_information, pulls
 from crosscal.concordance.synthetic import simulate
+
+from .stating import make_model
 
 
 def information_of(case, tau, **options):
@@ -72,7 +73,7 @@ def test_warnings_name_the_culprit():
     text = result.diagnostics
     assert "disagree more than their priors allow" in text
     assert "instrument 4 lies" in text
-    table = result.leave_one_out()
+    table = leave_one_out(result)
     assert np.argmax(table["largest_shift"]) == 3
 
 
@@ -87,9 +88,9 @@ def test_predictive_check_finds_outliers_and_wrong_errors():
     outliers = simulate(3, 150, tau=0.05, sigma=0.03, outliers=0.05, seed=4)
     plain = fit(outliers.data, draws=500, leave_one_out=False)
     robust = fit(outliers.data, draws=500, leave_one_out=False, noise="log-t")
-    assert plain.checks.predictive.extreme_p.min() < 0.005
-    assert robust.checks.predictive.extreme_p.min() > 0.02
-    assert any("largest residual is larger" in w for w in plain.warnings)
+    assert plain.tests.tail_p.min() < 1e-5
+    assert robust.tests.predictive.extreme_p.min() > 0.02
+    assert any("have outliers that bias the areas: noise = 'log-t'" in w for w in plain.warnings)
     wide = simulate(3, 100, tau=0.05, sigma=0.01, quoted=None, seed=5)
     data = replace(wide.data, variance=np.full(wide.data.n_cells, 0.05**2))
     result = fit(data, variance="quoted", draws=500, leave_one_out=False)
@@ -99,11 +100,11 @@ def test_predictive_check_finds_outliers_and_wrong_errors():
 def test_predictive_check_can_be_skipped():
     case = simulate(3, 20, sigma=0.02, seed=3)
     result = fit(case.data, draws=300, predictive=0, leave_one_out=False)
-    assert result.checks.predictive is None
+    assert result.tests.predictive is None
     assert "scatter_p" not in result.summary().colnames
 
 
 def test_two_instruments_have_no_leave_one_out():
     result = fit(simulate(2, 20, sigma=0.02, seed=3).data, draws=300, predictive=0)
-    assert np.all(np.isnan(result.checks.leave_one_out.shift))
-    assert np.all(np.isfinite(result.checks.leave_one_out.pull))
+    assert np.all(np.isnan(result.tests.leave_one_out.shift))
+    assert np.all(np.isfinite(result.tests.leave_one_out.pull))

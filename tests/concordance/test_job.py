@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 
-from crosscal.concordance import PART, fit, published_like, simulate
-from crosscal.concordance.job import TEMPLATE, demo, run
-from crosscal.config import read_toml, validate, write_toml
+from crosscal.concordance import conflicts, fit, fluxes, influences, leave_one_out, published_like, ratios, simulate
+from crosscal.concordance.job import PART, run
 from crosscal.core.errors import ConfigError, InputError, UnknownNameError
+from crosscal.core.progress import SILENT
 from crosscal.inference.posterior import Posterior
+from crosscal.jobs.options import read_toml, validate, write_toml
+from crosscal.jobs.run import demo
+from crosscal.jobs.stages import Stages
 
 JOB = """
 job = "concordance"
@@ -26,6 +29,8 @@ drift = 0.01
 [sampling]
 draws = 200
 warmup = 100
+[noise]
+kind = "log-normal"
 [bands]
 soft = [0.5, 2.0]
 hard = [2.0, 10.0]
@@ -48,14 +53,17 @@ def write_job(tmp_path, rng, more=""):
 def test_run_writes_everything(tmp_path, rng):
     (tmp_path / "pn.arf").write_text("not read here")
     job = write_job(tmp_path, rng, '[arf]\ninstruments = ["pn"]\nfiles = ["pn.arf"]')
-    result = run(job, tmp_path / "out")
+    result = run(job, Stages(tmp_path / "work"))
+    result.write(tmp_path / "out")
     names = {p.name for p in (tmp_path / "out").iterdir()}
-    tables = {f"{n}.ecsv" for n in ("summary", "fluxes", "influence", "conflict", "leave_one_out", "correction")}
+    kinds = ("summary", "fluxes", "influence", "conflict", "leave_one_out", "correction", "ratios")
+    tables = {f"{n}.ecsv" for n in kinds}
     # One correction against energy an instrument, since the bands have energies.
     assert names == tables | {
         "posterior.nc",
         "provenance.json",
         "correction.nc",
+        "diagnostics.txt",
         "correction_pn.nc",
         "correction_MOS1.nc",
     }
@@ -81,26 +89,49 @@ def test_job_survives_writing(tmp_path, rng):
 
 def test_same_seed_same_bits(tmp_path, rng):
     job = write_job(tmp_path, rng)
-    first, second = run(job, tmp_path / "a"), run(job, tmp_path / "b")
+    first, second = (run(job, Stages(tmp_path / name)) for name in ("a", "b"))
+    first.write(tmp_path / "a")
+    second.write(tmp_path / "b")
     assert np.array_equal(first.posterior_draws.draws("B"), second.posterior_draws.draws("B"))
     assert (tmp_path / "a" / "summary.ecsv").read_bytes() == (tmp_path / "b" / "summary.ecsv").read_bytes()
+
+
+def test_finished_stages_are_taken_over(tmp_path, rng):
+    """A changed check does not sample again; a changed prior does."""
+    job = write_job(tmp_path, rng)
+    told = []
+
+    class Listener:
+        stage = SILENT.stage
+
+        def message(self, text):
+            told.append(text)
+
+    def again(change):
+        text = (tmp_path / "job.toml").read_text()
+        (tmp_path / "job.toml").write_text(text.replace(*change))
+        told.clear()
+        job = validate(PART.model, read_toml(tmp_path / "job.toml"), source=tmp_path / "job.toml")
+        return run(job, Stages(tmp_path / "work", progress=Listener()))
+
+    first = run(job, Stages(tmp_path / "work"))
+    second = again(("[bands]", "[checks]\npredictive = 50\n[bands]"))
+    assert told == [
+        "Sampling: already complete, skipped",
+        "Checks: made again, since what it depends on has changed",
+    ]
+    assert np.array_equal(first.posterior_draws.draws("B"), second.posterior_draws.draws("B"))
+    again(("pn = 0.02", "pn = 0.03"))
+    assert len(told) == 2
+    assert all("made again" in text for text in told)
 
 
 def test_template_is_a_job(tmp_path):
     import tomllib
 
-    content = tomllib.loads(TEMPLATE)
-    job = validate(PART.model, content, source=tmp_path / "job.toml")
+    job = validate(PART.model, tomllib.loads(PART.template), source=tmp_path / "job.toml")
     assert job.prior.tau == 0.05
-    # Every commented key is a real key: uncommenting each one alone must validate (the two of [arf] together).
-    pair = '# instruments = ["pn"]\n# files', 'instruments = ["pn"]\nfiles'
-    assert pair[0] in TEMPLATE
-    validate(PART.model, tomllib.loads(TEMPLATE.replace(*pair)), source=tmp_path / "job.toml")
-    lines = TEMPLATE[: TEMPLATE.index(pair[0])].splitlines()
-    for k, line in enumerate(lines):
-        if line.startswith("# ") and " = " in line and not line.startswith("# Calibration"):
-            trial = "\n".join([*lines[:k], line[2:], *lines[k + 1 :]])
-            validate(PART.model, tomllib.loads(trial), source=tmp_path / "job.toml")
+    assert job.data.error == "flux_err"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +139,10 @@ def test_template_is_a_job(tmp_path):
     [
         ({"data": {"path": "t.csv", "fux": "x"}}, "unknown key 'fux'.*'flux'"),
         ({"data": {"path": "t.csv", "error": 0.1}}, "error is the name of a column"),
-        ({"data": {"path": "t.csv", "kind": "matrix", "error": "e"}}, "error is one fractional number"),
+        (
+            {"data": {"path": "t.csv", "kind": "matrix", "error": ["a", "b"]}},
+            "error is one pattern or one fractional number",
+        ),
         ({"data": {"path": "t.csv"}, "arf": {"instruments": ["pn"]}}, "0 files for 1 instruments"),
         ({}, "data"),
     ],
@@ -121,11 +155,14 @@ def test_job_refusals(tmp_path, content, sentence):
 def test_arfs_need_known_instruments_and_bands(tmp_path, rng):
     job = write_job(tmp_path, rng, '[arf]\ninstruments = ["RGS"]\nfiles = ["pn.arf"]')
     with pytest.raises(InputError, match="an ARF is given for 'RGS'"):
-        run(job, tmp_path / "out")
+        run(job, Stages(tmp_path / "out"))
     text = (tmp_path / "job.toml").read_text().replace("hard = [2.0, 10.0]", "").replace("RGS", "pn")
     (tmp_path / "job.toml").write_text(text)
     with pytest.raises(InputError, match="band 'hard' has no energies"):
-        run(validate(PART.model, read_toml(tmp_path / "job.toml"), source=tmp_path / "job.toml"), tmp_path / "out")
+        run(
+            validate(PART.model, read_toml(tmp_path / "job.toml"), source=tmp_path / "job.toml"),
+            Stages(tmp_path / "out"),
+        )
 
 
 def test_energies_of_unknown_bands_are_refused(tmp_path, rng):
@@ -134,7 +171,7 @@ def test_energies_of_unknown_bands_are_refused(tmp_path, rng):
     (tmp_path / "job.toml").write_text(text)
     job = validate(PART.model, read_toml(tmp_path / "job.toml"), source=tmp_path / "job.toml")
     with pytest.raises(UnknownNameError, match=r"table \[bands\]: unknown band 'hrad'; expected 'hard'"):
-        run(job, tmp_path / "out")
+        run(job, Stages(tmp_path / "out"))
 
 
 def test_area_draws_and_tau_matrix_in_a_job(tmp_path, rng):
@@ -147,8 +184,6 @@ def test_area_draws_and_tau_matrix_in_a_job(tmp_path, rng):
     messages = []
 
     class Listener:
-        from crosscal.core.progress import SILENT
-
         stage = SILENT.stage
 
         def message(self, text):
@@ -160,7 +195,7 @@ def test_area_draws_and_tau_matrix_in_a_job(tmp_path, rng):
     for content in (both, matrix):
         (tmp_path / "job2.toml").write_text(content)
         job = validate(PART.model, read_toml(tmp_path / "job2.toml"), source=tmp_path / "job2.toml")
-        result = run(job, tmp_path / "out", Listener())
+        result = run(job, Stages(tmp_path / "out", progress=Listener()))
         if content is matrix:
             assert np.allclose(result.model.prior.tau, [0.02, 0.06, 0.02, 0.06])
         else:
@@ -169,27 +204,29 @@ def test_area_draws_and_tau_matrix_in_a_job(tmp_path, rng):
 
 
 def test_demo_recovers_its_truth(tmp_path):
-    from astropy.table import QTable
-
-    result = demo(tmp_path)
-    truth = QTable.read(tmp_path / "truth.ecsv")
-    contrast = result.log_factor - result.log_factor.mean(axis=1, keepdims=True)
-    true = np.log(truth["true_factor"]) - np.log(truth["true_factor"]).mean()
-    assert np.all(np.abs(contrast.mean(axis=0) - true) < 3 * contrast.std(axis=0))
-    assert result.posterior_draws.converged
-    assert (tmp_path / "data.ecsv").exists()
+    done = demo(PART, tmp_path / "demo")
+    assert done.result.posterior_draws.converged
+    assert "95 % intervals for 3 of 3 instruments" in PART.truth(done.result, tmp_path)
 
 
 def test_views_of_a_result():
     case = simulate(3, 40, tau=0.05, sigma=0.03, filled=0.8, seed=2)
     result = fit(case.data, draws=500)
-    fluxes = result.fluxes()
-    assert len(fluxes) == 40
-    both = fluxes["n_instruments"] > 1
-    assert np.nanmean(fluxes["spread_after"][both]) < np.nanmean(fluxes["spread_before"][both])
+    table = fluxes(result)
+    assert len(table) == 40
+    both = table["n_instruments"] > 1
+    assert np.nanmean(table["spread_after"][both]) < np.nanmean(table["spread_before"][both])
     assert np.allclose(result.influence.sum(axis=1), 1, atol=1e-8)
-    assert len(result.influences()) == 3
-    assert len(result.conflicts()) == 1
+    assert len(influences(result)) == 3
+    assert len(conflicts(result)) == 1
+    assert len(leave_one_out(result)) == 3
+    table = ratios(result)
+    assert [(a, b) for a, b in zip(table["instrument"], table["to"], strict=True)] == [
+        ("instrument 1", "instrument 2"), ("instrument 1", "instrument 3"), ("instrument 2", "instrument 3"),
+    ]  # fmt: skip
+    b = result.posterior_draws.draws("B")
+    assert table["log_ratio"][1] == pytest.approx((b[:, 0] - b[:, 2]).mean())
+    assert table["log_ratio_sd"][1] == pytest.approx((b[:, 0] - b[:, 2]).std(ddof=1))
     single = result.correction_for("instrument 1")
     assert np.allclose(single.factor, result.correction.factor[0])
     with pytest.raises(UnknownNameError, match="instrument"):

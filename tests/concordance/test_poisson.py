@@ -6,10 +6,10 @@ from scipy.special import gammaln
 
 from crosscal.concordance import fit
 from crosscal.concordance.densities import full_problem, multinomial_problem
-from crosscal.concordance.model import make_model
-from crosscal.concordance.routes import run
 from crosscal.concordance.synthetic import simulate
 from crosscal.concordance.types import Comparison
+
+from .stating import make_model, run
 
 
 def counted(counts, exposure=None):
@@ -117,4 +117,4 @@ def test_gamma_poisson_recovers_the_scatter():
     assert np.all(np.abs(sigma.mean(axis=0) - 0.2) < 3 * sigma.std(axis=0))
     contrast = result.posterior_draws.draws("B") - result.posterior_draws.draws("B").mean(axis=1, keepdims=True)
     assert np.all(np.abs(contrast.mean(axis=0) - (case.b - case.b.mean())) < 4 * contrast.std(axis=0))
-    assert result.checks.predictive.scatter_p.min() > 0.01
+    assert result.tests.predictive.scatter_p.min() > 0.01

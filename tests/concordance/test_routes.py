@@ -6,11 +6,12 @@ import pytest
 from crosscal.concordance import pattern_samplers
 from crosscal.concordance.algebra import closed_form, with_drift
 from crosscal.concordance.densities import _dense_likelihood, _pattern_likelihood, collapsed_problem, full_problem
-from crosscal.concordance.model import make_model
-from crosscal.concordance.routes import choose, run
+from crosscal.concordance.routes import choose
 from crosscal.concordance.synthetic import simulate
 from crosscal.concordance.types import Comparison
 from crosscal.core.errors import FitError, InputError, UnknownNameError
+
+from .stating import make_model, run
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,15 @@ def test_collapsed_density_is_the_closed_forms_evidence(ragged, rng):
         arrays = p.arrays[:6]
         fast.append(
             pattern_samplers.collapsed_log_density(
-                *arrays, cells, precision, information, model.variance.df, model.variance.beta, s
+                *arrays,
+                0.5,
+                cells,
+                precision,
+                information,
+                model.variance.df,
+                model.variance.beta,
+                model.variance.scale,
+                s,
             )
         )
         traced.append(float(jax_density(s)) + prior)
@@ -140,7 +149,7 @@ def test_refusals(ragged):
     student = model_of(ragged, noise="log-t")
     with pytest.raises(UnknownNameError, match=r"'gibbs'"):
         run(model, "gibs")
-    with pytest.raises(InputError, match="positive numbers"):
+    with pytest.raises(InputError, match="draws: 0; expected a number >= 10"):
         run(model, "gibbs", draws=0)
     for route, what, this in [
         ("closed-form", "known variances", model),

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from crosscal.concordance.synthetic import simulate
-from crosscal.concordance.variance import default_beta, make_variance_model, shrinkage_variance, starting_variances
+from crosscal.concordance.variance import default_scatter, make_variance_model, shrinkage_variance, starting_variances
 from crosscal.core.errors import InputError, UnknownNameError
 
 
@@ -33,8 +33,11 @@ def test_defaults_follow_the_data():
     quoted = simulate(3, 300, sigma=1e-6, quoted=0.03, seed=1).data
     assert make_variance_model(plain).kind == "unknown"
     assert make_variance_model(quoted).kind == "quoted+excess"
-    assert np.sqrt(default_beta(plain)) == pytest.approx(0.04, rel=0.1)
-    assert default_beta(quoted) == pytest.approx(0.03**2)
+    assert default_scatter(plain) == 0.1
+    assert default_scatter(quoted) == pytest.approx(0.03)
+    assert np.all(make_variance_model(plain).scale == 0.1)
+    assert np.all(make_variance_model(plain, beta=1e-3).scale == 0)
+    assert np.all(make_variance_model(quoted).beta == 1e-4)
     assert np.allclose(np.sqrt(starting_variances(plain, make_variance_model(plain))), 0.04, rtol=0.4)
 
 
@@ -58,3 +61,5 @@ def test_refusals():
         make_variance_model(data, beta=[1.0, 2.0, 3.0])
     with pytest.raises(InputError, match="not positive"):
         make_variance_model(data, df=0.0)
+    with pytest.raises(InputError, match="beta and scatter are both given"):
+        make_variance_model(data, beta=1e-3, scatter=0.1)

@@ -6,11 +6,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crosscal.concordance import PART, PUBLISHED, Comparison, closed_form, make_model, read_matrix, read_table
-from crosscal.concordance.algebra import prior_weight
-from crosscal.concordance.routes import run
-from crosscal.config import read_toml, validate
-from crosscal.core.progress import SILENT
+from crosscal.concordance import (
+    PUBLISHED,
+    Comparison,
+    Noise,
+    Sampling,
+    Sources,
+    closed_form,
+    make_model,
+    make_prior,
+    prior_weight,
+    read_matrix,
+    read_table,
+)
+from crosscal.concordance.job import PART
+from crosscal.concordance.routes import sample
+from crosscal.jobs.options import read_toml, validate
+from crosscal.jobs.stages import Stages
 
 pytestmark = pytest.mark.realdata
 
@@ -68,9 +80,10 @@ def test_reference_posteriors(data_dir, case):
     names = [REFERENCE_ORDER.get(n, n) for n in reference["instruments"]]
     order = [data.instruments.index(n) for n in names]
     tau, beta = reference["tau"], reference["beta_g"]
-    model = make_model(data, tau=tau, variance="unknown", df=reference["df_g"], beta=beta)
+    noise = Noise(variance="unknown", df=reference["df_g"], beta=beta)
+    model = make_model(data, make_prior(data, tau), noise)
     few = data.n_columns < 10
-    found = run(model, "gibbs", seed=1, draws=100_000 if few else 20_000, warmup=500, chains=4)
+    found = sample(model, Sampling(route="gibbs", draws=100_000 if few else 20_000), seed=1)
     b, s = (x.reshape(-1, data.n_channels)[:, order] for x in (found.b, found.s))
     sigma = np.sqrt(s)
     w = prior_weight(tau, data.n_columns, s)
@@ -120,7 +133,8 @@ def test_published_prior_influence_tables(data_dir):
         published = {r["instrument"].lower(): r for r in rows if r["dataset"] == name and r["tau"] == "0.05"}
         beta = float(next(iter(published.values()))["beta_g"])
         for tau in (0.025, 0.05):
-            found = run(make_model(data, tau=tau, beta=beta), "gibbs", seed=2, draws=5000)
+            model = make_model(data, make_prior(data, tau), Noise(beta=beta))
+            found = sample(model, Sampling(route="gibbs", draws=5000), seed=2)
             w = prior_weight(tau, data.n_columns, found.s.reshape(-1, 3).mean(axis=0))
             table = {r["instrument"].lower(): float(r["W_published"]) for r in rows
                      if r["dataset"] == name and float(r["tau"]) == tau}  # fmt: skip
@@ -132,8 +146,9 @@ def test_published_prior_influence_tables(data_dir):
 def test_source_variability_changes_grating_factors(data_dir):
     """LETG / HRC-S and LETG / ACIS-S never observe together: a constant source per epoch gives another ratio."""
     data = grating_table(data_dir, "9-15", simultaneous=False)
-    walking = run(make_model(data, tau=0.05, variability=True), "gibbs", seed=1, draws=2000)
-    still = run(make_model(one_flux_per_epoch(data), tau=0.05, variance="quoted"), "closed-form", seed=1, draws=2000)
+    walking = sample(make_model(data, sources=Sources(variability=True)), Sampling(route="gibbs"), seed=1)
+    constant = make_model(one_flux_per_epoch(data), noise=Noise(variance="quoted"))
+    still = sample(constant, Sampling(route="closed-form"), seed=1)
     ratios = {}
     for name, draws in (("random walk", walking), ("constant", still)):
         b = draws.b.reshape(-1, data.n_channels)
@@ -165,7 +180,7 @@ def test_simultaneous_gratings_agree_with_the_closed_form(data_dir):
     data = grating_table(data_dir, "3-9", simultaneous=True)
     assert data.n_channels == 4
     assert data.n_columns == 168
-    exact = closed_form(data, make_model(data, tau=0.05).prior, data.variance)
+    exact = closed_form(data, make_prior(data), data.variance)
     assert np.all(np.abs(exact.mean) < 0.05)
 
 
@@ -175,6 +190,5 @@ def test_example_jobs_run(data_dir, tmp_path):
     for path in examples:
         content = read_toml(path) | {"sampling": {"draws": 400, "warmup": 200}, "output": str(tmp_path / path.stem)}
         job = validate(PART.model, content, source=path)
-        result = PART.run(job, tmp_path / path.stem, SILENT)
-        assert (tmp_path / path.stem / "summary.ecsv").exists()
+        result = PART.run(job, Stages(tmp_path / path.stem))
         assert np.all(result.correction.factor > 0.7)

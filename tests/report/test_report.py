@@ -111,7 +111,7 @@ def test_foreign_and_damaged_directories_are_refused(tmp_path):
 
 
 def test_what_the_parts_cite_is_in_the_bibliography():
-    from crosscal.concordance.result import Result as Concordance
+    from crosscal.concordance import ConcordanceFit as Concordance
     from crosscal.fluxcal.result import CITATIONS
     from crosscal.lightcurves.result import Intercalibration
     from crosscal.xray.correction.result import CalibrationResult

@@ -43,7 +43,7 @@ def _long(suffix: str) -> Any:
 
 
 def _read_long(path: Path) -> object:
-    from crosscal.concordance.tables import read_table
+    from crosscal.concordance.reading import read_table
 
     select = {"time": {"max": 10.0}}
     return read_table(path, error="err", band="band", time="time", select=select, flux_unit="erg / (s cm2)")
@@ -58,7 +58,7 @@ def _text(name: str, content: str) -> Any:
 
 
 def _read_matrix(path: Path) -> object:
-    from crosscal.concordance.tables import read_matrix
+    from crosscal.concordance.reading import read_matrix
 
     return read_matrix(path, names="src", logarithmic=False, error=0.1), read_matrix(
         path, names="src", orientation="instruments"
@@ -66,7 +66,7 @@ def _read_matrix(path: Path) -> object:
 
 
 def _read_tau(path: Path) -> object:
-    from crosscal.concordance.tables import iachec_tau, read_tau_matrix
+    from crosscal.concordance.reading import iachec_tau, read_tau_matrix
 
     table = read_tau_matrix(path, keep_ambiguous=True)
     return table, iachec_tau({"pn1": "XMM pn"}, {"hard": (2.0, 8.0)}, path).tau("pn1", "hard")
@@ -74,7 +74,7 @@ def _read_tau(path: Path) -> object:
 
 def _read_draws(path: Path) -> object:
     from crosscal.concordance.priors import covariance_from_draws
-    from crosscal.concordance.tables import read_area_draws
+    from crosscal.concordance.reading import read_area_draws
     from crosscal.concordance.types import Comparison
 
     draws = read_area_draws(path)
@@ -90,16 +90,16 @@ DRAWS = "instrument,soft\npn,100\npn,101\npn,103\nMOS1,30\nMOS1,31\nMOS1,33\n"
 
 READERS = [
     *(
-        Reader("concordance.tables.read_table", _long(suffix), _read_long, suffix[1:])
+        Reader("concordance.reading.read_table", _long(suffix), _read_long, suffix[1:])
         for suffix in (".csv", ".ecsv", ".fits", ".txt", ".parquet")
     ),
     simple("concordance.table_columns.load_columns", _long(".csv")),
-    Reader("concordance.tables.read_matrix", _text("matrix.csv", MATRIX), _read_matrix),
+    Reader("concordance.reading.read_matrix", _text("matrix.csv", MATRIX), _read_matrix),
     Reader(
-        "concordance.tables.read_tau_matrix",
+        "concordance.reading.read_tau_matrix",
         _text("tau.csv", TAU),
         _read_tau,
-        covers=("concordance.tables.iachec_tau",),
+        covers=("concordance.reading.iachec_tau",),
     ),
-    Reader("concordance.tables.read_area_draws", _text("draws.csv", DRAWS), _read_draws),
+    Reader("concordance.reading.read_area_draws", _text("draws.csv", DRAWS), _read_draws),
 ]

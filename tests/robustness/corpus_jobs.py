@@ -128,7 +128,7 @@ def _concordance(directory: Path) -> dict[str, Any]:
 def _use_concordance(job: Any) -> object:
     data = job.data.read()
     job.require_known(data)
-    return job.prior.taus(job.bands), job.prior.covariance(data)
+    return job.prior.build(data, dict(job.bands))
 
 
 def _lightcurves(directory: Path) -> dict[str, Any]:

@@ -31,7 +31,7 @@ NO_READERS = {
     "compute.store.Store.read_chunk": "reads an open store; fuzzed through Store.open",
     "core.files.open_own": "opens what a run writes",
     "jobs.directory.RunDirectory.open_pending": "makes a place to work in",
-    "concordance.config.Data.read": "fuzzed with the job files",
+    "concordance.options.Data.read": "fuzzed with the job files",
     "core.reading.read_text": "part of readers of text, which are fuzzed",
     "fluxcal.stars.resample.convert_medium": "converts wavelengths in memory",
 }

@@ -115,7 +115,7 @@ def closed_form(
     precision, information = with_drift(prior, drift_sd)
     links = np.zeros(data.n_columns) if link is None else np.asarray(link, dtype=float)
     p = 1.0 / np.asarray(variance, dtype=float)
-    z = data.log_rate + 0.5 * np.asarray(variance, dtype=float)
+    z = data.log_rate + data.half * np.asarray(variance, dtype=float)
     d, l = factor_columns(data.indptr, p, links)
     s, h, quadratic = eliminate(data.indptr, data.row, t, p, z, d, l, precision, information)
     s = np.tril(s) + np.tril(s, -1).T

@@ -1,18 +1,24 @@
-"""Building a `Comparison` from user's columns, with one clear sentence for each thing that can be wrong."""
+"""The fields of a `Comparison` from user's columns, with one clear sentence for each thing that can be wrong."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
 
-from crosscal.concordance.types import Comparison
-from crosscal.core.errors import InputError
+from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.units import plain
 
 Floats = NDArray[np.float64]
+#: Natural logarithm of flux per unit of each logarithmic scale.
+LOG_SCALES = {"ln": 1.0, "log10": float(np.log(10.0)), "magnitude": -0.4 * float(np.log(10.0))}
+SCALES = ("linear", *LOG_SCALES, "additive")
+#: Level of a limit of three standard errors, one-sided.
+THREE_SIGMA = 0.99865
 
 
 def _numbers(values: ArrayLike, name: str, n: int, where: str) -> Floats:
@@ -32,66 +38,187 @@ def _refuse(bad: NDArray[np.bool_], values: Floats, name: str, expected: str, wh
 
 
 def _names(values: Sequence[Any] | NDArray, name: str, where: str) -> NDArray[np.str_]:
-    array = np.asarray(values).astype(str)
-    empty = np.char.strip(array) == ""
+    array = np.char.strip(np.asarray(values).astype(str))
+    empty = array == ""
     if np.any(empty):
         raise InputError("an empty name", where=f"{where}, row {int(np.argmax(empty)) + 1}, column {name!r}")
     return array
 
 
-def _log_rates(values: Mapping[str, Any], exposure: Floats | None, n: int, where: str) -> tuple[Floats, Floats | None]:
+def _loose(name: str) -> str:
+    """Return a name without case, blanks and underscores."""
+    return re.sub(r"[\s_]+", "", name).casefold()
+
+
+def look_alikes(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Groups of different names that differ by case, blanks or underscores only."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(_loose(name), []).append(name)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def _refuse_look_alikes(names: NDArray, where: str) -> None:
+    for group in look_alikes([str(n) for n in np.unique(names)]):
+        shown = ", ".join(repr(n) for n in group)
+        merged = ", ".join(f'"{n}" = "{group[0]}"' for n in group[1:])
+        raise InputError(
+            f"instruments {shown} differ by case or blanks only",
+            where=where,
+            expected=f"one spelling an instrument (rename = {{ {merged} }} merges them), or names that differ by more",
+        )
+
+
+def _errors(error: Any, n: int, where: str) -> tuple[Floats, Floats]:
+    """Errors below and above, (n,) each."""
+    try:
+        array = np.asarray(error, dtype=float)
+    except (TypeError, ValueError):
+        raise InputError("column 'error' is not numeric", where=where, expected="numbers") from None
+    if array.shape == (n,):
+        return array, array
+    if array.shape == (2, n):
+        return np.abs(array[0]), array[1]
+    raise InputError(f"error has shape {array.shape}", where=where, expected=f"({n},) or (2, {n})")
+
+
+def _level(confidence: float | None, where: str) -> float:
+    """Return how many standard errors the two-sided interval of this level holds on each side."""
+    if confidence is None:
+        return 1.0
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence = {confidence:g}", where=where, expected="a fraction such as 0.9")
+    return float(norm.isf(0.5 * (1 - confidence)))
+
+
+def _limits(
+    limits: tuple[Any, float | None], values: Floats, low: Floats, high: Floats, where: str
+) -> tuple[NDArray[np.int8] | None, Floats, Floats, tuple[str, ...]]:
+    """Check limits, and give those without an error the one that their confidence level means."""
+    flags, level = limits
+    if flags is None:
+        return None, low, high, ()
+    limit = _numbers(flags, "limit", len(values), where)
+    _refuse(~np.isin(limit, (-1, 0, 1)), limit, "limit", "1 (upper limit), -1 (lower limit) or 0", where)
+    if level is not None and not 0.5 < level < 1:
+        raise InputError(f"limit_confidence = {level:g}", where=where, expected="a fraction above 0.5, such as 0.95")
+    bare = (limit != 0) & ~(np.isfinite(low) & (low > 0))
+    _refuse(bare & ~(values > 0), values, "flux", "a positive limit, or an error beside it", where)
+    sd = values / norm.ppf(THREE_SIGMA if level is None else level)
+    told = ()
+    if np.any(bare):
+        what = "three standard errors (confidence 0.99865)" if level is None else f"limits of confidence {level:g}"
+        told = (f"{np.sum(bare)} limits without errors are taken as {what}.",)
+    return limit.astype(np.int8), np.where(bare, sd, low), np.where(bare, sd, high), told
+
+
+def _given(values: Mapping[str, Any], scale: str, where: str) -> tuple[str, str]:
+    """Return which value is given and on which scale it is."""
     given = [name for name, content in values.items() if content is not None]
     if len(given) != 1:
         raise InputError(
             f"{len(given)} of flux, counts and log_rate are given", where=where, expected="exactly one of them"
         )
-    name = given[0]
+    if scale not in SCALES:
+        raise UnknownNameError("scale", scale, SCALES, where=where)
+    if given[0] != "flux" and scale != "linear":
+        raise InputError(f"{given[0]} with scale = {scale!r}", where=where, expected="flux = the values on that scale")
+    return given[0], "ln" if given[0] == "log_rate" else scale
+
+
+def _linear(
+    name: str, numbers: Floats, error: Any, confidence: float | None, limits: Any, where: str
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Fields of fluxes or counts, with or without errors."""
+    n = len(numbers)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.where(numbers > 0, np.log(np.where(numbers > 0, numbers, 1.0)), -np.inf)
+    if error is None:
+        if limits[0] is not None and np.any(_numbers(limits[0], "limit", n, where) != 0):
+            raise InputError("limits without an error column", where=where, expected="errors of the other fluxes")
+        if name == "flux":
+            _refuse(numbers <= 0, numbers, name, "a positive number (without errors, log models are used)", where)
+        return {"log_rate": logs}, ()
+    low, high = _errors(error, n, where)
+    size = _level(confidence, where)
+    limit, low, high, told = _limits(limits, numbers, low / size, high / size, where)
+    for side in (low, high):
+        _refuse(~(np.isfinite(side) & (side > 0)), side * size, "error", "a positive number", where)
+    fields: dict[str, Any] = {"flux": numbers, "flux_low": low, "flux_high": high}
+    measured = numbers > 0
+    if limit is not None and np.any(limit != 0):
+        fields["limit"] = limit
+        measured &= limit == 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = np.sqrt(0.5 * (low**2 + high**2)) / numbers
+        fields["variance"] = np.where(measured, np.log1p(relative**2), np.nan)
+    fields["log_rate"] = np.where(measured, logs, -np.inf)
+    return fields, told
+
+
+def _values(
+    values: Mapping[str, Any],
+    scale: str,
+    errors: Mapping[str, Any],
+    confidence: float | None,
+    limits: tuple[Any, float | None],
+    exposure: Floats | None,
+    where: str,
+    n: int,
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Fields of the measured values and their errors, and what was assumed."""
+    name, scale = _given(values, scale, where)
     numbers = _numbers(values[name], name, n, where)
     _refuse(~np.isfinite(numbers), numbers, name, "a finite number", where)
-    if name == "log_rate":
-        return numbers - (0.0 if exposure is None else np.log(exposure)), None
-    if name == "flux":
-        _refuse(numbers <= 0, numbers, name, "a positive number (log models need it)", where)
-        return np.log(numbers) - (0.0 if exposure is None else np.log(exposure)), None
-    _refuse(numbers < 0, numbers, name, "counts >= 0", where)
-    with np.errstate(divide="ignore"):
-        return np.log(numbers) - (0.0 if exposure is None else np.log(exposure)), numbers
-
-
-def _variances(errors: Mapping[str, Any], values: Mapping[str, Any], n: int, where: str) -> Floats | None:
-    given = [name for name, content in errors.items() if content is not None]
-    if not given:
-        return None
-    if len(given) > 1:
+    if errors["error"] is not None and errors["log_error"] is not None:
         raise InputError("error and log_error are both given", where=where, expected="one of them")
-    name = given[0]
-    numbers = _numbers(errors[name], name, n, where)
-    _refuse(~(np.isfinite(numbers) & (numbers > 0)), numbers, name, "a positive number", where)
-    if name == "log_error":
-        return numbers**2
-    if values["log_rate"] is not None:
+    factor = np.ones(n) if exposure is None else exposure
+    if name == "counts":
+        _refuse(numbers < 0, numbers, name, "counts >= 0", where)
+    error, log_error = errors["error"], errors["log_error"]
+    if scale == "linear" and log_error is None:
+        fields, told = _linear(name, numbers, error, confidence, limits, where)
+        fields["log_rate"] = fields["log_rate"] - np.log(factor)
+        for key in ("flux", "flux_low", "flux_high"):
+            if key in fields:
+                fields[key] = fields[key] / factor
+        if name == "counts":
+            fields |= {"counts": numbers, "exposure": factor}
+        return fields, told
+    if limits[0] is not None and np.any(_numbers(limits[0], "limit", n, where) != 0):
+        raise InputError("limits on a logarithmic or additive scale", where=where, expected="limits of fluxes")
+    if scale == "ln" and error is not None and name == "log_rate":
         raise InputError("log_rate is given with error", where=where, expected="log_error")
-    level = np.asarray(values["flux"] if values["flux"] is not None else values["counts"], dtype=float)
-    _refuse(level <= 0, level, "flux or counts", "a positive number where an error is quoted", where)
-    return np.log1p((numbers / level) ** 2)
+    unit = LOG_SCALES.get(scale, 1.0)
+    if scale == "linear":
+        _refuse(numbers <= 0, numbers, name, "a positive number where log_error is given", where)
+        numbers = np.log(numbers)
+    fields = {"log_rate": unit * numbers, "additive": scale == "additive"}
+    if scale == "additive" and exposure is not None:
+        raise InputError("additive values with an exposure", where=where, expected="values without exposure")
+    fields["log_rate"] = fields["log_rate"] - np.log(factor)
+    quoted = log_error if log_error is not None else error
+    if quoted is not None:
+        low, high = _errors(quoted, n, where)
+        key = "log_error" if log_error is not None else "error"
+        for side in (low, high):
+            _refuse(~(np.isfinite(side) & (side > 0)), side, key, "a positive number", where)
+        size = 1.0 if log_error is not None else abs(unit)
+        fields["variance"] = 0.5 * (low**2 + high**2) * (size / _level(confidence, where)) ** 2
+    return fields, ()
 
 
 def _without_units(
-    values: Mapping[str, Any], errors: Mapping[str, Any], time: Any, facts: Mapping[str, str], where: str
+    values: Mapping[str, Any], errors: Mapping[str, Any], time: Any, units: Mapping[str, str], where: str
 ) -> tuple[dict[str, Any], dict[str, Any], Any, dict[str, str]]:
     """Turn Quantities into plain numbers: fluxes and their errors in one unit, times in one unit."""
-    flux_unit = facts.get("flux_unit") or _unit(values.get("flux"))
-    time_unit = facts.get("time_unit") or _unit(time)
-    units = {"flux": flux_unit, "error": flux_unit}
+    flux_unit = units.get("flux_unit") or _unit(values.get("flux"))
+    time_unit = units.get("time_unit") or _unit(time)
+    known = {"flux": flux_unit, "error": flux_unit}
     values, errors = (
-        {k: plain(v, units.get(k, ""), where=f"{where}, {k}") for k, v in given.items()} for given in (values, errors)
+        {k: plain(v, known.get(k, ""), where=f"{where}, {k}") for k, v in given.items()} for given in (values, errors)
     )
-    return (
-        values,
-        errors,
-        plain(time, time_unit, where=where),
-        {**facts, "flux_unit": flux_unit, "time_unit": time_unit},
-    )
+    return values, errors, plain(time, time_unit, where=where), {"flux_unit": flux_unit, "time_unit": time_unit}
 
 
 def _unit(value: Any) -> str:
@@ -103,59 +230,61 @@ def assemble(
     source: Sequence[str] | NDArray,
     *,
     values: Mapping[str, Any],
+    scale: str,
     errors: Mapping[str, Any],
+    confidence: float | None,
+    limits: tuple[Any, float | None],
     exposure: ArrayLike | None,
     band: Sequence[str] | NDArray | None,
     time: ArrayLike | None,
     campaign: Sequence[str] | NDArray | None,
+    repeats: bool,
     where: str,
-    facts: Mapping[str, str],
-) -> Comparison:
-    """See `Comparison.from_cells`."""
-    values, errors, time, facts = _without_units(values, errors, time, facts, where)
+    units: Mapping[str, str],
+    assumed: tuple[str, ...],
+) -> dict[str, Any]:
+    """Fields of a `Comparison`; see `Comparison.from_cells`."""
+    values, errors, time, known_units = _without_units(values, errors, time, units, where)
     instruments, sources = _names(instrument, "instrument", where), _names(source, "source", where)
     n = len(instruments)
     if n == 0:
-        raise InputError("no rows", where=where, expected="at least one measurement")
+        raise InputError("no measurement", where=where, expected="at least one")
     if len(sources) != n:
         raise InputError(f"{len(sources)} sources for {n} rows", where=where, expected="equal lengths")
+    _refuse_look_alikes(instruments, where)
     bands = np.full(n, "") if band is None else _names(band, "band", where)
     factor = None if exposure is None else _numbers(exposure, "exposure", n, where)
     if factor is not None:
         _refuse(~(np.isfinite(factor) & (factor > 0)), factor, "exposure", "a positive number", where)
-    log_rate, counts = _log_rates(values, factor, n, where)
-    variance = _variances(errors, values, n, where)
-    times = None if time is None else _numbers(time, "time", n, where)
-    if times is not None:
-        _refuse(~np.isfinite(times), times, "time", "a finite number", where)
-
+    fields, told = _values(values, scale, errors, confidence, limits, factor, where, n)
+    if time is not None:
+        fields["time"] = _numbers(time, "time", n, where)
+        _refuse(~np.isfinite(fields["time"]), fields["time"], "time", "a finite number", where)
     channel_keys, row = _unique_in_order(instruments, bands)
     column_keys, column = _unique_in_order(sources, bands)
     key = row.astype(np.int64) * len(column_keys) + column
-    _refuse_twice(key, instruments, sources, bands if band is not None else None, where)
+    if not repeats:
+        _refuse_twice(key, instruments, sources, bands if band is not None else None, where)
+    alike = look_alikes([name for name, _ in column_keys])
+    if alike and len(column_keys) <= 10_000:
+        told = (*told, f"Sources {' and '.join(repr(x) for x in alike[0])} are taken as different ones.")
     groups = (
         None if campaign is None else _campaigns(_names(campaign, "campaign", where), column, len(column_keys), where)
     )
     order = np.lexsort((row, column))
-
-    def ordered(array: Floats | None) -> Floats | None:
-        return None if array is None else np.ascontiguousarray(array[order])
-
-    log_rate_sorted = np.ascontiguousarray(log_rate[order])
-    return Comparison(
-        channel_keys,
-        column_keys,
-        row[order].astype(np.int32),
-        column[order].astype(np.int32),
-        log_rate_sorted,
-        ordered(variance),
-        ordered(counts),
-        ordered(np.ones(n) if factor is None and counts is not None else factor),
-        ordered(times),
-        groups,
-        label=where,
-        **facts,
-    )
+    flags = {"additive": fields.pop("additive", False)}
+    return {
+        "channels": channel_keys,
+        "columns": column_keys,
+        "row": row[order].astype(np.int32),
+        "column": column[order].astype(np.int32),
+        **{name: np.ascontiguousarray(content[order]) for name, content in fields.items()},
+        **flags,
+        "campaign": groups,
+        "label": where,
+        "assumed": (*assumed, *told),
+        **known_units,
+    }
 
 
 def _refuse_twice(
@@ -171,7 +300,7 @@ def _refuse_twice(
             f"rows {first + 1} and {second + 1} both give source {str(sources[first])!r} in instrument "
             f"{str(instruments[first])!r}{suffix}",
             where=where,
-            expected="one measurement per cell",
+            expected="one measurement a cell, or repeats = true for independent measurements of a constant source",
         )
 
 
@@ -199,14 +328,14 @@ def _campaigns(names: NDArray, column: NDArray, n_columns: int, where: str) -> N
     return groups
 
 
-def from_matrix(
+def matrix_fields(
     log_rate: ArrayLike,
     instruments: Sequence[str] | None,
     sources: Sequence[str] | None,
     variance: ArrayLike | None,
     label: str,
-) -> Comparison:
-    """See `Comparison.from_matrix`."""
+) -> dict[str, Any]:
+    """Fields of a `Comparison`; see `Comparison.from_matrix`."""
     y = np.asarray(log_rate, dtype=float)
     if y.ndim != 2 or 0 in y.shape:
         raise InputError(f"shape {y.shape}", where=label, expected="a matrix (sources, instruments)")
@@ -214,6 +343,7 @@ def from_matrix(
     names = tuple(instruments) if instruments is not None else tuple(f"instrument {i + 1}" for i in range(n))
     if len(names) != n or len(set(names)) != n:
         raise InputError(f"{len(set(names))} different instrument names for {n} columns", where=label)
+    _refuse_look_alikes(np.array([str(name) for name in names]), label)
     labels = tuple(sources) if sources is not None else tuple(f"source {j + 1}" for j in range(m))
     if len(labels) != m or len(set(labels)) != m:
         raise InputError(f"{len(set(labels))} different source names for {m} rows", where=label)
@@ -234,12 +364,12 @@ def from_matrix(
             raise InputError("a quoted variance is not positive", where=label, expected="variances > 0")
         quoted = np.ascontiguousarray(v[present])
     column, row = np.nonzero(present)
-    return Comparison(
-        tuple((str(name), "") for name in names),
-        tuple((str(name), "") for name in labels),
-        row.astype(np.int32),
-        column.astype(np.int32),
-        np.ascontiguousarray(y[present]),
-        quoted,
-        label=label,
-    )
+    return {
+        "channels": tuple((str(name), "") for name in names),
+        "columns": tuple((str(name), "") for name in labels),
+        "row": row.astype(np.int32),
+        "column": column.astype(np.int32),
+        "log_rate": np.ascontiguousarray(y[present]),
+        "variance": quoted,
+        "label": label,
+    }

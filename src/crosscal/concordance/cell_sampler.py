@@ -20,6 +20,7 @@ from crosscal.concordance.elimination import (
     solve_columns,
 )
 from crosscal.concordance.gig import draw_gig
+from crosscal.concordance.prior_sampler import draw_area_prior, draw_scales
 
 #: Kinds of variance: quoted v_ij; unknown s_i; quoted + excess v_ij + s_i.
 QUOTED, UNKNOWN, EXCESS = 0, 1, 2
@@ -35,36 +36,37 @@ def _scale(kind, v, s, stretch):
 
 
 @njit(cache=True, nogil=True)
-def excess_log_density(u, order, first, last, v, stretch, xi, r, df, beta):
+def excess_log_density(u, order, first, last, v, half, stretch, xi, r, df, beta):
     """Log conditional density of u = ln s_i for variance (v + e^u) stretch / xi, at raw residuals r = y - B - G."""
     s = np.exp(u)
     value = -df * u - beta / s
     for k in range(first, last):
         c = order[k]
         total = (v[c] + s) * stretch / xi[c]
-        e = r[c] + 0.5 * total
+        e = r[c] + half * total
         value -= 0.5 * (np.log(total) + e * e / total)
     return value
 
 
 @njit(cache=True, nogil=True)
-def _slice_excess(u, order, first, last, v, stretch, xi, r, df, beta):
-    level = excess_log_density(u, order, first, last, v, stretch, xi, r, df, beta) + np.log(1.0 - np.random.random())
+def _slice_excess(u, order, first, last, v, half, stretch, xi, r, df, beta):
+    level = excess_log_density(u, order, first, last, v, half, stretch, xi, r, df, beta)
+    level += np.log(1.0 - np.random.random())
     # The width fits a variance known from some tens of cells; stepping out makes any width valid.
     width = 1.0
     low = u - width * np.random.random()
     high = low + width
     for _ in range(60):
-        if excess_log_density(low, order, first, last, v, stretch, xi, r, df, beta) <= level:
+        if excess_log_density(low, order, first, last, v, half, stretch, xi, r, df, beta) <= level:
             break
         low -= width
     for _ in range(60):
-        if excess_log_density(high, order, first, last, v, stretch, xi, r, df, beta) <= level:
+        if excess_log_density(high, order, first, last, v, half, stretch, xi, r, df, beta) <= level:
             break
         high += width
     while True:
         x = low + np.random.random() * (high - low)
-        if excess_log_density(x, order, first, last, v, stretch, xi, r, df, beta) > level:
+        if excess_log_density(x, order, first, last, v, half, stretch, xi, r, df, beta) > level:
             return x
         if x < u:
             low = x
@@ -83,15 +85,15 @@ def _residuals(row, column, y, t, areas, g, r):
 
 
 @njit(cache=True, nogil=True)
-def _draw_weights(nu, kind, row, v, s, stretch, r, xi):
+def _draw_weights(nu, kind, row, v, s, half, stretch, r, xi):
     """Log-t: xi ~ GIG((nu + 1) / 2, scale / 4, 1 + r^2 / scale) (Chen et al. 2019, section 5.2)."""
     for c in range(len(row)):
         scale = _scale(kind, v[c], s[row[c]], stretch)
-        xi[c] = draw_gig(0.5 * (nu + 1.0), 0.25 * scale, 1.0 + r[c] * r[c] / scale)
+        xi[c] = draw_gig(0.5 * (nu + 1.0), half * half * scale, 1.0 + r[c] * r[c] / scale)
 
 
 @njit(cache=True, nogil=True)
-def _draw_variances(kind, order, start, v, stretch, xi, r, df, beta, s):
+def _draw_variances(kind, order, start, v, half, stretch, xi, r, df, beta, s):
     for i in range(len(s)):
         first, last = start[i], start[i + 1]
         if kind == 1:
@@ -99,10 +101,10 @@ def _draw_variances(kind, order, start, v, stretch, xi, r, df, beta, s):
             for k in range(first, last):
                 c = order[k]
                 chi += xi[c] * r[c] * r[c]
-                psi += 0.25 / xi[c]
+                psi += half * half / xi[c]
             s[i] = draw_gig(-(df[i] + 0.5 * (last - first)), chi, psi)
         elif kind == 2:
-            s[i] = np.exp(_slice_excess(np.log(s[i]), order, first, last, v, stretch, xi, r, df[i], beta[i]))
+            s[i] = np.exp(_slice_excess(np.log(s[i]), order, first, last, v, half, stretch, xi, r, df[i], beta[i]))
 
 
 @njit(cache=True, nogil=True)
@@ -121,10 +123,13 @@ def _draw_walk(gap, group, g, rates):
 
 
 @njit(cache=True, nogil=True)
-def gibbs_chain(indptr, row, column, order, start, y, v, t, gap, group, kind, nu, stretch, df, beta,
-                precision, information, fixed_walk, s, xi, rates, sweeps, store, seed,
-                keep_areas, keep_s, keep_rates, wanted, keep_g, g_sum, g_square, g_variance):  # fmt: skip
+def gibbs_chain(indptr, row, column, order, start, y, v, t, gap, group, kind, nu, half, stretch, df,
+                beta, scale, precision, information, area_mean, tau, nu_area, tau_scale, fixed_walk, s, xi, rates,
+                state, sweeps, store, seed, keep_areas, keep_s, keep_rates, wanted, keep_g, g_sum, g_square,
+                g_variance):  # fmt: skip
     """Run ``sweeps`` sweeps from (s, xi, rates), changed in place; store draws and flux moments if ``store``.
+
+    So are ``beta``, ``state``, ``precision`` and ``information`` where a prior has latent scales.
 
     ``gap[j]`` is the time from column j - 1 to j inside a campaign, else 0; ``wanted`` lists columns whose G is kept.
     Returns False where the precision of the areas was not positive definite.
@@ -137,7 +142,7 @@ def gibbs_chain(indptr, row, column, order, start, y, v, t, gap, group, kind, nu
         for c in range(n_cells):
             variance = _scale(kind, v[c], s[row[c]], stretch) / xi[c]
             p[c] = 1.0 / variance
-            z[c] = y[c] + 0.5 * variance
+            z[c] = y[c] + half * variance
         for j in range(m):
             if gap[j] > 0.0:
                 link[j] = 1.0 / (gap[j] * rates[group[j]])
@@ -156,9 +161,13 @@ def gibbs_chain(indptr, row, column, order, start, y, v, t, gap, group, kind, nu
                 g_variance[j] += own[j]
         solve_columns(indptr, row, t, p, z, d, l, areas, True, g, forward)
         _residuals(row, column, y, t, areas, g, r)
-        _draw_variances(kind, order, start, v, stretch, xi, r, df, beta, s)
+        _draw_variances(kind, order, start, v, half, stretch, xi, r, df, beta, s)
+        if kind > 0:
+            draw_scales(df, scale, s, beta)
+        if nu_area > 0.0 or tau_scale > 0.0:
+            draw_area_prior(areas, area_mean, tau, nu_area, tau_scale, state, precision, information)
         if nu > 0.0:
-            _draw_weights(nu, kind, row, v, s, stretch, r, xi)
+            _draw_weights(nu, kind, row, v, s, half, stretch, r, xi)
         if not fixed_walk:
             _draw_walk(gap, group, g, rates)
         if store:

@@ -29,7 +29,8 @@ def collapsed_problem(model: Model) -> Problem:
     """
     import numpyro.distributions as dist
 
-    if model.noise != "log-normal" or model.varying or model.drift_sd is not None or not model.variance.unknown:
+    plain = model.noise == "log-normal" and model.variance.unknown and not model.prior.latent
+    if not plain or model.varying or model.drift_sd is not None:
         raise InputError(
             "this model has no collapsed density of its variances",
             where="route",
@@ -38,10 +39,23 @@ def collapsed_problem(model: Model) -> Problem:
     likelihood = _pattern_likelihood(model) if model.compressible else _dense_likelihood(model)
     return Problem(
         priors={"s": dist.InverseGamma(model.variance.df, model.variance.beta)},
-        log_likelihood=lambda params: likelihood(params["s"]),
+        log_likelihood=lambda params: likelihood(params["s"]) + _half_t(model, params["s"]),
         dims={"s": ["channel"]},
         coords={"channel": list(model.data.channel_names)},
     )
+
+
+def _half_t(model: Model, s: Any) -> Any:
+    """Log ratio of the half-t prior of sqrt(s) to the InverseGamma that stands for it in a `Problem`."""
+    import jax.numpy as jnp
+
+    v = model.variance
+    used = v.scale > 0
+    if not np.any(used):
+        return 0.0
+    s, df, beta, scale = s[used], v.df[used], v.beta[used], v.scale[used]
+    wanted = 0.5 * jnp.log(s) - (df + 0.5) * jnp.log1p(s / (2 * df * scale**2))
+    return (wanted + df * jnp.log(s) + beta / s).sum()
 
 
 def _area_terms(model: Model) -> tuple[Any, Any]:
@@ -52,7 +66,9 @@ def _area_terms(model: Model) -> tuple[Any, Any]:
 def _pattern_likelihood(model: Model) -> Any:
     import jax.numpy as jnp
 
-    pattern, n = model.patterns, model.data.n_channels
+    pattern, n, half = model.patterns, model.data.n_channels, model.data.half
+    if model.data.repeated:
+        raise InputError("repeated measurements have no such density", where="route", expected="route = 'gibbs'")
     if pattern.size * n * n > DENSE_LIMIT:
         raise InputError(
             f"{pattern.size} missing patterns", where="route", expected="route = 'gibbs' for data as ragged as these"
@@ -72,7 +88,7 @@ def _pattern_likelihood(model: Model) -> Any:
     def likelihood(s: Any) -> Any:
         p = mask / s
         total = p.sum(axis=1)
-        z = mean + 0.5 * s
+        z = mean + half * s
         average = (p * z).sum(axis=1) / total
         a = precision + jnp.diag(count @ p) - jnp.einsum("k,ki,kj->ij", count / total, p, p)
         h = information + (count[:, None] * p * (z - average[:, None])).sum(axis=0)
@@ -97,7 +113,9 @@ def _gaussian(a: Any, h: Any) -> Any:
 def _dense_likelihood(model: Model) -> Any:
     import jax.numpy as jnp
 
-    data = model.data
+    data, half = model.data, model.data.half
+    if data.repeated:
+        raise InputError("repeated measurements have no such density", where="route", expected="route = 'gibbs'")
     if data.n_channels * data.n_columns > DENSE_LIMIT:
         raise InputError(f"{data.n_cells} cells of different variance", where="route", expected="route = 'gibbs'")
     y = data.matrix()
@@ -109,7 +127,7 @@ def _dense_likelihood(model: Model) -> Any:
     def likelihood(s: Any) -> Any:
         variance = v + s
         p = jnp.where(seen, 1.0 / variance, 0.0)
-        z = y + 0.5 * variance
+        z = y + half * variance
         total = p.sum(axis=1)
         average = (p * z).sum(axis=1) / total
         a = precision + jnp.diag(p.sum(axis=0)) - p.T @ (p / total[:, None])
@@ -180,8 +198,12 @@ def full_problem(model: Model, *, shifted: bool = True) -> Problem:
     import jax.numpy as jnp
     import numpyro.distributions as dist
 
-    if model.varying or model.drift_sd is not None:
-        raise InputError("the full density has no drift and no variability", where="route", expected="route = 'gibbs'")
+    if model.varying or model.drift_sd is not None or model.in_flux or model.prior.latent:
+        raise InputError(
+            "the full density has no drift, variability, Gaussian flux errors or latent tau",
+            where="route",
+            expected="route = 'gibbs'",
+        )
     data = model.data
     level = _starting_fluxes(model)
     priors: dict[str, Any] = {"B": area_distribution(model), "G_": dist.Normal(level, WIDE).to_event(1)}
@@ -197,6 +219,8 @@ def full_problem(model: Model, *, shifted: bool = True) -> Problem:
     def likelihood(params: Any) -> Any:
         mean = params["B"][data.row] + fluxes(params)[data.column]
         flat = 0.5 * (((params["G_"] - level) / WIDE) ** 2).sum() + _flat_areas(model, params["B"])
+        if "s" in params:
+            flat = flat + _half_t(model, params["s"])
         return cells(mean, params).sum() + flat
 
     def derived(params: Any) -> dict[str, Any]:
@@ -223,7 +247,7 @@ def _starting_fluxes(model: Model) -> Any:
 def _log_likelihood(model: Model) -> Any:
     import jax.numpy as jnp
 
-    data, kind, stretch = model.data, model.variance.kind, model.stretch
+    data, kind, stretch, half = model.data, model.variance.kind, model.stretch, model.data.half
     quoted = np.zeros(data.n_cells) if data.variance is None else data.variance
 
     def cells(mean: Any, params: Any) -> Any:
@@ -234,7 +258,7 @@ def _log_likelihood(model: Model) -> Any:
             variance = own if kind == "unknown" else (quoted + own) * stretch
         if model.noise == "log-t":
             variance = variance / params["xi"]
-        return -0.5 * (jnp.log(variance) + (data.log_rate + 0.5 * variance - mean) ** 2 / variance)
+        return -0.5 * (jnp.log(variance) + (data.log_rate + half * variance - mean) ** 2 / variance)
 
     return cells
 

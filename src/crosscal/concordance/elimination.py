@@ -134,9 +134,11 @@ def eliminate(indptr, row, t, p, z, d, l, precision, information):
             for c in range(first, last):
                 scaled = p[c] / d[j]
                 h[row[c]] -= scaled * w
-                # Cells are sorted by channel within a column, so this fills the lower triangle.
-                for e in range(first, c + 1):
-                    s[row[c], row[e]] -= scaled * p[e]
+                # Cells are sorted by channel within a column, so this fills the lower triangle; a channel's repeated
+                # cells meet on the diagonal from both sides.
+                for e in range(first, c):
+                    s[row[c], row[e]] -= scaled * p[e] * (2.0 if row[e] == row[c] else 1.0)
+                s[row[c], row[c]] -= scaled * p[c]
         quadratic -= w * w / d[j]
     return s, h, quadratic
 

@@ -1,4 +1,4 @@
-"""Figures of a concordance result: functions from a `Result` to a matplotlib Figure."""
+"""Figures of a concordance result: functions from a `ConcordanceFit` to a matplotlib Figure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from crosscal.concordance.result import Result
+from crosscal.concordance.result import ConcordanceFit
 from crosscal.plot import COLOURS, figure, instrument_style, legend_below, styled, text
 
 CAPTIONS = {
@@ -28,11 +28,11 @@ MOST_NAMED = 40
 MOST_ROWS = 60
 
 
-def _names(result: Result) -> list[str]:
+def _names(result: ConcordanceFit) -> list[str]:
     return [name if len(name) <= 26 else name[:25] + "…" for name in result.data.channel_names]
 
 
-def _rows(result: Result, width: float = 6.4) -> tuple[Figure, Any, np.ndarray]:
+def _rows(result: ConcordanceFit, width: float = 6.4) -> tuple[Figure, Any, np.ndarray]:
     n = min(result.data.n_channels, MOST_ROWS)
     fig = figure(width, 1.5 + 0.27 * n)
     axes = fig.subplots()
@@ -44,7 +44,7 @@ def _rows(result: Result, width: float = 6.4) -> tuple[Figure, Any, np.ndarray]:
 
 
 @styled
-def adjustments(result: Result) -> Figure:
+def adjustments(result: ConcordanceFit) -> Figure:
     """Draw exp(B - b) - 1 in percent per instrument with 68 and 95 % intervals, and the prior."""
     fig, axes, y = _rows(result)
     n = len(y)
@@ -75,7 +75,7 @@ def adjustments(result: Result) -> Figure:
 
 
 @styled
-def fluxes(result: Result, most: int = 12) -> Figure:
+def fluxes(result: ConcordanceFit, most: int = 12) -> Figure:
     """Draw log fluxes of up to ``most`` sources by instrument, nominal and adjusted, about the concordance flux."""
     data = result.data
     seen = np.diff(data.indptr)
@@ -93,7 +93,13 @@ def fluxes(result: Result, most: int = 12) -> Figure:
         for k, j in enumerate(chosen):
             cells = slice(data.indptr[j], data.indptr[j + 1])
             row = data.row[cells]
-            value = data.log_rate[cells] + 0.5 * scale[cells] ** 2 - prior_mean[row] - offset[row] - result.flux_mean[j]
+            value = (
+                data.log_rate[cells]
+                + data.half * scale[cells] ** 2
+                - prior_mean[row]
+                - offset[row]
+                - result.flux_mean[j]
+            )
             place = k + (np.arange(len(row)) - (len(row) - 1) / 2) * 0.7 / max(len(row), 1)
             for x, v, e, i in zip(place, value, scale[cells], row, strict=True):
                 panel.errorbar(x, 100 * v, 100 * e, linestyle="none", ms=3.5, lw=1, **instrument_style(i))
@@ -118,7 +124,7 @@ def fluxes(result: Result, most: int = 12) -> Figure:
     return fig
 
 
-def _noise(result: Result) -> np.ndarray:
+def _noise(result: ConcordanceFit) -> np.ndarray:
     """Posterior mean of each cell's noise sd in ln."""
     model, data = result.model, result.data
     if model.poisson:
@@ -135,7 +141,7 @@ def _noise(result: Result) -> np.ndarray:
 
 
 @styled
-def agreement(result: Result) -> Figure:
+def agreement(result: ConcordanceFit) -> Figure:
     """Draw the scatter over instruments of each source's log flux before and after, and its distribution."""
     before, after = result.spreads()
     good = np.isfinite(before)
@@ -161,7 +167,7 @@ def agreement(result: Result) -> Figure:
 
 
 @styled
-def variances(result: Result) -> Figure:
+def variances(result: ConcordanceFit) -> Figure:
     """Draw sigma per instrument: posterior, scatter of the residuals, and the prior median."""
     fig, axes, y = _rows(result)
     n, data = len(y), result.data
@@ -205,7 +211,7 @@ def variances(result: Result) -> Figure:
 
 
 @styled
-def influence(result: Result) -> Figure:
+def influence(result: ConcordanceFit) -> Figure:
     """Draw the published prior weight W and the exact own sensitivity D_ii per instrument."""
     fig, axes, y = _rows(result)
     n = len(y)
@@ -220,14 +226,17 @@ def influence(result: Result) -> Figure:
     return fig
 
 
-def all_figures(result: Result) -> dict[str, Figure]:
+def figures(result: ConcordanceFit) -> dict[str, Figure]:
     """All figures by name, in the order they should be seen."""
-    drawn = {
-        "adjustments": adjustments(result),
-        "fluxes": fluxes(result),
-        "agreement": agreement(result),
-        "influence": influence(result),
-    }
-    if not result.model.poisson:
+    drawn = {"adjustments": adjustments(result)}
+    if not result.model.in_flux:
+        drawn |= {"fluxes": fluxes(result), "agreement": agreement(result)}
+    drawn["influence"] = influence(result)
+    if not result.model.poisson and not result.model.in_flux:
         drawn["variances"] = variances(result)
     return drawn
+
+
+def captions(result: ConcordanceFit) -> dict[str, str]:
+    """The sentences under the figures."""
+    return CAPTIONS

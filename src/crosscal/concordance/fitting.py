@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.concordance.algebra import AreaPosterior, closed_form, prior_weight
-from crosscal.concordance.checks import Checks, run_checks
-from crosscal.concordance.fluxes import flux_moments
+from crosscal.concordance.chains import Draws
+from crosscal.concordance.examination import ModelTests, examine
+from crosscal.concordance.flux_moments import flux_moments
 from crosscal.concordance.graph import lonely_columns
 from crosscal.concordance.model import Model, make_model
-from crosscal.concordance.priors import Tau
-from crosscal.concordance.result import Result
-from crosscal.concordance.routes import Draws, run
+from crosscal.concordance.pattern_samplers import areas_given
+from crosscal.concordance.priors import Tau, make_prior
+from crosscal.concordance.result import ConcordanceFit
+from crosscal.concordance.routes import sample
+from crosscal.concordance.settings import Checks, Noise, NoiseKind, Route, Sampling, Sources, VarianceKind
 from crosscal.concordance.types import Comparison
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.provenance import record
+from crosscal.inference.diagnostics import convergence
+from crosscal.inference.posterior import Posterior
 
 Floats = NDArray[np.float64]
 
@@ -26,25 +32,27 @@ Floats = NDArray[np.float64]
 def fit(
     data: Comparison,
     *,
-    tau: Tau = 0.05,
+    tau: Tau | None = None,
     mean: float | Mapping[str, float] = 0.0,
     covariance: ArrayLike | None = None,
-    variance: str | None = None,
-    df: ArrayLike = 1.5,
-    beta: ArrayLike | None = None,
-    noise: str = "log-normal",
-    nu: float = 4.0,
-    variability: bool = False,
-    drift: float | None = None,
-    route: str = "auto",
-    draws: int = 2000,
-    warmup: int = 500,
-    chains: int = 4,
+    areas: Literal["normal", "t"] = "normal",
+    noise: NoiseKind | None = Noise.kind,
+    variance: VarianceKind | None = Noise.variance,
+    df: ArrayLike = Noise.df,
+    beta: ArrayLike | None = Noise.beta,
+    scatter: float | None = Noise.scatter,
+    nu: float = Noise.nu,
+    variability: bool = Sources.variability,
+    drift: float | None = Sources.drift,
+    route: Route = Sampling.route,
+    draws: int | None = Sampling.draws,
+    warmup: int | None = Sampling.warmup,
+    chains: int = Sampling.chains,
+    leave_one_out: bool | None = Checks.leave_one_out,
+    predictive: int = Checks.predictive,
     seed: int = 0,
-    leave_one_out: bool | None = None,
-    predictive: int = 200,
     progress: Progress = SILENT,
-) -> Result:
+) -> ConcordanceFit:
     """Adjust the effective areas of N instruments from the sources they share.
 
     The model is y_ij = ln c_ij - ln T_ij = B_i + G_j - s_ij / 2 + e_ij with e_ij ~ N(0, s_ij), B ~ N(b, L), G flat;
@@ -52,31 +60,24 @@ def fit(
 
     Parameters
     ----------
-    tau : float, mapping or TauTable
-        Prior fractional uncertainty of the areas; ``inf`` for none, 0 for a reference (see `make_prior`).
+    tau : float, mapping, TauTable or "estimate"
+        Prior fractional uncertainty of the areas, 0.05 by default; ``inf`` for none, 0 for a reference (see
+        `make_prior`). In the unit of the values for additive data.
     mean : float or mapping
         b, the expected log areas relative to nominal.
     covariance : array (N, N), optional
         Full L in the order of ``data.channel_names``, for correlated bands (see `covariance_from_draws`).
-    variance : "quoted", "unknown" or "quoted+excess", optional
-        By default "quoted+excess" where errors are quoted, else "unknown".
-    df, beta : float or array (N,)
-        Prior InverseGamma(df, beta) of unknown or excess variances.
-    noise : "log-normal", "log-t", "poisson" or "gamma-poisson"
-    nu : float
-        Degrees of freedom of log-t.
-    variability : bool
-        Sources vary as a random walk inside each campaign.
-    drift : float, optional
-        Prior standard deviation of a linear drift of each B per unit of time.
-    route : str
-        "auto", "closed-form", "map", "gibbs", "slice", "nuts" or "full-nuts".
-    draws, warmup, chains : int
-        Draws kept and discarded in each chain, and chains; where the route samples.
-    leave_one_out : bool, optional
-        Refit without each instrument; by default where there are at most 30 channels and 20000 cells.
-    predictive : int
-        Replicated data sets of the posterior predictive check; 0 to skip.
+    areas : "normal" or "t"
+        "t" lets single instruments be far off their prior.
+    noise : "log-normal", "gaussian-flux", "log-t", "poisson" or "gamma-poisson", optional
+        See `Noise`, also for ``variance``, ``df``, ``beta``, ``scatter`` and ``nu``; df and beta may differ between
+        channels (N,).
+    variability, drift
+        See `Sources`.
+    route, draws, warmup, chains
+        See `Sampling`.
+    leave_one_out, predictive
+        See `Checks`.
 
     Raises
     ------
@@ -88,52 +89,48 @@ def fit(
     Chen et al. 2019 (JASA 114, 1018); Marshall et al. 2021 (AJ 162, 254).
     """
     model = make_model(
-        data, tau=tau, mean=mean, covariance=covariance, variance=variance, df=df, beta=beta, noise=noise, nu=nu,
-        variability=variability, drift=drift,
-    )  # fmt: skip
-    return solve(
-        model, route=route, draws=draws, warmup=warmup, chains=chains, seed=seed, leave_one_out=leave_one_out,
-        predictive=predictive, progress=progress,
-    )  # fmt: skip
-
-
-def solve(
-    model: Model,
-    *,
-    route: str = "auto",
-    draws: int = 2000,
-    warmup: int = 500,
-    chains: int = 4,
-    seed: int = 0,
-    leave_one_out: bool | None = None,
-    predictive: int = 200,
-    progress: Progress = SILENT,
-) -> Result:
-    """Sample a stated problem, reduce it and check it.
-
-    ``route``, ``draws``, ``warmup``, ``chains``, ``leave_one_out``, ``predictive`` and errors are as in `fit`.
-    """
-    found = run(model, route, seed=seed, draws=draws, warmup=warmup, chains=chains, progress=progress)
-    if found.flux_mean is None:
-        with progress.stage("Concordance fluxes", total=1) as advance:
-            flux_mean, flux_sd = flux_moments(model, found)
-            advance(1)
-    else:
-        assert found.flux_sd is not None
-        flux_mean, flux_sd = found.flux_mean, found.flux_sd
-    weight, influence, typical = _influence(model, found)
-    checks = run_checks(
-        model, found, typical, seed=seed, leave_one_out=leave_one_out, predictive=predictive, progress=progress
+        data,
+        make_prior(data, tau, mean=mean, covariance=covariance, areas=areas),
+        Noise(kind=noise, variance=variance, scatter=scatter, nu=nu),
+        Sources(variability=variability, drift=drift),
+        df=df,
+        beta=beta,
     )
-    return Result(
+    found = explore(model, Sampling(route=route, draws=draws, warmup=warmup, chains=chains), seed, progress)
+    checks = Checks(leave_one_out=leave_one_out, predictive=predictive)
+    return conclude(model, found, conduct_tests(model, found, checks, seed, progress), seed)
+
+
+def explore(model: Model, sampling: Sampling, seed: int = 0, progress: Progress = SILENT) -> Draws:
+    """Sample a stated problem, with the moments of its log fluxes."""
+    found = sample(model, sampling, seed=seed, progress=progress)
+    if found.flux_mean is not None:
+        return found
+    with progress.stage("Concordance fluxes", total=1) as advance:
+        flux_mean, flux_sd = flux_moments(model, found)
+        advance(1)
+    return replace(found, flux_mean=flux_mean, flux_sd=flux_sd)
+
+
+def conduct_tests(model: Model, found: Draws, checks: Checks, seed: int, progress: Progress = SILENT) -> ModelTests:
+    """Test a fitted model against its data (see `examination`)."""
+    return examine(model, found, _influence(model, found)[2], checks, seed=seed, progress=progress)
+
+
+def conclude(model: Model, found: Draws, tests: ModelTests, seed: int = 0) -> ConcordanceFit:
+    """Put draws and tests together."""
+    weight, influence, _ = _influence(model, found)
+    assert found.flux_mean is not None
+    assert found.flux_sd is not None
+    return ConcordanceFit(
         model=model,
         posterior_draws=_posterior(model, found),
-        flux_mean=flux_mean,
-        flux_sd=flux_sd,
+        flux_mean=found.flux_mean,
+        flux_sd=found.flux_sd,
         prior_weight=weight,
         influence=influence,
-        checks=checks,
-        notes=_notes(model, checks),
+        tests=tests,
+        notes=_notes(model, tests),
         remarks=_remarks(model, influence),
         provenance=record(
             config={
@@ -155,9 +152,6 @@ def data_name(model: Model) -> str:
 
 
 def _posterior(model: Model, found: Draws) -> Any:
-    from crosscal.inference.diagnostics import convergence
-    from crosscal.inference.posterior import Posterior
-
     arrays = {"B": found.b}
     if found.s is not None:
         arrays["sigma"] = np.sqrt(found.s)
@@ -189,9 +183,12 @@ def _posterior(model: Model, found: Draws) -> Any:
 def _influence(model: Model, found: Draws) -> tuple[Floats, Floats, AreaPosterior | None]:
     """Published W (N,), exact D averaged over draws (N, N), and the closed form at typical variances."""
     data, n = model.data, model.data.n_channels
-    if model.poisson:
+    if model.poisson or model.in_flux:
         covariance = np.cov(found.b.reshape(-1, n), rowvar=False).reshape(n, n)
         influence = covariance @ model.prior.precision
+    if model.in_flux:
+        return prior_weight(model.prior.tau, np.ones(n), 1 / _flux_information(model, found)), influence, None
+    if model.poisson:
         total = np.bincount(data.row, data.counts, n)
         # ln of n counts has variance 1 / n, so the summed counts play the part of M / s.
         return prior_weight(model.prior.tau, np.ones(n), 1 / np.maximum(total, 1e-300)), influence, None
@@ -211,6 +208,17 @@ def _influence(model: Model, found: Draws) -> tuple[Floats, Floats, AreaPosterio
     return weight, _mean_influence(model, s), exact
 
 
+def _flux_information(model: Model, found: Draws) -> Floats:
+    """Information on each ln area from fluxes with Gaussian errors, the fluxes of the sources taken as known: (N,)."""
+    data, n = model.data, model.data.n_channels
+    assert data.flux_low is not None
+    assert found.flux_mean is not None
+    mu = np.exp(found.b.reshape(-1, n).mean(axis=0)[data.row] + found.flux_mean[data.column])
+    s = 0.0 if found.s is None else found.s.reshape(-1, n).mean(axis=0)[data.row]
+    measured = 1.0 if data.limit is None else data.limit == 0
+    return np.maximum(np.bincount(data.row, measured * mu**2 / (data.flux_low**2 + s * mu**2), n), 1e-300)
+
+
 def _spread(model: Model) -> float:
     """Typical variance of a log-t error over sigma^2, 1 / xi at the median weight; 1 for log-normal noise."""
     if model.noise != "log-t":
@@ -227,14 +235,14 @@ def _links(model: Model, found: Draws) -> Floats | None:
 
 
 def _mean_influence(model: Model, s: Floats, most: int = 1000) -> Floats:
-    from crosscal.concordance.pattern_samplers import areas_given
-
     pattern, precision = model.patterns, model.prior.precision
     picks = s[:: max(1, len(s) // most)]
     total = np.zeros_like(precision)
     nothing = np.zeros(len(precision))
     for one in picks:
-        a, _ = areas_given(pattern.offset, pattern.index, pattern.count, pattern.mean, one, precision, nothing)
+        a, _ = areas_given(
+            pattern.offset, pattern.index, pattern.count, pattern.mean, model.data.half, one, precision, nothing
+        )
         total += np.linalg.solve(np.tril(a) + np.tril(a, -1).T, precision)
     return total / len(picks)
 
@@ -247,10 +255,10 @@ def _remarks(model: Model, influence: Floats) -> tuple[str, ...]:
         "The common factor of all areas in a group is known from the prior only; the exact prior influence D is "
         f"largest for {model.data.channel_names[worst]} ({own[worst]:.2f})."
     )
-    return (sentence,)
+    return (*model.remarks, sentence)
 
 
-def _notes(model: Model, checks: Checks) -> tuple[str, ...]:
+def _notes(model: Model, tests: ModelTests) -> tuple[str, ...]:
     """What a user must know before trusting the areas, one sentence each."""
     data, notes = model.data, list(model.prior.notes)
     # Bands never share sources; groups beyond one per band mean that instruments are not compared at all.
@@ -269,4 +277,4 @@ def _notes(model: Model, checks: Checks) -> tuple[str, ...]:
     alone = lonely_columns(data)
     if alone and not model.varying:
         notes.append(f"{alone} of {data.n_columns} sources are seen by one instrument only and carry no information.")
-    return (*notes, *checks.warnings)
+    return (*notes, *tests.warnings)

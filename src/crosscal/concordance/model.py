@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.concordance.graph import require_anchors
 from crosscal.concordance.patterns import Patterns, summarise
-from crosscal.concordance.priors import AreaPrior, Tau, make_prior
+from crosscal.concordance.priors import AreaPrior, make_prior
+from crosscal.concordance.settings import Noise, Sources
 from crosscal.concordance.types import Comparison
 from crosscal.concordance.variability import Walk, independent, random_walk
 from crosscal.concordance.variance import EXCESS_BETA, VarianceModel, make_variance_model
-from crosscal.core.errors import InputError, UnknownNameError
+from crosscal.core.errors import InputError
 
 Floats = NDArray[np.float64]
-NOISES = ("log-normal", "log-t", "poisson", "gamma-poisson")
+NOISES = ("log-normal", "gaussian-flux", "log-t", "poisson", "gamma-poisson")
+#: Below this S/N of a measurement its error is Gaussian in flux unless something else is asked for: the bias of the
+#: logarithm is 1 / SNR^2, a tenth of a percent there for half the weight.
+BRIGHT = 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,13 +34,15 @@ class Model:
         The data, with columns linked in time where sources vary.
     prior : AreaPrior
     variance : VarianceModel
-    noise : "log-normal", "log-t", "poisson" or "gamma-poisson"
+    noise : "log-normal", "gaussian-flux", "log-t", "poisson" or "gamma-poisson"
     nu : float
         Degrees of freedom of the log-t weights; unused otherwise.
     drift_sd : float or None
         Prior standard deviation of the drift of B per unit of time; None for no drift.
     components : int array (N,)
         Connected component of each channel.
+    remarks : tuple of str
+        What was chosen or assumed, one sentence each.
     """
 
     walk: Walk
@@ -48,7 +52,7 @@ class Model:
     nu: float
     drift_sd: float | None
     components: NDArray[np.int32]
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def data(self) -> Comparison:
@@ -64,6 +68,11 @@ class Model:
     def poisson(self) -> bool:
         """Whether the likelihood is of counts."""
         return self.noise in ("poisson", "gamma-poisson")
+
+    @property
+    def in_flux(self) -> bool:
+        """Whether errors are Gaussian in flux."""
+        return self.noise == "gaussian-flux"
 
     @property
     def compressible(self) -> bool:
@@ -106,58 +115,119 @@ class Model:
 
 def make_model(
     data: Comparison,
+    prior: AreaPrior | None = None,
+    noise: Noise | None = None,
+    sources: Sources | None = None,
     *,
-    tau: Tau = 0.05,
-    mean: float | Mapping[str, float] = 0.0,
-    covariance: ArrayLike | None = None,
-    variance: str | None = None,
-    df: ArrayLike = 1.5,
+    df: ArrayLike | None = None,
     beta: ArrayLike | None = None,
-    noise: str = "log-normal",
-    nu: float = 4.0,
-    variability: bool = False,
-    drift: float | None = None,
 ) -> Model:
-    """State a concordance problem; the parameters are those of `fit`.
+    """State a concordance problem.
 
-    The prior is tau, mean, covariance; the noise is variance, df, beta, noise, nu; sources and areas may change in time
-    by variability and drift.
+    Parameters
+    ----------
+    prior : AreaPrior, optional
+        By default that of `make_prior`.
+    noise, sources : Noise, Sources, optional
+    df, beta : float or array (N,), optional
+        Instead of those of ``noise``, where they differ between channels.
 
     Raises
     ------
-    UnknownNameError
-        If the noise or variance model is unknown.
     InputError
-        If the data lack what the model needs, a component of instruments is not anchored, or nu is not positive.
+        If the data lack what the model needs, or a component of instruments is not anchored.
     """
-    if noise not in NOISES:
-        raise UnknownNameError("noise model", noise, NOISES)
-    if noise == "log-t" and not nu > 0:
-        raise InputError(f"nu = {nu:g}", where="log-t noise", expected="a positive number")
-    counts = noise in ("poisson", "gamma-poisson")
-    if counts:
-        _check_counts(data, variance, variability, drift)
+    noise, sources = noise or Noise(), sources or Sources()
+    prior = make_prior(data) if prior is None else prior
+    kind, remarks = choose_noise(data, noise, sources)
+    df, beta = noise.df if df is None else df, noise.beta if beta is None else beta
+    if kind in ("poisson", "gamma-poisson"):
+        _check_counts(data, noise.variance, sources)
         data = _without_empty_columns(data)
-        kind = make_variance_model(data, "unknown", df=df, beta=EXCESS_BETA if beta is None else beta)
+        if beta is None and noise.scatter is None:
+            beta = EXCESS_BETA
+        variance = make_variance_model(data, "unknown", df=df, beta=beta, scatter=noise.scatter)
     else:
-        data.require_logarithms()
-        kind = make_variance_model(data, variance, df=df, beta=beta)
-    prior = make_prior(data, tau, mean=mean, covariance=covariance)
-    walk = random_walk(data) if variability else independent(data)
-    parts = require_anchors(walk.data, prior, linked=variability)
-    if drift is not None and np.any(prior.flat):
+        if kind == "gaussian-flux":
+            _check_fluxes(data, noise.variance, sources)
+        else:
+            data.require_logarithms()
+        variance = make_variance_model(data, noise.variance, df=df, beta=beta, scatter=noise.scatter)
+    walk = random_walk(data) if sources.variability else independent(data)
+    parts = require_anchors(walk.data, prior, linked=sources.variability)
+    if sources.drift is not None and np.any(prior.flat):
         raise InputError("drift needs a finite tau for every instrument", where=data.label)
-    return Model(walk, prior, kind, noise, float(nu), drift, parts)
+    remarks = (*data.assumed, *remarks, *_prior_of_scatter(data, variance, kind))
+    return Model(walk, prior, variance, kind, noise.nu, sources.drift, parts, remarks)
 
 
-def _check_counts(data: Comparison, variance: str | None, variability: bool, drift: float | None) -> None:
+def signal_to_noise(data: Comparison) -> Floats:
+    """|flux| / error of each measurement with an error in flux, infinite for others and for limits: (n_cells,)."""
+    if data.flux is None:
+        return np.full(data.n_cells, np.inf)
+    assert data.flux_low is not None
+    ratio = np.abs(data.flux) / data.flux_low
+    return ratio if data.limit is None else np.where(data.limit == 0, ratio, np.inf)
+
+
+def choose_noise(data: Comparison, noise: Noise, sources: Sources) -> tuple[str, tuple[str, ...]]:
+    """Return the kind of noise, and the sentence that says why where it was not given."""
+    if noise.kind is not None:
+        return noise.kind, ()
+    if data.flux is None or data.counts is not None or noise.variance == "unknown":
+        return "log-normal", ()
+    ratio = signal_to_noise(data)
+    faint, limits = int(np.sum(ratio < BRIGHT)), 0 if data.limit is None else int(np.sum(data.limit != 0))
+    if not faint and not limits:
+        return "log-normal", ()
+    reasons = [f"{faint} of {data.n_cells} measurements have S/N below {BRIGHT:g} (lowest {ratio.min():.2g})"] * bool(
+        faint
+    )
+    reasons += [f"{limits} are limits"] * bool(limits)
+    if sources.variability:
+        told = (
+            f"Errors are taken as Gaussian in ln flux, since sources vary, although {' and '.join(reasons)}: "
+            "areas of faint instruments are biased by about 1 / SNR^2."
+        )
+        return "log-normal", (told,)
+    return "gaussian-flux", (
+        (
+            f"Errors are taken as Gaussian in flux (noise = 'gaussian-flux'), since {' and '.join(reasons)}; "
+            "noise = 'log-normal' takes them as Gaussian in ln flux."
+        ),
+    )
+
+
+def _prior_of_scatter(data: Comparison, variance: VarianceModel, kind: str) -> tuple[str, ...]:
+    if variance.kind == "quoted" or kind in ("poisson", "gamma-poisson") or not np.any(variance.scale > 0):
+        return ()
+    size = float(np.median(variance.scale))
+    shown = f"{size:.3g} {data.flux_unit}".rstrip() if data.additive else f"{100 * size:.3g} %"
+    return (
+        (
+            f"The scatter of each instrument is estimated; its prior is half-t with {2 * variance.df[0]:g} degrees of "
+            f"freedom and scale {shown}."
+        ),
+    )
+
+
+def _check_fluxes(data: Comparison, variance: str | None, sources: Sources) -> None:
+    if data.flux is None or data.additive:
+        raise InputError("gaussian-flux noise needs fluxes with errors", where=data.label, expected="an error column")
+    for what, given in (("variance = 'unknown'", variance == "unknown"), ("source variability", sources.variability)):
+        if given:
+            raise InputError(f"gaussian-flux noise with {what}", where=data.label, expected="noise = 'log-normal'")
+
+
+def _check_counts(data: Comparison, variance: str | None, sources: Sources) -> None:
     if data.counts is None:
         raise InputError("Poisson noise needs counts", where=data.label, expected="a counts column")
     bad = np.flatnonzero(data.counts != np.round(data.counts))
     if len(bad):
         name = data.channel_names[data.row[bad[0]]]
         raise InputError(f"counts {data.counts[bad[0]]:g} in {name!r}", where=data.label, expected="whole numbers")
-    for what, given in (("a variance model", variance), ("source variability", variability), ("drift", drift)):
+    wanted = (("a variance model", variance), ("source variability", sources.variability), ("drift", sources.drift))
+    for what, given in wanted:
         if given:
             raise InputError(f"Poisson noise with {what}", where=data.label, expected="log-normal or log-t noise")
 
@@ -169,24 +239,8 @@ def _without_empty_columns(data: Comparison) -> Comparison:
     if np.all(total > 0):
         return data
     keep = total[data.column] > 0
-    used, column = np.unique(data.column[keep], return_inverse=True)
     seen = np.bincount(data.row[keep], minlength=data.n_channels)
     if np.any(seen == 0):
         name = data.channel_names[int(np.argmin(seen))]
         raise InputError(f"instrument {name!r} sees only sources without counts", where=data.label)
-
-    def cut(values: NDArray | None) -> NDArray | None:
-        return None if values is None else values[keep]
-
-    return replace(
-        data,
-        columns=tuple(data.columns[j] for j in used),
-        row=data.row[keep],
-        column=column.astype(np.int32),
-        log_rate=data.log_rate[keep],
-        variance=cut(data.variance),
-        counts=cut(data.counts),
-        exposure=cut(data.exposure),
-        time=cut(data.time),
-        campaign=None if data.campaign is None else data.campaign[used],
-    )
+    return data.take(keep)

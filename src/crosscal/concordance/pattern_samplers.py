@@ -14,11 +14,15 @@ from numba import njit
 
 from crosscal.concordance.elimination import cholesky, draw_areas, set_row, solve_lower
 from crosscal.concordance.gig import draw_gig
+from crosscal.concordance.prior_sampler import draw_area_prior, draw_scales, log_variance_prior
 
 
 @njit(cache=True, nogil=True)
-def areas_given(offset, index, count, mean, s, precision, information):
-    """Precision (N, N; lower triangle) and information vector (N,) of B given the variances s (N,)."""
+def areas_given(offset, index, count, mean, half, s, precision, information):
+    """Precision (N, N; lower triangle) and information vector (N,) of B given the variances s (N,).
+
+    ``half`` is 0.5 where the mean of y is B + G - s / 2, and 0 for additive data.
+    """
     a, h, inverse = precision.copy(), information.copy(), 1.0 / s
     for k in range(len(count)):
         first, last, m = offset[k], offset[k + 1], float(count[k])
@@ -26,25 +30,29 @@ def areas_given(offset, index, count, mean, s, precision, information):
         for c in range(first, last):
             p = inverse[index[c]]
             total += p
-            average += p * mean[c] + 0.5
+            average += p * mean[c] + half
         average /= total
         for c in range(first, last):
             i = index[c]
             p = m * inverse[i]
             a[i, i] += p
-            h[i] += p * (mean[c] + 0.5 * s[i] - average)
+            h[i] += p * (mean[c] + half * s[i] - average)
             scaled = p / total
-            for e in range(first, c + 1):
-                a[i, index[e]] -= scaled * inverse[index[e]]
+            for e in range(first, c):
+                a[i, index[e]] -= scaled * inverse[index[e]] * (2.0 if index[e] == i else 1.0)
+            a[i, i] -= scaled * inverse[i]
     return a, h
 
 
 @njit(cache=True, nogil=True)
-def residual_squares(offset, index, count, mean, square, scatter, root, rank, s, b, out):
+def residual_squares(offset, index, count, mean, square, scatter, root, rank, half, s, b, out):
     """Fill ``out`` (N,) with a draw of sum_j (y_ij - B_i - G_j)^2 given B and s, G drawn from its conditional."""
     out[:] = 0.0
-    inverse, size = 1.0 / s, len(s)
-    noise, project, q = np.empty(size), np.empty(size), np.empty(size)
+    inverse = 1.0 / s
+    longest = 0
+    for k in range(len(count)):
+        longest = max(longest, offset[k + 1] - offset[k])
+    noise, project, q = np.empty(longest), np.empty(longest), np.empty(longest)
     for k in range(len(count)):
         first, last, m = offset[k], offset[k + 1], count[k]
         n = last - first
@@ -52,7 +60,7 @@ def residual_squares(offset, index, count, mean, square, scatter, root, rank, s,
         for c in range(first, last):
             i = index[c]
             total += inverse[i]
-            average += 0.5 + (mean[c] - b[i]) * inverse[i]
+            average += half + (mean[c] - b[i]) * inverse[i]
         average /= total
         common = np.random.standard_normal() / np.sqrt(m * total)
         if m == 1:
@@ -91,29 +99,36 @@ def residual_squares(offset, index, count, mean, square, scatter, root, rank, s,
 
 
 @njit(cache=True, nogil=True)
-def gibbs_chain(offset, index, count, mean, square, scatter, root, rank, cells, precision, information, df, beta,
-                sample_s, s, sweeps, seed, keep_b, keep_s):  # fmt: skip
-    """Run ``sweeps`` block-Gibbs sweeps from ``s`` (changed in place), storing B and s; False if numerics failed."""
+def gibbs_chain(offset, index, count, mean, square, scatter, root, rank, half, cells, precision, information, df, beta,
+                scale, area_mean, tau, nu_area, tau_scale, s, state, sweeps, seed, keep_b, keep_s):  # fmt: skip
+    """Run ``sweeps`` block-Gibbs sweeps from ``s``, storing B and s; False if numerics failed.
+
+    ``s``, ``beta``, ``state`` and, where the areas' prior has latent widths, ``precision`` and ``information`` are
+    changed in place.
+    """
     np.random.seed(seed)
     out = np.empty(len(s))
     for k in range(sweeps):
-        a, h = areas_given(offset, index, count, mean, s, precision, information)
+        a, h = areas_given(offset, index, count, mean, half, s, precision, information)
         b, good = draw_areas(a, h)
         if not good:
             return False
-        if sample_s:
-            residual_squares(offset, index, count, mean, square, scatter, root, rank, s, b, out)
-            for i in range(len(s)):
-                s[i] = draw_gig(-(df[i] + 0.5 * cells[i]), 2.0 * beta[i] + out[i], 0.25 * cells[i])
+        residual_squares(offset, index, count, mean, square, scatter, root, rank, half, s, b, out)
+        for i in range(len(s)):
+            s[i] = draw_gig(-(df[i] + 0.5 * cells[i]), 2.0 * beta[i] + out[i], half * half * cells[i])
+        draw_scales(df, scale, s, beta)
+        if nu_area > 0.0 or tau_scale > 0.0:
+            draw_area_prior(b, area_mean, tau, nu_area, tau_scale, state, precision, information)
         set_row(keep_b, k, b)
         set_row(keep_s, k, s)
     return True
 
 
 @njit(cache=True, nogil=True)
-def collapsed_log_density(offset, index, count, mean, square, scatter, cells, precision, information, df, beta, s):
+def collapsed_log_density(offset, index, count, mean, square, scatter, half, cells, precision, information, df, beta,
+                          scale, s):  # fmt: skip
     """log p(log s | y) with B and G integrated out, up to a constant; -inf where numerics fail."""
-    a, h = areas_given(offset, index, count, mean, s, precision, information)
+    a, h = areas_given(offset, index, count, mean, half, s, precision, information)
     root, good = cholesky(a)
     if not good:
         return -np.inf
@@ -121,14 +136,14 @@ def collapsed_log_density(offset, index, count, mean, square, scatter, cells, pr
     x = solve_lower(root, h)
     for i in range(len(s)):
         value += 0.5 * x[i] * x[i] - np.log(root[i, i])
-        value -= (0.5 * cells[i] + df[i]) * np.log(s[i]) + beta[i] / s[i]
+        value += log_variance_prior(s[i], df[i], beta[i], scale[i]) - 0.5 * cells[i] * np.log(s[i])
     for k in range(len(count)):
         first, last, m = offset[k], offset[k + 1], float(count[k])
         n = last - first
         total, average, square_sum = 0.0, 0.0, 0.0
         for c in range(first, last):
             p = 1.0 / s[index[c]]
-            z = mean[c] + 0.5 * s[index[c]]
+            z = mean[c] + half * s[index[c]]
             total += p
             average += p * z
             square_sum += p * z * z
@@ -145,14 +160,15 @@ def collapsed_log_density(offset, index, count, mean, square, scatter, cells, pr
 
 
 @njit(cache=True, nogil=True)
-def slice_chain(offset, index, count, mean, square, scatter, cells, precision, information, df, beta, width,
-                s, sweeps, seed, keep_b, keep_s):  # fmt: skip
+def slice_chain(offset, index, count, mean, square, scatter, half, cells, precision, information, df, beta, scale,
+                width, s, sweeps, seed, keep_b, keep_s):  # fmt: skip
     """Slice sampling (Neal 2003, Ann. Stat. 31, 705) of log s by coordinates, then an exact draw of B."""
     np.random.seed(seed)
     n = len(s)
     for k in range(sweeps):
         now = collapsed_log_density(
-            offset, index, count, mean, square, scatter, cells, precision, information, df, beta, s)  # fmt: skip
+            offset, index, count, mean, square, scatter, half, cells, precision, information, df, beta, scale, s
+        )  # fmt: skip
         for i in range(n):
             level = now + np.log(1.0 - np.random.random())
             centre = np.log(s[i])
@@ -162,7 +178,8 @@ def slice_chain(offset, index, count, mean, square, scatter, cells, precision, i
                 for _ in range(50):
                     s[i] = np.exp(low if side == 0 else high)
                     if collapsed_log_density(
-                        offset, index, count, mean, square, scatter, cells, precision, information, df, beta, s
+                        offset, index, count, mean, square, scatter, half, cells, precision, information, df, beta,
+                        scale, s,
                     ) <= level:  # fmt: skip
                         break
                     if side == 0:
@@ -173,7 +190,7 @@ def slice_chain(offset, index, count, mean, square, scatter, cells, precision, i
                 x = low + np.random.random() * (high - low)
                 s[i] = np.exp(x)
                 now = collapsed_log_density(
-                    offset, index, count, mean, square, scatter, cells, precision, information, df, beta, s
+                    offset, index, count, mean, square, scatter, half, cells, precision, information, df, beta, scale, s
                 )  # fmt: skip
                 if now > level:
                     break
@@ -181,7 +198,7 @@ def slice_chain(offset, index, count, mean, square, scatter, cells, precision, i
                     low = x
                 else:
                     high = x
-        a, h = areas_given(offset, index, count, mean, s, precision, information)
+        a, h = areas_given(offset, index, count, mean, half, s, precision, information)
         b, good = draw_areas(a, h)
         if not good:
             return False

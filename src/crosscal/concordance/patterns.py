@@ -60,6 +60,11 @@ class Patterns:
         """The arrays that compiled code takes, in its order."""
         return self.offset, self.index, self.count, self.mean, self.square, self.scatter, self.root, self.rank
 
+    @property
+    def work(self) -> int:
+        """Products of one evaluation of the collapsed density."""
+        return int(np.sum(np.diff(self.offset) ** 2))
+
     def per_channel(self) -> NDArray[np.int64]:
         """Number of cells per channel."""
         repeated = np.repeat(self.count, np.diff(self.offset))

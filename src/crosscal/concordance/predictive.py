@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.concordance.algebra import times_of
+from crosscal.concordance.chains import Draws
 from crosscal.concordance.model import Model
-from crosscal.concordance.routes import Draws, run
+from crosscal.concordance.routes import sample
+from crosscal.concordance.settings import Sampling
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.random import generator, integer_seed
 from crosscal.inference.diagnostics import predictive_p_value
@@ -73,13 +75,11 @@ def _largest(data, values: Floats) -> Floats:
 def _joint_draws(model: Model, found: Draws, replicates: int, seed: int, rng):
     """Posterior draws of (B, s, drift, G), ``replicates`` each."""
     data, n = model.data, model.data.n_channels
-    if found.g is None and (model.noise == "log-t" or model.varying):
+    if found.g is None and (model.noise == "log-t" or model.varying or model.in_flux):
         # Here G given (B, s) is not independent by column or needs the weights: a short chain keeps G as drawn.
         per_chain = -(-replicates // 2)
-        found = run(
-            model, "gibbs", seed=integer_seed(seed, "predictive"), draws=3 * per_chain, warmup=200, chains=2,
-            wanted=np.arange(data.n_columns),
-        )  # fmt: skip
+        short = Sampling(route="gibbs", draws=max((1 if model.in_flux else 3) * per_chain, 10), warmup=100, chains=2)
+        found = sample(model, short, seed=integer_seed(seed, "predictive"), wanted=np.arange(data.n_columns))
     b = found.b.reshape(-1, n)
     picks = np.linspace(0, len(b) - 1, replicates).round().astype(int)
     s = None if found.s is None else found.s.reshape(-1, n)[picks]
@@ -96,7 +96,7 @@ def _joint_draws(model: Model, found: Draws, replicates: int, seed: int, rng):
             g[k] = np.log(rng.gamma(total) / rate)
             continue
         variance = model.variance.cells(data, s[k] if s is not None else np.zeros(n))
-        residual = data.log_rate + 0.5 * variance - b[k][data.row]
+        residual = data.log_rate + data.half * variance - b[k][data.row]
         if drift is not None:
             residual = residual - drift[k][data.row] * t
         weight = np.bincount(data.column, 1 / variance, data.n_columns)
@@ -118,10 +118,25 @@ def _residuals(model: Model, mean: Floats, s: Floats | None, rng) -> tuple[Float
             gamma = rng.gamma(1 / excess) * excess
         sd = np.sqrt(rate + excess * rate**2)
         return (data.counts - rate) / sd, (rng.poisson(rate * gamma) - rate) / sd
+    if model.in_flux:
+        return _flux_residuals(model, mean, s, rng)
     variance = model.variance.cells(data, s if s is not None else np.zeros(data.n_channels)) * model.stretch
     xi = rng.chisquare(model.nu, data.n_cells) if model.noise == "log-t" else np.ones(data.n_cells)
     sd = np.sqrt(variance)
-    fake = rng.standard_normal(data.n_cells) / np.sqrt(xi) - 0.5 * sd / xi
+    fake = rng.standard_normal(data.n_cells) / np.sqrt(xi) - data.half * sd / xi
     if model.noise == "log-t":
         return (data.log_rate - mean) / sd, fake
-    return (data.log_rate - mean) / sd + 0.5 * sd, fake + 0.5 * sd
+    return (data.log_rate - mean) / sd + data.half * sd, fake + data.half * sd
+
+
+def _flux_residuals(model: Model, mean: Floats, s: Floats | None, rng) -> tuple[Floats, Floats]:
+    """Standardised residuals of fluxes and of simulated ones; those of limits are 0 on both sides."""
+    data = model.data
+    assert data.flux is not None
+    assert data.flux_low is not None
+    assert data.flux_high is not None
+    mu = np.exp(mean)
+    excess = 0.0 if s is None else s[data.row] * mu**2
+    sd = np.where(data.flux > mu, data.flux_low, data.flux_high)
+    measured = 1.0 if data.limit is None else (data.limit == 0).astype(float)
+    return measured * (data.flux - mu) / np.sqrt(sd**2 + excess), measured * rng.standard_normal(data.n_cells)

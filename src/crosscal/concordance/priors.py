@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +21,12 @@ Floats = NDArray[np.float64]
 
 #: tau = 0 declares a reference: its area is fixed to one part in a million, which keeps the algebra regular.
 REFERENCE_TAU = 1e-6
+#: Fractional uncertainty of an area where nothing is said.
+TAU = 0.05
+#: A finite tau above this draws a warning: it may be meant in percent.
+WIDE_TAU = 0.5
+#: Degrees of freedom of t-distributed areas.
+NU_AREAS = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +43,13 @@ class AreaPrior:
         T = L^-1, with zero rows for flat channels.
     tau : array (N,)
         Marginal standard deviations; infinite where flat.
+    notes : tuple of str
+        Sentences that the result repeats among its warnings.
+    nu : float
+        Above 0, B - b is Student-t with so many degrees of freedom and scale tau.
+    tau_scale : float
+        Above 0, one tau is estimated for all finite channels; its prior is half-t with 4 degrees of freedom and this
+        scale.
     """
 
     mean: Floats
@@ -43,6 +57,13 @@ class AreaPrior:
     precision: Floats
     tau: Floats
     notes: tuple[str, ...] = ()
+    nu: float = 0.0
+    tau_scale: float = 0.0
+
+    @property
+    def latent(self) -> bool:
+        """Whether widths are sampled with the areas."""
+        return self.nu > 0 or self.tau_scale > 0
 
     @property
     def flat(self) -> NDArray[np.bool_]:
@@ -90,8 +111,9 @@ class AreaPrior:
         keep = np.arange(len(self.tau)) != index
         covariance = self.covariance[np.ix_(keep, keep)]
         if np.any(np.isinf(self.tau[keep])):
-            return AreaPrior.build(self.mean[keep], self.tau[keep])
-        return AreaPrior.build(self.mean[keep], self.tau[keep], covariance)
+            covariance = None
+        facts = {"notes": self.notes, "nu": self.nu, "tau_scale": self.tau_scale}
+        return AreaPrior.build(self.mean[keep], self.tau[keep], covariance, **facts)
 
 
 @dataclass(frozen=True)
@@ -156,28 +178,32 @@ def _by_words(name: str, entries: Mapping[str, Sequence[tuple[float, float, floa
     return entries[matches[0]] if len(matches) == 1 else None
 
 
-Tau = float | Mapping[str, float] | TauTable
+Tau = float | Mapping[str, float] | TauTable | Literal["estimate"]
 
 
 def make_prior(
     data: Comparison,
-    tau: Tau = 0.05,
+    tau: Tau | None = None,
     *,
     mean: float | Mapping[str, float] = 0.0,
     covariance: ArrayLike | None = None,
+    areas: Literal["normal", "t"] = "normal",
     notes: tuple[str, ...] = (),
 ) -> AreaPrior:
     """Make the prior of a comparison's channels.
 
     Parameters
     ----------
-    tau : float, mapping, or TauTable
-        One number for all; or by channel ("pn [hard]") or instrument name; ``inf`` is a flat prior, 0 a reference
-        that does not move.
+    tau : float, mapping, TauTable or "estimate"
+        One number for all, 0.05 by default; or by channel ("pn [hard]") or instrument name; ``inf`` is a flat prior, 0
+        a reference that does not move. "estimate" takes one tau from the data, with a half-t prior of scale 0.05. For
+        additive data in their unit.
     mean : float or mapping
         b: expected log areas relative to nominal, by the same names.
     covariance : array (N, N), optional
         Full L in the order of ``data.channel_names``; overrides tau.
+    areas : "normal" or "t"
+        "t" lets single instruments be far off: B - b is Student-t with 4 degrees of freedom and scale tau.
     notes : tuple of str
         Sentences that the result repeats among its warnings.
 
@@ -188,13 +214,45 @@ def make_prior(
     InputError
         If a mapping lacks a channel.
     """
-    if isinstance(tau, TauTable):
+    if areas not in ("normal", "t"):
+        raise UnknownNameError("prior of the areas", areas, ("normal", "t"))
+    estimated = isinstance(tau, str)
+    if estimated and tau != "estimate":
+        raise UnknownNameError("tau", str(tau), ("estimate",), where="prior of the areas")
+    if data.additive and (estimated or tau is None):
+        raise InputError("additive values without tau", where="prior", expected="tau in the unit of the values")
+    if covariance is not None and (estimated or areas == "t"):
+        raise InputError("a covariance with an estimated tau or t-distributed areas", where="prior of the areas")
+    if estimated:
+        values = [TAU] * data.n_channels
+    elif isinstance(tau, TauTable):
         values = [
             tau.tau(instrument, band if len(data.bands) > 1 or band else "") for instrument, band in data.channels
         ]
     else:
-        values = _by_channel(data, tau, "tau", None)
-    return AreaPrior.build(_by_channel(data, mean, "mean", 0.0), values, covariance, notes=notes)
+        values = _by_channel(data, TAU if tau is None else tau, "tau", None)  # type: ignore[arg-type]
+    return AreaPrior.build(
+        _by_channel(data, mean, "mean", 0.0),
+        values,
+        covariance,
+        notes=(*notes, *_wide(data, np.asarray(values))),
+        nu=NU_AREAS if areas == "t" else 0.0,
+        tau_scale=TAU if estimated else 0.0,
+    )
+
+
+def _wide(data: Comparison, tau: Floats) -> tuple[str, ...]:
+    """Warn of a tau that may be meant in percent."""
+    wide = np.isfinite(tau) & (tau > WIDE_TAU)
+    if data.additive or not np.any(wide):
+        return ()
+    size = float(tau[wide].max())
+    return (
+        (
+            f"tau = {size:g} is a fraction: areas uncertain by {100 * size:.0f} %. "
+            f"If percent is meant, tau = {size / 100:g}."
+        ),
+    )
 
 
 def _by_channel(data: Comparison, given: float | Mapping[str, float], what: str, default: float | None) -> list[float]:

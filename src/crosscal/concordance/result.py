@@ -2,31 +2,61 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscal.concordance import columns
-from crosscal.concordance.checks import Checks
+from crosscal.concordance.examination import ModelTests
 from crosscal.concordance.model import Model
 from crosscal.concordance.types import Comparison
+from crosscal.core.check import Check
 from crosscal.core.correction import Correction
-from crosscal.core.display import by_answer
-from crosscal.core.errors import UnknownNameError
-from crosscal.inference.diagnostics import sampling_gate
+from crosscal.core.errors import InputError, UnknownNameError
+from crosscal.core.tables import ResultTable, describe
 from crosscal.inference.posterior import Posterior
+from crosscal.jobs.result import Presented
 
 Floats = NDArray[np.float64]
+#: Below this p-value the data and the priors of the areas disagree.
+CONFLICT = 1e-3
+#: So many instruments are named in the answer; of more, the two extremes.
+MOST_NAMED = 6
+#: Above this sd of ln factor its interval is printed, since a symmetric error in percent would mislead.
+LOOSE = 0.2
+
+#: What the columns of `ConcordanceFit.summary` mean.
+SUMMARY = {
+    "instrument": "instrument, or detector",
+    "band": "energy band",
+    "factor": "true over nominal effective area exp(B - b), median of the posterior",
+    "shift": "shift B - b to be taken off the values, median of the posterior",
+    "q*": "quantile of the factor or shift: q2.5 to q97.5 holds 95 %, q16 to q84 holds 68 %",
+    "log_factor": "mean of B - b",
+    "log_factor_sd": "standard deviation of B - b",
+    "relative": "mean of B - b relative to the mean over the instruments that are compared",
+    "relative_sd": "standard deviation of it: what the data say, without the common factor that only the prior knows",
+    "tau": "prior standard deviation of B",
+    "W": "published weight of the prior, which takes the fluxes as known: 0 is data alone, 1 prior alone",
+    "D": "exact weight of the prior: change of the estimate of B with its own prior mean b",
+    "sigma": "standard deviation of the instrument's measurements of ln flux",
+    "sigma_sd": "standard deviation of sigma",
+    "drift": "change of B per unit of time",
+    "drift_sd": "standard deviation of drift",
+    "n_sources": "measurements of the instrument",
+    "component": "instruments of one number are connected by common sources",
+    "pull": "area by the sources and the other instruments minus the nominal one, in predictive standard deviations",
+    "scatter_p": "predictive p-value of the scatter of its residuals; below 0.01 the model misses something",
+    "extreme_p": "predictive p-value of its largest residuals; below 0.01 there are outliers",
+}
 
 
-@dataclass(frozen=True, eq=False)
-class Result:
+@dataclass(frozen=True, eq=False, repr=False)
+class ConcordanceFit(Presented):
     """Adjusted areas, concordance fluxes, and what to trust.
 
     Attributes
@@ -42,7 +72,7 @@ class Result:
         Published prior influence W.
     influence : array (N, N)
         Exact prior influence D = S_B^-1 T (mean over draws); rows sum to 1.
-    checks : Checks
+    tests : ModelTests
     notes, remarks : tuples of str
         Warnings, and sentences that are true of every such comparison.
     band_energies : mapping of band name to (lo, hi) in keV
@@ -51,30 +81,26 @@ class Result:
         Nominal ARFs that the job asked to correct.
     """
 
+    kind: ClassVar[str] = "concordance"
+    citations: ClassVar[tuple[str, ...]] = ("concordance", "concordance-application")
+
     model: Model
     posterior_draws: Posterior
     flux_mean: Floats
     flux_sd: Floats
     prior_weight: Floats
     influence: Floats
-    checks: Checks
+    tests: ModelTests
     notes: tuple[str, ...]
     remarks: tuple[str, ...] = ()
     band_energies: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     arfs: Mapping[str, Path] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
-    __repr__ = by_answer
-
     @property
     def data(self) -> Comparison:
         """The comparison that was fitted."""
         return self.model.data
-
-    @property
-    def posterior(self) -> Any:
-        """The draws as an xarray DataTree (arviz)."""
-        return self.posterior_draws.tree
 
     @cached_property
     def log_factor(self) -> Floats:
@@ -82,8 +108,18 @@ class Result:
         return self.posterior_draws.draws("B") - np.where(self.model.prior.flat, 0.0, self.model.prior.mean)
 
     @cached_property
-    def correction(self) -> Correction:
-        """exp(B - b) per channel: multiply the nominal effective areas by it."""
+    def relative(self) -> Floats:
+        """Draws of B - b relative to the mean over the channels that are compared with each other, (n_draws, N)."""
+        parts = self.model.components
+        number = np.bincount(parts)
+        means = np.stack([self.log_factor[:, parts == k].mean(axis=1) for k in range(len(number))], axis=1)
+        return self.log_factor - means[:, parts]
+
+    @cached_property
+    def correction(self) -> Correction | None:
+        """exp(B - b) per channel: multiply the nominal effective areas by it. None for additive data."""
+        if self.data.additive:
+            return None
         return Correction.from_draws(
             np.array(self.data.channel_names),
             np.exp(self.log_factor),
@@ -107,9 +143,13 @@ class Result:
         ------
         UnknownNameError
             If the instrument is unknown, or a band has no energies.
+        InputError
+            If the data are additive.
         """
         if instrument not in self.data.instruments:
             raise UnknownNameError("instrument", instrument, self.data.instruments)
+        if self.data.additive:
+            raise InputError("additive values have no factor", where=self.data.label, expected="shifts: summary()")
         index = [i for i, (name, _) in enumerate(self.data.channels) if name == instrument]
         known = dict(self.band_energies if energies is None else energies)
         centres = []
@@ -134,95 +174,46 @@ class Result:
     def summary(self) -> Any:
         """Return a QTable with one row per instrument and band.
 
-        Columns: factor (median of exp(B - b)) with its 68 and 95 % interval, mean and sd of B - b, prior tau, W, D_ii,
-        sigma with sd where unknown, drift, number of sources, pull and p-values of the checks.
+        Columns: factor (median of exp(B - b); for additive data the shift B - b) with its 68 and 95 % interval, mean
+        and sd of B - b, the same relative to all instruments, prior tau, W, D_ii, sigma with sd where unknown, drift,
+        number of measurements, pull and p-values of the tests.
         """
-        from crosscal.core.tables import ResultTable, describe
-
-        data, prior, checks = self.data, self.model.prior, self.checks
-        quantiles = np.quantile(np.exp(self.log_factor), [0.5, 0.16, 0.84, 0.025, 0.975], axis=0)
+        data, prior, tests = self.data, self.model.prior, self.tests
+        values = self.log_factor if data.additive else np.exp(self.log_factor)
+        quantiles = np.quantile(values, [0.5, 0.16, 0.84, 0.025, 0.975], axis=0)
         table = ResultTable({"instrument": [name for name, _ in data.channels]})
         if data.bands != ("",):
             table["band"] = [band for _, band in data.channels]
-        for key, row in zip(("factor", "q16", "q84", "q2.5", "q97.5"), quantiles, strict=True):
+        first = "shift" if data.additive else "factor"
+        for key, row in zip((first, "q16", "q84", "q2.5", "q97.5"), quantiles, strict=True):
             table[key] = row
-        table["log_factor"] = self.log_factor.mean(axis=0)
-        table["log_factor_sd"] = self.log_factor.std(axis=0, ddof=1)
+        for name, draws in (("log_factor", self.log_factor), ("relative", self.relative)):
+            table[name], table[f"{name}_sd"] = draws.mean(axis=0), draws.std(axis=0, ddof=1)
         table["tau"], table["W"], table["D"] = prior.tau, self.prior_weight, np.diag(self.influence)
         for name in ("sigma", "drift"):
             if name in self.posterior_draws.names:
                 table[name], table[f"{name}_sd"] = self.posterior_draws.mean(name), self.posterior_draws.sd(name)
         table["n_sources"] = data.per_channel
         table["component"] = self.model.components
-        table["pull"] = checks.leave_one_out.pull
-        if checks.predictive is not None:
-            table["scatter_p"], table["extreme_p"] = checks.predictive.scatter_p, checks.predictive.extreme_p
+        table["pull"] = tests.leave_one_out.pull
+        if tests.predictive is not None:
+            table["scatter_p"], table["extreme_p"] = tests.predictive.scatter_p, tests.predictive.extreme_p
         table.meta = {
             "noise": self.model.noise,
             "variance": self.model.variance.kind,
             "route": self.posterior_draws.method,
             "converged": bool(self.posterior_draws.converged),
         }
-        return describe(table, columns.SUMMARY)
-
-    def fluxes(self) -> Any:
-        """Return a QTable of the concordance fluxes: log flux with sd, flux with 95 % interval, scatter before, after.
-
-        "spread_before" and "spread_after" are the standard deviations over instruments of y - b and y - B.
-        """
-        from crosscal.core.tables import ResultTable, describe
-
-        data = self.data
-        unit = data.flux_unit or None
-        table = ResultTable({"source": [name for name, _ in data.columns]})
-        if data.bands != ("",):
-            table["band"] = [band for _, band in data.columns]
-        table["log_flux"], table["log_flux_sd"] = self.flux_mean, self.flux_sd
-        for key, value in (("flux", 0.0), ("q2.5", -1.96), ("q97.5", 1.96)):
-            table[key] = np.exp(self.flux_mean + value * self.flux_sd)
-            if unit:
-                table[key].unit = unit
-        table["n_instruments"] = np.diff(data.indptr)
-        before, after = self.spreads()
-        table["spread_before"], table["spread_after"] = before, after
-        return describe(table, columns.FLUXES)
+        return describe(table, SUMMARY)
 
     def spreads(self) -> tuple[Floats, Floats]:
-        """Standard deviation over instruments of each column's log flux, nominal and adjusted; NaN for single ones."""
+        """Scatter (standard deviation) over instruments of each column's log flux, nominal and adjusted: (M,) each.
+
+        NaN for columns that one instrument sees.
+        """
         data = self.data
         nominal = data.log_rate - np.where(self.model.prior.flat, 0.0, self.model.prior.mean)[data.row]
         return (_spread(data, nominal), _spread(data, nominal - self.log_factor.mean(axis=0)[data.row]))
-
-    def conflicts(self) -> Any:
-        """Return a table of the prior-data conflict tests, one row per group of connected instruments."""
-        from crosscal.core.tables import ResultTable, describe
-
-        tests = self.checks.conflicts
-        table = ResultTable()
-        table["instruments"] = [", ".join(t.channels) for t in tests] or np.array([], dtype=str)
-        table["chi2"] = np.array([t.chi2 for t in tests], dtype=float)
-        table["dof"] = np.array([t.dof for t in tests], dtype=int)
-        table["p_value"] = np.array([t.p_value for t in tests], dtype=float)
-        return describe(table, columns.CONFLICTS)
-
-    def leave_one_out(self) -> Any:
-        """Return a table: what each instrument changes (see `LeaveOneOut`)."""
-        from crosscal.core.tables import ResultTable, describe
-
-        found, names = self.checks.leave_one_out, self.data.channel_names
-        table = ResultTable({"instrument": list(names), "pull": found.pull, "largest_shift": found.shift})
-        table["moves_most"] = [names[k] if k >= 0 else "" for k in found.moved]
-        return describe(table, columns.LEAVE_ONE_OUT)
-
-    def influences(self) -> Any:
-        """Return the exact prior influence D as a table: row i, column k is d E[B_i] / d b_k."""
-        from crosscal.core.tables import ResultTable, describe
-
-        table = ResultTable({"instrument": list(self.data.channel_names)})
-        for k, name in enumerate(self.data.channel_names):
-            table[name] = self.influence[:, k]
-        meanings = {name: f"change of the row's estimate with the prior mean of {name}" for name in table.colnames[1:]}
-        return describe(table, {"instrument": "the instrument whose estimate changes", **meanings})
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -234,67 +225,80 @@ class Result:
         """What to trust and what not, in words and numbers."""
         state = "converged" if self.posterior_draws.converged else "NOT converged"
         lines = [f"Route {self.posterior_draws.method}: {state}, {self.posterior_draws.n_draws} draws."]
-        lines += [
-            f"Prior against data: chi2 = {test.chi2:.2f} for {test.dof} contrasts of {len(test.channels)} "
-            f"instruments, p = {test.p_value:.3g}."
-            for test in self.checks.conflicts
-        ]
+        tests = self.tests.conflicts
+        if len(tests) > MOST_NAMED:
+            p = np.array([t.p_value for t in tests])
+            lines.append(
+                f"Prior against data in {len(tests)} groups of instruments: p from {p.min():.3g} to {p.max():.3g}, "
+                f"{np.sum(p < CONFLICT)} below {CONFLICT}."
+            )
+        else:
+            lines += [
+                f"Prior against data: chi2 = {test.chi2:.2f} for {test.dof} contrasts of {len(test.channels)} "
+                f"instruments, p = {test.p_value:.3g}."
+                for test in tests
+            ]
         return "\n".join([*lines, *self.remarks, *self.warnings])
 
     @property
-    def gates(self) -> list[dict[str, Any]]:
-        """Quality gates with their reasons."""
-        conflicts = [
-            {
-                "gate": f"prior against data, {len(test.channels)} instruments",
-                "passed": bool(test.p_value >= 1e-3),
-                "why": f"p = {test.p_value:.3g} (>= 0.001)",
-            }
-            for test in self.checks.conflicts
-        ]
-        return [sampling_gate(self.posterior_draws.converged, self.posterior_draws.messages), *conflicts]
+    def checks(self) -> tuple[Check, ...]:
+        """Whether the sampler converged, and the data agree with the priors of the areas."""
+        draws = self.posterior_draws
+        why = "the sampler's criteria are met" if draws.converged else " ".join(draws.messages)
+        conflicts = (
+            Check(
+                f"prior against data, {_few(test.channels)}",
+                bool(test.p_value >= CONFLICT),
+                f"p = {test.p_value:.3g} (>= {CONFLICT})",
+            )
+            for test in self.tests.conflicts
+        )
+        return (Check("sampling", bool(draws.converged), why or "the sampler's criteria are not met"), *conflicts)
 
     @property
     def answer(self) -> str:
-        """The result in one sentence."""
-        mean, sd = self.log_factor.mean(axis=0), self.log_factor.std(axis=0, ddof=1)
-        contrast = mean - mean.mean()
-        high, low = int(np.argmax(contrast)), int(np.argmin(contrast))
-        names = self.data.channel_names
-        bands = f" in {len(self.data.bands)} bands" if len(self.data.bands) > 1 else ""
-        before, after = (float(np.sqrt(np.nanmean(np.square(x)))) for x in self.spreads())
-        return (
-            f"Effective areas of {len(self.data.instruments)} instruments{bands} adjusted from {self.data.n_columns} "
-            f"fluxes: "
-            f"{names[high]} by {100 * np.expm1(mean[high]):+.1f} +- {100 * sd[high]:.1f} %, "
-            f"{names[low]} by {100 * np.expm1(mean[low]):+.1f} +- {100 * sd[low]:.1f} %; "
-            f"fluxes scatter by {100 * before:.1f} % before and {100 * after:.1f} % after."
+        """The result in one sentence: areas relative to each other, which data know, and what all have in common."""
+        data = self.data
+        bands = f" in {len(data.bands)} bands" if len(data.bands) > 1 else ""
+        what = "Values" if data.additive else "Effective areas"
+        kind = "counts" if data.counts is not None else "values" if data.additive else "fluxes"
+        compared = self.relative.any()
+        draws = self.relative if compared else self.log_factor
+        mean = draws.mean(axis=0)
+        chosen = range(len(mean)) if len(mean) <= MOST_NAMED else (int(np.argmax(mean)), int(np.argmin(mean)))
+        listed = ", ".join(f"{data.channel_names[i]} {self._change(draws[:, i])}" for i in chosen)
+        sentence = (
+            f"{what} of {len(data.instruments)} instruments{bands} adjusted from {data.n_cells} {kind} of "
+            f"{data.n_columns} sources: {'relative to each other ' if compared else ''}{listed}"
         )
+        if compared and self.model.components.max() == 0:
+            common = self._change(self.log_factor.mean(axis=1))
+            sentence += f"; all together {common}, which only the prior knows"
+        if not self.model.in_flux and not self.model.poisson:
+            before, after = (float(np.sqrt(np.nanmean(np.square(x)))) for x in self.spreads())
+            if np.isfinite(before) and data.additive:
+                sentence += f"; they scatter by {before:.3g} before and {after:.3g} after"
+            elif np.isfinite(before):
+                sentence += f"; fluxes scatter by {100 * before:.1f} % before and {100 * after:.1f} % after"
+        return sentence + "."
 
-    citations = ("concordance", "concordance-application")
+    def _change(self, draws: Floats) -> str:
+        """A shift or factor with its error; its 95 % interval where ln factor is known to worse than 0.2."""
+        mean, sd = float(draws.mean()), float(draws.std(ddof=1))
+        if self.data.additive:
+            return f"by {mean:+.3g} +- {sd:.2g} {self.data.flux_unit}".rstrip()
+        if sd > LOOSE:
+            low, high = np.exp(np.quantile(draws, [0.025, 0.975]))
+            return f"by a factor {np.exp(np.median(draws)):.2g} (95 %: {low:.2g} to {high:.2g})"
+        return f"by {100 * np.expm1(mean):+.1f} +- {100 * sd:.1f} %"
 
-    @property
-    def captions(self) -> dict[str, str]:
-        """One sentence per figure."""
-        from crosscal.concordance.figures import CAPTIONS
-
-        return dict(CAPTIONS)
-
-    def figures(self) -> dict[str, Any]:
-        """Figures by name: adjustments, fluxes, agreement, variances, influence."""
-        from crosscal.concordance.figures import all_figures
-
-        return all_figures(self)
-
-    def with_energies(self, energies: Mapping[str, tuple[float, float]]) -> Result:
+    def with_energies(self, energies: Mapping[str, tuple[float, float]]) -> ConcordanceFit:
         """Return the result with the energies of its bands (keV)."""
         return replace(self, band_energies=dict(energies))
 
-    def write(self, directory: str | os.PathLike[str]) -> dict[str, Path]:
-        """Write tables (ECSV), correction and posterior (netCDF), provenance.json; returns name to path."""
-        from crosscal.concordance.output import write_result
 
-        return write_result(self, Path(directory))
+def _few(names: tuple[str, ...], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _spread(data: Comparison, values: Floats) -> Floats:

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from crosscal.concordance.assembly import assemble, matrix_fields
 from crosscal.core.display import brief
 from crosscal.core.errors import InputError
 
@@ -32,16 +33,25 @@ class Comparison:
     row, column : int32 arrays, shape (n_cells,)
         Channel and column of each cell.
     log_rate : array, shape (n_cells,)
-        y = ln c - ln T, natural logarithm of flux or of counts per exposure factor. For Poisson data with zero counts
-        it is -inf and the log-normal models refuse it.
+        y = ln c - ln T, natural logarithm of flux or of counts per exposure factor; for ``additive`` data the value.
+        Where there is no logarithm (zero counts, fluxes at or below zero, limits) it is -inf and the log models refuse
+        it.
     variance : array, shape (n_cells,), optional
-        Quoted variance of y.
+        Quoted variance of y; NaN where there is no logarithm.
+    flux, flux_low, flux_high : arrays, shape (n_cells,), optional
+        Flux over exposure factor and its errors below and above, where errors are quoted in flux.
+    limit : int8 array, shape (n_cells,), optional
+        1 where ``flux`` is an upper limit, -1 where it is a lower one, else 0.
     counts, exposure : arrays, shape (n_cells,), optional
         Counts and exposure factor T, for the Poisson models.
     time : array, shape (n_cells,), optional
         Time of each cell (any unit, see ``time_unit``), for drift.
     campaign : array of str, shape (M,), optional
         Columns of one campaign are one source in time order, for source variability.
+    additive : bool
+        Values add to the sources' (clock offsets, zero points): B is a shift in their unit, not ln of a factor.
+    assumed : tuple of str
+        What was taken for granted in reading, one sentence each.
     """
 
     channels: tuple[tuple[str, str], ...]
@@ -57,6 +67,12 @@ class Comparison:
     time_unit: str = ""
     flux_unit: str = ""
     label: str = "the comparison"
+    flux: Floats | None = None
+    flux_low: Floats | None = None
+    flux_high: Floats | None = None
+    limit: NDArray[np.int8] | None = None
+    additive: bool = False
+    assumed: tuple[str, ...] = ()
 
     __repr__ = brief
 
@@ -66,47 +82,76 @@ class Comparison:
         instrument: Sequence[str] | NDArray,
         source: Sequence[str] | NDArray,
         *,
-        log_rate: ArrayLike | None = None,
         flux: ArrayLike | None = None,
         counts: ArrayLike | None = None,
+        log_rate: ArrayLike | None = None,
+        scale: str = "linear",
         error: ArrayLike | None = None,
         log_error: ArrayLike | None = None,
+        confidence: float | None = None,
+        limit: ArrayLike | None = None,
+        limit_confidence: float | None = None,
         exposure: ArrayLike | None = None,
         band: Sequence[str] | NDArray | None = None,
         time: ArrayLike | None = None,
         campaign: Sequence[str] | NDArray | None = None,
+        repeats: bool = False,
         where: str = "the comparison",
-        **facts: str,
+        flux_unit: str = "",
+        time_unit: str = "",
+        assumed: tuple[str, ...] = (),
     ) -> Comparison:
-        """Build from one entry per cell; exactly one of ``log_rate``, ``flux`` and ``counts`` is given.
+        """Build from one entry per cell; exactly one of ``flux``, ``counts`` and ``log_rate`` is given.
 
         Parameters
         ----------
-        error : array, optional
-            Standard error of the flux or counts; the variance of y is ln(1 + (error / flux)^2), that of a log-normal
-            with this relative error.
+        flux : array
+            The measured values on ``scale``. Fluxes at or below zero are measurements like others where errors are
+            given.
+        scale : "linear", "ln", "log10", "magnitude" or "additive"
+            What ``flux`` and ``error`` are: fluxes; natural or decimal logarithms of fluxes; magnitudes; or values to
+            which an instrument adds (clock offsets, zero points).
+        error : array (n,) or (2, n), optional
+            Standard error of the flux or counts, or the errors below and above. The variance of y is
+            ln(1 + (error / flux)^2), that of a log-normal with this relative error, where log models are used.
         log_error : array, optional
-            Standard error of y itself.
+            Standard error of ln flux, beside ``log_rate``.
+        confidence : float, optional
+            Level of the two-sided interval that errors stand for; by default they are standard errors (0.683).
+        limit : int array, optional
+            1 for an upper limit, -1 for a lower one, 0 for a measurement. The error of a limit may be missing (NaN or
+            not positive).
+        limit_confidence : float, optional
+            One-sided level of the limits: a limit without an error is so many standard errors. By default 0.99865 (3
+            sd).
+        repeats : bool
+            Admit several measurements of one source by one instrument, independent ones of the same flux.
 
         Raises
         ------
         InputError
-            Naming the first row that is wrong: empty names, numbers that are not finite, fluxes that are not
-            positive, negative counts, fractional counts, exposures or errors that are not positive, duplicated cells.
+            Naming the first row that is wrong: empty names, numbers that are not finite, fluxes that are not positive
+            and have no errors, negative counts, exposures or errors that are not positive, repeated cells, instruments
+            whose names differ by case or blanks only.
         """
-        from crosscal.concordance.assembly import assemble
-
-        return assemble(
-            instrument,
-            source,
-            values={"log_rate": log_rate, "flux": flux, "counts": counts},
-            errors={"error": error, "log_error": log_error},
-            exposure=exposure,
-            band=band,
-            time=time,
-            campaign=campaign,
-            where=where,
-            facts=facts,
+        return cls(
+            **assemble(
+                instrument,
+                source,
+                values={"flux": flux, "counts": counts, "log_rate": log_rate},
+                scale=scale,
+                errors={"error": error, "log_error": log_error},
+                confidence=confidence,
+                limits=(limit, limit_confidence),
+                exposure=exposure,
+                band=band,
+                time=time,
+                campaign=campaign,
+                repeats=repeats,
+                where=where,
+                units={"flux_unit": flux_unit, "time_unit": time_unit},
+                assumed=assumed,
+            )
         )
 
     @classmethod
@@ -126,9 +171,7 @@ class Comparison:
         InputError
             If the shape does not fit the names, a source or instrument has no data, or a value is infinite.
         """
-        from crosscal.concordance.assembly import from_matrix
-
-        return from_matrix(log_rate, instruments, sources, variance, label)
+        return cls(**matrix_fields(log_rate, instruments, sources, variance, label))
 
     @property
     def n_channels(self) -> int:
@@ -144,6 +187,11 @@ class Comparison:
     def n_cells(self) -> int:
         """Number of measurements."""
         return len(self.row)
+
+    @property
+    def half(self) -> float:
+        """Factor of -s in the mean of y: 1/2, so that E[c] = A F; 0 for additive data."""
+        return 0.0 if self.additive else 0.5
 
     @cached_property
     def instruments(self) -> tuple[str, ...]:
@@ -180,37 +228,52 @@ class Comparison:
 
     @cached_property
     def complete(self) -> bool:
-        """Whether every channel sees every column."""
-        return self.n_cells == self.n_channels * self.n_columns
+        """Whether every channel sees every column once."""
+        return self.n_cells == self.n_channels * self.n_columns and not self.repeated
+
+    @cached_property
+    def repeated(self) -> bool:
+        """Whether a channel measures a column more than once."""
+        return bool(np.any((np.diff(self.row) == 0) & (np.diff(self.column) == 0)))
 
     def matrix(self, values: ArrayLike | None = None) -> Floats:
-        """Return cell values (y by default) as a matrix (M, N) with NaN where there is no cell."""
+        """Return cell values (y by default) as a matrix (M, N) with NaN where there is no cell.
+
+        Raises
+        ------
+        InputError
+            If a channel measures a column more than once.
+        """
+        if self.repeated:
+            raise InputError("repeated measurements do not fit into a matrix", where=self.label, expected="one each")
         full = np.full((self.n_columns, self.n_channels), np.nan)
         full[self.column, self.row] = self.log_rate if values is None else values
         return full
 
-    def without_channel(self, index: int) -> Comparison:
-        """Return the comparison without one channel and without the columns that only this channel sees."""
-        keep = self.row != index
-        used, column = np.unique(self.column[keep], return_inverse=True)
+    def take(self, cells: NDArray) -> Comparison:
+        """Return the comparison with some cells (a mask or positions), and the channels and columns that remain.
 
-        def cut(values: NDArray | None) -> NDArray | None:
-            return None if values is None else values[keep]
-
-        row = self.row[keep]
+        Channels and columns keep their order; the cells must be in the order of the columns.
+        """
+        rows, row = np.unique(self.row[cells], return_inverse=True)
+        used, column = np.unique(self.column[cells], return_inverse=True)
+        chosen = {
+            name: None if (values := getattr(self, name)) is None else np.ascontiguousarray(values[cells])
+            for name in CELL_FIELDS
+        }
         return replace(
             self,
-            channels=self.channels[:index] + self.channels[index + 1 :],
+            channels=tuple(self.channels[i] for i in rows),
             columns=tuple(self.columns[j] for j in used),
-            row=(row - (row > index)).astype(np.int32),
-            column=column.astype(np.int32),
-            log_rate=self.log_rate[keep],
-            variance=cut(self.variance),
-            counts=cut(self.counts),
-            exposure=cut(self.exposure),
-            time=cut(self.time),
+            row=row.ravel().astype(np.int32),
+            column=column.ravel().astype(np.int32),
             campaign=None if self.campaign is None else self.campaign[used],
+            **chosen,  # type: ignore[arg-type]
         )
+
+    def without_channel(self, index: int) -> Comparison:
+        """Return the comparison without one channel and without the columns that only this channel sees."""
+        return self.take(self.row != index)
 
     def require_logarithms(self) -> None:
         """Check that log models can use the data.
@@ -218,14 +281,30 @@ class Comparison:
         Raises
         ------
         InputError
-            Naming the first cell whose counts are zero.
+            Naming the first cell whose counts are zero, whose flux is not positive, or which is a limit.
         """
         bad = np.flatnonzero(~np.isfinite(self.log_rate))
-        if len(bad):
-            k = int(bad[0])
-            source, instrument = self.columns[self.column[k]][0], self.channel_names[self.row[k]]
+        if not len(bad):
+            return
+        k = int(bad[0])
+        source, instrument = self.columns[self.column[k]][0], self.channel_names[self.row[k]]
+        cell = f"source {source!r} in {instrument!r}"
+        if self.counts is not None:
             raise InputError(
-                f"the counts of source {source!r} in {instrument!r} are zero, whose logarithm does not exist",
+                f"the counts of {cell} are zero, whose logarithm does not exist",
                 where=self.label,
                 expected="positive counts, or noise = 'poisson'",
             )
+        assert self.flux is not None
+        limited = self.limit is not None and self.limit[k] != 0
+        raise InputError(
+            f"the flux of {cell} is a limit" if limited else f"the flux of {cell} is {self.flux[k]:g}, not positive",
+            where=self.label,
+            expected="positive fluxes for this model, or noise = 'gaussian-flux', which takes them as they are",
+        )
+
+
+#: Fields with one entry a cell, beside row and column.
+CELL_FIELDS = (
+    "log_rate", "variance", "counts", "exposure", "time", "flux", "flux_low", "flux_high", "limit",
+)  # fmt: skip

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscal.concordance.types import Comparison
+from crosscal.concordance.types import CELL_FIELDS, Comparison
 from crosscal.core.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -86,24 +86,18 @@ def random_walk(data: Comparison) -> Walk:
 
 def reorder_columns(data: Comparison, order: NDArray[np.int64]) -> Comparison:
     """Return the comparison with its columns in another order."""
-    from dataclasses import replace
-
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     cells = np.lexsort((data.row, rank[data.column]))
-
-    def take(values: NDArray | None) -> NDArray | None:
-        return None if values is None else np.ascontiguousarray(values[cells])
-
+    chosen = {
+        name: None if (values := getattr(data, name)) is None else np.ascontiguousarray(values[cells])
+        for name in CELL_FIELDS
+    }
     return replace(
         data,
         columns=tuple(data.columns[k] for k in order),
         row=data.row[cells],
         column=rank[data.column[cells]].astype(np.int32),
-        log_rate=np.ascontiguousarray(data.log_rate[cells]),
-        variance=take(data.variance),
-        counts=take(data.counts),
-        exposure=take(data.exposure),
-        time=take(data.time),
         campaign=None if data.campaign is None else data.campaign[order],
+        **chosen,  # type: ignore[arg-type]
     )

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import chi2, kurtosistest
 
-from crosscal.concordance.algebra import AreaPosterior
+from crosscal.concordance.algebra import AreaPosterior, times_of
+from crosscal.concordance.chains import Draws
 from crosscal.concordance.model import Model
 from crosscal.concordance.predictive import PredictiveCheck, predictive_check
-from crosscal.concordance.routes import Draws, run
+from crosscal.concordance.routes import sample
+from crosscal.concordance.settings import Checks, Sampling
 from crosscal.core.errors import InputError
 from crosscal.core.progress import SILENT, Progress
 
@@ -19,6 +22,8 @@ Floats = NDArray[np.float64]
 CONFLICT_LIMIT, PREDICTIVE_LIMIT, PULL_LIMIT = 0.01, 0.005, 3.0
 #: Largest problem that is refitted without each instrument by default.
 LEAVE_ONE_OUT_CHANNELS, LEAVE_ONE_OUT_CELLS = 30, 20_000
+#: Tails are tested from so many residuals on, and warn below this p-value times the number of channels.
+LEAST_RESIDUALS, TAIL_LIMIT = 20, 1e-3
 
 
 @dataclass(frozen=True)
@@ -60,12 +65,16 @@ class LeaveOneOut:
 
 
 @dataclass(frozen=True, eq=False)
-class Checks:
-    """All checks of a result, with the sentences that follow from them."""
+class ModelTests:
+    """All tests of a model against its data, with the sentences that follow from them.
+
+    ``tail_p`` (N,) are the p-values of `tails`.
+    """
 
     conflicts: tuple[Conflict, ...]
     leave_one_out: LeaveOneOut
     predictive: PredictiveCheck | None
+    tail_p: Floats
     warnings: tuple[str, ...]
 
 
@@ -94,8 +103,6 @@ def conflict_tests(model: Model, information: Floats, vector: Floats) -> tuple[C
     of B from the data alone. With unknown variances the data covariance is taken at their posterior mean.
     Cf. Evans & Moshonov 2006 (Bayesian Analysis 1, 893).
     """
-    from scipy.stats import chi2
-
     tests = []
     for part in range(int(model.components.max()) + 1):
         inside = np.flatnonzero(model.components == part)
@@ -130,22 +137,34 @@ def _marginal(information: Floats, vector: Floats, inside, anchored) -> tuple[Fl
 def pulls(model: Model, information: Floats, vector: Floats) -> Floats:
     """Return for each channel how far the sources and the other channels put its area from its own prior, in sd.
 
-    The channel's prior is left out, the others' kept; NaN for a channel that shares no source.
+    The channel's prior is left out, the others' kept; NaN for a channel that shares no source. For independent priors
+    each channel costs O(N) after one inverse (the prior of one channel is a change of rank one), else O(N^3).
     """
     n, prior = model.data.n_channels, model.prior
     values = np.full(n, np.nan)
-    sizes = np.bincount(model.components)
-    for i in range(n):
+    sizes, anchored = np.bincount(model.components), np.bincount(model.components, ~prior.flat)
+    fair = ~prior.flat & (sizes[model.components] > 1) & (anchored[model.components] > 1)
+    b = np.where(prior.flat, 0.0, prior.mean)
+    if np.array_equal(prior.precision, np.diag(np.diag(prior.precision))):
+        own = np.diag(prior.precision)
+        inverse = np.linalg.inv(information + prior.precision)
+        variance, mean = np.diag(inverse).copy(), inverse @ (vector + own * b)
+        # Sherman & Morrison 1950: without the channel's own prior its variance and mean are those of the data and the
+        # other channels.
+        left = 1 - own * variance
+        fair &= left > 1e-9
+        without = np.where(fair, variance / np.where(fair, left, 1.0), np.nan)
+        centre = (mean - own * variance * b) / np.where(fair, left, 1.0)
+        values[fair] = ((centre - b) / np.sqrt(without + prior.tau**2))[fair]
+        return values
+    for i in np.flatnonzero(fair):
         others = np.flatnonzero(np.arange(n) != i)
-        mates = others[model.components[others] == model.components[i]]
-        if sizes[model.components[i]] < 2 or prior.flat[i] or np.all(prior.flat[mates]):
-            continue
-        rest = prior.drop(i)
+        rest = prior.drop(int(i))
         precision, h = information.copy(), vector.copy()
         precision[np.ix_(others, others)] += rest.precision
         h[others] += rest.precision @ np.where(rest.flat, 0.0, rest.mean)
         solved = np.linalg.solve(precision, np.column_stack([h, np.eye(n)[:, i]]))
-        values[i] = (solved[i, 0] - prior.mean[i]) / np.sqrt(solved[i, 1] + prior.tau[i] ** 2)
+        values[i] = (solved[i, 0] - b[i]) / np.sqrt(solved[i, 1] + prior.tau[i] ** 2)
     return values
 
 
@@ -158,7 +177,8 @@ def leave_one_out(model: Model, found: Draws, *, seed: int = 0, progress: Progre
     flat = found.b.reshape(-1, n)
     mean, sd = flat.mean(axis=0), flat.std(axis=0)
     shift, moved = np.full(n, np.nan), np.full(n, -1, dtype=np.int64)
-    route = "map" if model.noise == "poisson" else "auto"
+    sizes = {"draws": 200, "warmup": 50} if model.in_flux else {"draws": 750, "warmup": 250}
+    short = Sampling(route="map" if model.noise == "poisson" else "auto", chains=2, **sizes)  # type: ignore[arg-type]
     with progress.stage("Leaving one instrument out", total=n) as advance:
         for i in range(n):
             advance(1)
@@ -168,38 +188,87 @@ def leave_one_out(model: Model, found: Draws, *, seed: int = 0, progress: Progre
                 rest = model.without_channel(i)
             except InputError:
                 continue  # without this instrument nothing anchors the others
-            again = run(rest, route, seed=seed, draws=750, warmup=250, chains=2)
+            again = sample(rest, short, seed=seed)
             others = np.flatnonzero(np.arange(n) != i)
             moves = np.abs(again.b.reshape(-1, n - 1).mean(axis=0) - mean[others]) / sd[others]
             shift[i], moved[i] = moves.max(), others[int(np.argmax(moves))]
     return shift, moved
 
 
-def run_checks(
+def examine(
     model: Model,
     found: Draws,
     typical: AreaPosterior | None,
+    checks: Checks,
     *,
     seed: int,
-    leave_one_out: bool | None,
-    predictive: int,
     progress: Progress = SILENT,
-) -> Checks:
-    """Run all checks of a fitted model (see the functions of this module)."""
+) -> ModelTests:
+    """Make all tests of a fitted model (see the functions of this module)."""
     n = model.data.n_channels
     information, vector = data_information(model, *_gaussian(model, found, typical))
     conflicts = conflict_tests(model, information, vector)
     pull = pulls(model, information, vector)
     shift, moved = np.full(n, np.nan), np.full(n, -1, dtype=np.int64)
     small = n <= LEAVE_ONE_OUT_CHANNELS and model.data.n_cells <= LEAVE_ONE_OUT_CELLS
-    if leave_one_out or (leave_one_out is None and small and model.noise != "gamma-poisson"):
-        shift, moved = _leave_one_out(model, found, seed=seed, progress=progress)
-    check = predictive_check(model, found, replicates=predictive, seed=seed, progress=progress)
-    warnings = _warnings(model, conflicts, pull, check)
-    return Checks(conflicts, LeaveOneOut(pull, shift, moved), check, warnings)
+    wanted = small and model.noise != "gamma-poisson" if checks.leave_one_out is None else checks.leave_one_out
+    if wanted:
+        shift, moved = leave_one_out(model, found, seed=seed, progress=progress)
+    check = predictive_check(model, found, replicates=checks.predictive, seed=seed, progress=progress)
+    tail_p = tails(model, found)
+    warnings = (*_warnings(model, conflicts, pull, check), *_tail_warning(model, tail_p))
+    return ModelTests(conflicts, LeaveOneOut(pull, shift, moved), check, tail_p, warnings)
 
 
-_leave_one_out = leave_one_out  # the argument of run_checks has the same name
+def residuals(model: Model, found: Draws) -> Floats:
+    """Residuals of the cells about the posterior means, in their standard deviations; NaN for limits and lone cells."""
+    data, n = model.data, model.data.n_channels
+    assert found.flux_mean is not None
+    level = found.b.reshape(-1, n).mean(axis=0)[data.row] + found.flux_mean[data.column]
+    if found.drift is not None:
+        level = level + found.drift.reshape(-1, n).mean(axis=0)[data.row] * times_of(data, True)
+    s = np.zeros(n) if found.s is None else found.s.reshape(-1, n).mean(axis=0)
+    usable = np.diff(data.indptr)[data.column] > 1
+    if model.in_flux:
+        assert data.flux is not None
+        assert data.flux_low is not None
+        assert data.flux_high is not None
+        mu = np.exp(level)
+        sd = np.sqrt(np.where(data.flux > mu, data.flux_low, data.flux_high) ** 2 + s[data.row] * mu**2)
+        limited = np.zeros(data.n_cells, bool) if data.limit is None else data.limit != 0
+        return np.where(usable & ~limited, (data.flux - mu) / sd, np.nan)
+    variance = model.variance.cells(data, s)
+    return np.where(usable, (data.log_rate + data.half * variance - level) / np.sqrt(variance), np.nan)
+
+
+def tails(model: Model, found: Draws) -> Floats:
+    """P-value of each channel's kurtosis if its residuals were Gaussian, (N,); NaN below 20 residuals.
+
+    Small values mean outliers. Residuals about the posterior means show them better than those of a draw, which the
+    uncertainty of each flux blurs. Anscombe & Glynn 1983 (Biometrika 70, 227).
+    """
+    n = model.data.n_channels
+    if model.noise not in ("log-normal", "gaussian-flux") or model.varying:
+        return np.full(n, np.nan)
+    values = residuals(model, found)
+    good = np.isfinite(values)
+    order = np.argsort(model.data.row[good], kind="stable")
+    start = np.searchsorted(model.data.row[good][order], np.arange(n + 1))
+    ordered = values[good][order]
+    found_p = np.full(n, np.nan)
+    for i in range(n):
+        own = ordered[start[i] : start[i + 1]]
+        if len(own) >= LEAST_RESIDUALS and np.ptp(own) > 0:
+            found_p[i] = float(kurtosistest(own, alternative="greater").pvalue)
+    return found_p
+
+
+def _tail_warning(model: Model, tail_p: Floats) -> tuple[str, ...]:
+    bad = np.flatnonzero(tail_p * max(model.data.n_channels, 1) < TAIL_LIMIT)
+    if not len(bad):
+        return ()
+    names = tuple(model.data.channel_names[i] for i in bad[np.argsort(tail_p[bad])])
+    return (f"The residuals of {_few(names)} have outliers that bias the areas: noise = 'log-t' resists them.",)
 
 
 def _few(names: tuple[str, ...], most: int = 5) -> str:
@@ -219,12 +288,12 @@ def _warnings(model: Model, conflicts, pull: Floats, check: PredictiveCheck | No
         for i in np.flatnonzero(np.abs(pull) > PULL_LIMIT)
     ]
     if check is not None:
-        for label, p in (("scatter", check.scatter_p), ("largest residual", check.extreme_p)):
+        for label, p in (("The scatter is", check.scatter_p), ("The largest residual is", check.extreme_p)):
             bad = np.flatnonzero(p < PREDICTIVE_LIMIT)
             if len(bad):
                 which = ", ".join(f"{names[i]} ({p[i]:.3f})" for i in bad[:4])
                 sentences.append(
-                    f"The {label} is larger than the model predicts for {which} (posterior predictive p-values): "
+                    f"{label} larger than the model predicts for {which} (posterior predictive p-values): "
                     "consider log-t noise, excess variance or variable sources."
                 )
         wide = np.flatnonzero(check.scatter_p > 1 - PREDICTIVE_LIMIT)

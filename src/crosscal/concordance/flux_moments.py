@@ -6,8 +6,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from crosscal.concordance.chains import Draws
 from crosscal.concordance.model import Model
-from crosscal.concordance.routes import Draws
 
 Floats = NDArray[np.float64]
 #: Draws used for flux moments; their error is then 3 % of a posterior sd at most.
@@ -15,7 +15,7 @@ MOST = 1000
 
 
 @njit(cache=True, nogil=True)
-def _moments(indptr, row, y, v, excess, s, b, mean, square, own):
+def _moments(indptr, row, y, v, half, excess, s, b, mean, square, own):
     """Accumulate E[G_j | draw], its square, and Var(G_j | draw) over draws of (s, b)."""
     for k in range(len(b)):
         for j in range(len(indptr) - 1):
@@ -24,7 +24,7 @@ def _moments(indptr, row, y, v, excess, s, b, mean, square, own):
                 i = row[c]
                 variance = v[c] + s[k, i] if excess else s[k, i]
                 total += 1.0 / variance
-                sum_ += (y[c] + 0.5 * variance - b[k, i]) / variance
+                sum_ += (y[c] + half * variance - b[k, i]) / variance
             value = sum_ / total
             mean[j] += value
             square[j] += value * value
@@ -42,7 +42,7 @@ def _by_pattern(model: Model, s: Floats, b: Floats) -> tuple[Floats, Floats]:
         p = 1.0 / s[:, inside]
         total = p.sum(axis=1)
         weight = p / total[:, None]
-        constant = (weight * (centre + 0.5 * s[:, inside] - b[:, inside])).sum(axis=1)
+        constant = (weight * (centre + data.half * s[:, inside] - b[:, inside])).sum(axis=1)
         # E[G_j | draw] = w'(y_j - centre) + constant, so its moments are quadratic forms in y_j - centre.
         joint = np.column_stack([weight, constant])
         covariance = np.cov(joint, rowvar=False, ddof=0)
@@ -75,7 +75,7 @@ def flux_moments(model: Model, found: Draws) -> tuple[Floats, Floats]:
     # Each draw costs a pass over the cells.
     thin = slice(None, None, max(1, len(b) * data.n_cells // 400_000_000))
     s, b = np.ascontiguousarray(s[thin]), np.ascontiguousarray(b[thin])
-    _moments(data.indptr, data.row, data.log_rate, v, excess, s, b, *sums)
+    _moments(data.indptr, data.row, data.log_rate, v, data.half, excess, s, b, *sums)
     mean, square, own = sums / len(b)
     return mean, np.sqrt(np.maximum(square - mean**2, 0) + own)
 

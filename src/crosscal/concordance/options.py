@@ -1,0 +1,279 @@
+"""The tables of concordance job files, and the objects they stand for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from crosscal.concordance.priors import AreaPrior, Tau, covariance_from_draws, make_prior
+from crosscal.concordance.reading import iachec_tau, read_area_draws, read_matrix, read_table, read_tau_matrix
+from crosscal.concordance.settings import Checks, Noise, Sampling, Sources
+from crosscal.concordance.types import Comparison
+from crosscal.core.errors import ConfigError, InputError, UnknownNameError
+from crosscal.core.options import Band, Fraction, NotNegative, option, options
+from crosscal.datasets import resolve
+from crosscal.jobs.options import Job
+
+Names = str | tuple[str, ...]
+
+
+@options
+class Range:
+    """Rows whose number lies in a range.
+
+    Attributes
+    ----------
+    min, max : float
+        Both included.
+    """
+
+    inline: ClassVar[bool] = True
+
+    min: float = float("-inf")
+    max: float = float("inf")
+
+
+@options
+class Data:
+    """Where the measurements are: a long table (one row each), or a matrix or wide table (one row a source).
+
+    Attributes
+    ----------
+    path : Path
+        CSV, ECSV, FITS, Parquet, LaTeX, CDS or machine-readable table; "data:NAME" looks in the data search path.
+    kind : str
+        "table" has one row per measurement, "matrix" one row per source or instrument.
+    instrument : str or list
+        Column, or a list of columns that are joined.
+    source : str or list
+        Column, or a list; simultaneous measurements of one source share its name.
+    flux : str
+        Column of one of flux, counts and log_flux (natural logarithm); by default whichever of these the table has.
+    counts, log_flux : str
+        Instead of flux.
+    error : str, list or float
+        Column of the standard errors of flux or counts, or two columns [below, above]; leave out if unknown. Of a
+        matrix the pattern of the error columns, or one fraction for all.
+    log_error : str
+        Column of standard errors of the natural logarithm.
+    scale : str
+        What the values are: "linear" fluxes, "ln", "log10", "magnitude", or "additive" values such as clock offsets.
+    confidence : float
+        Level of the two-sided intervals that errors stand for, such as 0.9; standard errors if left out.
+    limit : str
+        Column that flags upper limits by 1, lower limits by -1; of a matrix the pattern of such columns.
+    limit_confidence : float
+        One-sided level of limits without errors; 0.99865 (three standard errors) if left out.
+    missing : list
+        Values that mark a missing cell, such as -99.
+    value : str
+        Pattern of the value columns of a matrix, such as "{inst}_FLUX".
+    ignore : list
+        Columns of a matrix that are no measurements.
+    repeats : bool
+        Several measurements of one source by one instrument are independent ones of the same flux.
+    exposure : str
+        Column of the exposure factor T: c / T is compared.
+    time : str
+        Column of times, for drift and variability.
+    band : str or list
+        Column of energy bands, where there are several.
+    campaign : str or list
+        Column that groups measurements of one varying source, close in time.
+    select : table
+        Rows to keep: a column with a value, a list, or a range { min, max }.
+    rename : table
+        Instruments as they are named, to other names.
+    unit : str
+        Column with the unit of each row's flux and error.
+    flux_unit, time_unit : str
+        As astropy spells them; fluxes of another unit are converted.
+    rows : str
+        What the rows of a matrix are: "sources" or "instruments".
+    names : str
+        Column of a matrix with the names of the rows.
+    instruments : list
+        Names of the instruments of a matrix, where the file does not name them.
+    logarithmic : bool
+        The numbers of a matrix are natural logarithms; by default if no pattern and no scale is given.
+    """
+
+    path: Path = option(example="fluxes.csv")
+    kind: Literal["table", "matrix"] = "table"
+    instrument: Names = option(default="instrument", shown=True)
+    source: Names = option(default="source", shown=True)
+    flux: str | None = option(default=None, example="flux", shown=True)
+    counts: str | None = option(default=None, example="counts")
+    log_flux: str | None = option(default=None, example="log_flux")
+    error: str | tuple[str, str] | float | None = option(default=None, example="flux_err", shown=True)
+    log_error: str | None = option(default=None, example="log_err")
+    scale: Literal["linear", "ln", "log10", "magnitude", "additive"] | None = option(default=None, example="linear")
+    confidence: Fraction | None = option(default=None, example=0.9)
+    limit: str | None = option(default=None, example="limit")
+    limit_confidence: Fraction | None = option(default=None, example=0.95)
+    missing: tuple[float | str, ...] | None = option(default=None, example=[-99])
+    value: str | None = option(default=None, example="{inst}_FLUX")
+    ignore: tuple[str, ...] = option(default=(), example=["RA", "DEC"])
+    repeats: bool = False
+    exposure: str | None = option(default=None, example="exposure")
+    time: str | None = option(default=None, example="mjd")
+    band: Names | None = option(default=None, example="band")
+    campaign: Names | None = option(default=None, example="campaign")
+    select: dict[str, Range | list[str | float] | str | float] = option(
+        factory=dict, example={"quality": "good", "mjd": {"min": 55000.0}}
+    )
+    rename: dict[str, str] = option(factory=dict, example={"EPN": "pn"})
+    unit: str | None = option(default=None, example="flux_unit")
+    flux_unit: str = option(default="", example="erg / (s cm2)")
+    time_unit: str = option(default="", example="d")
+    rows: Literal["sources", "instruments"] = "sources"
+    names: str | None = option(default=None, example="source")
+    instruments: tuple[str, ...] | None = option(default=None, example=["pn", "MOS1"])
+    logarithmic: bool | None = option(default=None, example=True)
+
+    def __post_init__(self) -> None:
+        if self.kind == "table" and isinstance(self.error, float):
+            raise ConfigError("error is the name of a column in a long table")
+        if self.kind == "matrix" and isinstance(self.error, tuple):
+            raise ConfigError("error is one pattern or one fractional number for a matrix")
+
+    def read(self) -> Comparison:
+        """Read the comparison."""
+        path = resolve(self.path)
+        if self.kind == "matrix":
+            return read_matrix(
+                path, orientation=self.rows, names=self.names, instruments=self.instruments,
+                logarithmic=self.logarithmic is not False, error=self.error,  # type: ignore[arg-type]
+            )  # fmt: skip
+        rules = {k: {"min": v.min, "max": v.max} if isinstance(v, Range) else v for k, v in self.select.items()}
+        columns = ("instrument", "source", "band", "flux", "counts", "log_flux", "error", "log_error", "exposure")
+        return read_table(
+            path,
+            **{name: getattr(self, name) for name in columns},
+            time=self.time,
+            campaign=self.campaign,
+            select=rules,
+            rename=self.rename,
+            flux_unit=self.flux_unit,
+            time_unit=self.time_unit,
+        )
+
+
+@options
+class Prior:
+    """What is believed of the areas before the comparison.
+
+    Attributes
+    ----------
+    tau : float, table or str
+        Fractional uncertainty of the areas: a number (0.05 if left out), a table { pn = 0.02, MOS1 = 0.06 }, "iachec",
+        or "estimate" from the data; inf is no knowledge, 0 is a reference. For additive values in their unit.
+    areas : str
+        "t" lets single instruments be far off their prior.
+    tau_matrix : Path
+        Your own table in percent: rows instruments, columns "lo-hi" in keV.
+    mean : float or table
+        Expected ln area relative to nominal.
+    names : table
+        The data's names of instruments to those of the tau table.
+    area_draws : Path
+        Monte Carlo draws of areas over bands: correlated priors.
+    shrink : bool
+        Shrink their covariance (needed for few draws).
+    floor : float
+        Further independent fraction, in quadrature.
+    """
+
+    tau: float | dict[str, float] | Literal["iachec", "estimate"] | None = option(
+        default=None, example=0.05, shown=True
+    )
+    areas: Literal["normal", "t"] = "normal"
+    tau_matrix: Path | None = option(default=None, example="tau.csv")
+    mean: float | dict[str, float] = 0.0
+    names: dict[str, str] = option(factory=dict, example={"pn": "XMM pn"})
+    area_draws: Path | None = option(default=None, example="draws.csv")
+    shrink: bool = True
+    floor: NotNegative = 0.0
+
+    def build(self, data: Comparison, bands: dict[str, tuple[float, float]]) -> tuple[AreaPrior, dict[str, float]]:
+        """Return the prior of the areas, and by how much the covariance of area draws was shrunk."""
+        tau: Tau | None = self.tau  # type: ignore[assignment]
+        if self.tau_matrix is not None:
+            tau = read_tau_matrix(resolve(self.tau_matrix)).with_names(self.names, bands)
+        elif self.tau == "iachec":
+            tau = iachec_tau(self.names, bands)
+        covariance = None
+        shrinkage: dict[str, float] = {}
+        if self.area_draws is not None:
+            draws = read_area_draws(resolve(self.area_draws))
+            covariance, shrinkage = covariance_from_draws(data, draws, shrink=self.shrink, floor=self.floor)
+        return make_prior(data, tau, mean=self.mean, covariance=covariance, areas=self.areas), shrinkage
+
+
+@options
+class Arfs:
+    """Nominal effective areas to be corrected.
+
+    Attributes
+    ----------
+    instruments : tuple of str
+        Instruments of the data.
+    files : tuple of Path
+        Their nominal ARFs.
+    """
+
+    instruments: tuple[str, ...] = option(default=(), example=["pn"])
+    files: tuple[Path, ...] = option(default=(), example=["pn.arf"])
+
+    def __post_init__(self) -> None:
+        if len(self.instruments) != len(self.files):
+            raise ConfigError(f"{len(self.files)} files for {len(self.instruments)} instruments")
+
+
+@options
+class ConcordanceJob(Job):
+    """Calibration concordance: adjust the effective areas of N instruments from M sources that they share.
+
+    Attributes
+    ----------
+    bands : table
+        Energies of the bands, keV: { hard = [2.5, 10.0] }.
+    """
+
+    job: Literal["concordance"] = "concordance"
+    bands: dict[str, Band] = option(factory=dict, example={"hard": [2.5, 10.0]})
+    data: Data
+    prior: Prior = Prior()
+    noise: Noise = Noise()
+    sources: Sources = Sources()
+    sampling: Sampling = Sampling()
+    checks: Checks = Checks()
+    arf: Arfs = Arfs()
+
+    inputs: ClassVar[tuple[str, ...]] = ("data.path", "prior.tau_matrix", "prior.area_draws", "arf.files")
+
+    def require_known(self, data: Comparison) -> None:
+        """Check names that only the data can confirm.
+
+        Raises
+        ------
+        InputError
+            If an ARF is given for an unknown instrument, a band has energies and no data, or an ARF needs bands that
+            have none.
+        """
+        for band in self.bands:
+            if band not in data.bands:
+                raise UnknownNameError("band", band, data.bands, where="table [bands]")
+        for name in self.arf.instruments:
+            if name not in data.instruments:
+                raise InputError(
+                    f"an ARF is given for {name!r}", where="key arf.instruments", expected=", ".join(data.instruments)
+                )
+            own = [band for instrument, band in data.channels if instrument == name]
+            missing = [band for band in own if band not in self.bands]
+            if len(own) > 1 and missing:
+                raise InputError(
+                    f"band {missing[0]!r} has no energies",
+                    where="table [bands]",
+                    expected=f"{missing[0]!r} = [lo, hi] in keV",
+                )
