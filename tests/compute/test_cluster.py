@@ -11,7 +11,7 @@ import pytest
 import sweep_cases
 from sweep_cases import Deadly, Failing, Noise, Threads, same
 
-from crosscal.compute import cluster, sweep
+from crosscal.compute import sweep
 from crosscal.compute.cluster import DaskExecutor, batches
 from crosscal.core.errors import ConfigError, InputError, MissingDependencyError, SweepError
 
@@ -176,8 +176,7 @@ def test_workers_that_die_at_the_start_are_an_error(store, monkeypatch):
         sweep(Noise(store.layout), store, "dask", workers=1)
 
 
-def test_a_scheduler_without_workers_is_told_after_a_while(store, monkeypatch):
-    monkeypatch.setattr(cluster, "_LOOK_EVERY", 0.1)
+def test_a_scheduler_without_workers_is_told_after_a_while(store):
     with (
         distributed.LocalCluster(n_workers=0, dashboard_address=":0") as empty,
         pytest.raises(
@@ -217,8 +216,7 @@ class Future:
         threading.Timer(self.seconds, call, [self]).start()
 
 
-def test_workers_that_only_come_and_go_are_none(monkeypatch):
-    monkeypatch.setattr(cluster, "_LOOK_EVERY", 0.02)
+def test_workers_that_only_come_and_go_are_none():
     executor = DaskExecutor(patience=0.1)
     with pytest.raises(SweepError, match=r"after 0\.1 s and \d+ looks"):
         list(executor._ended([Future(0.5)], Flapping()))

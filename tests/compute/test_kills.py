@@ -21,9 +21,10 @@ def killed_run(path, executor, points, moment, at_work):
     command = [sys.executable, sweep_cases.__file__, str(path), executor, str(points), "5", "0.02"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     process.stdout.readline()
-    before = Store.open(path).done()
-    while at_work and process.poll() is None and not (Store.open(path).done() & ~before).any():
-        time.sleep(0.01)
+    store = Store.open(path)
+    before = store.done().sum()
+    while at_work and process.poll() is None and store.done().sum() == before:
+        time.sleep(0.05)
     time.sleep(moment)
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from sweep_cases import Chatty, Deadly, Failing, Noise, Threads, same
 
 from crosscal.compute import Store, sweep
 from crosscal.compute.environment import available_cpus, worker_environment
-from crosscal.compute.local import Local
+from crosscal.compute.local import Local, _Pool
 from crosscal.core.errors import ConfigError, InputError, SweepError
 
 
@@ -127,7 +129,9 @@ def test_workers_that_die_at_their_start_are_told(store, monkeypatch, capfd):
     monkeypatch.setattr(
         sys, "path", [p for p in sys.path if "site-packages" not in p and not Path(p, "crosscal").is_dir()]
     )
-    with pytest.raises(SweepError, match=r"3 times a worker process died before its first chunk, exit code 1"):
+    with pytest.raises(
+        SweepError, match=r"3 times in a row a worker process died before any finished a chunk, exit code 1"
+    ):
         sweep(Noise(store.layout), store, "local", workers=2)
     assert "ModuleNotFoundError: No module named 'crosscal'" in capfd.readouterr().err
 
@@ -142,6 +146,28 @@ def test_a_task_that_exits_is_an_error(store, executor):
 def test_impossible_options_are_refused(options):
     with pytest.raises(ConfigError, match="an integer >= 1"):
         Local(**options)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_killed_from_outside_are_replaced(store, whole, number):
+    """Also by the signal with which a pool ends what is left of it; also one that has not done anything."""
+    psutil = pytest.importorskip("psutil")
+
+    def kill_one():
+        while not (workers := [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]):
+            time.sleep(0.01)
+        os.kill(workers[0].pid, number)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    report = sweep(Noise(store.layout, pause=0.1), store, "local", workers=2)
+    killer.join()
+    assert report.computed == 8
+    assert same(store, whole)
+
+
+def test_of_a_pool_that_started_nothing_no_death_is_known():
+    assert _Pool(b"", 3).first_death() == (None, -signal.SIGTERM)
 
 
 def test_no_chunks_need_no_worker():

@@ -19,7 +19,7 @@ from crosscal.core.errors import ConfigError, CrossCalError, MissingDependencyEr
 
 # A task costs the scheduler about 2 ms, so several chunks share one.
 _LARGEST_BATCH = 32
-# After so many seconds without a result it is looked whether there are workers.
+# After so many seconds without a result, at most, it is looked whether there are workers.
 _LOOK_EVERY = 5.0
 _SETTINGS = {
     # Each worker's sampling profiler costs time, for a page of the dashboard that nobody opens here.
@@ -124,10 +124,11 @@ class DaskExecutor:
         for future in futures:
             future.add_done_callback(ended.put)
         since, before = time.monotonic(), set[str]()
+        every = min(_LOOK_EVERY, self.patience / 3)
         left = len(futures)
         while left:
             try:
-                future = ended.get(timeout=_LOOK_EVERY)
+                future = ended.get(timeout=every)
             except queue.Empty:
                 now = connection.alive()
                 # A worker that only comes and goes, because it has other versions or dies at its start, is none.

@@ -39,7 +39,7 @@ class Local:
         """Do all chunks; closing the iterator kills the workers (the store does not mind)."""
         left = dict.fromkeys(chunks)
         payload = job.pickled() if left else b""
-        deaths: Counter[int | None] = Counter()  # None: before any chunk was taken
+        deaths: Counter[int | None] = Counter()  # None: in a row, before a chunk was taken or ended from outside
         while left:
             pool = _Pool(payload, min(self.workers or available_cpus(), len(left)))
             try:
@@ -61,7 +61,7 @@ def _gave_up(chunk: int | None, code: int, times: int) -> SweepError:
     if chunk is not None:
         return SweepError(f"chunk {chunk}: the task killed its worker {times} times, {how}.")
     return SweepError(
-        f"{times} times a worker process died before its first chunk, {how}; its standard error says why."
+        f"{times} times in a row a worker process died before any finished a chunk, {how}; its standard error says why."
     )
 
 
@@ -122,8 +122,8 @@ class _Pool:
             self._pool.shutdown(cancel_futures=True)
 
     def first_death(self) -> tuple[int | None, int]:
-        """Return the chunk (None if it had none) and the exit code of the process whose death ended the pool."""
-        for process, chunk in zip(self._processes, self._at, strict=True):
+        """Return the chunk (None if unknown) and the exit code of the process whose death ended the pool."""
+        for process, chunk in zip(self._processes, self._at, strict=False):  # not all need have been started
             if process.exitcode not in (None, -signal.SIGTERM):  # with which the pool ends the others
                 return (chunk if chunk >= 0 else None), process.exitcode
         return None, -signal.SIGTERM
