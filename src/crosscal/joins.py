@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from crosscal.core.errors import InputError
 from crosscal.core.files import refuse_overwriting, write_ecsv
 from crosscal.core.progress import SILENT, Progress
+from crosscal.jobs.result import JobResult
+
+if TYPE_CHECKING:
+    from crosscal.concordance.result import ConcordanceFit
 
 
-def write_corrected_arfs(result: Any, output: Path, progress: Progress = SILENT) -> list[Path]:
-    """Write a corrected ARF for each nominal one that the job named; results without ``arfs`` need none.
-
-    The result gives ``arfs`` (instrument to path) and ``correction_for(instrument)`` (against energy in keV).
+def write_corrected_arfs(result: JobResult, output: Path, progress: Progress = SILENT) -> list[Path]:
+    """Write a corrected ARF for each nominal one that a concordance job named; other results need none.
 
     Raises
     ------
@@ -23,7 +25,10 @@ def write_corrected_arfs(result: Any, output: Path, progress: Progress = SILENT)
     InputError
         If an output would overwrite a nominal ARF.
     """
-    arfs = dict(getattr(result, "arfs", {}) or {})
+    if result.kind != "concordance":
+        return []
+    fit = cast("ConcordanceFit", result)
+    arfs = dict(fit.arfs)
     if not arfs:
         return []
     from scipy.sparse import eye_array
@@ -38,9 +43,9 @@ def write_corrected_arfs(result: Any, output: Path, progress: Progress = SILENT)
             ideal = eye_array(len(arf.area), format="csr")
             response = Response(
                 arf.energy_lo, arf.energy_hi, arf.area, ideal, arf.energy_lo, arf.energy_hi, name=instrument,
-                files={"arf": str(source)}, mission=arf.mission, headers=arf.headers,
+                files={"arf": str(source)}, mission=arf.mission,
             )  # fmt: skip
-            correction = result.correction_for(instrument)
+            correction = fit.correction_for(instrument)
             target = output / f"{instrument.replace(' ', '_').replace('/', '_')}_corrected.arf"
             refuse_overwriting([target], arfs.values())
             paths.append(write_arf(target, response.corrected(correction), history=correction))

@@ -65,10 +65,11 @@ def test_predictive_p_value():
     np.testing.assert_allclose(predictive_p_value([1.0, 1.0, 1.0, 1.0], [0.5, 1.0, 2.0, 0.1]), 0.5)
 
 
-def test_the_gate_of_a_sampler_gives_the_samplers_reasons():
-    from crosscal.inference.diagnostics import sampling_gate
+def test_the_check_of_a_sampler_gives_the_samplers_reasons():
+    from crosscal.core.check import Check
+    from crosscal.inference.diagnostics import sampling_check
 
-    assert sampling_gate(True, ("a remark.",))["why"].startswith("the sampler's criteria are met")
-    failed = sampling_gate(False, ("R-hat of A is 1.2.", "too few draws."))
-    assert failed == {"gate": "sampling", "passed": False, "why": "R-hat of A is 1.2. too few draws."}
-    assert sampling_gate(False)["why"] == "the sampler's criteria are not met"
+    assert sampling_check(True, ("a remark.",)).why.startswith("the sampler's criteria are met")
+    failed = sampling_check(False, ("R-hat of A is 1.2.", "too few draws."))
+    assert failed == Check("sampling", False, "R-hat of A is 1.2. too few draws.")
+    assert sampling_check(False).why == "the sampler's criteria are not met"

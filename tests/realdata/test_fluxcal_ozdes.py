@@ -8,10 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crosscal.config import read_toml, validate
 from crosscal.fluxcal.calibrator import Calibrator
 from crosscal.fluxcal.frames.red import read_frame, retyped
-from crosscal.fluxcal.job_options import FluxcalJob
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.stars.catalogue import read_catalogue
 from crosscal.fluxcal.stars.filters import load_filters
@@ -137,16 +135,13 @@ def test_kurucz93_is_read(data_dir):
 
 @pytest.mark.slow
 def test_the_example_runs(tmp_path, data_dir):
-    from crosscal.fluxcal.job import run
+    import crosscal
 
-    content = read_toml(Path(__file__).parents[2] / "examples" / "fluxcal_ozdes.toml")
-    content["output"] = str(tmp_path / "run")
-    job = validate(FluxcalJob, content)
-    night = run(job, job.output)
-    assert night.passed
-    stats = night.statistics()
-    assert abs(stats["colour_median"]) < 0.05
-    assert len(list((job.output / "frames").glob("*_cal.fits"))) == len(job.data.frames)
+    found = crosscal.run(Path(__file__).parents[2] / "examples" / "fluxcal_ozdes.toml", output=tmp_path / "run")
+    assert found.passed
+    night = found.result
+    assert abs(night.statistics()["colour_median"]) < 0.05
+    assert len(list((tmp_path / "run" / "frames").glob("*_cal.fits"))) == len(night.results)
 
 
 def test_the_field_over_the_plate_helps_held_out_stars(data_dir, parts):

@@ -51,7 +51,7 @@ def fetch(name: str, url: str | None, checksum: str | None) -> None:
     NAME bosz fetches F and G spectra of BOSZ 2024 in their published layout (no checksums exist; lengths are checked).
     """
     if name == "bosz":
-        from crosscal.cli.runner import display
+        from crosscal.compute.progress import display
         from crosscal.fluxcal.bosz import BASE_URL, fetch_bosz
 
         click.echo(fetch_bosz(base_url=url or BASE_URL, progress=display()))

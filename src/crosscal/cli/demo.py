@@ -22,16 +22,4 @@ def command(part: str, output: str | None, quiet: bool) -> None:
 
     chosen = PARTS.get(part, where="crosscal demo")
     directory = Path(output) if output else Path(f"crosscal-demo-{chosen.name}")
-    if not hasattr(chosen, "truth"):  # until all parts are converted
-        from crosscal.cli.runner import execute
-        from crosscal.core.provenance import record
-
-        execute(
-            chosen.name,
-            lambda progress: chosen.demo(directory, progress),
-            directory,
-            provenance=record(config={"demo": chosen.name}),
-            quiet=quiet,
-        )
-        return
     finish(demo(chosen, directory, progress=listener(quiet)))

@@ -30,22 +30,6 @@ def command(job: str, output: str | None, seed: int | None, overwrite: bool, qui
     from crosscal.jobs.run import existing_inputs, run_job
 
     part, loaded = load_job(job)
-    if not hasattr(part, "truth"):  # until all parts are converted
-        from typing import Any
-
-        from crosscal.cli import runner as found_runner
-
-        runner: Any = found_runner
-
-        changes = {"output": Path(output) if output else loaded.output, "seed": loaded.seed if seed is None else seed}
-        loaded = loaded.model_copy(update=changes)  # type: ignore[attr-defined]
-        if check:
-            runner.existing_inputs(loaded, Path(job))
-            click.echo(f"{job} is a valid {part.name} job; its results would go to {loaded.output}.")
-            return
-        if getattr(runner.run_job(part, loaded, quiet=quiet, source=Path(job)), "passed", True) is False:
-            raise SystemExit(1)
-        return
     loaded = replace(
         loaded, output=Path(output) if output else loaded.output, seed=loaded.seed if seed is None else seed
     )

@@ -83,12 +83,6 @@ def sampling_check(converged: bool, messages: Sequence[str] = ()) -> Check:
     return Check("sampling", bool(converged), met if converged else failed)
 
 
-def sampling_gate(converged: bool, messages: Sequence[str] = ()) -> dict[str, Any]:
-    """Return `sampling_check` as a mapping, until all parts are converted."""
-    check = sampling_check(converged, messages)
-    return {"gate": check.name, "passed": check.passed, "why": check.why}
-
-
 @dataclass(frozen=True)
 class Calibration:
     """Ranks from simulation-based calibration (Talts et al. 2018, arXiv:1804.06788).

@@ -90,20 +90,10 @@ def load_job(path: str) -> tuple[Part, Job]:
 
     with open(existing_file(path, what="job file"), encoding="utf-8", errors="replace") as stream:
         first = next((line for line in stream if line.strip() and not line.startswith("#")), "")
-    if not isinstance(PARTS.get("lightcurves"), Part):
-        from importlib import import_module  # until the part is converted
-
-        if import_module("crosscal.cli.parts")._is_pycali(path):
-            return PARTS.get("lightcurves"), import_module("crosscal.lightcurves.job").job_from_param_file(path)
-    else:
-        for name in FOREIGN_JOBS:
-            foreign: ForeignJob = FOREIGN_JOBS.get(name)
-            if foreign.recognise(first):
-                return PARTS.get(foreign.part), foreign.read(path)
+    for name in FOREIGN_JOBS:
+        foreign: ForeignJob = FOREIGN_JOBS.get(name)
+        if foreign.recognise(first):
+            return PARTS.get(foreign.part), foreign.read(path)
     content = read_toml(path)
     part = part_of(content, path)
-    if not isinstance(part, Part):
-        from crosscal.config import validate as validate_before
-
-        return part, validate_before(part.model, content, source=path)
     return part, validate(part.model, content, source=path)
