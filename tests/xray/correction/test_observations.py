@@ -176,3 +176,15 @@ def test_bands_of_telescopes_and_rows(tmp_path):
     table.write_text(f"source,telescope,pha,arf,rmf,band_low\ns,A,s.pha,{arf},{rmf},x\n")
     with pytest.raises(InputError, match="no number"):
         read_observations(table, model)
+
+
+def test_errors_that_are_not_those_of_counting(rng):
+    """Net counts are refused, as the likelihood is Poisson; other errors are told once for all spectra."""
+    found = pairs(2000, (3.0, 6.0))
+    errors = 3 * np.sqrt(found[0].spectrum.counts + 1)
+    wide = [replace(o, spectrum=replace(o.spectrum, stat_error=3 * np.sqrt(o.spectrum.counts + 1))) for o in found]
+    notes = [n for n in prepare(wide, "A").notes if "not those of Poisson counts" in n]
+    assert len(notes) >= 1
+    net = replace(found[0].spectrum, counts=found[0].spectrum.counts - 1, stat_error=errors)
+    with pytest.raises(InputError, match="negative counts; expected counts with their background, not net counts"):
+        prepare([replace(found[0], spectrum=net), *found[1:]], "A")

@@ -277,3 +277,18 @@ def test_a_profile_takes_quantities(telescope, plasma, spectrum):
     found = fit(spectrum, telescope, plasma, band=BAND)
     at = found.values["kT"] + found.errors["kT"]
     np.testing.assert_allclose(found.profile("kT", (at * u.keV).to(u.eV)), found.profile("kT", at))
+
+
+def test_areascal_scales_the_model_in_simulations_as_in_fits(telescope, plasma):
+    """A spectrum simulated with AREASCAL per channel gives back its norm."""
+    scale = np.linspace(0.5, 0.9, telescope.n_channel)
+    sky = Spectrum(
+        np.full(telescope.n_channel, 2.0), 1e5, backscale=5.0, areascale=scale, first_channel=telescope.first_channel
+    )
+    truth = plasma.replace(kT=4.0, norm=1e-2, free=("kT", "norm"))
+    seen = fakeit(telescope, truth, exposure=5e4, background=sky, noise="asimov")
+    found = fit(seen, telescope, truth, band=BAND)
+    assert found.values["norm"] == pytest.approx(1e-2, rel=1e-3)
+    negative = replace(sky, counts=sky.counts - 3, stat_error=np.ones(telescope.n_channel))
+    with pytest.raises(InputError, match="fakeit: negative background counts"):
+        fakeit(telescope, truth, exposure=5e4, background=negative)

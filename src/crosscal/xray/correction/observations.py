@@ -14,6 +14,8 @@ from crosscal.core.errors import FitError, InputError, UnknownNameError
 from crosscal.core.progress import SILENT, Progress
 from crosscal.xray.correction.pilot import Pilot, fit_trusted
 from crosscal.xray.correction.tabulate import coefficients, multiplicative, needed_degree, rows_of
+from crosscal.xray.fitting.data import error_notes
+from crosscal.xray.fitting.statistics import Kind
 from crosscal.xray.instrument.checks import told_once
 from crosscal.xray.instrument.grouping import Groups, optimal
 
@@ -239,7 +241,25 @@ def _select(
                 where=where,
                 expected=f"{used[0].model.free} for all",
             )
+        _check_counts(o)
+    notes += told_once(
+        f"{o.spectrum.name or o.source}: {note}"
+        for o in used
+        for kind in [Kind.CSTAT if o.spectrum.background is None else Kind.WSTAT]
+        for note in error_notes(o.spectrum, kind, kind.name.lower())
+    )
     return used, (right, target), notes
+
+
+def _check_counts(o: Observation) -> None:
+    """Refuse net counts: the likelihood of all spectra is Poisson."""
+    for what, spectrum in (("counts", o.spectrum), ("background counts", o.spectrum.background)):
+        if spectrum is not None and np.any(spectrum.counts < 0):
+            raise InputError(
+                f"negative {what}",
+                where=f"observations, {o.source!r} with {o.telescope}",
+                expected="counts with their background, not net counts: the likelihood is that of Poisson",
+            )
 
 
 @dataclass(frozen=True, eq=False)

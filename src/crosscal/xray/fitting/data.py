@@ -123,10 +123,12 @@ def error_notes(spectrum: Spectrum, kind: Kind, name: str) -> Iterator[str]:
     """Say which errors of the file the statistic does not use, though they are not those of counting."""
     background = spectrum.background
     if not spectrum.is_poisson and kind < Kind.CHI2:
-        yield f"the file's errors (STAT_ERR) are not those of Poisson counts, which {name} assumes: use chi2"
+        what = f"the file's errors (STAT_ERR) are not those of Poisson counts, which {name} assumes"
+        yield f"{what}: a fit with chi2 uses them"
     elif not spectrum.is_poisson and name.lower() != "chi2":
         yield f"{name} does not use the file's errors (STAT_ERR): chi2 does"
     if spectrum.sys_error is not None and kind < Kind.CHI2:
-        yield f"the file's systematic errors (SYS_ERR) are not used by {name}: use chi2"
+        yield f"the file's systematic errors (SYS_ERR) are not used by {name}: a fit with chi2 uses them"
     if background is not None and not background.is_poisson and kind == Kind.WSTAT:
-        yield "the background's errors (STAT_ERR) are not those of Poisson counts, which wstat assumes: use pgstat"
+        what = "the background's errors (STAT_ERR) are not those of Poisson counts, which wstat assumes"
+        yield f"{what}: a fit with pgstat uses them"

@@ -91,11 +91,14 @@ def fakeit(
     seeds = point_seeds(seed, np.arange(2))[:, None]
     if background is not None:
         background.check_response(response)
+        if np.any(background.counts < 0):
+            raise InputError("negative background counts", where="fakeit", expected="counts, not net counts")
         spectrum = replace(
             spectrum, backscale=background.backscale, areascale=background.areascale, background=background
         )
-        mean = mean + background.counts * spectrum.background_ratio
+        # AREASCAL multiplies what the model predicts, as in a fit.
+        mean = mean * np.asarray(spectrum.areascale) + background.counts * spectrum.background_ratio
         if noise == "poisson":
             drawn = poisson_counts(background.counts[None], seeds[1:])[0, 0]
-            spectrum = replace(spectrum, background=replace(background, counts=drawn))
+            spectrum = replace(spectrum, background=replace(background, counts=drawn, stat_error=None))
     return replace(spectrum, counts=poisson_counts(mean[None], seeds[:1])[0, 0] if noise == "poisson" else mean)
