@@ -36,7 +36,7 @@ def save_value(path: str | os.PathLike[str], value: Any) -> Path:
     arrays: list[np.ndarray] = []
     tree = json.dumps(_encode(value, arrays))
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        np.savez(stream, allow_pickle=False, tree=np.array(tree), **{f"a{k}": a for k, a in enumerate(arrays)})
+        np.savez(stream, tree=np.array(tree), **{f"a{k}": a for k, a in enumerate(arrays)})
     return Path(path)
 
 

@@ -37,7 +37,6 @@ def save(emulator: Emulator, path: str | os.PathLike[str]) -> Path:
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
         np.savez(
             stream,
-            allow_pickle=False,
             _description=np.frombuffer(text.encode(), dtype=np.uint8),
             _residual_sd=emulator.residual_sd,
             **emulator.arrays(),
