@@ -164,3 +164,17 @@ def test_the_lock_satisfies_the_ranges():
     for requirement in map(Requirement, [*PROJECT["dependencies"], *extras]):
         version = pinned[name_of(requirement.name)]
         assert requirement.specifier.contains(version, prereleases=True), f"{requirement} but {version} in the lock"
+
+
+def test_the_lowest_versions_are_those_that_are_declared():
+    """CI tests what `.ci/lowest.txt` pins; a bound that nobody tests would soon be false."""
+    from packaging.requirements import Requirement
+    from packaging.version import Version
+
+    lines = (ROOT / ".ci" / "lowest.txt").read_text(encoding="utf-8").splitlines()
+    assert not [line for line in lines if "://" in line or "file:" in line]
+    pins = {name_of(r.name): r.specifier for r in map(Requirement, (x for x in lines if x and x[0] != "#"))}
+    for wanted in map(Requirement, [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]):
+        (bound,) = (part for part in wanted.specifier if part.operator == ">=")
+        (pin,) = pins[name_of(wanted.name)]
+        assert Version(pin.version) == Version(bound.version), wanted
