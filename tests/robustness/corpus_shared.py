@@ -218,8 +218,8 @@ READERS = [
     Reader("datasets.corrections.read_correction", _correction(True), _use_correction, "names", reseal=True),
     Reader("inference.posterior.Posterior.read", _posterior, _use_posterior, share=0.5, reseal=True),
     Reader("report.record.RunRecord.read", _run_directory, _report, covers=("report.html.write_report",), share=0.5),
-    simple("jobs.options.read_toml", _toml, covers=("jobs.options.read_toml",)),
-    Reader("jobs.parts.load_job", _toml, _load_job, covers=("jobs.parts.load_job",)),
+    simple("jobs.options.read_toml", _toml),
+    Reader("jobs.parts.load_job", _toml, _load_job),
     simple("core.frozen.load_value", _value),
 ]
 

@@ -319,7 +319,11 @@ READERS = [
     simple("xray.instrument.ogip_spectrum.read_spectra", _file("pha"), "type1"),
     simple("xray.instrument.ogip_spectrum.read_spectra", _type_two, "type2"),
     simple("xray.instrument.ogip_spectrum.read_spectrum", _file("pha")),
-    simple("xray.instrument.ogip_spectrum.read_observation", _observation, covers=("xray.instrument.links.linked",)),
+    simple(
+        "xray.instrument.ogip_spectrum.read_observation",
+        _observation,
+        covers=("xray.instrument.links.linked", "xray.instrument.ogip_spectrum.read_linked"),
+    ),
     simple("xray.instrument.ogip_pca.read_pca_library", _file("arf", _pca)),
     simple("xray.instrument.ensemble.read_arf_ensemble", _ensemble(".arf"), "file"),
     simple("xray.instrument.ensemble.read_arf_ensemble", _ensemble(""), "directory"),

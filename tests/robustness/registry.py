@@ -33,6 +33,8 @@ NO_READERS = {
     "jobs.directory.RunDirectory.open_pending": "makes a place to work in",
     "concordance.options.Data.read": "fuzzed with the job files",
     "core.reading.read_text": "part of readers of text, which are fuzzed",
+    "fluxcal.frames.source.FrameFile.read": "calls read_frame, which is fuzzed",
+    "fluxcal.job.read_stars": "calls read_catalogue and read_dust_map, which are fuzzed",
     "fluxcal.stars.resample.convert_medium": "converts wavelengths in memory",
 }
 
