@@ -101,6 +101,12 @@ def _published(name: str, file: str) -> Any:
     return build
 
 
+def _saved(directory: Path) -> Path:
+    path = directory / "s.xcm"
+    path.write_text(sibling("xray/correction/test_xcm.py").SAVED)
+    return path
+
+
 def _logs(directory: Path) -> Path:
     """A table that names a log of XSPEC for each source and telescope."""
     _published("LOG", "a.log")(directory)
@@ -336,6 +342,7 @@ READERS = [
     ),
     simple("xray.correction.pairs_io.read_pairs", _published("VIZIER", "v.tsv"), "vizier"),
     simple("xray.correction.pairs_io.read_pairs", _logs, "logs"),
+    simple("xray.correction.xcm.read_xcm", _saved),
     simple("xray.correction.fit_logs.read_xspec_log", _published("LOG", "a.log")),
     simple("xray.correction.pairs_io.read_pairs", _pairs(".fits"), "fits"),
     simple("xray.correction.pairs_io.read_pairs", _pairs(".ecsv", samples=True), "samples"),

@@ -66,3 +66,25 @@ def test_the_table_comes_first(directory):
 
 def test_notes_are_told_once():
     assert told_once(["/a/b: x", "/c/d: x", "y", "y"]) == ["/a/b: x (and so in 1 more)", "y"]
+
+
+def test_a_save_file_of_xspec_stands_for_its_spectrum(directory):
+    text = (
+        "data 1:1 s1.pha\nbackgrnd 1:1 sky.pha\nignore 1:**-0.5\nmodel TBabs*powerlaw\n0.07 -0.1\n1.5 0.01\n1e-3 0.01\n"
+    )
+    (directory / "a.xcm").write_text(text)
+    path = directory / "observations.csv"
+    path.write_text("source,telescope,pha\na,A,a.xcm\nb,A,s2.pha\n")
+    first, second = read_observations(path, MODEL)
+    assert first.spectrum.files["pha"] == str(directory / "s1.pha")
+    assert first.spectrum.background is not None
+    assert first.model.parameter("nH").default == 0.07
+    # What is free keeps the job's start.
+    assert first.model.parameter("PhoIndex").default == 1.7
+    assert second.model.parameter("nH").default == MODEL.parameter("nH").default
+    assert any("not of ignore **-0.5" in note for note in first.spectrum.notes)
+    files = listed_files(path)
+    assert files["row 1, background of a.xcm"] == directory / "sky.pha"
+    (directory / "a.xcm").write_text(text.replace("data 1:1 s1.pha\n", ""))
+    with pytest.raises(InputError, match="row 1: XSPEC save file: no spectrum; expected the command data"):
+        read_observations(path, MODEL)

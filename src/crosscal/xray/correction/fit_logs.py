@@ -68,7 +68,11 @@ def read_xspec_log(path: str | os.PathLike[str]) -> dict[str, Fitted]:
             above = (high - old.value) * scale if high else math.nan
             numbered[int(found.group(1))] = (name, Fitted(old.value, below, above))
     if not numbered:
-        raise DataFileError("no fitted model", where=str(path), expected="a log of XSPEC after fit (and error)")
+        raise DataFileError(
+            "no fitted model",
+            where=str(path),
+            expected="a log of XSPEC after fit (and error); a save file (.xcm) has no errors",
+        )
     out: dict[str, Fitted] = {}
     for _, (name, fitted) in sorted(numbered.items()):
         key, k = name, 2

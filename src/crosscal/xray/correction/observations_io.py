@@ -13,6 +13,7 @@ from crosscal.core.files import existing_file
 from crosscal.core.reading import parsing
 from crosscal.xray.correction.observations import Observation
 from crosscal.xray.correction.pairs_table import read_sheet
+from crosscal.xray.correction.xcm import read_xcm
 from crosscal.xray.instrument.ogip_spectrum import ResponseFiles, header_files, read_linked
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def read_observations(
     ANCRFILE, RESPFILE and BACKFILE name; "none" leaves the background out), ``row`` (of a type II file), ``exposure``
     (s), ``band_low`` and ``band_high`` (keV), and any parameter of the model (nH, Redshift) with the source's own
     value. Paths are meant from the table's directory. Spectra of different telescopes, and of one telescope, may have
-    different responses.
+    different responses. A ``pha`` that is an XSPEC save file (.xcm) stands for the files in it and for the values that
+    its model holds fixed (nH, Redshift).
 
     Parameters
     ----------
@@ -65,7 +67,7 @@ def read_observations(
         model.parameter(name)
     responses: dict[ResponseFiles, Response] = {}
     own = {name: tuple(ends) for name, ends in (bands or {}).items()}
-    models: dict[tuple[float, ...], Model] = {}
+    models: dict[tuple[tuple[str, float], ...], Model] = {}
     return [
         _row(row, k, source, model, extra, own.get(str(row["telescope"]).strip(), band), responses, models)
         for k, row in enumerate(table, start=1)
@@ -90,7 +92,9 @@ def listed_files(path: str | os.PathLike[str]) -> dict[str, Path]:
         roles = [name for name in FILES[1:] if not _given(row, name)]
         # An ARF alone may be a whole response.
         roles = [name for name in roles if name != "rmf" or "arf" in roles]
-        if pha is not None and pha.is_file() and roles:
+        if pha is not None and pha.suffix.lower() == ".xcm":
+            found.update({f"row {k}, {role} of {pha.name}": file for role, file in read_xcm(pha).files.items()})
+        elif pha is not None and pha.is_file() and roles:
             number, exposure = _row_and_exposure(row, f"{path}, row {k}")
             linked = header_files(pha, roles, row=number, exposure=exposure)
             found.update({f"row {k}, {role}": file for role, file in linked.items()})
@@ -117,8 +121,12 @@ def _row(
     if pha is None:
         raise InputError("no pha is named", where=where, expected="a file name")
     try:
+        session = read_xcm(pha) if pha.suffix.lower() == ".xcm" else None
+        if session is not None:
+            pha, arf, rmf = session.spectrum, arf or session.files.get("arf"), rmf or session.files.get("rmf")
         none = _given(row, "background") and str(row["background"]).strip().lower() == "none"
-        background = "none" if none else _file(row, "background", table) or "auto"
+        saved = None if session is None else session.files.get("background")
+        background = "none" if none else _file(row, "background", table) or saved or "auto"
         number, exposure = _row_and_exposure(row, where)
         spectrum, files = read_linked(pha, arf, rmf, background, row=number, exposure=exposure)
         spectrum = replace(spectrum, name=str(row["source"]).strip())
@@ -127,13 +135,16 @@ def _row(
         spectrum.check_response(responses[files])
         with parsing("a parameter is no number", where=where, expected=f"numbers in {', '.join(extra) or 'no column'}"):
             values = {name: float(row[name]) for name in extra}
+        if session is not None:
+            values = {**session.held(model), **values}
+            spectrum = replace(spectrum, notes=(*spectrum.notes, *session.notes))
         with parsing("a band is no number", where=where, expected="numbers in band_low and band_high, or neither"):
             low, high = (float(row[n]) if _given(row, n) else e for n, e in zip(BAND, band, strict=True))
         if not 0 <= low < high:
             raise InputError(f"a band of {low:g} to {high:g} keV", where="band", expected="0 <= low < high")
         # Sources of the same values share one model, and so their tables.
-        key = tuple(values.values())
-        own = models.setdefault(key, model.replace(free=None, **values) if extra else model)
+        key = tuple(sorted(values.items()))
+        own = models.setdefault(key, model.replace(free=None, **values) if values else model)
     except InputError as error:
         raise type(error)(error.what, where=f"{where}: {error.where}", expected=error.expected) from error
     source, telescope = (str(row[n]).strip() for n in ("source", "telescope"))
