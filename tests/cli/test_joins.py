@@ -1,5 +1,7 @@
 """A concordance job that names nominal ARFs ends with corrected ones."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.sparse import eye_array
@@ -43,7 +45,7 @@ def test_corrected_arf(tmp_path):
 
 
 def test_no_arfs_no_files(tmp_path):
-    assert write_corrected_arfs(object(), tmp_path) == []
+    assert write_corrected_arfs(SimpleNamespace(kind="xray-fit"), tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 
 
