@@ -145,7 +145,7 @@ def _lightcurves(directory: Path) -> dict[str, Any]:
 def _surveys(directory: Path) -> dict[str, Any]:
     corpus_lightcurves._text("old.csv", corpus_lightcurves._survey("OLD"))(directory)
     corpus_lightcurves._text("ztf.csv", corpus_lightcurves._survey("ZTF"))(directory)
-    corpus_lightcurves._text("mine.txt", "1 2 0.1\n2 3 0.1\n3,4,0.1,x\n")(directory)
+    corpus_lightcurves._text("mine.txt", "2458021 2 0.1\n2458022 3 0.1\n2458023,4,0.1,x\n")(directory)
     return {
         "job": "lightcurves", "output": "run",
         "data": {

@@ -187,7 +187,9 @@ def test_every_path_of_a_job_is_known_as_an_input(part):
     """Else it would not be meant from the job file's directory, not be recorded with its hash and not be protected."""
     model = PARTS.get(part).model
     found = set(path_fields(model)) - {"output"}
-    assert found == set(model.inputs)
+    assert found <= set(model.inputs)
+    # What more is named lies in tables with free keys, whose types are not stated.
+    assert all(key.startswith("library.modifier.") for key in set(model.inputs) - found)
 
 
 #: What a run of each part writes; inputs under these names in the run directory must be refused or survive.
