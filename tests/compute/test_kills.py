@@ -66,7 +66,7 @@ def stressed(directory, kills):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks its writers")
 def test_no_write_is_lost(tmp_path):
-    assert stressed(tmp_path, 20)["kills"] == 20
+    assert stressed(tmp_path, 10)["kills"] == 10
 
 
 @pytest.mark.slow

