@@ -60,9 +60,8 @@ def _gave_up(chunk: int | None, code: int, times: int) -> SweepError:
         how += " (often a sign that memory ran out)"
     if chunk is not None:
         return SweepError(f"chunk {chunk}: the task killed its worker {times} times, {how}.")
-    return SweepError(
-        f"{times} times in a row a worker process died before any finished a chunk, {how}; its standard error says why."
-    )
+    why = "" if code < 0 else "; its standard error says why"
+    return SweepError(f"{times} times in a row a worker process died before any finished a chunk, {how}{why}.")
 
 
 @contextmanager
