@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from crosscal.core.check import Check
 from crosscal.core.files import write_text
 from crosscal.report import SECTIONS, RunRecord
 
@@ -52,7 +53,7 @@ def record(request, tmp_path):
         HOSTILE,
         (HOSTILE,),
         f"known from the prior: {HOSTILE}",  # not what a warning says already
-        [{"gate": HOSTILE, "passed": False, "why": HOSTILE}],
+        [Check(HOSTILE, False, HOSTILE)],
         [{"name": name, "title": HOSTILE, "caption": HOSTILE, "axes_json": "[]"} for name in ("one", "two")],
         (HOSTILE, "nuts"),
         2.0,
