@@ -239,7 +239,7 @@ def test_no_overlap_is_told():
     assert graph.isolated() == ("B",)
     assert graph.component.tolist() == [0, 1]
     found = intercalibrate(curves, seed=1, draws=1000)
-    assert any("stationarity" in w and w.startswith("B ") for w in found.warnings)
+    assert any("stationarity" in w and w.startswith("B: only") for w in found.warnings)
 
 
 def test_overlap_counts():

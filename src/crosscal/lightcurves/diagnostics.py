@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from crosscal.lightcurves.identifiability import Overlap, at_limits, overlap, prior_dominated
 from crosscal.lightcurves.sampling import Draws
+from crosscal.lightcurves.ties import Ties, ties
 
 #: Overlap is counted within this share of the time scale: there a damped random walk keeps 90 % of its correlation.
 WINDOW = 0.1
@@ -30,6 +31,9 @@ class Diagnostics:
     inside : float
         Share of draws whose integrated shifts were inside the prior box.
     overlap : Overlap
+        Which telescopes observed at the same times.
+    ties : Ties
+        How much of each telescope's factors the data of the others tell.
     limits : dict of str to str
         Parameters that pile up at a prior limit: "lower", "upper" or "both".
     unconstrained : tuple of str
@@ -49,6 +53,7 @@ class Diagnostics:
     overlap: Overlap
     limits: dict[str, str]
     unconstrained: tuple[str, ...]
+    ties: Ties
     outliers: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -79,6 +84,7 @@ def diagnose(draws: Draws, outliers: dict[str, NDArray[np.int64]]) -> Diagnostic
         rhat = float(np.nanmax(values)) if np.isfinite(values).any() else None
     tau = np.exp(np.median(draws.vectors[:, lay.kernel[0, 1]]))
     graph = overlap(model.curves, WINDOW * tau)
+    tied = ties(model, draws.vectors.mean(axis=0))
     limits = {lay.labels[p]: side for p, side in at_limits(lay, draws.vectors).items()}
     wide = tuple(lay.labels[p] for p in prior_dominated(lay, draws.vectors))
     return Diagnostics(
@@ -92,23 +98,17 @@ def diagnose(draws: Draws, outliers: dict[str, NDArray[np.int64]]) -> Diagnostic
         graph,
         limits,
         wide,
+        tied,
         outliers,
-        _sentences(draws, graph, limits, wide, outliers),
+        _sentences(draws, tied, limits, wide, outliers),
     )
 
 
 def _sentences(
-    draws: Draws, graph: Overlap, limits: dict[str, str], wide: tuple[str, ...], outliers: dict[str, NDArray[np.int64]]
+    draws: Draws, tied: Ties, limits: dict[str, str], wide: tuple[str, ...], outliers: dict[str, NDArray[np.int64]]
 ) -> tuple[str, ...]:
     said = list(draws.posterior.messages)
-    lay = draws.model.layout
-    for code in graph.isolated():
-        i = graph.codes.index(code)
-        if lay.free[lay.scale[i]] or lay.free[lay.shift[i]]:
-            said.append(
-                f"{code} does not overlap in time (within {graph.window:.3g}) with the telescopes tied to the "
-                f"reference {graph.codes[0]}: its factors rest on the stationarity of the source alone."
-            )
+    said += tied.sentences()
     for label, side in limits.items():
         which = "both prior limits" if side == "both" else f"the {side} prior limit"
         if label.startswith("log_tau"):

@@ -24,7 +24,7 @@ CAPTIONS = {
     "calibrated": "Measured and calibrated fluxes with the reconstruction of the source (68 and 95 % bands).",
     "residuals": "Leave-one-out residuals in units of their standard deviation, and their histogram against N(0, 1).",
     "factors": "Scale and shift of each telescope with 68 and 95 % intervals, relative to the reference.",
-    "overlap": "Which telescopes were observing at the same time; unconnected groups rest on stationarity alone.",
+    "overlap": "When each telescope observed; percentages say how much of its scale the data of the others tell.",
     "corner": "Posterior of scale and shift; dashed lines are prior limits.",
     "process": "Posterior of the process of each light curve; dashed lines are prior limits.",
     "errors": "Posterior of systematic errors and error scales; dashed lines are prior limits.",
@@ -190,7 +190,9 @@ def coverage(result: Intercalibration) -> Figure:
             colour = _colour(int(graph.component[c]))
             place = row + 0.26 * (i - (files - 1) / 2)
             panel.vlines(times, place - 0.11, place + 0.11, color=colour, lw=0.8)
-    panel.set_yticks(range(len(seen)), [f"{graph.codes[c]}" for c in seen])
+    share = result.diagnostics.ties.scale
+    told = [f" ({100 * share[c]:.0f} %)" if np.isfinite(share[c]) else "" for c in seen]
+    panel.set_yticks(range(len(seen)), [graph.codes[c] + more for c, more in zip(seen, told, strict=True)])
     panel.set_ylim(len(seen) - 0.4, -0.6)
     groups = int(graph.component.max()) + 1
     text = "all connected in time" if groups == 1 else f"{groups} groups that do not overlap (by colour)"

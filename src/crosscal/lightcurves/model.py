@@ -12,6 +12,7 @@ adds 1/2 ln 2 pi - ln(width of its prior); its posterior is Gaussian and is cut 
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,6 +155,19 @@ class FileModel:
             self.W[:, 2 + column] = curve.code == code
         self.R = np.empty(n)
         self.work = Workspace(n, kernel.dimension, r)
+
+    def only(self, keep: NDArray[np.bool_]) -> FileModel:
+        """Return the model of some points alone, without shifts."""
+        part = copy(self)
+        for name in ("flux", "error2", "code", "group", "inflation"):
+            setattr(part, name, np.ascontiguousarray(getattr(self, name)[keep]))
+        time = self.curve.time[keep]
+        part.dt = np.diff(time, prepend=time[0])
+        part.counts = np.bincount(part.code, minlength=len(self.counts)).astype(float)
+        part.shift_codes = self.shift_codes[:0]
+        part.W, part.R = np.ones((len(time), 2)), np.empty(len(time))
+        part.work = Workspace(len(time), self.kernel.dimension, 2)
+        return part
 
     def with_inflation(self, inflation: NDArray[np.float64]) -> None:
         """Multiply the measurement variances point by point (latent scales of Student-t errors)."""

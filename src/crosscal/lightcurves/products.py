@@ -33,6 +33,9 @@ RECONSTRUCTION = {
 OVERLAP = {
     "telescope": "telescope",
     "group": "telescopes of one number are connected by overlap in time",
+    "tied_scale": "share of the information on ln scale that comes from other telescopes' data; empty where held",
+    "tied_shift": "the same for the shift at given scale",
+    "change": "largest change of ln scale with a time scale twice as long or short",
     "pairs_with_*": "points with a partner of that telescope within the window",
 }
 
@@ -80,6 +83,8 @@ def overlap_table(result: Intercalibration) -> Any:
 
     graph = result.diagnostics.overlap
     table = QTable({"telescope": list(graph.codes), "group": graph.component})
+    tied = result.diagnostics.ties
+    table["tied_scale"], table["tied_shift"], table["change"] = tied.scale, tied.shift, tied.change
     for b, code in enumerate(graph.codes):
         table[f"pairs_with_{code}"] = graph.pairs[:, b]
     table.meta["window"] = graph.window
