@@ -346,7 +346,12 @@ READERS = [
     simple("xray.correction.fit_logs.read_xspec_log", _published("LOG", "a.log")),
     simple("xray.correction.pairs_io.read_pairs", _pairs(".fits"), "fits"),
     simple("xray.correction.pairs_io.read_pairs", _pairs(".ecsv", samples=True), "samples"),
-    Reader("xray.correction.observations_io.read_observations", _observations, _read_observations),
+    Reader(
+        "xray.correction.observations_io.read_observations",
+        _observations,
+        _read_observations,
+        covers=("xray.instrument.ogip_spectrum.read_linked",),
+    ),
     simple("xray.emission.atomdb.read_atomdb", _atomdb, covers=("xray.emission.atomdb.find_atomdb",)),
     simple("xray.emission.tablefile.read_table", _plasma, covers=("xray.emission.npz.read_arrays",)),
     Reader("xray.emission.tablefile.plasma_table", _plasma, _use_plasma),
