@@ -1,6 +1,7 @@
 """The X-ray jobs: what their files accept and refuse, and a small run from end to end."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -318,3 +319,10 @@ def test_the_notes_of_a_fit_are_warnings_of_its_job(tmp_path):
     assert any("many groups have few counts, which biases chi2" in w for w in outcome.warnings)
     told = replace(outcome, notes=("the moon was up",))
     assert "the moon was up." in told.warnings
+
+
+def test_what_was_tolerated_in_the_telescope_s_files_is_told(finished):
+    _, outcome = finished
+    response = dataclasses.replace(outcome.response, notes=("a.rmf[MATRIX]: F_CHAN has no TLMIN",))
+    told = dataclasses.replace(outcome, response=response).warnings
+    assert told == (*outcome.warnings, "a.rmf[MATRIX]: F_CHAN has no TLMIN.")

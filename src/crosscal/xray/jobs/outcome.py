@@ -82,7 +82,9 @@ class XrayOutcome(Presented):
         """What must be known before the answer is used."""
         failed = 0 if self.library is None else int(self.library.summary()["failed"].sum())
         own = (f"{failed} fits of the library failed.",) if failed else ()
-        return (*own, *self.calibration.diagnostics.warnings)
+        # What was tolerated in the telescope's files is told as well; spectra may have told it already.
+        files = (f"{note.rstrip('.')}." for note in self.response.notes)
+        return tuple(dict.fromkeys((*own, *self.calibration.diagnostics.warnings, *files)))
 
     @property
     def checks(self) -> tuple[Check, ...]:
