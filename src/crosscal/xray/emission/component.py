@@ -52,6 +52,8 @@ class Component(ABC):
     kind: ClassVar[str]  # "additive", "multiplicative" or "convolution"
     parameters: tuple[Parameter, ...]
     linear: ClassVar[tuple[str, ...]] = ()
+    #: Whether values are smooth to double precision in every parameter but a redshift.
+    precise: ClassVar[bool] = True
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -66,6 +68,10 @@ class Component(ABC):
     def interpolation(self, name: str) -> str | None:
         """Return how it interpolates between ``nodes(name)``: "linear", "log-cubic" or None."""
         return None
+
+    def line_width(self, values: Values) -> float:
+        """Return sigma / E of its narrowest lines or edges: 0 where they are sharp or unknown."""
+        return 0.0
 
 
 class Additive(Component):

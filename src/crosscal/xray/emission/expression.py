@@ -268,6 +268,18 @@ class Model:
         component, own = self._owner[name]
         return component.interpolation(own)
 
+    @property
+    def precise(self) -> bool:
+        """Whether spectra are smooth to double precision in every parameter but a redshift."""
+        return all(part.component.precise for part in self._parts.values())
+
+    def line_width(self, name: str) -> float:
+        """Return sigma / E of the narrowest lines of the component that has the parameter ``name``, at the model's
+        own values: 0 where they are sharp or unknown."""
+        component, _ = self._owner[self.parameter(name).name]
+        part = next(part for part in self._parts.values() if part.component is component)
+        return component.line_width(part.values({p.name: np.asarray(p.default) for p in self.parameters}))
+
     def replace(self, *, free: Sequence[str] | None = None, **values: Any) -> Model:
         """Return a model with other values, free parameters or options (``interp``, ``table``, ...)."""
         options = {name: values.pop(name) for name in tuple(values) if name in self._options}

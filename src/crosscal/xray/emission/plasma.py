@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from crosscal.core.errors import InputError
 from crosscal.xray.emission import elements
@@ -24,6 +25,10 @@ Array = NDArray[np.float64]
 SPEED_OF_LIGHT = 299792.458  # km/s
 ATOMIC_MASS_KEV = 931494.10242  # CODATA 2018
 _CACHE_SIZE = 6
+# Spectra of so many temperatures on one grid cost more than those of all nodes together.
+_MANY, _ASKED = 16, 32
+# Node spectra kept between calls: those of a few redshifts and velocities.
+_NODES = 12
 
 
 class PlasmaTable(ABC):
@@ -95,13 +100,98 @@ class PlasmaTable(ABC):
             cache.popitem(last=False)
         return out
 
+    def worth_keeping(self, edges: Array, weights: Array, redshift: float, n_kT: int) -> bool:
+        """Whether the spectra of all nodes on a grid, sharp lines, should be made and kept: for many temperatures,
+        or where they are there or were asked for often."""
+        key = (edges.tobytes(), weights.tobytes(), float(redshift), 0.0, False)
+        if n_kT >= _MANY or key in self._cache:
+            return True
+        asked = self._kept.setdefault("asked", OrderedDict())
+        asked[key] = asked.pop(key, 0) + n_kT
+        if len(asked) > _ASKED:
+            asked.popitem(last=False)
+        return asked[key] >= _MANY
+
+    def mixed(
+        self,
+        edges: Array,
+        weights: Array,
+        mix: Array,
+        *,
+        redshift: float = 0.0,
+        velocity: float = 0.0,
+        thermal: bool = False,
+        kT: float | None = None,
+    ) -> Array:
+        """Return ``sum_k mix[k] * spectra(...)[k]`` (n_w, n) from the nodes of which ``mix`` (n_T,) takes something.
+
+        One spectrum at one redshift and velocity costs this way what one node costs in :meth:`spectra`.
+
+        Parameters
+        ----------
+        kT : float, keV, optional
+            Temperature of the thermal motion of all lines; by default each node's own, as XSPEC takes it.
+        """
+        edges, weights = np.asarray(edges, dtype=float), np.atleast_2d(np.asarray(weights, dtype=float))
+        # At a node the cardinal functions of the others are zero but for rounding.
+        used = np.flatnonzero(np.abs(mix) > 1e-14)
+        if kT is not None and used.size > 1:
+            return self._with_lines(
+                edges, weights, np.where(np.abs(mix) > 1e-14, mix, 0.0), redshift, velocity, thermal, kT
+            )
+        key = (edges.tobytes(), weights.tobytes(), float(redshift), float(velocity), bool(thermal))
+        out = np.zeros((weights.shape[0], edges.size - 1))
+        for k in used:
+            # Differences by the temperature ask for the same nodes at once.
+            one, recent = (int(k), *key), self._kept.setdefault("nodes", OrderedDict())
+            if one not in recent:
+                alone = np.zeros(self.kT.size)
+                alone[k] = 1.0
+                recent[one] = self._with_lines(edges, weights, alone, redshift, velocity, thermal, float(self.kT[k]))
+                while len(recent) > _NODES:
+                    recent.popitem(last=False)
+            out += mix[k] * recent[one]
+        return out
+
+    def _with_lines(
+        self, edges: Array, weights: Array, mix: Array, redshift: float, velocity: float, thermal: bool, kT: float
+    ) -> Array:
+        """Return a mix of nodes (n_w, n) with lines of the widths of one temperature."""
+        out = np.zeros((weights.shape[0], edges.size - 1))
+        self._add_continuum(mix, weights, edges * (1.0 + redshift), out)
+        velocity, thermal = float(np.hypot(velocity, self.velocity)), thermal or self.thermal
+        heat = kT / (elements.MASSES.min() * ATOMIC_MASS_KEV) if thermal else 0.0
+        # The widest line that can reach the grid; sharp lines are cut at its ends as they are.
+        reach = 7.0 * np.sqrt((velocity / SPEED_OF_LIGHT) ** 2 + heat)
+        ends = (edges[0] * (1.0 - reach) * (1.0 + redshift), edges[-1] * (1.0 + reach) * (1.0 + redshift))
+        energy, element, emissivity = self._mixed_lines(mix, *ends)
+        shifted = energy / (1.0 + redshift)
+        sigma = line_widths(shifted, element, kT, velocity, thermal)
+        return out + add_lines(shifted, sigma, weights[:, element] * emissivity, edges)
+
+    #: Broadening that the table has of itself.
+    velocity: float = 0.0
+    thermal: bool = False
+
+    @abstractmethod
+    def _add_continuum(self, mix: Array, weights: Array, rest: Array, out: Array) -> None:
+        """Add everything but single lines, mixed from the nodes, in rest-frame bins to ``out`` (n_w, n)."""
+
+    @abstractmethod
+    def _mixed_lines(self, mix: Array, low: float, high: float) -> tuple[Array, NDArray[np.int64], Array]:
+        """Return the lines between two rest-frame energies: energy in order, element, emissivity mixed from nodes."""
+
     @cached_property
     def _cache(self) -> OrderedDict:
         return OrderedDict()
 
+    @cached_property
+    def _kept(self) -> dict:
+        return {}
+
     def __getstate__(self):
-        # Cached spectra are cheap to make again and would travel with every task sent to a worker.
-        return {k: v for k, v in self.__dict__.items() if k != "_cache"}
+        # What is cached is cheap to make again and would travel with every task sent to a worker.
+        return {k: v for k, v in self.__dict__.items() if k not in ("_cache", "_kept")}
 
     def check_temperature(self, kT: Array, *, where: str | None = None) -> None:
         """Check that every temperature lies inside the nodes.
@@ -185,6 +275,66 @@ class DetailedPlasma(PlasmaTable):
         sigma = line_widths(energy[part], element, self.kT[k], velocity, thermal)
         return out + add_lines(energy[part], sigma, weights[:, element] * node.line_emissivity[part], grid.edges)
 
+    def _add_continuum(self, mix, weights, rest, out):
+        from crosscal.xray.emission.broadening import add_continuum  # numba loads only where it is needed
+
+        for k in np.flatnonzero(mix):
+            add_continuum(*self._summed(int(k), weights), rest, float(mix[k]), out)
+
+    def _summed(self, k: int, weights: Array) -> tuple[Array, Array]:
+        """Return all continua of node k as one piecewise-linear function for each row of weights."""
+        key = (k, weights.tobytes())
+        if key not in self._kept:
+            used = np.any(weights != 0, axis=0)
+            parts = [c for c in self.nodes[k].continua if used[c[0]]]
+            knots = np.unique(np.concatenate([energy for _, energy, _ in parts]))
+            total = np.zeros((weights.shape[0], knots.size, 2))
+            for element, energy, density in parts:
+                total += weights[:, element, None, None] * _limits_at(knots, energy, density)
+            # Left and right limits differ at steps only.
+            both = np.any(total[..., 0] != total[..., 1], axis=0)
+            keep = np.stack([both, np.ones_like(both)], axis=1).ravel()
+            self._kept[key] = (
+                np.repeat(knots, 2)[keep],
+                np.ascontiguousarray(total.reshape(weights.shape[0], -1)[:, keep]),
+            )
+        return self._kept[key]
+
+    def _mixed_lines(self, mix, low, high):
+        used = np.flatnonzero(mix)
+        if used.size == 1:
+            node = self.nodes[used[0]]
+            inside = slice(*np.searchsorted(node.line_energy, [low, high]))
+            return node.line_energy[inside], node.line_element[inside], mix[used[0]] * node.line_emissivity[inside]
+        energy, element, emissivity = self._all_lines
+        inside = slice(*np.searchsorted(energy, [low, high]))
+        return energy[inside], element[inside], emissivity[inside] @ mix
+
+    @cached_property
+    def _all_lines(self) -> tuple[Array, NDArray[np.int64], csr_array]:
+        """Energy and element of the lines of all nodes, each once, and their emissivity (n_line, n_T)."""
+        sizes = [node.line_energy.size for node in self.nodes]
+        pairs = np.zeros(sum(sizes), dtype=[("energy", float), ("element", np.int64)])
+        pairs["energy"] = np.concatenate([node.line_energy for node in self.nodes])
+        pairs["element"] = np.concatenate([node.line_element for node in self.nodes])
+        lines, member = np.unique(pairs, return_inverse=True)
+        emissivity = np.concatenate([node.line_emissivity for node in self.nodes])
+        node = np.repeat(np.arange(len(sizes)), sizes)
+        matrix = csr_array((emissivity, (member.ravel(), node)), shape=(lines.size, len(sizes)))
+        return np.ascontiguousarray(lines["energy"]), np.ascontiguousarray(lines["element"]), matrix
+
+
+def _limits_at(knots: Array, energy: Array, density: Array) -> Array:
+    """Return the left and right limits (n, 2) of a piecewise-linear function, zero outside its nodes."""
+    found = np.zeros((knots.size, 2))
+    for side, name in enumerate(("left", "right")):
+        k = np.searchsorted(energy, knots, side=name) - 1
+        inside = (k >= 0) & (k < energy.size - 1)
+        j = k[inside]
+        t = (knots[inside] - energy[j]) / (energy[j + 1] - energy[j])
+        found[inside, side] = (1.0 - t) * density[j] + t * density[j + 1]
+    return found
+
 
 @dataclass(frozen=True, eq=False)
 class CompactPlasma(PlasmaTable):
@@ -245,6 +395,21 @@ class CompactPlasma(PlasmaTable):
         sigma = line_widths(energy, self.line_element, self.kT[k], velocity, thermal or self.thermal)
         strength = weights[:, self.line_element] * self.line_emissivity[k]
         return out + add_lines(energy, sigma, strength, grid.edges)
+
+    def _add_continuum(self, mix, weights, rest, out):
+        from crosscal.xray.emission.broadening import add_continuum  # numba loads only where it is needed
+
+        groups = self.group_weights(weights)
+        content = groups @ np.tensordot(mix, self.content, axes=1)
+        slopes = groups @ np.tensordot(mix, self._slopes, axes=1)
+        width = np.diff(self.edges)
+        density = np.stack([(content - slopes) / width, (content + slopes) / width], axis=-1)
+        knots = np.repeat(self.edges, 2)[1:-1]
+        add_continuum(knots, np.ascontiguousarray(density.reshape(len(groups), -1)), rest, 1.0, out)
+
+    def _mixed_lines(self, mix, low, high):
+        inside = slice(*np.searchsorted(self.line_energy, [low, high]))
+        return self.line_energy[inside], self.line_element[inside], mix @ self.line_emissivity[:, inside]
 
 
 def line_widths(energy: Array, element: NDArray[np.int64], kT: float, velocity: float, thermal: bool) -> Array | None:

@@ -133,6 +133,7 @@ def _needed(model: str, atomdb: str) -> str:
 class _FromLibrary(Component):
     """Runs one function of the library for every distinct set of parameters."""
 
+    precise = False
     function: ClassVar[str]
     listed: ClassVar[tuple[Parameter, ...]]
 

@@ -169,8 +169,11 @@ def move(x, fraction, low, high, reach, vectors):
 
 
 @njit(cache=True, nogil=True)
-def fisher_scoring(source, data, x, low, high, work, information, max_iterations, tolerance):
+def fisher_scoring(source, data, x, low, high, work, information, max_iterations, tolerance, leave=0):
     """Minimise the statistic over ``x`` within [low, high]; ``x`` holds the start and gets the result.
+
+    With ``leave`` = 1 (-1) it stops with status NOT_DONE where, after a few steps, the next one would take the last
+    shape parameter beyond its upper (lower) limit: what is there has been fitted before.
 
     Returns
     -------
@@ -217,6 +220,11 @@ def fisher_scoring(source, data, x, low, high, work, information, max_iterations
         if ridge >= 1.0:
             return Status.SINGULAR.value, value, iteration
         decrement = substitute(vectors, factor)
+        if leave != 0 and iteration > 1:
+            axis = source.n_shape - 1
+            beyond = x[axis] + vectors[STEP, axis] - (high[axis] if leave > 0 else low[axis])
+            if leave * beyond >= 0.0:
+                return Status.NOT_DONE.value, value, iteration
         if decrement < tolerance:
             move(x, 1.0, low, high, 1.0, vectors)
             for j in range(n_free):
@@ -248,14 +256,14 @@ def fit_table(source, data, x, low, high, work, information, max_iterations, tol
     best_status, best_value, iterations = Status.NOT_DONE.value, inf, 0
     start[axis] = min(max(start[axis], low[axis]), high[axis])
     k = segment(source.nodes, begin, end, start[axis])
-    best, tried_low, tried_high = k, k, k
+    best, tried_low, tried_high, leave = k, k, k, 0
     while True:
         inner_low[axis] = max(low[axis], source.nodes[k])
         inner_high[axis] = min(high[axis], source.nodes[k + 1])
         for j in range(x.size):
             x[j] = start[j]
         status, value, n = fisher_scoring(
-            source, data, x, inner_low, inner_high, work, information, max_iterations, tolerance
+            source, data, x, inner_low, inner_high, work, information, max_iterations, tolerance, leave
         )
         iterations += n
         if status == Status.AT_BOUND.value:
@@ -270,10 +278,10 @@ def fit_table(source, data, x, low, high, work, information, max_iterations, tol
             best_x, best_information = x.copy(), information.copy()
         if best == tried_low and tried_low > begin and source.nodes[tried_low] > low[axis]:
             tried_low -= 1
-            k = tried_low
+            k, leave = tried_low, 1
         elif best == tried_high and tried_high < end - 2 and source.nodes[tried_high + 1] < high[axis]:
             tried_high += 1
-            k = tried_high
+            k, leave = tried_high, -1
         else:
             break
         start = best_x.copy()
@@ -315,7 +323,7 @@ def covariance_of(information, low, high, work, covariance):
 def uncompiled(function: Any, **replaced: Any) -> Any:
     """Return the Python source of a compiled function as it is, with other functions behind some of its names."""
     source = function.py_func
-    return FunctionType(source.__code__, {**source.__globals__, **replaced}, source.__name__)
+    return FunctionType(source.__code__, {**source.__globals__, **replaced}, source.__name__, source.__defaults__)
 
 
 def evaluate_object(source: Any, x: NDArray[np.float64], work: Work, n: int) -> None:

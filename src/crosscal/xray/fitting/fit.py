@@ -16,7 +16,7 @@ from crosscal.xray.fitting.engine import MAX_ITERATIONS, Status, covariance_of, 
 from crosscal.xray.fitting.poisson import poisson_counts
 from crosscal.xray.fitting.result import TOLERANCE, FitProblem, FitResult
 from crosscal.xray.fitting.simulate import plain_band
-from crosscal.xray.fitting.source import ModelSource
+from crosscal.xray.fitting.source import ModelSource, resolution_of
 from crosscal.xray.fitting.statistics import Data, Kind
 from crosscal.xray.fitting.table import make_work
 from crosscal.xray.instrument.grouping import Groups, group
@@ -156,7 +156,8 @@ def _source(spectrum: Spectrum, response: Response, model: Model, groups: Groups
     exposure = np.broadcast_to(spectrum.exposure * np.asarray(spectrum.areascale), groups.mask.shape)[groups.mask]
     summed = groups.matrix[:, np.flatnonzero(groups.mask)].multiply(exposure[None, :]).tocsr()
     matrix = (summed @ part.redistribution).multiply(part.area[None, :]).tocsr()
-    return ModelSource(model, part.energy_edges, matrix, names)
+    sharp = any(n.split("_")[0] == "Redshift" for n in names)
+    return ModelSource(model, part.energy_edges, matrix, names, resolution_of(part) if sharp else np.inf)
 
 
 def _best_start(source: ModelSource, data: Data, x: Array, background: Array, model: Model) -> Array:

@@ -13,14 +13,20 @@ from crosscal.xray.fitting.table import FIXED, LINEAR
 
 if TYPE_CHECKING:
     from crosscal.xray.emission.expression import Model
+    from crosscal.xray.instrument.response import Response
 
 Array = NDArray[np.float64]
 
-# Step of a central difference, in the coordinate: truncation and rounding both stay below 1e-8.
-_STEP = 1e-4
-# With the redshift, lines jump from bin to bin of energy (some eV), which makes a likelihood of steps with a local
-# minimum on each. So the model is taken at redshifts this far apart and interpolated between them.
-_REDSHIFT_SPACING = 2e-3
+# Step of a one-sided difference, in the coordinate, and of a central one, where the model may be of single precision or
+# has kinks: truncation and rounding both stay below 1e-6 of the derivative, or 1e-3 in single precision.
+_STEP, _CENTRAL = 1e-6, 1e-4
+# With the redshift, sharp lines jump from bin to bin of energy (some eV), which makes a likelihood of steps with a
+# local minimum on each. So the model is taken at redshifts apart by this share of the response's relative resolution
+# (sigma), but at most so far, and interpolated between them: cubic interpolation of a line of that width is good to
+# 1e-3 of its peak.
+_SPACING, _MOST_SPACING = 0.35, 2e-3
+# Lines this wide (sigma) in bins of energy change smoothly with the redshift: to 1e-3 of their peak.
+_SMOOTH = 0.6
 # A linear parameter of zero is stepped by this.
 _UNIT = 1.0
 
@@ -38,9 +44,19 @@ class ModelSource:
     matrix : sparse (n_group, n_energy)
         Redistribution, summed over groups, times area and exposure.
     free : sequence of str
+    resolution : float
+        Smallest sigma / E of the redistribution, for redshifts of sharp lines.
+
+    Attributes
+    ----------
+    spacing : mapping of redshift to float
+        Distance between the redshifts that the model is interpolated between; without an entry lines are shifted
+        exactly.
     """
 
-    def __init__(self, model: Model, energy_edges: Array, matrix: Any, free: Sequence[str]) -> None:
+    def __init__(
+        self, model: Model, energy_edges: Array, matrix: Any, free: Sequence[str], resolution: float = np.inf
+    ) -> None:
         if not free:
             raise InputError("no free parameter", where="fit", expected="at least one, such as 'norm'")
         linear = [n for n in free if n in model.linear]
@@ -73,6 +89,13 @@ class ModelSource:
             if model.interpolation(name) == "linear" and j == self.n_shape - 1:
                 self.kinds[j], self.nodes = LINEAR, np.asarray(nodes, dtype=float)
                 self.offset[j + 1] = nodes.size
+        widest = float(np.max(np.diff(energy_edges) / energy_edges[:-1]))
+        self.spacing = {
+            j: min(_SPACING * resolution, _MOST_SPACING)
+            for j, name in enumerate(shapes)
+            if name.split("_")[0] == "Redshift" and model.line_width(name) < _SMOOTH * widest
+        }
+        self.widest = widest
 
     def _coordinate(self, name: str, value: float, edge: float) -> float:
         if not self.log[self.names.index(name)]:
@@ -101,21 +124,38 @@ class ModelSource:
         return np.where(self.log, self.from_engine(x), 1.0)
 
     def steps(self, x: Array) -> tuple[Array, Array]:
-        """Return the two points of each parameter's difference, (n_free,) each, within the limits."""
-        size = np.empty(x.size)
+        """Return the two points of each parameter's difference, (n_free,) each, within the limits.
+
+        One of the two is ``x`` itself where the model is smooth and of double precision.
+        """
+        below, above = x.copy(), x.copy()
         for j in range(x.size):
             if j >= self.n_shape:
-                size[j] = abs(x[j]) if x[j] != 0.0 else _UNIT
+                below[j], above[j] = (0.0, x[j]) if x[j] != 0.0 else (0.0, _UNIT)
+                continue
+            unit = 1.0 if self.log[j] else max(abs(x[j]), 0.01)
+            if self.model.precise and self.kinds[j] != LINEAR:
+                up = x[j] + _STEP * unit
+                below[j], above[j] = (x[j], up) if up <= self.high[j] else (x[j] - _STEP * unit, x[j])
             else:
-                size[j] = _STEP if self.log[j] else _STEP * max(abs(x[j]), 0.01)
-        return np.maximum(x - size, self.low), np.minimum(x + size, self.high)
+                below[j], above[j] = x[j] - _CENTRAL * unit, x[j] + _CENTRAL * unit
+        return np.maximum(below, self.low), np.minimum(above, self.high)
 
     def counts(self, x: Array) -> Array:
         """Expected counts (n_group,) at ``x``."""
         return self._at(self.from_engine(x)[None, :])[0]
 
+    def direct(self, x: Array) -> Array:
+        """Expected counts (n_group,) at ``x`` without interpolation in redshift: the mean over a bin of energy, in
+        which the lines' places are rounded."""
+        points = self.from_engine(x)[None, :]
+        for j in self.spacing:
+            points = np.repeat(points, _PLACES.size, axis=0)
+            points[:, j] += np.tile(_PLACES * self.widest * (1 + x[j]), points.shape[0] // _PLACES.size)
+        return self._exact(points).mean(axis=0)
+
     def evaluate(self, x: Array, model: Array, jacobian: Array) -> None:
-        """Fill counts and derivatives; linear parameters are exact, shapes central differences."""
+        """Fill counts and derivatives; linear parameters are exact, shapes differences."""
         below, above = self.steps(x)
         points = np.tile(x, (1 + 2 * x.size, 1))
         for j in range(x.size):
@@ -128,13 +168,33 @@ class ModelSource:
     def _at(self, values: Array) -> Array:
         """Counts (m, n_group) at parameter values (m, n_free), smooth in redshifts."""
         weight = np.ones((values.shape[0], 1))
-        for j, name in enumerate(self.names):
-            if j < self.n_shape and name.split("_")[0] == "Redshift":
-                values, weight = _between_nodes(values, weight, j, _REDSHIFT_SPACING)
+        for j, spacing in self.spacing.items():
+            values, weight = _between_nodes(values, weight, j, spacing)
+        return np.einsum("mk,mkc->mc", weight, self._exact(values).reshape(*weight.shape, -1))
+
+    def _exact(self, values: Array) -> Array:
+        """Counts (m, n_group) of the model itself at parameter values (m, n_free)."""
         distinct, member = np.unique(values, axis=0, return_inverse=True)
         photons = self.model.spectrum(self.edges, **{n: distinct[:, j] for j, n in enumerate(self.names)})
-        counts = (self.matrix @ photons.T).T[member.ravel()]
-        return np.einsum("mk,mkc->mc", weight, counts.reshape(*weight.shape, -1))
+        return (self.matrix @ photons.T).T[member.ravel()]
+
+
+# Places in a bin over which direct spectra are averaged.
+_PLACES = np.array([-0.375, -0.125, 0.125, 0.375])
+
+
+def resolution_of(response: Response) -> float:
+    """Return the smallest sigma / E of a response: sigma of a Gaussian of the same area and peak as the
+    redistribution of photons of one energy."""
+    columns = response.redistribution.tocsc()
+    width = response.channel_hi - response.channel_lo
+    density = columns.multiply(1.0 / width[:, None]).tocsc()
+    peak, total = density.max(axis=0).toarray().ravel(), columns.sum(axis=0)
+    used = peak > 0
+    # Energies at the rim of the band reach only a part of their channels.
+    whole = used & (total > 0.5 * np.median(total[used]))
+    sigma = total[whole] / (peak[whole] * np.sqrt(2 * np.pi))
+    return float(np.min(sigma / response.energy[whole]))
 
 
 def _between_nodes(values: Array, weight: Array, j: int, spacing: float) -> tuple[Array, Array]:
