@@ -10,7 +10,7 @@ from scipy.stats import norm
 from crosscal.core.errors import DataFileError, InputError
 from crosscal.xray.emission import bremss
 from crosscal.xray.emission.expression import Model
-from crosscal.xray.emission.plasma import ATOMIC_MASS_KEV
+from crosscal.xray.emission.lines import ATOMIC_MASS_KEV
 
 EDGES = np.geomspace(0.3, 10, 200)
 METALS = ("C", "N", "O", "Ne", "Mg", "Al", "Si", "S", "Ar", "Ca", "Fe", "Ni")

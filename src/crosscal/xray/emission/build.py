@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
 from crosscal.xray.emission import elements
-from crosscal.xray.emission.plasma import CompactPlasma, DetailedPlasma, NodeEmission, add_lines, line_widths
+from crosscal.xray.emission.lines import add_lines, line_widths
+from crosscal.xray.emission.plasma import CompactPlasma, DetailedPlasma, NodeEmission
 from crosscal.xray.emission.rebin import integrate_linear
 
 Array = NDArray[np.float64]

@@ -269,6 +269,11 @@ class Model:
         return component.interpolation(own)
 
     @property
+    def emitters(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the parameters of each component that emits."""
+        return tuple(part.names for part in self._parts.values() if isinstance(part.component, Additive))
+
+    @property
     def precise(self) -> bool:
         """Whether spectra are smooth to double precision in every parameter but a redshift."""
         return all(part.component.precise for part in self._parts.values())

@@ -18,12 +18,11 @@ from scipy.sparse import csr_array
 
 from crosscal.core.errors import InputError
 from crosscal.xray.emission import elements
-from crosscal.xray.emission.rebin import integrate_linear, limited_slopes, overlap_matrices
+from crosscal.xray.emission.lines import ATOMIC_MASS_KEV, SPEED_OF_LIGHT, add_lines, line_widths
+from crosscal.xray.emission.rebin import integrate_linear, limited_slopes, limits_at, overlap_matrices
 
 Array = NDArray[np.float64]
 
-SPEED_OF_LIGHT = 299792.458  # km/s
-ATOMIC_MASS_KEV = 931494.10242  # CODATA 2018
 _CACHE_SIZE = 6
 # Spectra of so many temperatures on one grid cost more than those of all nodes together.
 _MANY, _ASKED = 16, 32
@@ -290,7 +289,7 @@ class DetailedPlasma(PlasmaTable):
             knots = np.unique(np.concatenate([energy for _, energy, _ in parts]))
             total = np.zeros((weights.shape[0], knots.size, 2))
             for element, energy, density in parts:
-                total += weights[:, element, None, None] * _limits_at(knots, energy, density)
+                total += weights[:, element, None, None] * limits_at(knots, energy, density)
             # Left and right limits differ at steps only.
             both = np.any(total[..., 0] != total[..., 1], axis=0)
             keep = np.stack([both, np.ones_like(both)], axis=1).ravel()
@@ -322,18 +321,6 @@ class DetailedPlasma(PlasmaTable):
         node = np.repeat(np.arange(len(sizes)), sizes)
         matrix = csr_array((emissivity, (member.ravel(), node)), shape=(lines.size, len(sizes)))
         return np.ascontiguousarray(lines["energy"]), np.ascontiguousarray(lines["element"]), matrix
-
-
-def _limits_at(knots: Array, energy: Array, density: Array) -> Array:
-    """Return the left and right limits (n, 2) of a piecewise-linear function, zero outside its nodes."""
-    found = np.zeros((knots.size, 2))
-    for side, name in enumerate(("left", "right")):
-        k = np.searchsorted(energy, knots, side=name) - 1
-        inside = (k >= 0) & (k < energy.size - 1)
-        j = k[inside]
-        t = (knots[inside] - energy[j]) / (energy[j + 1] - energy[j])
-        found[inside, side] = (1.0 - t) * density[j] + t * density[j + 1]
-    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -410,29 +397,3 @@ class CompactPlasma(PlasmaTable):
     def _mixed_lines(self, mix, low, high):
         inside = slice(*np.searchsorted(self.line_energy, [low, high]))
         return self.line_energy[inside], self.line_element[inside], mix @ self.line_emissivity[:, inside]
-
-
-def line_widths(energy: Array, element: NDArray[np.int64], kT: float, velocity: float, thermal: bool) -> Array | None:
-    """Return the Gaussian sigma of each line in keV, or None if lines stay sharp.
-
-    ``sigma^2 = E^2 [(v / c)^2 + kT / (m c^2)]``, the second term with ``thermal`` only.
-    """
-    if not (velocity > 0 or thermal):
-        return None
-    squared = np.full(energy.shape, (velocity / SPEED_OF_LIGHT) ** 2)
-    if thermal:
-        squared += kT / (elements.MASSES[element] * ATOMIC_MASS_KEV)
-    return energy * np.sqrt(squared)
-
-
-def add_lines(energy: Array, sigma: Array | None, strength: Array, edges: Array) -> Array:
-    """Sum lines, sharp or Gaussian, into bins; ``strength`` has shape (n_w, n_lines), the result (n_w, n)."""
-    if sigma is not None:
-        from crosscal.xray.emission.broadening import spread_lines  # numba loads only where it is needed
-
-        return spread_lines(energy, sigma, np.ascontiguousarray(strength), edges)
-    n = edges.size - 1
-    bounds = np.searchsorted(energy, edges)  # line energies are sorted: edges[i] <= E < edges[i+1]
-    index = np.repeat(np.arange(n), np.diff(bounds))
-    inside = slice(bounds[0], bounds[-1])
-    return np.stack([np.bincount(index, weights=row[inside], minlength=n) for row in strength])

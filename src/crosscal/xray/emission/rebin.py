@@ -97,3 +97,15 @@ def limited_slopes(content: Array, edges: Array) -> Array:
     slopes[..., 1:-1] = inner
     half = 0.5 * slopes * width**2
     return np.clip(half, -content, content)
+
+
+def limits_at(knots: Array, energy: Array, density: Array) -> Array:
+    """Return the left and right limits (n, 2) of a piecewise-linear function, zero outside its nodes."""
+    found = np.zeros((knots.size, 2))
+    for side, k in enumerate((np.searchsorted(energy, knots), np.searchsorted(energy, knots, side="right"))):
+        k = k - 1
+        inside = (k >= 0) & (k < energy.size - 1)
+        j = k[inside]
+        t = (knots[inside] - energy[j]) / (energy[j + 1] - energy[j])
+        found[inside, side] = (1.0 - t) * density[j] + t * density[j + 1]
+    return found

@@ -119,7 +119,8 @@ def interval_batch(
     out = np.full((counts.shape[0], 2), np.nan)
     usable = found.status <= Status.AT_BOUND
     _intervals(table, counts, found.x, found.statistic, found.covariance, usable, j, float(delta), low, high, out)
-    return out
+    # Where a lower minimum is met the fit was not the best one, and has no interval.
+    return np.where(np.isinf(out), np.nan, out)
 
 
 @njit(cache=True, nogil=True)

@@ -48,6 +48,7 @@ class Status(IntEnum):
     SINGULAR = 3
     BAD_DATA = 4
     NOT_DONE = 5
+    INACCURATE = 6
 
 
 MEANING = {
@@ -57,6 +58,7 @@ MEANING = {
     Status.SINGULAR: "the data do not determine all free parameters",
     Status.BAD_DATA: "no usable counts",
     Status.NOT_DONE: "not computed",
+    Status.INACCURATE: "a table inside the fit is not accurate enough for its errors",
 }
 
 MAX_ITERATIONS = 60

@@ -12,13 +12,12 @@ from scipy import special
 from crosscal.core.errors import InputError
 from crosscal.xray.fitting import statistics
 from crosscal.xray.fitting.data import data_of, default_statistic, error_notes
-from crosscal.xray.fitting.engine import MAX_ITERATIONS, Status, covariance_of, fit_object
 from crosscal.xray.fitting.poisson import poisson_counts
-from crosscal.xray.fitting.result import TOLERANCE, FitProblem, FitResult
+from crosscal.xray.fitting.result import FitProblem, FitResult
 from crosscal.xray.fitting.simulate import plain_band
+from crosscal.xray.fitting.solve import solve
 from crosscal.xray.fitting.source import ModelSource, resolution_of
 from crosscal.xray.fitting.statistics import Data, Kind
-from crosscal.xray.fitting.table import make_work
 from crosscal.xray.instrument.grouping import Groups, group
 
 if TYPE_CHECKING:
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-# Temperatures tried as starts besides the model's own, keV: a fit from 1 keV to a hot plasma may end in a corner.
-_STARTS = (0.3, 0.7, 1.5, 3.0, 6.0, 12.0)
 _SIMULATIONS = 1000
 # Shares and counts above and below which the notes speak up.
 _MANY_EMPTY, _FEW = 0.1, 10.0
@@ -69,7 +66,8 @@ def fit(
     background_sd : array, (n_channel,)
         Errors of the background counts, for pgstat; by default those of its file, or sqrt(counts).
     scan : bool
-        Also try other temperatures as starts and scale the norms to the counts.
+        Also try other starts: temperatures for one component; for several, combinations of their temperatures and
+        photon indices, the best of which are fitted to the end. Norms are scaled to the counts.
 
     Raises
     ------
@@ -86,20 +84,10 @@ def fit(
         model.parameter(n)
     source = _source(spectrum, response, model, groups, names)
     n_free, n_group = len(names), groups.n_group
-    work = make_work(n_group, n_free, 1, 1)
-    information, covariance = np.zeros((n_free, n_free)), np.full((n_free, n_free), np.nan)
-    status, value, x = Status.BAD_DATA, np.nan, source.to_engine({n: model.parameter(n).default for n in names})
-    if data.counts.sum() > 0:
-        start = _best_start(source, data, x, background, model) if scan else x
-        x = start.copy()
-        code, value, _ = fit_object(
-            source, data, x, source.low, source.high, work, information, MAX_ITERATIONS, TOLERANCE
-        )
-        status = Status(code)
-        if not covariance_of(information, source.low, source.high, work, covariance) and status == Status.OK:
-            status = Status.SINGULAR
+    found = solve(source, data, background, model, scan)
+    x, value, status = found.x, found.statistic, found.status
     scale = source.scale(x)
-    natural = covariance * np.outer(scale, scale)
+    natural = found.covariance * np.outer(scale, scale)
     best = dict(zip(source.names, source.from_engine(x).tolist(), strict=True))
     errors = dict(zip(source.names, np.sqrt(np.diag(natural)).tolist(), strict=True))
     expected = source.counts(x)
@@ -109,8 +97,9 @@ def fit(
         source.names, best, errors, natural, float(value), name, dof, status,
         _pvalue(kind, data, expected, background, value, dof, n_free),
         model.replace(free=names, **best), low, high, data.counts if kind < Kind.CHI2 else data.counts + background,
-        background, expected, spectrum.exposure, _notes(spectrum, response, groups, kind, name, data),
-        FitProblem(source, data, x, source.low, source.high, work, covariance, float(value)),
+        background, expected, spectrum.exposure,
+        (*_notes(spectrum, response, groups, kind, name, data), *found.notes),
+        FitProblem(source, data, x, source.low, source.high, found.work, found.covariance, float(value)),
     )  # fmt: skip
 
 
@@ -158,35 +147,6 @@ def _source(spectrum: Spectrum, response: Response, model: Model, groups: Groups
     matrix = (summed @ part.redistribution).multiply(part.area[None, :]).tocsr()
     sharp = any(n.split("_")[0] == "Redshift" for n in names)
     return ModelSource(model, part.energy_edges, matrix, names, resolution_of(part) if sharp else np.inf)
-
-
-def _best_start(source: ModelSource, data: Data, x: Array, background: Array, model: Model) -> Array:
-    """Return the better of the model's own values and other temperatures, norms scaled to the net counts."""
-    norms = [j for j, n in enumerate(source.names) if n.split("_")[0] == "norm"]
-    hot = [j for j, n in enumerate(source.names) if n.split("_")[0] == "kT" and model.nodes(n) is not None]
-    net = max(
-        float((data.counts - (background if data.kind < Kind.CHI2 else 0.0)).sum()), 0.1 * float(data.counts.sum())
-    )
-    starts = [x]
-    for kT in _STARTS if hot else ():
-        start = x.copy()
-        # Several temperatures keep their ratios, so that components do not coincide.
-        shift = np.log(kT) - (x[hot[0]] if source.log[hot[0]] else np.log(x[hot[0]]))
-        for j in hot:
-            start[j] = x[j] + shift if source.log[j] else x[j] * np.exp(shift)
-        starts.append(np.clip(start, source.low, source.high))
-    best, least = x, np.inf
-    for start in starts:
-        expected = source.counts(start)
-        if norms and expected.sum() > 0:
-            start = start.copy()
-            start[norms] *= net / expected.sum()
-            start = np.clip(start, source.low, source.high)
-            expected = source.counts(start)
-        value = statistics.total(data, np.maximum(expected, 1e-25)[None, :])
-        if np.isfinite(value) and value < least:
-            best, least = start, value
-    return best
 
 
 def _pvalue(kind: Kind, data: Data, expected: Array, background: Array, value: float, dof: int, n_free: int) -> float:

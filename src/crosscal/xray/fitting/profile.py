@@ -10,6 +10,8 @@ from numba import njit
 from crosscal.xray.fitting.engine import Status, fit_object, fit_table, uncompiled
 
 _MAX_STEPS = 25
+#: A statistic lower by this is another minimum, not rounding or lines that cross bins.
+BETTER = 0.1
 
 
 @njit(cache=True, nogil=True)
@@ -51,7 +53,8 @@ def profile_limit(source, data, x, best, j, direction, delta, covariance, low, h
     """Return where C rises by ``delta`` above ``best`` in the given direction (-1 or +1) of parameter ``j``.
 
     sqrt(C - C_best) is nearly linear in the offset: a secant on it, kept inside a bracket, needs 3 or 4 fits. The
-    parameter's limit is returned if C does not rise enough before it, NaN if fits fail.
+    parameter's limit is returned if C does not rise enough before it, NaN if fits fail, infinity if one of them meets
+    a lower minimum (``work.vectors[TRIAL]`` is there).
     """
     information, trial = np.zeros((x.size, x.size)), np.empty(x.size)
     end = high[j] if direction > 0 else low[j]
@@ -67,6 +70,8 @@ def profile_limit(source, data, x, best, j, direction, delta, covariance, low, h
         if statistic != statistic:
             return nan
         rise = statistic - best
+        if rise < -BETTER:
+            return inf
         if abs(rise - delta) < 1e-4 * delta:
             return x[j] + direction * step
         if rise < delta:

@@ -19,8 +19,10 @@ from crosscal.core.units import plain
 from crosscal.jobs.result import Presented
 from crosscal.xray.fitting.engine import MAX_ITERATIONS, MEANING, Status
 from crosscal.xray.fitting.profile import constrained_object, profile_limit_object
+from crosscal.xray.fitting.solve import TOLERANCE
 from crosscal.xray.fitting.source import ModelSource
 from crosscal.xray.fitting.statistics import Data, Kind
+from crosscal.xray.fitting.table import TRIAL
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -41,8 +43,6 @@ COLUMNS = {
     "high": "upper end of it",
 }
 
-# In units of the statistic; the step that is left is applied, so that 1e-3 sigma remain at most.
-TOLERANCE = 1e-6
 # Probability of a larger statistic below which the data reject the model.
 REJECTED = 1e-3
 
@@ -153,12 +153,20 @@ class FitResult(Presented):
             x = profile_limit_object(
                 *self._problem.profile_arguments(), j, direction, float(delta), *self._problem.rest()
             )
+            if np.isinf(x):
+                raise FitError(f"the interval of {name} met a better minimum: fit again from {self._met()}.")
             if not np.isfinite(x):
                 raise FitError(f"the profile of {name} failed on the way to delta = {delta:g}.")
             point = self._problem.x.copy()
             point[j] = x
             ends.append(float(self._problem.source.from_engine(point)[j]))
         return ends[0], ends[1]
+
+    def _met(self) -> str:
+        """Return where the last fit of a profile ended, in words."""
+        p = self._problem
+        values = p.source.from_engine(p.work.vectors[TRIAL].copy())
+        return ", ".join(f"{n} = {v:.4g}" for n, v in zip(p.source.names, values, strict=True))
 
     def profile(self, name: str, at: ArrayLike) -> Array:
         """Return the rise of the statistic, minimised over the others, at values of one parameter (NaN: failed)."""

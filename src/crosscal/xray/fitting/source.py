@@ -89,13 +89,13 @@ class ModelSource:
             if model.interpolation(name) == "linear" and j == self.n_shape - 1:
                 self.kinds[j], self.nodes = LINEAR, np.asarray(nodes, dtype=float)
                 self.offset[j + 1] = nodes.size
-        widest = float(np.max(np.diff(energy_edges) / energy_edges[:-1]))
+        bins = np.diff(energy_edges) / energy_edges[:-1]
         self.spacing = {
             j: min(_SPACING * resolution, _MOST_SPACING)
             for j, name in enumerate(shapes)
-            if name.split("_")[0] == "Redshift" and model.line_width(name) < _SMOOTH * widest
+            if name.split("_")[0] == "Redshift" and model.line_width(name) < _SMOOTH * bins.max()
         }
-        self.widest = widest
+        self.narrowest = float(bins.min())
 
     def _coordinate(self, name: str, value: float, edge: float) -> float:
         if not self.log[self.names.index(name)]:
@@ -145,13 +145,18 @@ class ModelSource:
         """Expected counts (n_group,) at ``x``."""
         return self._at(self.from_engine(x)[None, :])[0]
 
+    def many(self, x: Array) -> Array:
+        """Expected counts (m, n_group) at several ``x`` (m, n_free)."""
+        return self._at(self.from_engine(x))
+
     def direct(self, x: Array) -> Array:
-        """Expected counts (n_group,) at ``x`` without interpolation in redshift: the mean over a bin of energy, in
-        which the lines' places are rounded."""
+        """Expected counts (n_group,) at ``x`` without interpolation in redshift: the mean over its spacing, as the
+        model itself jumps where a line crosses a bin of energy."""
         points = self.from_engine(x)[None, :]
-        for j in self.spacing:
-            points = np.repeat(points, _PLACES.size, axis=0)
-            points[:, j] += np.tile(_PLACES * self.widest * (1 + x[j]), points.shape[0] // _PLACES.size)
+        for j, spacing in self.spacing.items():
+            steps = np.repeat(_PLACES * spacing, points.shape[0])
+            points = np.tile(points, (_PLACES.size, 1))
+            points[:, j] += steps
         return self._exact(points).mean(axis=0)
 
     def evaluate(self, x: Array, model: Array, jacobian: Array) -> None:
