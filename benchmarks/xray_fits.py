@@ -28,6 +28,7 @@ def records(quick: bool) -> list[Record]:
     out += _speed(data, quick)
     out += _agreement(data)
     out += _cluster(data)
+    out += _calorimeter(data)
     return out
 
 
@@ -168,3 +169,29 @@ def _cluster(data: Path) -> list[Record]:
     kT, sd = result.values["kT"], result.errors["kT"]
     note = f"+- {sd:.2f} keV, {seconds:.2f} CPU-s"
     return [Record("kT of A2029 (ASCA)", PART, kT, "keV", goal="8.06 +- 0.16", passed=abs(kT - 8.06) < 0.16, note=note)]
+
+
+def _calorimeter(data: Path) -> list[Record]:
+    """TBabs*bapec on 2-9 keV with kT, Z, z, v and norm free: CPU time and the same best fit as Sherpa + XSPEC."""
+    from benchmarks._calorimeter import NAMES, calorimeter, our_fit, sherpa_fit, simulated
+
+    names = ("fit at 5 eV with redshift and velocity free", "largest difference of a parameter from Sherpa, at 5 eV")
+    peer = "Sherpa + XSPEC bapec"
+    response = calorimeter()
+    counts = simulated(response, data)
+    ours, seconds = our_fit(counts, response, data)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            theirs = sherpa_fit(counts, response, unpacked_atomdb(data, Path(folder)))
+        except ImportError as error:
+            return [Record(n, PART, None, "", peer=peer, note=f"skipped: {error}") for n in names]
+    ratio = seconds / theirs["seconds"]
+    worst = max(abs(ours.values[n] - theirs["values"][n]) / theirs["errors"][n] for n in NAMES)
+    note = f"z = {ours.values['Redshift']:.6f}, v = {ours.values['Velocity']:.1f} km/s, C = {ours.statistic:.2f}"
+    return [
+        Record(
+            names[0], PART, seconds, "CPU-s", peer, theirs["seconds"], 1 / ratio, goal="<= 2 x", passed=ratio <= 2,
+            note=f"{note} (Sherpa {theirs['statistic']:.2f})",
+        ),
+        Record(names[1], PART, worst, "sigma", peer, goal="<= 0.05", passed=worst <= 0.05),
+    ]  # fmt: skip

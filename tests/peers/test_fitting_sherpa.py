@@ -161,3 +161,20 @@ def test_wstat(peer, numbers):
     theirs = float(WStat().calc_stat(source, table)[0])
     ratio = (300.0 * 0.05) / (100.0 * 0.02)
     assert float(st.wstat(counts, off, ratio, model).sum()) == pytest.approx(theirs, rel=1e-8)
+
+
+def test_redshift_and_velocity_at_microcalorimeter_resolution(peer, root, data_dir):
+    """5 eV FWHM on 0.5 eV channels, 2-9 keV, five parameters free: the same best fit within 0.05 sigma."""
+    path = Path(__file__).parents[2] / "benchmarks" / "_calorimeter.py"
+    spec = importlib.util.spec_from_file_location("calorimeter", path)
+    calorimeter = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(calorimeter)
+    response = calorimeter.calorimeter()
+    counts = calorimeter.simulated(response, data_dir / "xray")
+    ours, _ = calorimeter.our_fit(counts, response, data_dir / "xray")
+    theirs = calorimeter.sherpa_fit(counts, response, root)
+    assert ours.status == Status.OK
+    assert ours.notes == ()
+    for name in calorimeter.NAMES:
+        assert abs(ours.values[name] - theirs["values"][name]) < 0.05 * theirs["errors"][name]
+    assert ours.statistic == pytest.approx(theirs["statistic"], abs=0.01)

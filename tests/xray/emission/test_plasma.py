@@ -11,6 +11,7 @@ from crosscal.xray.emission import elements
 from crosscal.xray.emission.atomdb import read_atomdb
 from crosscal.xray.emission.build import compress
 from crosscal.xray.emission.lines import ATOMIC_MASS_KEV, SPEED_OF_LIGHT
+from crosscal.xray.emission.plasma import Lines
 
 EDGES = np.linspace(0.3, 6.0, 58)
 
@@ -131,3 +132,59 @@ def test_nothing_is_emitted_outside_the_table(plasma):
     assert plasma.energy_range == (0.01, 100.0)
     assert not compact.spectra(np.array([0.01, 0.05, 0.099]), weights_of(H=1)).any()
     assert not compact.spectra(np.array([18.0, 20.0]), weights_of(H=1)).any()
+
+
+@pytest.mark.parametrize("kind", ["detailed", "compact"])
+@pytest.mark.parametrize(("velocity", "thermal"), [(0.0, False), (400.0, True)])
+def test_a_mix_of_nodes_is_the_sum_of_their_spectra(plasma, kind, velocity, thermal):
+    table = plasma if kind == "detailed" else compress(plasma, np.geomspace(0.1, 10, 300), lines=30)
+    rows = np.stack([weights_of(H=1), weights_of(O=0.3, Fe=0.5, Cr=1)])
+    mix = np.array([0.0, -0.1, 0.5, 0.7, 0.0, -0.1])
+    grid = {"redshift": 0.07, "velocity": velocity, "thermal": thermal}
+    nodes = table.spectra(EDGES, rows, **grid)
+    whole = np.tensordot(mix, nodes, axes=1)
+    # Rounding of sums in another order.
+    scale = np.abs(nodes).max()
+    np.testing.assert_allclose(table.mixed(EDGES, rows, mix, Lines(**grid)), whole, rtol=1e-10, atol=1e-12 * scale)
+    one = table.mixed(EDGES, rows, np.eye(6)[2], Lines(kT=float(table.kT[2]), **grid))
+    np.testing.assert_allclose(one, nodes[2], rtol=1e-10, atol=1e-12 * scale)
+    sharp = table.mixed(EDGES, rows, mix, Lines(redshift=0.07, kT=1.0))
+    expected = np.tensordot(mix, table.spectra(EDGES, rows, redshift=0.07), axes=1)
+    np.testing.assert_allclose(sharp, expected, rtol=1e-10, atol=1e-12 * scale)
+
+
+def test_lines_of_a_mix_have_the_width_of_its_own_temperature(plasma):
+    """One iron line between two nodes: second moments."""
+    fine = np.linspace(1.0, 1.3, 3001)
+    rows, mix = weights_of(Fe=1), np.array([0.0, 0.0, 0.4, 0.6, 0.0, 0.0])
+    kT = 1.7
+    energy, _, emissivity = plasma._mixed_lines(mix, 1.0, 1.3)
+    spectrum = plasma.mixed(fine, rows, mix, Lines(thermal=True, kT=kT))[0]
+    continuum = np.zeros((1, fine.size - 1))
+    plasma._add_continuum(mix, np.atleast_2d(rows), fine, continuum)
+    k = int(np.argmax(emissivity * (np.abs(energy - 1.15) < 0.1)))
+    sigma = energy[k] * np.sqrt(kT / (elements.MASSES[25] * ATOMIC_MASS_KEV))
+    middle = 0.5 * (fine[1:] + fine[:-1])
+    near = np.abs(middle - energy[k]) < 6 * sigma
+    assert np.all(np.abs(np.delete(energy, k) - energy[k]) > 12 * sigma)
+    line = (spectrum - continuum[0])[near]
+    # The width of a bin of 0.1 eV adds to the variance.
+    measured = np.sqrt(np.sum(line * (middle[near] - energy[k]) ** 2) / line.sum() - 1e-4**2 / 12)
+    assert measured == pytest.approx(sigma, rel=2e-3)
+
+
+def test_smooth_lines_keep_photons_and_places_whatever_the_redshift(plasma):
+    """Bins of 10 eV: the mean energy of one line follows the redshift, where a sharp one jumps from bin to bin."""
+    edges, mix = np.arange(0.9, 1.3, 0.01), np.array([0.0, 0.0, 1.0, 0.0, 0.0, 0.0])
+    rows = weights_of(Fe=1)
+    middle, means = 0.5 * (edges[1:] + edges[:-1]), {True: [], False: []}
+    energy, _, emissivity = plasma._mixed_lines(mix, 1.1, 1.2)
+    line, redshifts = energy[int(np.argmax(emissivity))], np.linspace(0.0, 0.02, 21)
+    for z in redshifts:
+        continuum = np.zeros((1, edges.size - 1))
+        plasma._add_continuum(mix, np.atleast_2d(rows), edges * (1 + z), continuum)
+        near = np.abs(middle - line / (1 + z)) < 0.04
+        for smooth, found in means.items():
+            only = (plasma.mixed(edges, rows, mix, Lines(redshift=z, smooth=smooth)) - continuum)[0]
+            found.append([only.sum(), np.sum((only * middle)[near]) / only[near].sum() - line / (1 + z)])
+    assert np.ptp(np.array(means[True])[:, 1]) < 0.1 * np.ptp(np.array(means[False])[:, 1])

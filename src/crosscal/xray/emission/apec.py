@@ -10,8 +10,7 @@ from crosscal.core.parameter import Parameter
 from crosscal.xray.emission import elements
 from crosscal.xray.emission.component import Additive, Array, Settings, Values, norm_parameter
 from crosscal.xray.emission.interpolate import KINDS, temperature_weights
-from crosscal.xray.emission.lines import ATOMIC_MASS_KEV, SPEED_OF_LIGHT
-from crosscal.xray.emission.plasma import PlasmaTable
+from crosscal.xray.emission.plasma import Lines, PlasmaTable
 
 # norm = 1e-14 / (4 pi (D_A (1 + z))^2) * integral of n_e n_H dV, in cgs units, as in XSPEC.
 _UNIT_NORM = 1e14
@@ -50,6 +49,9 @@ class PlasmaComponent(Additive):
         """The plasma table in use."""
         return self.settings.load_table()
 
+    def line_bins(self, energy: Array) -> Array:
+        return self.table.line_bins(energy)
+
     def nodes(self, name: str) -> Array | None:
         return self.table.kT if name == "kT" else None
 
@@ -58,13 +60,6 @@ class PlasmaComponent(Additive):
 
     def check(self, values: Values, *, where: str) -> None:
         self.table.check_temperature(values["kT"], where=where)
-
-    def line_width(self, values: Values) -> float:
-        table, velocity = self.table, float(np.min(values.get("Velocity", 0.0)))
-        heat = 0.0
-        if self._thermal or table.thermal:
-            heat = float(np.min(values["kT"])) / (elements.MASSES.max() * ATOMIC_MASS_KEV)
-        return float(np.sqrt((velocity**2 + table.velocity**2) / SPEED_OF_LIGHT**2 + heat))
 
     def unit_spectrum(self, edges: Array, values: Values) -> Array:
         shape = np.broadcast_shapes(*(np.shape(v) for name, v in values.items() if name != "norm"))
@@ -83,15 +78,14 @@ class PlasmaComponent(Additive):
 
     def _one_redshift(self, edges: Array, kT: Array, amounts: Array, z: float, v: float) -> Array:
         table, interp = self.table, self.settings.interp
-        broad = self._thermal or v > 0 or table.thermal or table.velocity > 0
+        smooth = self.settings.smooth_lines
+        broad = self._thermal or v > 0 or table.thermal or table.velocity > 0 or smooth
         distinct, member = np.unique(kT, return_inverse=True)
         if broad or not table.worth_keeping(edges, self._rows, z, distinct.size):
             # XSPEC's lines have the widths of the tabulated temperatures; a spline needs one width only.
             own = broad and interp == "spline"
             rows = [
-                table.mixed(
-                    edges, self._rows, mix, redshift=z, velocity=v, thermal=self._thermal, kT=t if own else None
-                )
+                table.mixed(edges, self._rows, mix, Lines(z, v, self._thermal, smooth, t if own else None))
                 for t, mix in zip(distinct, temperature_weights(table.kT, distinct, interp), strict=True)
             ]
             out = np.einsum("jw,jwn->jn", amounts, np.stack(rows)[member.ravel()])

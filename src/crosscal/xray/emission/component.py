@@ -36,6 +36,8 @@ class Settings:
         Returns the plasma table; called when the first plasma component needs it.
     atomdb_root : str
         Beginning of the paths of AtomDB's files, for models of the XSPEC library ("/data/apec_v3.0.8").
+    smooth_lines : bool
+        Whether lines narrower than the bins of energy are made as wide as these.
     """
 
     abundances: str = "angr"
@@ -43,6 +45,7 @@ class Settings:
     interp: str = "spline"
     load_table: Callable[[], PlasmaTable] = field(default=None)  # type: ignore[assignment]
     atomdb_root: str = ""
+    smooth_lines: bool = False
 
 
 class Component(ABC):
@@ -58,6 +61,10 @@ class Component(ABC):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
+    def line_bins(self, energy: Array) -> Array:
+        """Relative width of the bins in which weak lines are summed; 0 where every line has its own place."""
+        return np.zeros(np.shape(energy))
+
     def check(self, values: Values, *, where: str) -> None:  # noqa: B027  (most components need no more than ranges)
         """Refuse values that the ranges of the parameters do not catch."""
 
@@ -68,10 +75,6 @@ class Component(ABC):
     def interpolation(self, name: str) -> str | None:
         """Return how it interpolates between ``nodes(name)``: "linear", "log-cubic" or None."""
         return None
-
-    def line_width(self, values: Values) -> float:
-        """Return sigma / E of its narrowest lines or edges: 0 where they are sharp or unknown."""
-        return 0.0
 
 
 class Additive(Component):

@@ -57,6 +57,9 @@ class Model:
         Interpolation between the temperatures of the plasma table: cubic in ln kT, or XSPEC's, linear in kT.
     table : None, path or PlasmaTable
         Plasma table: the built-in one, a ``.npz`` file of ``build_plasma``, or a directory of AtomDB files.
+    smooth_lines : bool
+        Give lines that are narrower than the bins of energy a width (sigma) of 0.6 bins, so that spectra change
+        smoothly with the redshift; fits with a free redshift do so.
     free : sequence of str, optional
         Parameters that fits vary; by default those that the components mark, such as kT and norm.
     **values : float or Quantity
@@ -82,6 +85,7 @@ class Model:
         absorption_abundances: str = "wilm",
         interp: str = "spline",
         table: PlasmaTable | str | os.PathLike[str] | None = None,
+        smooth_lines: bool = False,
         free: Sequence[str] | None = None,
         **values: float,
     ) -> None:
@@ -91,10 +95,13 @@ class Model:
             "absorption_abundances": absorption_abundances,
             "interp": check_kind(interp),
             "table": table,
+            "smooth_lines": bool(smooth_lines),
         }
         self.expression = str(expression).strip()
         self._tree = parse(expression)
-        settings = Settings(abundances, absorption_abundances, interp, _TableLoader(table), _atomdb_root(table))
+        settings = Settings(
+            abundances, absorption_abundances, interp, _TableLoader(table), _atomdb_root(table), bool(smooth_lines)
+        )
         parts: dict[int, _Part] = {}
         parameters: list[Parameter] = []
         for leaf in syntax.leaves(self._tree):
@@ -273,17 +280,15 @@ class Model:
         """Names of the parameters of each component that emits."""
         return tuple(part.names for part in self._parts.values() if isinstance(part.component, Additive))
 
+    def line_bins(self, energy: ArrayLike) -> Array:
+        """Return the relative width of the bins in which a plasma table sums weak lines; 0 where it has every line."""
+        at = np.asarray(energy, dtype=float)
+        return np.max([part.component.line_bins(at) for part in self._parts.values()], axis=0)
+
     @property
     def precise(self) -> bool:
         """Whether spectra are smooth to double precision in every parameter but a redshift."""
         return all(part.component.precise for part in self._parts.values())
-
-    def line_width(self, name: str) -> float:
-        """Return sigma / E of the narrowest lines of the component that has the parameter ``name``, at the model's
-        own values: 0 where they are sharp or unknown."""
-        component, _ = self._owner[self.parameter(name).name]
-        part = next(part for part in self._parts.values() if part.component is component)
-        return component.line_width(part.values({p.name: np.asarray(p.default) for p in self.parameters}))
 
     def replace(self, *, free: Sequence[str] | None = None, **values: Any) -> Model:
         """Return a model with other values, free parameters or options (``interp``, ``table``, ...)."""

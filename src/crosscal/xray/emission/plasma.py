@@ -26,8 +26,35 @@ Array = NDArray[np.float64]
 _CACHE_SIZE = 6
 # Spectra of so many temperatures on one grid cost more than those of all nodes together.
 _MANY, _ASKED = 16, 32
+# Least width of a line in bins of energy, where spectra shall be smooth in the redshift.
+SMOOTH = 0.6
 # Node spectra kept between calls: those of a few redshifts and velocities.
 _NODES = 12
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Where lines stand and how wide they are.
+
+    Parameters
+    ----------
+    redshift : float
+    velocity : float
+        Gaussian sigma of turbulent broadening, km/s.
+    thermal : bool
+        Broaden by the thermal motion of each element.
+    smooth : bool
+        No line is narrower than 0.6 (sigma) of its bin of energy: a spectrum then changes smoothly with the redshift,
+        to 1e-3 of a line's peak.
+    kT : float, keV, optional
+        Temperature of the thermal motion of all lines; by default that of each node, as XSPEC takes it.
+    """
+
+    redshift: float = 0.0
+    velocity: float = 0.0
+    thermal: bool = False
+    smooth: bool = False
+    kT: float | None = None
 
 
 class PlasmaTable(ABC):
@@ -111,34 +138,18 @@ class PlasmaTable(ABC):
             asked.popitem(last=False)
         return asked[key] >= _MANY
 
-    def mixed(
-        self,
-        edges: Array,
-        weights: Array,
-        mix: Array,
-        *,
-        redshift: float = 0.0,
-        velocity: float = 0.0,
-        thermal: bool = False,
-        kT: float | None = None,
-    ) -> Array:
+    def mixed(self, edges: Array, weights: Array, mix: Array, lines: Lines = Lines()) -> Array:
         """Return ``sum_k mix[k] * spectra(...)[k]`` (n_w, n) from the nodes of which ``mix`` (n_T,) takes something.
 
         One spectrum at one redshift and velocity costs this way what one node costs in :meth:`spectra`.
-
-        Parameters
-        ----------
-        kT : float, keV, optional
-            Temperature of the thermal motion of all lines; by default each node's own, as XSPEC takes it.
         """
         edges, weights = np.asarray(edges, dtype=float), np.atleast_2d(np.asarray(weights, dtype=float))
         # At a node the cardinal functions of the others are zero but for rounding.
-        used = np.flatnonzero(np.abs(mix) > 1e-14)
-        if kT is not None and used.size > 1:
-            return self._with_lines(
-                edges, weights, np.where(np.abs(mix) > 1e-14, mix, 0.0), redshift, velocity, thermal, kT
-            )
-        key = (edges.tobytes(), weights.tobytes(), float(redshift), float(velocity), bool(thermal))
+        mix = np.where(np.abs(mix) > 1e-14, mix, 0.0)
+        used = np.flatnonzero(mix)
+        if lines.kT is not None and used.size > 1:
+            return self._with_lines(edges, weights, mix, lines, lines.kT)
+        key = (edges.tobytes(), weights.tobytes(), lines.redshift, lines.velocity, lines.thermal, lines.smooth)
         out = np.zeros((weights.shape[0], edges.size - 1))
         for k in used:
             # Differences by the temperature ask for the same nodes at once.
@@ -146,27 +157,34 @@ class PlasmaTable(ABC):
             if one not in recent:
                 alone = np.zeros(self.kT.size)
                 alone[k] = 1.0
-                recent[one] = self._with_lines(edges, weights, alone, redshift, velocity, thermal, float(self.kT[k]))
+                recent[one] = self._with_lines(edges, weights, alone, lines, float(self.kT[k]))
                 while len(recent) > _NODES:
                     recent.popitem(last=False)
             out += mix[k] * recent[one]
         return out
 
-    def _with_lines(
-        self, edges: Array, weights: Array, mix: Array, redshift: float, velocity: float, thermal: bool, kT: float
-    ) -> Array:
+    def _with_lines(self, edges: Array, weights: Array, mix: Array, lines: Lines, kT: float) -> Array:
         """Return a mix of nodes (n_w, n) with lines of the widths of one temperature."""
         out = np.zeros((weights.shape[0], edges.size - 1))
-        self._add_continuum(mix, weights, edges * (1.0 + redshift), out)
-        velocity, thermal = float(np.hypot(velocity, self.velocity)), thermal or self.thermal
+        self._add_continuum(mix, weights, edges * (1.0 + lines.redshift), out)
+        velocity, thermal = float(np.hypot(lines.velocity, self.velocity)), lines.thermal or self.thermal
         heat = kT / (elements.MASSES.min() * ATOMIC_MASS_KEV) if thermal else 0.0
         # The widest line that can reach the grid; sharp lines are cut at its ends as they are.
         reach = 7.0 * np.sqrt((velocity / SPEED_OF_LIGHT) ** 2 + heat)
-        ends = (edges[0] * (1.0 - reach) * (1.0 + redshift), edges[-1] * (1.0 + reach) * (1.0 + redshift))
+        if lines.smooth:
+            reach += 7.0 * SMOOTH * float(np.max(np.diff(edges)[[0, -1]] / edges[[0, -2]]))
+        ends = (edges[0] * (1.0 - reach) * (1.0 + lines.redshift), edges[-1] * (1.0 + reach) * (1.0 + lines.redshift))
         energy, element, emissivity = self._mixed_lines(mix, *ends)
-        shifted = energy / (1.0 + redshift)
+        shifted = energy / (1.0 + lines.redshift)
         sigma = line_widths(shifted, element, kT, velocity, thermal)
+        if lines.smooth:
+            bins = np.diff(edges)[np.clip(np.searchsorted(edges, shifted) - 1, 0, edges.size - 2)]
+            sigma = np.maximum(0.0 if sigma is None else sigma, SMOOTH * bins)
         return out + add_lines(shifted, sigma, weights[:, element] * emissivity, edges)
+
+    def line_bins(self, energy: Array) -> Array:
+        """Relative width of the bins in which weak lines are summed at ``energy``; 0 where each has its own place."""
+        return np.zeros(np.shape(energy))
 
     #: Broadening that the table has of itself.
     velocity: float = 0.0
@@ -358,6 +376,10 @@ class CompactPlasma(PlasmaTable):
     @property
     def energy_range(self) -> tuple[float, float]:
         return float(self.edges[0]), float(self.edges[-1])
+
+    def line_bins(self, energy: Array) -> Array:
+        k = np.clip(np.searchsorted(self.edges, energy) - 1, 0, self.edges.size - 2)
+        return np.diff(self.edges)[k] / self.edges[k]
 
     @cached_property
     def _slopes(self) -> Array:

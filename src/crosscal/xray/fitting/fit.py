@@ -16,7 +16,7 @@ from crosscal.xray.fitting.poisson import poisson_counts
 from crosscal.xray.fitting.result import FitProblem, FitResult
 from crosscal.xray.fitting.simulate import plain_band
 from crosscal.xray.fitting.solve import solve
-from crosscal.xray.fitting.source import ModelSource, resolution_of
+from crosscal.xray.fitting.source import ModelSource, resolution
 from crosscal.xray.fitting.statistics import Data, Kind
 from crosscal.xray.instrument.grouping import Groups, group
 
@@ -98,7 +98,7 @@ def fit(
         _pvalue(kind, data, expected, background, value, dof, n_free),
         model.replace(free=names, **best), low, high, data.counts if kind < Kind.CHI2 else data.counts + background,
         background, expected, spectrum.exposure,
-        (*_notes(spectrum, response, groups, kind, name, data), *found.notes),
+        (*_notes(spectrum, response, groups, kind, name, data), *_weak_lines(response, groups, model), *found.notes),
         FitProblem(source, data, x, source.low, source.high, found.work, found.covariance, float(value)),
     )  # fmt: skip
 
@@ -110,6 +110,17 @@ def _foreign(spectrum: Spectrum, response: Response) -> Iterator[str]:
         if ours and theirs and ours != theirs:
             yield f"the spectrum is of {key} = {ours}, the response of {theirs}"
             return
+
+
+def _weak_lines(response: Response, groups: Groups, model: Model) -> Iterator[str]:
+    """Say where the plasma table is coarser than the response: the built-in one at microcalorimeter resolution."""
+    energy, sigma = resolution(response.restricted(groups.mask))
+    bins, fwhm = float(np.median(model.line_bins(energy))), 2.355 * float(np.median(sigma))
+    if bins > fwhm:
+        yield (
+            f"the plasma table sums weak lines in bins of {100 * bins:.2g} %, wider than the resolution of the "
+            f"response, {100 * fwhm:.2g} %: use table= a directory of AtomDB files, or a table of crosscal data build-plasma"
+        )
 
 
 def _notes(
@@ -145,8 +156,8 @@ def _source(spectrum: Spectrum, response: Response, model: Model, groups: Groups
     exposure = np.broadcast_to(spectrum.exposure * np.asarray(spectrum.areascale), groups.mask.shape)[groups.mask]
     summed = groups.matrix[:, np.flatnonzero(groups.mask)].multiply(exposure[None, :]).tocsr()
     matrix = (summed @ part.redistribution).multiply(part.area[None, :]).tocsr()
-    sharp = any(n.split("_")[0] == "Redshift" for n in names)
-    return ModelSource(model, part.energy_edges, matrix, names, resolution_of(part) if sharp else np.inf)
+    table = not model.precise and any(n.split("_")[0] == "Redshift" for n in names)
+    return ModelSource(model, part.energy_edges, matrix, names, resolution(part)[1].min() if table else np.inf)
 
 
 def _pvalue(kind: Kind, data: Data, expected: Array, background: Array, value: float, dof: int, n_free: int) -> float:

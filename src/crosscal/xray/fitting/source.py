@@ -21,12 +21,10 @@ Array = NDArray[np.float64]
 # has kinks: truncation and rounding both stay below 1e-6 of the derivative, or 1e-3 in single precision.
 _STEP, _CENTRAL = 1e-6, 1e-4
 # With the redshift, sharp lines jump from bin to bin of energy (some eV), which makes a likelihood of steps with a
-# local minimum on each. So the model is taken at redshifts apart by this share of the response's relative resolution
-# (sigma), but at most so far, and interpolated between them: cubic interpolation of a line of that width is good to
-# 1e-3 of its peak.
+# local minimum on each. CrossCal's own plasmas widen them to the bins and shift them exactly. Other models are taken at
+# redshifts apart by this share of the response's relative resolution (sigma), but at most so far, and interpolated
+# between them: cubic interpolation of a line of that width is good to 1e-3 of its peak.
 _SPACING, _MOST_SPACING = 0.35, 2e-3
-# Lines this wide (sigma) in bins of energy change smoothly with the redshift: to 1e-3 of their peak.
-_SMOOTH = 0.6
 # A linear parameter of zero is stepped by this.
 _UNIT = 1.0
 
@@ -90,11 +88,12 @@ class ModelSource:
                 self.kinds[j], self.nodes = LINEAR, np.asarray(nodes, dtype=float)
                 self.offset[j + 1] = nodes.size
         bins = np.diff(energy_edges) / energy_edges[:-1]
-        self.spacing = {
-            j: min(_SPACING * resolution, _MOST_SPACING)
-            for j, name in enumerate(shapes)
-            if name.split("_")[0] == "Redshift" and model.line_width(name) < _SMOOTH * bins.max()
-        }
+        moving = [j for j, n in enumerate(shapes) if n.split("_")[0] == "Redshift"]
+        self.spacing: dict[int, float] = {}
+        if moving and model.precise:
+            self.model = model.replace(smooth_lines=True)
+        elif moving:
+            self.spacing = dict.fromkeys(moving, min(_SPACING * resolution, _MOST_SPACING))
         self.narrowest = float(bins.min())
 
     def _coordinate(self, name: str, value: float, edge: float) -> float:
@@ -188,18 +187,17 @@ class ModelSource:
 _PLACES = np.array([-0.375, -0.125, 0.125, 0.375])
 
 
-def resolution_of(response: Response) -> float:
-    """Return the smallest sigma / E of a response: sigma of a Gaussian of the same area and peak as the
-    redistribution of photons of one energy."""
+def resolution(response: Response) -> tuple[Array, Array]:
+    """Return energies in keV and sigma / E there: sigma of a Gaussian of the same area and peak as the redistribution
+    of photons of one energy."""
     columns = response.redistribution.tocsc()
     width = response.channel_hi - response.channel_lo
-    density = columns.multiply(1.0 / width[:, None]).tocsc()
-    peak, total = density.max(axis=0).toarray().ravel(), columns.sum(axis=0)
+    peak = columns.multiply(1.0 / width[:, None]).tocsc().max(axis=0).toarray().ravel()
+    total = columns.sum(axis=0)
     used = peak > 0
     # Energies at the rim of the band reach only a part of their channels.
     whole = used & (total > 0.5 * np.median(total[used]))
-    sigma = total[whole] / (peak[whole] * np.sqrt(2 * np.pi))
-    return float(np.min(sigma / response.energy[whole]))
+    return response.energy[whole], total[whole] / (peak[whole] * np.sqrt(2 * np.pi)) / response.energy[whole]
 
 
 def _between_nodes(values: Array, weight: Array, j: int, spacing: float) -> tuple[Array, Array]:
