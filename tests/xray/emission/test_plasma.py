@@ -10,8 +10,7 @@ from crosscal.core.errors import InputError
 from crosscal.xray.emission import elements
 from crosscal.xray.emission.atomdb import read_atomdb
 from crosscal.xray.emission.build import compress
-from crosscal.xray.emission.lines import ATOMIC_MASS_KEV, SPEED_OF_LIGHT
-from crosscal.xray.emission.plasma import Lines
+from crosscal.xray.emission.lines import ATOMIC_MASS_KEV, SPEED_OF_LIGHT, Lines
 
 EDGES = np.linspace(0.3, 6.0, 58)
 

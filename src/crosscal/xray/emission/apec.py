@@ -10,7 +10,8 @@ from crosscal.core.parameter import Parameter
 from crosscal.xray.emission import elements
 from crosscal.xray.emission.component import Additive, Array, Settings, Values, norm_parameter
 from crosscal.xray.emission.interpolate import KINDS, temperature_weights
-from crosscal.xray.emission.plasma import Lines, PlasmaTable
+from crosscal.xray.emission.lines import Lines
+from crosscal.xray.emission.plasma import PlasmaTable
 
 # norm = 1e-14 / (4 pi (D_A (1 + z))^2) * integral of n_e n_H dV, in cgs units, as in XSPEC.
 _UNIT_NORM = 1e14

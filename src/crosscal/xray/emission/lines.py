@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,33 @@ Array = NDArray[np.float64]
 
 SPEED_OF_LIGHT = 299792.458  # km/s
 ATOMIC_MASS_KEV = 931494.10242  # CODATA 2018
+# Least width (sigma) of a line in bins of energy, where spectra shall be smooth in the redshift.
+SMOOTH = 0.6
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Where lines stand and how wide they are.
+
+    Parameters
+    ----------
+    redshift : float
+    velocity : float
+        Gaussian sigma of turbulent broadening, km/s.
+    thermal : bool
+        Broaden by the thermal motion of each element.
+    smooth : bool
+        No line is narrower than 0.6 (sigma) of its bin of energy: a spectrum then changes smoothly with the redshift,
+        to 1e-3 of a line's peak.
+    kT : float, keV, optional
+        Temperature of the thermal motion of all lines; by default that of each node, as XSPEC takes it.
+    """
+
+    redshift: float = 0.0
+    velocity: float = 0.0
+    thermal: bool = False
+    smooth: bool = False
+    kT: float | None = None
 
 
 def line_widths(energy: Array, element: NDArray[np.int64], kT: float, velocity: float, thermal: bool) -> Array | None:

@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 
 from crosscal.core.errors import InputError
 from crosscal.xray.emission import elements
-from crosscal.xray.emission.lines import ATOMIC_MASS_KEV, SPEED_OF_LIGHT, add_lines, line_widths
+from crosscal.xray.emission.lines import ATOMIC_MASS_KEV, SMOOTH, SPEED_OF_LIGHT, Lines, add_lines, line_widths
 from crosscal.xray.emission.rebin import integrate_linear, limited_slopes, limits_at, overlap_matrices
 
 Array = NDArray[np.float64]
@@ -26,35 +26,8 @@ Array = NDArray[np.float64]
 _CACHE_SIZE = 6
 # Spectra of so many temperatures on one grid cost more than those of all nodes together.
 _MANY, _ASKED = 16, 32
-# Least width of a line in bins of energy, where spectra shall be smooth in the redshift.
-SMOOTH = 0.6
 # Node spectra kept between calls: those of a few redshifts and velocities.
 _NODES = 12
-
-
-@dataclass(frozen=True)
-class Lines:
-    """Where lines stand and how wide they are.
-
-    Parameters
-    ----------
-    redshift : float
-    velocity : float
-        Gaussian sigma of turbulent broadening, km/s.
-    thermal : bool
-        Broaden by the thermal motion of each element.
-    smooth : bool
-        No line is narrower than 0.6 (sigma) of its bin of energy: a spectrum then changes smoothly with the redshift,
-        to 1e-3 of a line's peak.
-    kT : float, keV, optional
-        Temperature of the thermal motion of all lines; by default that of each node, as XSPEC takes it.
-    """
-
-    redshift: float = 0.0
-    velocity: float = 0.0
-    thermal: bool = False
-    smooth: bool = False
-    kT: float | None = None
 
 
 class PlasmaTable(ABC):
@@ -138,7 +111,7 @@ class PlasmaTable(ABC):
             asked.popitem(last=False)
         return asked[key] >= _MANY
 
-    def mixed(self, edges: Array, weights: Array, mix: Array, lines: Lines = Lines()) -> Array:
+    def mixed(self, edges: Array, weights: Array, mix: Array, lines: Lines) -> Array:
         """Return ``sum_k mix[k] * spectra(...)[k]`` (n_w, n) from the nodes of which ``mix`` (n_T,) takes something.
 
         One spectrum at one redshift and velocity costs this way what one node costs in :meth:`spectra`.

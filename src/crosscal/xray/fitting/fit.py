@@ -119,7 +119,8 @@ def _weak_lines(response: Response, groups: Groups, model: Model) -> Iterator[st
     if bins > fwhm:
         yield (
             f"the plasma table sums weak lines in bins of {100 * bins:.2g} %, wider than the resolution of the "
-            f"response, {100 * fwhm:.2g} %: use table= a directory of AtomDB files, or a table of crosscal data build-plasma"
+            f"response, {100 * fwhm:.2g} %: use table= a directory of AtomDB files, or a table of "
+            "crosscal data build-plasma"
         )
 
 
