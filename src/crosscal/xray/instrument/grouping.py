@@ -7,7 +7,6 @@ Kaastra & Bleeker 2016, A&A 587, A151 (optimal bins); OGIP/92-007 section 3.1 (f
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +17,7 @@ from scipy.sparse import csr_array
 
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.xray.instrument.checks import Floats
+from crosscal.xray.instrument.ignored import ignored_by
 from crosscal.xray.instrument.response import Response
 from crosscal.xray.instrument.spectrum import Spectrum
 
@@ -117,41 +117,6 @@ def ignore(response: Response, *ranges: tuple[float, float], rule: str = "overla
     if not ranges:
         return notice(response)
     return ~notice(response, *ranges, rule=rule)
-
-
-def ignored_by(response: Response, text: str) -> Mask:
-    """Return the channels that XSPEC's command ``ignore`` with these arguments leaves.
-
-    Parameters
-    ----------
-    response : Response
-    text : str
-        Ranges ``a-b`` separated by blanks or commas; ``**`` is the first or last channel. A number with a decimal
-        point is an energy in keV, one without a channel; a channel that contains an end is ignored.
-
-    Raises
-    ------
-    InputError
-        If the text has another form, or nothing is left.
-    """
-    keep = np.ones(response.n_channel, dtype=bool)
-    number = r"\*\*|\d+(?:\.\d*)?|\.\d+"
-    for part in text.replace(",", " ").split():
-        match = re.fullmatch(rf"({number})(?:-({number}))?", part)
-        if match is None:
-            raise InputError(f"{part!r} cannot be read", where="ignored", expected="ranges such as '**-0.5 7.0-**'")
-        low, high = match.group(1), match.group(2) or match.group(1)
-        if "." in low.replace("**", "") or "." in high.replace("**", ""):
-            start = -np.inf if low == "**" else float(low)
-            stop = np.inf if high == "**" else float(high)
-            keep &= ~((response.channel_hi > start) & (response.channel_lo < stop))
-        else:
-            start = -np.inf if low == "**" else int(low)
-            stop = np.inf if high == "**" else int(high)
-            keep &= ~((response.channels >= start) & (response.channels <= stop))
-    if not keep.any():
-        raise InputError("no channel is left", where=f"ignored {text!r}", expected="narrower ranges")
-    return keep
 
 
 def from_flags(spectrum: Spectrum, mask: ArrayLike | None = None) -> Groups:
