@@ -58,15 +58,15 @@ def _text(name: str, content: str) -> Any:
 
 
 def _read_matrix(path: Path) -> object:
-    from crosscal.concordance.reading import read_matrix
+    from crosscal.concordance.reading_wide import read_matrix
 
     return read_matrix(path, names="src", logarithmic=False, error=0.1), read_matrix(
-        path, names="src", orientation="instruments"
+        path, names="src", orientation="instruments", logarithmic=False
     )
 
 
 def _read_tau(path: Path) -> object:
-    from crosscal.concordance.reading import iachec_tau, read_tau_matrix
+    from crosscal.concordance.reading_priors import iachec_tau, read_tau_matrix
 
     table = read_tau_matrix(path, keep_ambiguous=True)
     return table, iachec_tau({"pn1": "XMM pn"}, {"hard": (2.0, 8.0)}, path).tau("pn1", "hard")
@@ -74,7 +74,7 @@ def _read_tau(path: Path) -> object:
 
 def _read_draws(path: Path) -> object:
     from crosscal.concordance.priors import covariance_from_draws
-    from crosscal.concordance.reading import read_area_draws
+    from crosscal.concordance.reading_priors import read_area_draws
     from crosscal.concordance.types import Comparison
 
     draws = read_area_draws(path)
@@ -94,12 +94,12 @@ READERS = [
         for suffix in (".csv", ".ecsv", ".fits", ".txt", ".parquet")
     ),
     simple("concordance.table_columns.load_columns", _long(".csv")),
-    Reader("concordance.reading.read_matrix", _text("matrix.csv", MATRIX), _read_matrix),
+    Reader("concordance.reading_wide.read_matrix", _text("matrix.csv", MATRIX), _read_matrix),
     Reader(
-        "concordance.reading.read_tau_matrix",
+        "concordance.reading_priors.read_tau_matrix",
         _text("tau.csv", TAU),
         _read_tau,
-        covers=("concordance.reading.iachec_tau",),
+        covers=("concordance.reading_priors.iachec_tau",),
     ),
-    Reader("concordance.reading.read_area_draws", _text("draws.csv", DRAWS), _read_draws),
+    Reader("concordance.reading_priors.read_area_draws", _text("draws.csv", DRAWS), _read_draws),
 ]

@@ -17,11 +17,11 @@ from .products import fluxes as fluxes
 from .products import influences as influences
 from .products import leave_one_out as leave_one_out
 from .products import ratios as ratios
-from .reading import iachec_tau as iachec_tau
-from .reading import read_area_draws as read_area_draws
-from .reading import read_matrix as read_matrix
 from .reading import read_table as read_table
-from .reading import read_tau_matrix as read_tau_matrix
+from .reading_priors import iachec_tau as iachec_tau
+from .reading_priors import read_area_draws as read_area_draws
+from .reading_priors import read_tau_matrix as read_tau_matrix
+from .reading_wide import read_matrix as read_matrix
 from .result import ConcordanceFit as ConcordanceFit
 from .routes import ROUTES as ROUTES
 from .settings import Checks as Checks

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from crosscal.concordance.priors import AreaPrior, Tau, covariance_from_draws, make_prior
-from crosscal.concordance.reading import iachec_tau, read_area_draws, read_matrix, read_table, read_tau_matrix
+from crosscal.concordance.reading import read_table
+from crosscal.concordance.reading_priors import iachec_tau, read_area_draws, read_tau_matrix
+from crosscal.concordance.reading_wide import read_matrix
 from crosscal.concordance.settings import Checks, Noise, Sampling, Sources
 from crosscal.concordance.types import Comparison
 from crosscal.core.errors import ConfigError, InputError, UnknownNameError
@@ -61,7 +63,8 @@ class Data:
     confidence : float
         Level of the two-sided intervals that errors stand for, such as 0.9; standard errors if left out.
     limit : str
-        Column that flags upper limits by 1, lower limits by -1; of a matrix the pattern of such columns.
+        Column that flags upper limits by 1, lower limits by -1; of a matrix the pattern of such columns,
+        "{inst}_LIMIT".
     limit_confidence : float
         One-sided level of limits without errors; 0.99865 (three standard errors) if left out.
     missing : list
@@ -95,7 +98,7 @@ class Data:
     instruments : list
         Names of the instruments of a matrix, where the file does not name them.
     logarithmic : bool
-        The numbers of a matrix are natural logarithms; by default if no pattern and no scale is given.
+        The numbers of a matrix are natural logarithms (true) or fluxes (false), where scale does not say what they are.
     """
 
     path: Path = option(example="fluxes.csv")
@@ -140,23 +143,19 @@ class Data:
     def read(self) -> Comparison:
         """Read the comparison."""
         path = resolve(self.path)
+        shared = ("limit", "scale", "confidence", "limit_confidence", "missing", "flux_unit")
+        same: dict[str, Any] = {name: getattr(self, name) for name in shared}
         if self.kind == "matrix":
             return read_matrix(
-                path, orientation=self.rows, names=self.names, instruments=self.instruments,
-                logarithmic=self.logarithmic is not False, error=self.error,  # type: ignore[arg-type]
+                path, orientation=self.rows, names=self.names, instruments=self.instruments, value=self.value,
+                error=self.error, ignore=self.ignore, logarithmic=self.logarithmic, **same,  # type: ignore[arg-type]
             )  # fmt: skip
         rules = {k: {"min": v.min, "max": v.max} if isinstance(v, Range) else v for k, v in self.select.items()}
-        columns = ("instrument", "source", "band", "flux", "counts", "log_flux", "error", "log_error", "exposure")
-        return read_table(
-            path,
-            **{name: getattr(self, name) for name in columns},
-            time=self.time,
-            campaign=self.campaign,
-            select=rules,
-            rename=self.rename,
-            flux_unit=self.flux_unit,
-            time_unit=self.time_unit,
-        )
+        columns = (
+            "instrument", "source", "band", "flux", "counts", "log_flux", "error", "log_error", "exposure", "time",
+            "campaign", "rename", "unit", "repeats", "time_unit",
+        )  # fmt: skip
+        return read_table(path, **{name: getattr(self, name) for name in columns}, select=rules, **same)
 
 
 @options

@@ -1,39 +1,60 @@
-"""Reading tables of measurements, of tau and of area draws."""
+"""Reading tables of measurements: long ones with a row per measurement, and wide ones with a row per source."""
 
 from __future__ import annotations
 
-import csv
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscal.concordance.priors import TauTable
-from crosscal.concordance.table_columns import Column, conversion, joined, load_columns, named, numeric, selected
+from crosscal.concordance.table_columns import (
+    ERROR_NAME,
+    Column,
+    Measured,
+    conversion,
+    joined,
+    load_columns,
+    measured,
+    numeric,
+    selected,
+    texts,
+)
 from crosscal.concordance.types import Comparison
 from crosscal.core.errors import DataFileError, InputError, UnknownNameError
-from crosscal.core.files import existing_file
-from crosscal.core.reading import parsing, read_text
+
+Floats = NDArray[np.float64]
+Missing = Sequence[float | str]
+#: Names of columns that hold magnitudes or decimal logarithms, which must be said.
+_MAGNITUDE = re.compile(r"(?i)(^|[_ ])(ab)?mag(nitude)?s?($|[_ \d])|^m_?(ab|vega)$|mag$")
+_DECIMAL = re.compile(r"(?i)^(log10|lg)|log10|^logf|dex")
 
 
 def read_table(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Any,
     *,
     instrument: Column = "instrument",
     source: Column = "source",
     flux: str | None = None,
     counts: str | None = None,
     log_flux: str | None = None,
-    error: str | None = None,
+    error: str | Sequence[str] | None = None,
     log_error: str | None = None,
+    scale: str | None = None,
+    confidence: float | None = None,
+    limit: str | None = None,
+    limit_confidence: float | None = None,
+    missing: Missing | None = None,
+    repeats: bool = False,
     exposure: str | None = None,
     band: Column | None = None,
     time: str | None = None,
     campaign: Column | None = None,
     select: Mapping[str, Any] | None = None,
     rename: Mapping[str, str] | None = None,
+    unit: str | None = None,
     flux_unit: str = "",
     time_unit: str = "",
 ) -> Comparison:
@@ -41,12 +62,31 @@ def read_table(
 
     Parameters
     ----------
+    path : path or table
+        A file (CSV, text, ECSV, FITS, Parquet, LaTeX, machine-readable), or an astropy Table, pandas or xarray object
+        or mapping of columns in memory.
     instrument, source, band, campaign : str or list of str
         Columns that name things; several columns are joined by a blank.
     flux, counts, log_flux : str
-        The measured column, exactly one; by default whichever of these names the table has.
+        The measured column, exactly one; by default whichever of these names the table has. Cells may hold errors and
+        limits (``1.05 +/- 0.02``, ``1.05(2)``, ``<0.3``); rows without a measurement are left out, and counted.
     error, log_error : str, optional
-        Standard error of flux or counts, or of the natural logarithm.
+        Standard error of flux or counts, or of the natural logarithm; two columns for errors below and above.
+    scale : str, optional
+        What ``flux`` and its errors are: "linear", "ln", "log10", "magnitude" or "additive" (see
+        `Comparison.from_cells`). It must be said where the column's name or unit tells of magnitudes or decimal
+        logarithms.
+    confidence : float, optional
+        Level of the intervals that errors stand for, such as 0.9; standard errors by default.
+    limit : str, optional
+        Column of flags: 1 for an upper limit, -1 for a lower one, 0 for a measurement.
+    limit_confidence : float, optional
+        One-sided level of limits without errors.
+    missing : sequence, optional
+        Numbers or words that mark a missing cell besides the usual words. Numbers such as -99 are refused until they
+        are named, or ``missing=[]`` says that they are measurements.
+    repeats : bool
+        Admit several measurements of one source by one instrument.
     exposure : str, optional
         Column of the exposure factor T: c / T is compared.
     time : str, optional
@@ -54,7 +94,9 @@ def read_table(
     select : mapping, optional
         Rows to keep: column to a value, a list of values, or {"min": x, "max": y} (inclusive).
     rename : mapping, optional
-        Instrument names as read to names as wished.
+        Instrument names as read to names as wished; equal names are merged.
+    unit : str, optional
+        Column with the unit of each row; all are converted to ``flux_unit``, or to that of the first row.
     flux_unit, time_unit : str, optional
         As astropy spells them; the table's own units are used where it has some. A flux unit different from the
         table's is converted to.
@@ -64,8 +106,7 @@ def read_table(
     InputError
         Naming file, row and column of what is wrong.
     """
-    table = load_columns(path)
-    where = str(path)
+    table, where, told = load_columns(path)
     if len(table) == 0:
         raise DataFileError("the table has no rows", where=where, expected="one row per measurement")
     rows = np.arange(1, len(table) + 1)
@@ -75,43 +116,131 @@ def read_table(
         raise DataFileError("no row is selected", where=where, expected="a selection that keeps rows")
     if not any((flux, counts, log_flux)):
         flux, counts, log_flux = (name if name in table.colnames else None for name in ("flux", "counts", "log_flux"))
-    numbers = {
-        "flux": flux, "counts": counts, "log_rate": log_flux, "error": error, "log_error": log_error,
-        "exposure": exposure, "time": time,
-    }  # fmt: skip
+    chosen = [name for name in (flux, counts, log_flux) if name is not None]
+    if len(chosen) != 1:
+        raise DataFileError(
+            f"{len(chosen)} of flux, counts and log_flux are given", where=where, expected="exactly one of them"
+        )
+    found = measured(table, chosen[0], where, rows, missing)
+    scale = _scale(chosen[0], found.unit, scale, log_flux is not None, where)
+    if flux is not None and scale == "linear":
+        _refuse_magnitude_markers(found.value, where)
+    # A row without a measurement is none.
+    there = np.isfinite(found.value)
+    if not there.all():
+        told = (*told, f"{np.sum(~there)} of {len(there)} rows without a measurement are left out.")
+        if not there.any():
+            raise DataFileError("no row has a measurement", where=f"{where}, column {chosen[0]!r}", expected="numbers")
+        table, rows = table[there], rows[there]
+        found = Measured(found.value[there], found.low[there], found.high[there], found.limit[there], found.unit)
+    numbers = {"log_error": log_error, "exposure": exposure, "time": time}
     values: dict[str, Any] = {}
     units: dict[str, str] = {}
     for key, name in numbers.items():
         if name is not None:
-            values[key], units[key] = numeric(table, name, where, rows)
-    scale, unit = conversion(units.get("flux", ""), flux_unit, where)
-    for key, name in (("flux", flux), ("error", error)):
-        if key in values and flux is not None and name is not None:
-            values[key] = values[key] * scale
-    names = joined(table, instrument, where)
-    if rename:
-        for old in rename:
-            if old not in set(names):
-                raise UnknownNameError("instrument", old, set(names), where=where)
-        names = np.array([rename.get(n, n) for n in names])
+            values[key], units[key] = numeric(table, name, where, rows, missing)
+    key = "flux" if flux is not None else "counts" if counts is not None else "log_rate"
+    if log_flux is not None and error is not None:
+        raise InputError("log_flux is given with error", where=where, expected="log_error, or flux and scale")
+    errors, told = _errors(table, found, error, log_error, where, rows, missing, told)
+    flags = found.limit.astype(float)
+    if limit is not None:
+        flags = np.where(flags != 0, flags, np.nan_to_num(numeric(table, limit, where, rows, missing)[0]))
+    factor, flux_unit = _units(table, found.unit, unit, flux_unit, where, len(rows))
+    linear = scale in ("linear", "additive")
+    values[key] = found.value * factor if key == "flux" and linear else found.value
+    if errors is not None:
+        values["error"] = errors * factor if key == "flux" and linear else errors
+    names = _renamed(joined(table, instrument, where), rename, where)
+    columns = {**numbers, key: chosen[0], "error": error if isinstance(error, str) else None}
     try:
         return Comparison.from_cells(
             names,
             joined(table, source, where),
+            scale=scale if key == "flux" else "linear",
+            confidence=confidence,
+            limit=flags if np.any(flags != 0) else None,
+            limit_confidence=limit_confidence,
+            repeats=repeats,
             band=None if band is None else joined(table, band, where),
             campaign=None if campaign is None else joined(table, campaign, where),
             where=where,
-            flux_unit=unit,
+            flux_unit=flux_unit,
             time_unit=time_unit or units.get("time", ""),
+            assumed=told,
             **values,
         )
     except InputError as problem:
-        raise _at_file_row(problem, rows, numbers) from None
+        raise _at_file_row(problem, rows, columns) from None
+
+
+def _scale(name: str, unit: str, scale: str | None, logarithm: bool, where: str) -> str:
+    """Return the scale of the measured column; what its name or unit says must not be contradicted silently."""
+    place = f"{where}, column {name!r}"
+    if scale is not None:
+        return scale
+    if _MAGNITUDE.search(name) or unit.lower().startswith("mag"):
+        raise DataFileError(
+            "the values may be magnitudes", where=place, expected="scale = 'magnitude', or 'linear' if not"
+        )
+    if (logarithm and _DECIMAL.search(name)) or unit.lower().startswith("dex"):
+        raise DataFileError(
+            "the values may be decimal logarithms", where=place,
+            expected="flux = this column with scale = 'log10', or 'ln' for natural logarithms",
+        )  # fmt: skip
+    return "linear"
+
+
+def _refuse_magnitude_markers(values: Floats, where: str) -> None:
+    if np.any(np.isinf(values)):
+        k = int(np.argmax(np.isinf(values)))
+        raise DataFileError(f"flux is {values[k]:g}", where=where, expected="a finite number")
+
+
+def _errors(
+    table: Any, found: Measured, error: Any, log_error: str | None, where: str, rows: NDArray, missing: Any,
+    told: tuple[str, ...],
+) -> tuple[Floats | None, tuple[str, ...]]:  # fmt: skip
+    """Errors of the measurements, (n,) or (2, n), from their column or columns or from the cells."""
+    if error is not None:
+        if found.has_errors:
+            raise DataFileError("cells hold errors and an error column is named", where=where, expected="one of them")
+        names = [error] if isinstance(error, str) else list(error)
+        if len(names) not in (1, 2):
+            raise DataFileError(f"{len(names)} error columns", where=where, expected="one, or two: below and above")
+        # A limit needs no error, so that markers there mean nothing.
+        sides = [measured(table, name, where, rows, missing if missing is not None else ()) for name in names]
+        return (sides[0].value if len(sides) == 1 else np.stack([side.value for side in sides])), told
+    if found.has_errors:
+        return np.stack([found.low, found.high]), told
+    looks = [c for c in table.colnames if ERROR_NAME.search(c) and table[c].ndim == 1] if log_error is None else []
+    if looks:
+        told = (*told, f"Column {looks[0]!r} looks like errors and is not used: error = {looks[0]!r} would use it.")
+    return None, told
+
+
+def _units(table: Any, own: str, column: str | None, wanted: str, where: str, n: int) -> tuple[Floats, str]:
+    """Factor of each row to one unit, and the unit."""
+    if column is None:
+        factor, unit = conversion(own, wanted, where)
+        return np.full(n, factor), unit
+    named_units = texts(table, column, where)
+    wanted = wanted or str(named_units[0])
+    factors = {u: conversion(str(u), wanted, f"{where}, column {column!r}")[0] for u in np.unique(named_units)}
+    return np.array([factors[u] for u in named_units]), wanted
+
+
+def _renamed(names: NDArray, rename: Mapping[str, str] | None, where: str) -> NDArray:
+    if not rename:
+        return names
+    for old in rename:
+        if old not in set(names):
+            raise UnknownNameError("instrument", old, set(names), where=where)
+    return np.array([rename.get(n, n) for n in names])
 
 
 def _at_file_row(problem: InputError, rows: NDArray, columns: Mapping[str, str | None]) -> InputError:
     """Translate row numbers and keys of the selection into those of the file."""
-    import re
 
     def row(match: re.Match) -> str:
         return f"{match[1]}{rows[int(match[2]) - 1]}"
@@ -125,163 +254,13 @@ def _at_file_row(problem: InputError, rows: NDArray, columns: Mapping[str, str |
     what = re.sub(r"^(rows \d+ and )(\d+)", row, what)
     expected = problem.expected
     found = re.search(r", row \d+, column '(.+)'$", where)
-    if expected and found and found[1] in columns.values():
+    if expected and found and found[1] in columns.values() and found[1] != columns.get("flux"):
         # Limits are inclusive; what is no number lies in no range, and what is infinite above every limit.
         low = "1e-300" if "positive" in expected else "0" if ">= 0" in expected else "-1e300"
         expected += f"; select = {{{found[1]!r}: {{'min': {low}, 'max': 1e300}}}} leaves such rows out"
     elif what.startswith("rows "):
         expected = (
-            f"{expected}: keep one by select = {{COLUMN: VALUE}}, or tell them apart by more columns, as in "
+            f"{expected}; or keep one by select = {{COLUMN: VALUE}}, or tell them apart by more columns, as in "
             "instrument = ['instrument', COLUMN]"
         )
     return InputError(what, where=where, expected=expected)
-
-
-def read_matrix(
-    path: str | os.PathLike[str],
-    *,
-    orientation: str = "sources",
-    names: str | None = None,
-    instruments: Sequence[str] | None = None,
-    logarithmic: bool = True,
-    error: float | None = None,
-) -> Comparison:
-    """Read a matrix of log fluxes (or fluxes, with ``logarithmic=False``); empty fields are missing cells.
-
-    Parameters
-    ----------
-    orientation : "sources" or "instruments"
-        What the rows are. The header names the columns.
-    names : str, optional
-        Column that names the rows.
-    instruments : sequence of str, optional
-        Names of the instruments, where the file does not hold them (rows are instruments and have no names).
-    error : float, optional
-        One fractional error for all cells.
-
-    Raises
-    ------
-    InputError
-        Naming file, row and column of what is wrong.
-    """
-    if orientation not in ("sources", "instruments"):
-        raise UnknownNameError("orientation", orientation, ("sources", "instruments"), where=str(path))
-    table = load_columns(path)
-    where = str(path)
-    labels = None if names is None else [str(v) for v in named(table, names, where)]
-    columns = [c for c in table.colnames if c != names]
-    if not columns:
-        raise DataFileError("no column of numbers", where=where, expected="one column for each name in the header")
-    y = np.column_stack([numeric(table, c, where, np.arange(1, len(table) + 1))[0] for c in columns])
-    if not logarithmic:
-        bad = np.argwhere(y <= 0)
-        if len(bad):
-            j, i = bad[0]
-            raise DataFileError(
-                f"flux {y[j, i]:g}", where=f"{where}, row {j + 1}, column {columns[i]!r}", expected="a positive number"
-            )
-        y = np.log(y)
-    rows_are_sources = orientation == "sources"
-    if not rows_are_sources:
-        y = y.T
-    row_names, column_names = labels, columns
-    found_instruments = column_names if rows_are_sources else row_names
-    variance = None if error is None else np.full(y.shape, np.log1p(error**2))
-    return Comparison.from_matrix(
-        y,
-        instruments=instruments if instruments is not None else found_instruments,
-        sources=row_names if rows_are_sources else column_names,
-        variance=variance,
-        label=where,
-    )
-
-
-def read_tau_matrix(path: str | os.PathLike[str], *, keep_ambiguous: bool = False) -> TauTable:
-    """Read fractional uncertainties in percent: rows are instruments, columns are energy ranges "lo-hi" in keV.
-
-    Rows whose last column ("parse_note") is not "ok" are left out unless ``keep_ambiguous``.
-
-    Raises
-    ------
-    DataFileError
-        If no column is an energy range or an entry is not a number.
-    """
-    source = existing_file(path, what="tau table")
-    with parsing("the table cannot be read", where=source, expected="CSV in UTF-8"):
-        rows = [row for row in csv.reader(read_text(source).splitlines()) if row]
-    header = rows[0] if rows else []
-    ranges = {k: tuple(float(x) for x in text.split("-")) for k, text in enumerate(header) if _is_range(text)}
-    if not ranges:
-        raise DataFileError("no column is an energy range", where=str(path), expected="columns such as '0.5-2.0' (keV)")
-    note = header.index("parse_note") if "parse_note" in header else None
-    entries: dict[str, list[tuple[float, float, float]]] = {}
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(header):
-            raise DataFileError(f"{len(row)} fields", where=f"{path}, line {number}", expected=f"{len(header)}")
-        if note is not None and row[note].strip() != "ok" and not keep_ambiguous:
-            continue
-        found = []
-        for k, (low, high) in ranges.items():
-            if row[k].strip():
-                try:
-                    found.append((low, high, float(row[k]) / 100))
-                except ValueError:
-                    raise DataFileError(
-                        f"{row[k]!r} is not a number",
-                        where=f"{path}, line {number}, column {header[k]!r}",
-                        expected="percent",
-                    ) from None
-        entries[row[0]] = found
-    return TauTable(entries)
-
-
-def _is_range(text: str) -> bool:
-    try:
-        low, high = (float(x) for x in text.split("-"))
-    except ValueError:
-        return False
-    return low < high
-
-
-def iachec_tau(
-    names: Mapping[str, str] | None = None,
-    bands: Mapping[str, tuple[float, float]] | None = None,
-    path: str | os.PathLike[str] | None = None,
-) -> TauTable:
-    """Return the IACHEC default uncertainties by instrument and energy, from the data search path.
-
-    Parameters
-    ----------
-    names : mapping, optional
-        The data's instrument names to the matrix's ("pn" to "XMM pn"); similar names are found without.
-    bands : mapping, optional
-        The data's band names to (lo, hi) in keV.
-
-    Raises
-    ------
-    DataFileError
-        If the matrix is not found; the sentence says where it is looked for.
-    """
-    from crosscal.datasets import find
-
-    table = read_tau_matrix(path if path is not None else find("concordance/iachec_tau_matrix.csv"))
-    return table.with_names(names, bands)
-
-
-def read_area_draws(path: str | os.PathLike[str], instrument: str = "instrument") -> dict[str, NDArray[np.float64]]:
-    """Read Monte Carlo draws of band-averaged areas: one row per draw, a column of instrument names, one per band.
-
-    Raises
-    ------
-    DataFileError
-        If an area is not a number.
-    """
-    table, where = load_columns(path), str(path)
-    names = joined(table, instrument, where)
-    numbers = np.arange(1, len(table) + 1)
-    bands = [c for c in table.colnames if c != instrument]
-    if not bands:
-        raise DataFileError("no column of areas", where=where, expected="one column a band")
-    areas = np.column_stack([numeric(table, c, where, numbers)[0] for c in bands])
-    # A band that an instrument lacks is empty in all its rows.
-    return {str(n): areas[names == n][:, ~np.isnan(areas[names == n]).all(axis=0)] for n in dict.fromkeys(names)}

@@ -1,24 +1,44 @@
-"""Columns of tables: reading a file, names, numbers with units, selection of rows."""
+"""Columns of tables: reading a file or an object in memory, names, numbers with units, selection of rows."""
 
 from __future__ import annotations
 
+import csv
+import io
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscal.concordance.cells import MARKERS, read_cell
 from crosscal.core.errors import ConfigError, DataFileError, MissingDependencyError, UnknownNameError
 from crosscal.core.files import existing_file
 from crosscal.core.reading import parsing
 
 Column = str | Sequence[str]
-SUFFIXES = (".csv", ".ecsv", ".txt", ".dat", ".fits", ".fit", ".fits.gz", ".parquet")
+Floats = NDArray[np.float64]
+TEXT = (".csv", ".tsv", ".txt", ".dat", ".tab", ".mrt", ".cds", ".tex")
+SUFFIXES = (*TEXT, ".ecsv", ".fits", ".fit", ".fits.gz", ".parquet")
+#: Names of columns of errors: what is left of the name is that of the values.
+ERROR_NAME = re.compile(r"(?i)^(e_|err_|sigma_|d)(?=\w)|[_ ]?(err(or)?|unc(ertainty)?|sigma|sd|rms|std)s?$")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 
 
-def load_columns(path: str | os.PathLike[str]) -> Any:
-    """Read a CSV, ECSV, FITS or Parquet table as an astropy Table.
+class Loaded(NamedTuple):
+    """A table, what it is called in messages, and which conventions were found in it."""
+
+    table: Any
+    where: str
+    told: tuple[str, ...] = ()
+
+
+def load_columns(source: Any) -> Loaded:
+    """Read a table: a file, or an astropy Table, pandas or xarray object or mapping of columns in memory.
+
+    Text files may have separators ``,``, ``;``, tabs, bars or blanks, decimal commas, ``#`` comments, a byte-order
+    mark, UTF-8 or UTF-16; LaTeX and the machine-readable tables of CDS and AAS are recognised.
 
     Raises
     ------
@@ -27,34 +47,135 @@ def load_columns(path: str | os.PathLike[str]) -> Any:
     MissingDependencyError
         If a Parquet file needs pyarrow.
     """
+    if not isinstance(source, str | os.PathLike):
+        return Loaded(_in_memory(source), "the table")
     from astropy.table import Table
 
-    source = existing_file(path, what="table")
-    name = source.name.lower()
+    path = existing_file(source, what="table")
+    name = path.name.lower()
     if not name.endswith(SUFFIXES):
-        raise DataFileError("unknown kind of table", where=str(path), expected=", ".join(SUFFIXES))
-    with parsing("the table cannot be read", where=path, expected="a table"):
+        raise DataFileError("unknown kind of table", where=str(source), expected=", ".join(SUFFIXES))
+    with parsing("the table cannot be read", where=source, expected="a table"):
         if name.endswith((".fits", ".fit", ".fits.gz")):
-            return Table.read(source, format="fits")
+            return Loaded(Table.read(path, format="fits"), str(source))
         if name.endswith(".parquet"):
             try:
                 import pyarrow.parquet as parquet
             except ImportError:
-                raise MissingDependencyError("pyarrow", extra="parquet", purpose="Parquet tables") from None
-            content = parquet.read_table(source)
-            return Table({c: content[c].to_numpy(zero_copy_only=False) for c in content.column_names})
+                raise MissingDependencyError("pyarrow", extra="test", purpose="Parquet tables") from None
+            content = parquet.read_table(path)
+            columns = {c: content[c].to_numpy(zero_copy_only=False) for c in content.column_names}
+            return Loaded(Table(columns), str(source))
         if name.endswith(".ecsv"):
-            return Table.read(source, format="ascii.ecsv")
-        kind = "ascii.csv" if name.endswith(".csv") else "ascii"
-        # Names such as "007" or "-1" must stay names, so numbers are only made of columns used as numbers.
-        return Table.read(source, format=kind, converters={"*": [str]})
+            return Loaded(Table.read(path, format="ascii.ecsv"), str(source))
+        return _from_text(_decoded(path.read_bytes(), str(source)), str(source))
+
+
+def _in_memory(source: Any) -> Any:
+    """Turn an object in memory into an astropy Table."""
+    from astropy.table import Table
+
+    if isinstance(source, Table):
+        return source
+    with parsing("not a table", where="the table", expected="columns of equal length"):
+        if hasattr(source, "to_dataframe"):
+            source = source.to_dataframe().reset_index()
+        if hasattr(source, "iloc"):
+            return Table.from_pandas(source)
+        if isinstance(source, Mapping):
+            return Table({str(k): v for k, v in source.items()})
+    raise DataFileError(
+        f"a {type(source).__name__}", where="the table", expected="a path, astropy Table, pandas, xarray or a dict"
+    )
+
+
+def _decoded(content: bytes, where: str) -> str:
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return content.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError:
+        raise DataFileError("the table is not text", where=where, expected="text in UTF-8 or UTF-16") from None
+
+
+def _from_text(text: str, where: str) -> Loaded:
+    """Read a table in text of any of the usual layouts; all columns stay text."""
+    from astropy.table import Table
+
+    if "\nByte-by-byte Description" in text[:20_000]:
+        kind = "ascii.mrt" if text.lstrip().startswith("Title:") else "ascii.cds"
+        return Loaded(Table.read(text, format=kind), where, ("The table is read as a machine-readable table.",))
+    if re.search(r"\\begin\{(?:tabular|deluxetable|table|startdata)", text) or "\\startdata" in text:
+        kind = "ascii.aastex" if "deluxetable" in text or "\\startdata" in text else "ascii.latex"
+        table = Table.read(text, format=kind, converters={"*": [str]})
+        return Loaded(table, where, ("The table is read as LaTeX.",))
+    lines = [line for line in text.splitlines() if line.strip()]
+    comments = [line.lstrip()[1:].strip() for line in lines if line.lstrip().startswith("#")]
+    lines = [line for line in lines if not line.lstrip().startswith("#")]
+    if not lines:
+        raise DataFileError("the table is empty", where=where, expected="a header and rows")
+    separator = max(";\t,|", key=lambda c: (lines[0].count(c), c == ","))
+    separator = separator if separator in lines[0] else " "
+    rows = _split(lines, separator)
+    header = rows[0]
+    if comments and any(_is_number(cell) for cell in header):
+        above = _split(comments[-1:], separator)[0]
+        if len(above) == len(header):
+            header, rows = above, [above, *rows]
+    return _table(header, rows[1:], separator, where)
+
+
+def _split(lines: list[str], separator: str) -> list[list[str]]:
+    reader = csv.reader(io.StringIO("\n".join(lines)), delimiter=separator, skipinitialspace=True)
+    return [[cell.strip() for cell in row] for row in reader if row]
+
+
+def _table(header: list[str], rows: list[list[str]], separator: str, where: str) -> Loaded:
+    from astropy.table import Table
+
+    width = len(header)
+    for number, row in enumerate(rows, start=1):
+        # Blanks at the end of a line make one more, empty cell.
+        if len(row) > width and not any(row[width:]):
+            del row[width:]
+        if len(row) != width:
+            raise DataFileError(
+                f"{len(row)} fields in row {number}", where=where, expected=f"{width}, as the header {header} has"
+            )
+    if len(set(header)) != width or "" in header:
+        twice = next((name for name in header if header.count(name) > 1 or not name), "")
+        raise DataFileError(f"the header names column {twice!r} twice", where=where, expected="a name for each column")
+    names = {" ": "blanks", "\t": "tabs"}
+    told = () if separator == "," else (f"Columns are separated by {names.get(separator, repr(separator))}.",)
+    commas = [cell for row in rows for cell in row if _DECIMAL_COMMA.fullmatch(cell)] if separator != "," else []
+    if commas:
+        if all(re.fullmatch(r"[+-]?\d{1,3},\d{3}", cell) for cell in commas):
+            raise DataFileError(
+                f"{commas[0]!r} may be {commas[0].replace(',', '.')} or {commas[0].replace(',', '')}",
+                where=where,
+                expected="decimal points, and no commas between thousands",
+            )
+        rows = [[cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell for cell in row] for row in rows]
+        told = (*told, f"Decimal commas are read as points ({commas[0]}).")
+    columns = list(zip(*rows, strict=True)) or [()] * width
+    return Loaded(Table({n: np.array(c, dtype=str) for n, c in zip(header, columns, strict=True)}), where, told)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def named(table: Any, name: str, where: str) -> Any:
-    """The column of this name."""
-    if name not in table.colnames:
-        raise UnknownNameError("column", name, table.colnames, where=where)
-    return table[name]
+    """The column of this name; letters may be large or small where only one column fits."""
+    if name in table.colnames:
+        return table[name]
+    alike = [c for c in table.colnames if c.strip().casefold() == name.strip().casefold()]
+    if len(alike) == 1:
+        return table[alike[0]]
+    raise UnknownNameError("column", name, table.colnames, where=where)
 
 
 def joined(table: Any, columns: Column, where: str) -> NDArray[np.str_]:
@@ -73,36 +194,112 @@ def texts(table: Any, name: str, where: str) -> NDArray[np.str_]:
     """A column as text, one word a row."""
     column = named(table, name, where)
     with parsing("names that are no text", where=f"{where}, column {name!r}", expected="one name a row"):
-        words = np.asarray(column).astype(str)
+        content = np.asarray(column.filled("") if getattr(column, "dtype", None) is not None
+                             and hasattr(column, "filled") and column.dtype.kind in "US" else column)  # fmt: skip
+        # Byte strings of FITS tables are text.
+        words = np.char.decode(content, "utf-8") if content.dtype.kind == "S" else content.astype(str)
     if words.ndim != 1:
         raise DataFileError("not one name a row", where=f"{where}, column {name!r}", expected="one name a row")
     return np.char.strip(words)
 
 
-def numeric(table: Any, name: str, where: str, rows: NDArray) -> tuple[NDArray[np.float64], str]:
-    """A column as numbers, empty fields as NaN, and its unit; ``rows`` are the numbers that a complaint names."""
+class Measured(NamedTuple):
+    """A column of measurements, (n,) each: values, the errors below and above and limits of its cells, and its unit."""
+
+    value: Floats
+    low: Floats
+    high: Floats
+    limit: NDArray[np.int8]
+    unit: str
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether cells hold errors."""
+        return bool(np.any(np.isfinite(self.low)))
+
+
+def measured(
+    table: Any, name: str, where: str, rows: NDArray, missing: Sequence[float | str] | None = None
+) -> Measured:
+    """Read a column of numbers, empty cells as NaN; ``rows`` are the numbers that a complaint names.
+
+    Raises
+    ------
+    DataFileError
+        If a cell is neither a measurement nor empty, or may mark a missing value and ``missing`` does not say so.
+    """
     column = named(table, name, where)
     if column.ndim != 1:
         raise DataFileError("not one number a row", where=f"{where}, column {name!r}", expected="one number a row")
     unit = str(getattr(column, "unit", None) or "")
-    # Empty fields are missing numbers; text columns come from CSV, where nothing is converted on reading.
-    filled = np.asarray(
-        column.filled("" if column.dtype.kind in "US" else np.nan) if hasattr(column, "filled") else column
-    )
-    if filled.dtype.kind in "US":
-        text = np.char.strip(filled.astype(str)).astype(object)
-        filled = np.where(text == "", "nan", text)
-    try:
-        return np.asarray(filled, dtype=float), unit
-    except (TypeError, ValueError):
-        for value, row in zip(filled, rows, strict=True):
-            try:
-                float(value)
-            except (TypeError, ValueError):
-                raise DataFileError(
-                    f"{str(value)!r} is not a number", where=f"{where}, row {row}, column {name!r}", expected="a number"
-                ) from None
-        raise DataFileError("not numbers", where=f"{where}, column {name!r}", expected="numbers") from None
+    n = len(column)
+    low, high, limit = np.full(n, np.nan), np.full(n, np.nan), np.zeros(n, np.int8)
+    if column.dtype.kind in "biuf":
+        content = column.filled(np.nan) if hasattr(column, "filled") and column.dtype.kind == "f" else column
+        value = np.array(content, dtype=float)
+        if hasattr(column, "mask"):
+            value[np.broadcast_to(np.asarray(column.mask), value.shape)] = np.nan
+    else:
+        value = _from_words(_words(column), missing, low, high, limit, f"{where}, column {name!r}", rows)
+    return Measured(_without_markers(value, missing, f"{where}, column {name!r}", rows), low, high, limit, unit)
+
+
+def _words(column: Any) -> list[str]:
+    """Each cell as text; what is masked or None is empty."""
+    mask = np.broadcast_to(np.asarray(getattr(column, "mask", False)), (len(column),))
+    return ["" if hidden or v is None else (v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v)).strip()
+            for v, hidden in zip(column.tolist(), mask, strict=True)]  # fmt: skip
+
+
+def _from_words(words: list[str], missing, low: Floats, high: Floats, limit: NDArray, where: str, rows) -> Floats:
+    named_missing = {str(m).strip().casefold() for m in missing or () if isinstance(m, str)}
+    value = np.full(len(words), np.nan)
+    for k, word in enumerate(words):
+        if word.casefold() in named_missing:
+            continue
+        cell = read_cell(word)
+        if cell is None:
+            raise DataFileError(
+                f"{word[:60]!r} is not a number", where=where.replace(", column", f", row {rows[k]}, column"),
+                expected="a number, a number with error such as 1.05 +/- 0.02, a limit such as <0.3, or nothing",
+            )  # fmt: skip
+        value[k], low[k], high[k], limit[k] = cell
+    return value
+
+
+def _without_markers(value: Floats, missing, where: str, rows: NDArray) -> Floats:
+    if missing is not None:
+        numbers = [float(m) for m in missing if not isinstance(m, str)]
+        return np.where(np.isin(value, numbers), np.nan, value)
+    doubtful = np.isin(value, list(MARKERS))
+    if np.any(doubtful):
+        k = int(np.argmax(doubtful))
+        raise DataFileError(
+            f"{value[k]:g} may be a measurement or mark a missing value",
+            where=where.replace(", column", f", row {rows[k]}, column"),
+            expected=f"missing = [{value[k]:g}] if it marks one, missing = [] if it is one",
+        )
+    return value
+
+
+def numeric(
+    table: Any, name: str, where: str, rows: NDArray, missing: Sequence[float | str] | None = ()
+) -> tuple[Floats, str]:
+    """A column as plain numbers, empty cells as NaN, and its unit.
+
+    Raises
+    ------
+    DataFileError
+        If a cell is no plain number.
+    """
+    found = measured(table, name, where, rows, missing)
+    odd = np.isfinite(found.low) | (found.limit != 0)
+    if np.any(odd):
+        k = int(np.argmax(odd))
+        raise DataFileError(
+            "a limit or a number with an error", where=f"{where}, row {rows[k]}, column {name!r}", expected="a number"
+        )
+    return found.value, found.unit
 
 
 def conversion(found: str, wanted: str, where: str) -> tuple[float, str]:
@@ -113,7 +310,7 @@ def conversion(found: str, wanted: str, where: str) -> tuple[float, str]:
 
     try:
         return float(units.Unit(found).to(units.Unit(wanted))), wanted
-    except (ValueError, units.UnitConversionError):
+    except (ValueError, TypeError, units.UnitConversionError):
         raise DataFileError(f"flux unit {found!r}", where=where, expected=f"a unit convertible to {wanted!r}") from None
 
 
