@@ -107,13 +107,7 @@ def read_table(
         Naming file, row and column of what is wrong.
     """
     table, where, told = load_columns(path)
-    if len(table) == 0:
-        raise DataFileError("the table has no rows", where=where, expected="one row per measurement")
-    rows = np.arange(1, len(table) + 1)
-    keep = selected(table, select or {}, where)
-    table, rows = table[keep], rows[keep]
-    if len(table) == 0:
-        raise DataFileError("no row is selected", where=where, expected="a selection that keeps rows")
+    table, rows = _selection(table, select, where)
     if not any((flux, counts, log_flux)):
         flux, counts, log_flux = (name if name in table.colnames else None for name in ("flux", "counts", "log_flux"))
     chosen = [name for name in (flux, counts, log_flux) if name is not None]
@@ -124,15 +118,8 @@ def read_table(
     found = measured(table, chosen[0], where, rows, missing)
     scale = _scale(chosen[0], found.unit, scale, log_flux is not None, where)
     if flux is not None and scale == "linear":
-        _refuse_magnitude_markers(found.value, where)
-    # A row without a measurement is none.
-    there = np.isfinite(found.value)
-    if not there.all():
-        told = (*told, f"{np.sum(~there)} of {len(there)} rows without a measurement are left out.")
-        if not there.any():
-            raise DataFileError("no row has a measurement", where=f"{where}, column {chosen[0]!r}", expected="numbers")
-        table, rows = table[there], rows[there]
-        found = Measured(found.value[there], found.low[there], found.high[there], found.limit[there], found.unit)
+        _refuse_infinite(found.value, where)
+    table, rows, found, told = _with_measurements(table, rows, found, f"{where}, column {chosen[0]!r}", told)
     numbers = {"log_error": log_error, "exposure": exposure, "time": time}
     values: dict[str, Any] = {}
     units: dict[str, str] = {}
@@ -174,6 +161,30 @@ def read_table(
         raise _at_file_row(problem, rows, columns) from None
 
 
+def _selection(table: Any, select: Mapping[str, Any] | None, where: str) -> tuple[Any, NDArray[np.int64]]:
+    """Return the rows that are kept, and their numbers in the file."""
+    if len(table) == 0:
+        raise DataFileError("the table has no rows", where=where, expected="one row per measurement")
+    keep = selected(table, select or {}, where)
+    if not keep.any():
+        raise DataFileError("no row is selected", where=where, expected="a selection that keeps rows")
+    return table[keep], np.arange(1, len(table) + 1)[keep]
+
+
+def _with_measurements(
+    table: Any, rows: NDArray[np.int64], found: Measured, where: str, told: tuple[str, ...]
+) -> tuple[Any, NDArray[np.int64], Measured, tuple[str, ...]]:
+    """Leave out rows without a measurement, and say how many they are."""
+    there = np.isfinite(found.value)
+    if there.all():
+        return table, rows, found, told
+    if not there.any():
+        raise DataFileError("no row has a measurement", where=where, expected="numbers")
+    told = (*told, f"{np.sum(~there)} of {len(there)} rows without a measurement are left out.")
+    found = Measured(found.value[there], found.low[there], found.high[there], found.limit[there], found.unit)
+    return table[there], rows[there], found, told
+
+
 def _scale(name: str, unit: str, scale: str | None, logarithm: bool, where: str) -> str:
     """Return the scale of the measured column; what its name or unit says must not be contradicted silently."""
     place = f"{where}, column {name!r}"
@@ -191,7 +202,7 @@ def _scale(name: str, unit: str, scale: str | None, logarithm: bool, where: str)
     return "linear"
 
 
-def _refuse_magnitude_markers(values: Floats, where: str) -> None:
+def _refuse_infinite(values: Floats, where: str) -> None:
     if np.any(np.isinf(values)):
         k = int(np.argmax(np.isinf(values)))
         raise DataFileError(f"flux is {values[k]:g}", where=where, expected="a finite number")
