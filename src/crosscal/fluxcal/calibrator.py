@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from crosscal.core.errors import InputError
 from crosscal.fluxcal.curve.curve import Curve
 from crosscal.fluxcal.curve.loo import combine_with, leave_one_out
+from crosscal.fluxcal.curve.outliers import odd_stars
 from crosscal.fluxcal.curve.position import PlateTerm
 from crosscal.fluxcal.curve.shared_plate import SharedPlate
 from crosscal.fluxcal.curve.vectors import calibration_vector
@@ -235,12 +236,14 @@ class Calibrator:
     def _combine(
         self, frame: Frame, stars: list[StarFit], field: PlateTerm | None = None
     ) -> tuple[list[StarFit], list[CalibrationVector], Curve | None]:
+        stars = list(stars)
+        for k, status in odd_stars(stars, self.options.grey_sigma).items():
+            stars[k] = replace(stars[k], status=status)
         index = [k for k, s in enumerate(stars) if s.status == StarStatus.USED]
         vectors = [calibration_vector(frame, stars[k], self.options) for k in index]
         if not any(v.good.any() for v in vectors):
             return stars, [], None
         curve = combine_with(vectors, self.options, frame.airmass, field)
-        stars = list(stars)
         for number, why in zip(curve.rejected, curve.rejected_why, strict=True):
             status = StarStatus.GREY_OUTLIER if why == "grey" else StarStatus.SLOPE_OUTLIER
             stars[index[number]] = replace(stars[index[number]], status=status)
@@ -248,7 +251,10 @@ class Calibrator:
         return stars, kept, curve
 
 
-_RETRY = {StarStatus.GREY_OUTLIER, StarStatus.SLOPE_OUTLIER, StarStatus.COLOUR_OUTLIER}
+_RETRY = {
+    StarStatus.GREY_OUTLIER, StarStatus.SLOPE_OUTLIER, StarStatus.COLOUR_OUTLIER, StarStatus.TEMPLATE_OUTLIER,
+    StarStatus.VELOCITY_OUTLIER,
+}  # fmt: skip
 
 
 def known_star(

@@ -85,6 +85,8 @@ class Options:
         Smoothing of the curve.
     smooth_scale : float
         Distance of knots, or window, A.
+    extrapolation : float
+        So far the curve goes on beyond the outermost pixels that stars measure (a frame that ends in a masked band), A.
     n_sigma : float
         Clipping of pixels in the combination.
     slope_order : int
@@ -112,7 +114,7 @@ class Options:
     mask : list of (low, high)
         Masked ranges, A; by default telluric bands, interstellar lines and the sky line at 5577 A.
     grey_sigma, slope_sigma : float
-        Stars farther than this many robust standard deviations from the others are rejected.
+        Stars farther than this many robust standard deviations from the others are rejected; more than half are kept.
     """
 
     match: Literal["position", "index"] = "position"
@@ -135,6 +137,7 @@ class Options:
     method: Literal["throughput", "ivar-mean"] = "throughput"
     smooth: Literal["spline", "savgol", "none"] = "spline"
     smooth_scale: Positive = option(default=120.0, unit="angstrom")
+    extrapolation: NotNegative = option(default=300.0, unit="angstrom")
     n_sigma: Positive = 4.0
     slope_order: Annotated[int, Ge(0), Le(3)] = 2
     position: bool = False
@@ -147,8 +150,8 @@ class Options:
     common_slope: NotNegative = 0.005
     extinction_table: Path | SiteExtinction | None = option(default=None, example="paranalextinct.dat")
     mask: tuple[Band, ...] = option(default=TELLURIC + INTERSTELLAR, example=[[7585.0, 7710.0]])
-    grey_sigma: Positive = 5.0
-    slope_sigma: Positive = 5.0
+    grey_sigma: Positive = 3.5
+    slope_sigma: Positive = 4.0
 
     def __post_init__(self) -> None:
         for pair in self.mask:

@@ -11,10 +11,14 @@ from annotated_types import Ge
 
 from crosscal.core.check import Check
 from crosscal.core.options import Fraction, Positive, options
+from crosscal.core.robust import mad_sd
 from crosscal.fluxcal.curve.curve import Curve
 from crosscal.fluxcal.curve.loo import HeldOut
+from crosscal.fluxcal.curve.outliers import disagreement
 from crosscal.fluxcal.types import StarFit, StarStatus
 
+#: Offsets of colours below this, mag, are those of photometric systems.
+LEAST_COLOUR = 0.03
 #: Why a check without a measurement passes.
 NOT_JUDGED = "not measured, so not judged"
 
@@ -100,6 +104,52 @@ def _rms(values: Sequence[float]) -> float:
     return float(np.sqrt(np.mean((finite - np.median(finite)) ** 2))) if finite.size else float("nan")
 
 
+#: Statuses of stars that were fitted and then found not to fit the others.
+REJECTED = {
+    StarStatus.GREY_OUTLIER, StarStatus.SLOPE_OUTLIER, StarStatus.COLOUR_OUTLIER, StarStatus.TEMPLATE_OUTLIER,
+    StarStatus.VELOCITY_OUTLIER,
+}  # fmt: skip
+
+
+def _agreement(used: Sequence[StarFit], stars: Sequence[StarFit], curve: Curve | None, limits: Limits) -> list[Check]:
+    """Whether most of the fitted stars agree on the scale."""
+    rejected = [s for s in stars if s.status in REJECTED]
+    found = []
+    if rejected:
+        why = f"scale rests on {len(used)} stars, {len(rejected)} rejected"
+        found.append(Check("agreement", len(used) > len(rejected), why))
+    if curve is not None and len(curve.names) - len(curve.rejected) == 2:
+        kept = [k for k in range(len(curve.names)) if k not in curve.rejected]
+        apart = disagreement(curve.coefficients[kept], [curve.names[k] for k in kept], 4.0)
+        found += [Check("agreement", False, apart)] if apart else []
+    return found
+
+
+def _rejections(stars: Sequence[StarFit], curve: Curve | None) -> list[str]:
+    """One sentence for each star that does not fit the others, with how far it is away."""
+    grey = dict(zip(curve.names, curve.coefficients, strict=True)) if curve is not None else {}
+    notes = []
+    for s in (s for s in stars if s.status in REJECTED):
+        own = grey.get(s.name)
+        apart = f" ({own[0]:+.2f} mag)" if own is not None and s.status == StarStatus.GREY_OUTLIER else ""
+        notes.append(f"star {s.name} was rejected: {s.reason}{apart}")
+    return notes
+
+
+def _colour_offset(loo: Sequence[HeldOut]) -> list[str]:
+    """Held-out stars whose colours all err alike: what the stars share is wrong."""
+    colour = np.array([h.colour for h in loo if np.isfinite(h.colour)])
+    if colour.size < 4:
+        return []
+    offset = float(np.median(colour))
+    error = 1.25 * float(mad_sd(colour)) / np.sqrt(colour.size)
+    if abs(offset) < max(LEAST_COLOUR, 3 * error):
+        return []
+    return [
+        f"colours of held-out stars are off by {offset:+.3f} mag: E(B-V), telluric bands or the photometry are wrong"
+    ]
+
+
 def judge(stars: Sequence[StarFit], curve: Curve | None, loo: Sequence[HeldOut], limits: Limits) -> Quality:
     """Check the stars, the curve and the leave-one-out residuals of a frame."""
     used = [s for s in stars if s.status == StarStatus.USED]
@@ -117,10 +167,18 @@ def judge(stars: Sequence[StarFit], curve: Curve | None, loo: Sequence[HeldOut],
         several = [s.template for s in used if s.feh <= -2.0 + 1e-6 or s.teff <= 5000 + 1e-6]
         if len(several) > len(used) / 2:
             warnings.append("most stars sit at the edge of the template grid")
+        checks += _agreement(used, stars, curve, limits)
+        warnings += _rejections(stars, curve)
     if curve is not None:
-        checks.append(_least("coverage", "covered fraction", float(np.mean(curve.covered)), limits.coverage))
+        checks.append(
+            _least("coverage", "covered fraction", float(np.mean(curve.covered & ~curve.extrapolated)), limits.coverage)
+        )
         checks.append(_most("rms", "scatter about the curve (FCALRMS)", curve.rms, limits.rms))
         warnings += list(curve.warnings)
+        if curve.extrapolated.any():
+            reach = curve.wavelength[curve.extrapolated]
+            text = f"the curve was extrapolated for {np.mean(curve.extrapolated):.1%} of the pixels"
+            warnings.append(f"{text} ({reach[0]:.0f} to {reach[-1]:.0f} Angstrom), with a growing error")
         bridged = float(np.mean(curve.bridged))
         if bridged > 0.25:
             warnings.append(f"{bridged:.0%} of the curve bridges masked pixels")
@@ -128,4 +186,5 @@ def judge(stars: Sequence[StarFit], curve: Curve | None, loo: Sequence[HeldOut],
         checks.append(_most("loo grey", "leave-one-out grey RMS", _rms([h.grey for h in loo]), limits.loo_grey, " mag"))
         slope = _rms([h.slope for h in loo])
         checks.append(_most("loo slope", "leave-one-out slope RMS", slope, limits.loo_slope, " mag/1000 Å"))
+    warnings += _colour_offset(loo)
     return Quality(tuple(checks), tuple(warnings))

@@ -20,7 +20,7 @@ from crosscal.fluxcal.curve.loo import HeldOut
 from crosscal.fluxcal.frames.files import CalibratedFrame
 from crosscal.fluxcal.frames.source import FrameInfo
 from crosscal.fluxcal.options import Options
-from crosscal.fluxcal.quality import Quality
+from crosscal.fluxcal.quality import REJECTED, Quality
 from crosscal.fluxcal.tables import star_table
 from crosscal.fluxcal.types import CalibrationVector, Frame, StarFit, StarStatus
 from crosscal.inference.gaussian import gaussian_posterior
@@ -109,9 +109,14 @@ class FluxCalibration(Presented):
         assert self.curve is not None
         error = float(np.median(np.sqrt(np.sum(self.curve.modes**2, axis=0))[self.curve.covered]))
         return (
-            f"{self.info.name}: calibrated with {len(self.used)} of {len(self.stars)} stars, "
+            f"{self.info.name}: calibrated with {len(self.used)} of {len(self.stars)} stars{self._rejected}, "
             f"scatter {self.curve.rms:.1%}, scale known to {error:.1%}."
         )
+
+    @property
+    def _rejected(self) -> str:
+        n = sum(s.status in REJECTED for s in self.stars)
+        return f" ({n} rejected)" if n else ""
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -72,6 +72,7 @@ CURVE = {
     "error_independent": "its part that is independent from pixel to pixel",
     "n_stars": "stars that measure the pixel",
     "bridged": "no star measures the pixel: the smooth curve goes across",
+    "extrapolated": "beyond the outermost pixel that stars measure: the curve goes on along a line",
 }
 
 _FORMATS = {
@@ -174,6 +175,7 @@ def curve_table(result: FluxCalibration) -> Any:
             "error_independent": np.sqrt(curve.variance) * unit,
             "n_stars": curve.n_stars,
             "bridged": curve.bridged,
+            "extrapolated": curve.extrapolated,
         }
     )
     table.meta["frame"] = result.info.name

@@ -53,6 +53,8 @@ class StarStatus(IntEnum):
     GREY_OUTLIER = 9
     SLOPE_OUTLIER = 10
     DUPLICATE = 11
+    TEMPLATE_OUTLIER = 12
+    VELOCITY_OUTLIER = 13
 
 
 #: One sentence for each status, written to tables and HISTORY lines.
@@ -68,6 +70,8 @@ REASONS: Mapping[StarStatus, str] = {
     StarStatus.COLOUR_OUTLIER: "colours disagree with the best template",
     StarStatus.GREY_OUTLIER: "throughput far from the other stars",
     StarStatus.SLOPE_OUTLIER: "chromatic slope far from the other stars",
+    StarStatus.TEMPLATE_OUTLIER: "spectrum fits its template much worse than the other stars do",
+    StarStatus.VELOCITY_OUTLIER: "velocity far from the other stars",
     StarStatus.DUPLICATE: "another fibre matches the same catalogue star more closely",
 }
 

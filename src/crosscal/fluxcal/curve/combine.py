@@ -14,8 +14,9 @@ from crosscal.core.robust import huber_weights, mad_sd
 from crosscal.fluxcal.curve.curve import MAG, Curve, compress, polynomials
 from crosscal.fluxcal.curve.ivar_mean import ivar_mean
 from crosscal.fluxcal.curve.normal_equations import TEMPLATE_ERROR, star_sums
+from crosscal.fluxcal.curve.outliers import outliers
 from crosscal.fluxcal.curve.position import PlatePrior, PlateTerm, fit_plate
-from crosscal.fluxcal.curve.smoothing import smooth_throughput
+from crosscal.fluxcal.curve.smoothing import extrapolate, smooth_throughput
 from crosscal.fluxcal.curve.stack import Stack
 from crosscal.fluxcal.types import CalibrationVector
 
@@ -33,9 +34,10 @@ def combine(
     n_sigma: float = 4.0,
     common_grey: float = 0.01,
     common_slope: float = 0.005,
-    grey_sigma: float = 5.0,
-    slope_sigma: float = 5.0,
+    grey_sigma: float = 3.5,
+    slope_sigma: float = 4.0,
     plate: PlatePrior | PlateTerm | None = None,
+    extrapolation: float = 0.0,
 ) -> Curve:
     """Combine vectors of several stars.
 
@@ -48,10 +50,10 @@ def combine(
     ``method="ivar-mean"``: the inverse-variance mean of C_s with clipping at ``n_sigma``, as older pipelines do; biased
     low where the counts are noisy, because a low count makes both C and its variance large.
 
-    ``order`` (that of the polynomials P_k), ``smooth_scale``, ``common_grey``, ``common_slope``, ``grey_sigma`` and
-    ``slope_sigma`` are fields of `Options`. With ``plate``, the coefficients follow a smooth field over the
-    plate, which the curve is relative to and which is applied to each fibre at its place: fitted to these stars under a
-    prior, or known already (a PlateTerm).
+    ``order`` (that of the polynomials P_k), ``smooth_scale``, ``common_grey``, ``common_slope``, ``grey_sigma``,
+    ``slope_sigma`` and ``extrapolation`` are fields of `Options`. With ``plate``, the coefficients follow a smooth
+    field over the plate, which the curve is relative to and which is applied to each fibre at its place: fitted to
+    these stars under a prior, or known already (a PlateTerm).
 
     Raises
     ------
@@ -72,12 +74,13 @@ def combine(
     order = order if len(vectors) > 1 else 0
     basis = polynomials(stack.wavelength, max(order, 1))[: order + 1]
     keep, why = np.ones(len(vectors), dtype=bool), [""] * len(vectors)
-    for _ in range(4):
+    for _ in range(3):
         state = _solve(stack, keep, basis, n_sigma, smooth, smooth_scale)
-        outlier, reason = _outliers(state.c, state.c_error, keep, grey_sigma, slope_sigma)
-        if outlier < 0:
+        out, reasons = outliers(state.c, state.c_error, keep, (grey_sigma, slope_sigma))
+        if not out.any() or keep.sum() - out.sum() <= len(keep) / 2:
             break
-        keep[outlier], why[outlier] = False, reason
+        for s in np.flatnonzero(out):
+            keep[s], why[s] = False, reasons[s]
     term = None
     if plate is not None and order >= 1:
         term = (
@@ -87,7 +90,7 @@ def combine(
         )
         if term is not None:
             state = _solve(stack, keep, basis, n_sigma, smooth, smooth_scale, term, state)
-    return _curve(stack, state, keep, why, basis, common_grey, common_slope, smooth, smooth_scale, term)
+    return _curve(stack, state, keep, why, basis, common_grey, common_slope, smooth, smooth_scale, term, extrapolation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,30 +246,6 @@ def _clip(
     return np.where(enough[None, :], kept, good)
 
 
-def _outliers(
-    c: NDArray[np.float64],
-    error: NDArray[np.float64],
-    keep: NDArray[np.bool_],
-    grey_sigma: float,
-    slope_sigma: float,
-) -> tuple[int, str]:
-    """The worst star beyond the limits, or -1; at least three stars and 60 % of them are always kept."""
-    index = np.flatnonzero(keep)
-    if index.size < 4 or index.size - 1 < 0.6 * keep.size:
-        return -1, ""
-    worst, star, reason = 1.0, -1, ""
-    # Least believable spreads: 0.05 mag in grey (fibre losses), 0.02 mag per 1000 A in slope.
-    for k, (limit, floor, name) in enumerate(((grey_sigma, 0.05, "grey"), (slope_sigma, 0.02, "slope"))):
-        if k >= c.shape[1]:
-            break
-        values = c[index, k]
-        spread = np.sqrt(max(float(mad_sd(values)), floor * MAG) ** 2 + error[index, k] ** 2)
-        score = np.abs(values - np.median(values)) / spread / limit
-        if score.max() > worst:
-            worst, star, reason = float(score.max()), int(index[np.argmax(score)]), name
-    return star, reason
-
-
 def _curve(
     stack: Stack,
     state: State,
@@ -278,9 +257,12 @@ def _curve(
     smooth: str,
     scale: float,
     plate: PlateTerm | None,
+    reach: float,
 ) -> Curve:
     """Turn a solution into a curve with its covariance."""
     done = smooth_throughput(stack.wavelength, state.throughput, state.variance, smooth, scale)
+    measured = np.isfinite(done.value)
+    done = extrapolate(stack.wavelength, done, reach, scale)
     modes = [done.modes, mean_modes(state, keep, plate, stack) @ basis]
     linear = polynomials(stack.wavelength, 1)
     modes.append(np.array([[common_grey * MAG], [common_slope * MAG]]) * linear)
@@ -292,7 +274,7 @@ def _curve(
     if keep.sum() == 1:
         warnings.append("one star only: its vector was passed through; fibre losses of that star enter the scale")
     elif keep.sum() < 3:
-        warnings.append(f"{keep.sum()} stars only: outliers cannot be recognised")
+        warnings.append("2 stars only: a wrong one cannot be recognised unless they disagree")
     rejected = tuple(int(k) for k in np.flatnonzero(~keep))
     return Curve(
         stack.wavelength,
@@ -311,6 +293,7 @@ def _curve(
         rms,
         plate,
         tuple(warnings),
+        np.isfinite(value) & ~measured,
     )
 
 

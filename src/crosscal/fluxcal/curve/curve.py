@@ -43,6 +43,8 @@ class Curve:
     rms : float
         Robust RMS fractional scatter over all pixels and stars.
     plate : PlateTerm or None
+    extrapolated : array of bool (n_pix,)
+        Pixels beyond the outermost that stars measure, where the curve goes on along a line.
     """
 
     wavelength: NDArray[np.float64]
@@ -61,12 +63,15 @@ class Curve:
     rms: float = float("nan")
     plate: PlateTerm | None = None
     warnings: tuple[str, ...] = field(default_factory=tuple)
+    extrapolated: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     __repr__ = brief
 
     def __post_init__(self) -> None:
         keys = ("value", "variance", "modes", "scatter", "coefficients", "coefficient_errors")
         as_floats(self, "curve", wavelength="Angstrom", **dict.fromkeys(keys, ""))
+        if np.size(self.extrapolated) != self.value.size:
+            object.__setattr__(self, "extrapolated", np.zeros(self.value.size, dtype=bool))
 
     @property
     def total_variance(self) -> NDArray[np.float64]:

@@ -65,6 +65,7 @@ def combine_with(
         grey_sigma=options.grey_sigma,
         slope_sigma=options.slope_sigma,
         plate=plate,
+        extrapolation=options.extrapolation,
     )
 
 

@@ -192,3 +192,53 @@ def _savgol_matrix(wave: NDArray[np.float64], good: NDArray[np.bool_], scale: fl
     if not rows:
         return csr_matrix((wave.size, wave.size))
     return csr_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), (wave.size, wave.size))
+
+
+def extrapolate(wavelength: NDArray[np.float64], smooth: Smooth, reach: float, scale: float) -> Smooth:
+    """Go on beyond the outermost pixels of a smoothed throughput by at most ``reach`` Angstrom.
+
+    ln T goes on from its last value along the slope of its last ``2 scale`` Angstrom, and so do its modes. Another mode at
+    each end grows as the curve's own typical curvature bends away from a line: kappa d (d + 2 scale) / 2 at the
+    distance d, with kappa the RMS of second differences of ln T over ``2 scale``.
+
+    Parameters
+    ----------
+    wavelength : array (n,)
+    smooth : Smooth
+    reach : float, Angstrom
+        Zero leaves everything as it is.
+    scale : float, Angstrom
+        Knot distance of the spline.
+    """
+    known = np.flatnonzero(np.isfinite(smooth.value) & (smooth.value > 0))
+    length = 2 * scale
+    if reach <= 0 or known.size < 8 or np.ptp(wavelength[known]) < 3 * length:
+        return smooth
+    log = np.log(smooth.value[known])
+    x = wavelength[known]
+    inner = np.arange(x[0] + length, x[-1] - length, scale / 2)
+    at = [np.interp(inner + shift, x, log) for shift in (-length, 0.0, length)]
+    kappa = float(np.sqrt(np.mean((at[0] - 2 * at[1] + at[2]) ** 2))) / length**2
+    value, variance, modes = smooth.value.copy(), smooth.variance.copy(), smooth.modes.copy()
+    grown = []
+    for side, end in ((-1, known[0]), (1, known[-1])):
+        distance = side * (wavelength - wavelength[end])
+        beyond = (distance > 0) & (distance <= reach) & ~np.isfinite(smooth.value)
+        if not beyond.any():
+            continue
+        near = known[np.abs(wavelength[known] - wavelength[end]) <= length]
+        u = (wavelength - wavelength[end]) / length
+        inner_u = u[near]
+
+        def go_on(rows: NDArray[np.float64], end=end, near=near, u=u, inner_u=inner_u, beyond=beyond):
+            last = rows[..., end : end + 1]
+            slope = (rows[..., near] - last) @ inner_u / (inner_u @ inner_u)
+            return last + slope[..., None] * u[beyond]
+
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value[beyond] = np.exp(go_on(np.log(smooth.value)))
+        modes[:, beyond] = go_on(smooth.modes)
+        variance[beyond] = np.nan_to_num(smooth.variance[end])
+        extra = np.where(beyond, 0.5 * kappa * distance * (distance + length), 0.0)
+        grown.append(extra)
+    return Smooth(value, variance, np.concatenate([modes, *(g[None] for g in grown)]))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
+from numpy.typing import NDArray
 
 from crosscal.core.display import brief
 from crosscal.core.errors import DataFileError
@@ -76,6 +77,7 @@ def write_calibrated(calibrated: CalibratedFrame, path: str | os.PathLike[str], 
     write_frame(
         path,
         calibrated.frame,
+        doubtful=extrapolated_pixels(curve, calibrated.frame),
         keywords=keywords,
         history=history_lines(result),
         tables={"FLUXCAL": curve_hdu(result, curve), "FLUXSTAR": star_hdu(result), **plate_hdus(curve)},
@@ -84,13 +86,23 @@ def write_calibrated(calibrated: CalibratedFrame, path: str | os.PathLike[str], 
     return Path(path)
 
 
+def extrapolated_pixels(curve: Curve, frame: Frame) -> NDArray[np.bool_]:
+    """Pixels (n_fib, n_pix) of a frame where the curve was extrapolated."""
+    known = curve.covered & ~curve.extrapolated
+    if not curve.extrapolated.any() or not known.any():
+        return np.zeros(frame.flux.shape, dtype=bool)
+    low, high = curve.wavelength[known][[0, -1]]
+    return frame.good & ((frame.wavelength < low) | (frame.wavelength > high))
+
+
 def history_lines(result: FluxCalibration) -> tuple[str, ...]:
-    """One line for each standard star that was used."""
-    return tuple(
+    """One line for each standard star: template, velocity and scale of those that were used, why others were not."""
+    lines = [f"fluxcal: the scale rests on {len(result.used)} of {len(result.stars)} standard stars"]
+    for s in result.stars:
+        what = f"T={s.teff:.0f} g={s.logg:.2f} m={s.feh:+.2f} RV={s.rv:+.0f} scale={s.scale:.3e}"
         # A HISTORY card holds 72 characters.
-        f"fluxcal {s.name[:16]} T={s.teff:.0f} g={s.logg:.2f} m={s.feh:+.2f} RV={s.rv:+.0f} scale={s.scale:.3e}"[:72]
-        for s in result.used
-    )
+        lines.append(f"fluxcal {s.name[:16]} {what if s.status == 0 else f'rejected: {s.reason}'}"[:72])
+    return tuple(lines)
 
 
 def curve_hdu(result: FluxCalibration, curve: Curve) -> fits.BinTableHDU:
@@ -112,6 +124,7 @@ def curve_hdu(result: FluxCalibration, curve: Curve) -> fits.BinTableHDU:
         column("SCATTER", curve.scatter),
         fits.Column("N_STARS", "J", array=curve.n_stars),
         fits.Column("BRIDGED", "L", array=curve.bridged),
+        fits.Column("EXTRAPOLATED", "L", array=curve.extrapolated),
     ]
     if len(curve.modes):
         columns.append(fits.Column("MODES", f"{len(curve.modes)}D", array=curve.modes.T.copy()))
@@ -231,4 +244,5 @@ def read_curve(path: str | os.PathLike[str]) -> Curve:
             np.zeros((0, 1)),
             rms=float(hdus[0].header.get("FCALRMS", np.nan)),
             plate=_read_plate(hdus),
+            extrapolated=np.array(table["EXTRAPOLATED"], dtype=bool) if "EXTRAPOLATED" in names else np.zeros(n, bool),
         )

@@ -270,6 +270,7 @@ def write_frame(
     history: tuple[str, ...] = (),
     tables: Mapping[str, Any] | None = None,
     overwrite: bool = True,
+    doubtful: NDArray[np.bool_] | None = None,
 ) -> None:
     """Write a frame: PRIMARY and VARIANCE in float32, MASK, everything else as it was read.
 
@@ -283,6 +284,8 @@ def write_frame(
     tables : mapping of HDU name to a FITS HDU, appended (replacing HDUs of the same name)
     overwrite : bool
         Replace an existing file; otherwise that is an error.
+    doubtful : array of bool (n_fib, n_pix), optional
+        Pixels that MASK marks with 2 (1 is a bad pixel).
 
     Raises
     ------
@@ -306,16 +309,21 @@ def write_frame(
         "VARIANCE": fits.ImageHDU(variance, _image_header(frame.extras.get("VARIANCE")), name="VARIANCE"),
         "WAVELA": fits.ImageHDU(frame.wavelength, name="WAVELA"),
         "FIBRES": frame.extras.get("FIBRES") or _fibre_hdu(frame.fibres),
-        "MASK": fits.ImageHDU(turn(~frame.good).astype(np.uint8), name="MASK"),
+        "MASK": fits.ImageHDU(turn(_mask(frame, doubtful)), name="MASK"),
         **(tables or {}),
     }
     made["WAVELA"].header["BUNIT"] = "Angstrom"
-    made["MASK"].header["COMMENT"] = "1 = bad pixel"
+    made["MASK"].header["COMMENT"] = "1 = bad pixel, 2 = the curve was extrapolated"
     order = [*[n for n in frame.extras if n not in made], *made]
     order.sort(key=lambda n: list(frame.extras).index(n) if n in frame.extras else len(frame.extras))
     hdus = [fits.PrimaryHDU(flux, header), *[made.get(n, frame.extras.get(n)) for n in order]]
     with atomic_path(path, overwrite=overwrite) as temporary:
         fits.HDUList(hdus).writeto(temporary, overwrite=True)
+
+
+def _mask(frame: Frame, doubtful: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
+    mask = (~frame.good).astype(np.uint8)
+    return mask if doubtful is None else np.where(frame.good & doubtful, np.uint8(2), mask)
 
 
 def _image_header(hdu: Any) -> fits.Header | None:

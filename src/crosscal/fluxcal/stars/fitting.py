@@ -186,6 +186,9 @@ def _weights(
     data = np.where(good, frame.flux[rows], 0.0)
     level = median_filter(np.where(frame.good[rows], frame.flux[rows], 0.0), size=(1, 25), mode="nearest")
     variance = np.where(good, frame.variance[rows], 1.0) + (options.template_error * level) ** 2
+    # Cosmic rays: no line of a star rises so far above its surroundings.
+    good &= ~(data - level > 8 * np.sqrt(variance + (0.3 * level) ** 2))
+    data = np.where(good, data, 0.0)
     return data, np.where(good, 1 / variance, 0.0)
 
 

@@ -1,0 +1,107 @@
+"""Stars that a frame's scale must not rest on: far from the others in grey level, slope, template or velocity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscal.core.robust import mad_sd
+from crosscal.fluxcal.curve.curve import MAG
+from crosscal.fluxcal.types import StarFit, StarStatus
+
+#: What single fibres scatter by before a frame is seen: mag, and mag per 1000 A; it counts as so many stars.
+USUAL_GREY, USUAL_SLOPE, PRIOR_STARS = 0.15, 0.04, 4.0
+#: Velocities of halo stars scatter by so much, km/s: a single one is odd only where the others are many and move alike.
+USUAL_VELOCITY = 200.0
+#: Least excess of a star's reduced chi-square over the frame's median, as a factor, and its least value.
+CHI2_FACTOR, LEAST_CHI2 = 4.0, 3.0
+
+
+def spread(values: NDArray[np.float64], usual: float) -> float:
+    """Robust scatter of a few values, drawn towards what is usual: s^2 = (4 usual^2 + n mad^2) / (4 + n)."""
+    n = values.size
+    own = float(mad_sd(values)) if n > 1 else 0.0
+    return float(np.sqrt((PRIOR_STARS * usual**2 + n * own**2) / (PRIOR_STARS + n)))
+
+
+def far_away(
+    values: NDArray[np.float64], error: NDArray[np.float64], usual: float, limit: float, keep: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Which values are farther than ``limit`` standard deviations from the median of the others.
+
+    The farthest goes first, and the scatter is estimated anew without it: so one of three and two of five are found.
+    More than half of the values are always kept.
+
+    Parameters
+    ----------
+    values, error : arrays (n,)
+    usual : float
+        Scatter that is expected of so few values.
+    limit : float
+    keep : array of bool (n,)
+        Those that are looked at.
+    """
+    out = np.zeros(values.size, dtype=bool)
+    most = (int(keep.sum()) - 1) // 2
+    while out.sum() < most:
+        index = np.flatnonzero(keep & ~out)
+        inside = values[index]
+        others = np.array([np.median(np.delete(inside, k)) for k in range(inside.size)])
+        scatter = np.array([spread(np.delete(inside, k), usual) for k in range(inside.size)])
+        score = np.abs(inside - others) / np.hypot(scatter, error[index])
+        worst = int(np.argmax(score))
+        if not score[worst] > limit:
+            break
+        out[index[worst]] = True
+    return out
+
+
+def outliers(
+    c: NDArray[np.float64], error: NDArray[np.float64], keep: NDArray[np.bool_], limits: Sequence[float]
+) -> tuple[NDArray[np.bool_], list[str]]:
+    """Stars whose coefficients (n, n_orders) in ln throughput are far from the others, and in what: "grey", "slope"."""
+    found, why = np.zeros(len(c), dtype=bool), [""] * len(c)
+    kinds = (("grey", USUAL_GREY), ("slope", USUAL_SLOPE))
+    for k, ((name, usual), limit) in enumerate(zip(kinds, limits, strict=True)):
+        if k >= c.shape[1]:
+            break
+        out = far_away(c[:, k], error[:, k], usual * MAG, limit, keep & ~found)
+        # More than half of all stars stay, whatever they are far away in.
+        room = (int(keep.sum()) - 1) // 2 - int(found.sum())
+        for s in np.flatnonzero(out)[: max(room, 0)]:
+            found[s], why[s] = True, name
+    return found, why
+
+
+def odd_stars(stars: Sequence[StarFit], limit: float) -> dict[int, StarStatus]:
+    """Numbers of used stars whose template or velocity does not fit the frame, with the status that says so.
+
+    A reduced chi-square four times the frame's median, or, among eight stars or more, a velocity ``limit`` standard
+    deviations from the others (halo stars move at 400 km/s: a few stars say nothing about one that is fast).
+    """
+    used = np.array([s.status == StarStatus.USED for s in stars], dtype=bool)
+    chi2 = np.array([s.chi2 / s.dof if s.dof > 0 else np.nan for s in stars])
+    rv = np.array([s.rv if np.isfinite(s.rv_error) else np.nan for s in stars])
+    found: dict[int, StarStatus] = {}
+    judged = used & np.isfinite(chi2)
+    if judged.sum() >= 3:
+        worst = max(CHI2_FACTOR * float(np.median(chi2[judged])), LEAST_CHI2)
+        found |= {int(k): StarStatus.TEMPLATE_OUTLIER for k in np.flatnonzero(judged & (chi2 > worst))}
+    moving = used & np.isfinite(rv)
+    error = np.nan_to_num([s.rv_error for s in stars])
+    if moving.sum() >= 8:
+        out = far_away(np.nan_to_num(rv), error, USUAL_VELOCITY, limit, moving)
+        found |= {int(k): StarStatus.VELOCITY_OUTLIER for k in np.flatnonzero(out) if int(k) not in found}
+    return found if len(found) <= (int(used.sum()) - 1) // 2 else {}
+
+
+def disagreement(coefficients: NDArray[np.float64], names: Sequence[str], limit: float) -> str:
+    """Why two stars cannot both be right, in words; empty where they agree or are not two (coefficients in mag)."""
+    if len(names) != 2:
+        return ""
+    apart = abs(float(coefficients[0, 0] - coefficients[1, 0]))
+    if apart <= limit * np.sqrt(2) * USUAL_GREY:
+        return ""
+    return f"the two stars {names[0]} and {names[1]} differ by {apart:.2f} mag, and no third says which is right"
