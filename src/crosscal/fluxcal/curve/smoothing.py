@@ -197,8 +197,8 @@ def _savgol_matrix(wave: NDArray[np.float64], good: NDArray[np.bool_], scale: fl
 def extrapolate(wavelength: NDArray[np.float64], smooth: Smooth, reach: float, scale: float) -> Smooth:
     """Go on beyond the outermost pixels of a smoothed throughput by at most ``reach`` Angstrom.
 
-    ln T goes on from its last value along the slope of its last ``2 scale`` Angstrom, and so do its modes. Another mode at
-    each end grows as the curve's own typical curvature bends away from a line: kappa d (d + 2 scale) / 2 at the
+    ln T goes on from its last value along the slope of its last ``2 scale`` Angstrom, and so do its modes. Another mode
+    at each end grows as the curve's own typical curvature bends away from a line: kappa d (d + 2 scale) / 2 at the
     distance d, with kappa the RMS of second differences of ln T over ``2 scale``.
 
     Parameters
