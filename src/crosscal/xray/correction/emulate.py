@@ -43,6 +43,8 @@ class CalibrationEmulator:
         Smallest statistical error per output over the library: the yardstick of validation.
     simulator : callable, optional
         (theta (n, d), kT (n,)) -> values (n, q) computed afresh; kept in memory, not in files.
+    exact : CalibrationEmulator, optional
+        The same map by fits (`ExactMap`), by which a posterior is re-weighted; kept in memory, not in files.
     """
 
     emulator: Emulator
@@ -51,6 +53,7 @@ class CalibrationEmulator:
     telescope: str = ""
     sigma: Mapping[str, float] | None = None
     simulator: Any = None
+    exact: CalibrationEmulator | None = None
 
     def __post_init__(self) -> None:
         if self.emulator.names[-1] != T_TRUE or len(self.emulator.names) < 2:
@@ -203,7 +206,17 @@ class CalibrationEmulator:
             )
         if quantities == self.quantities:
             return self
-        return replace(self, emulator=self.emulator.select([self.quantities.index(q) for q in quantities]))
+        chosen = self.emulator.select([self.quantities.index(q) for q in quantities])
+        return replace(self, emulator=chosen, exact=self.exact and self.exact.only(*quantities))
+
+    @property
+    def error_sd(self) -> Floats:
+        """The emulator's own rms error of each output (q,), as it enters the likelihood; 0 where it is not known.
+
+        An error that was measured with every second node of a grid is divided by 8: cubic splines gain 16.
+        """
+        gain = 8.0 if str(self.emulator.report.get("judged", "")).startswith("every second node") else 1.0
+        return np.nan_to_num(np.asarray(self.emulator.residual_sd, dtype=float), nan=0.0) / gain
 
     def validate(self, n: int = 2000, *, seed: int = 0) -> Validation:
         """Compare with ``n`` off-grid points simulated afresh, in units of the smallest statistical error.

@@ -32,7 +32,8 @@ class HierarchicalModel:
         theta ~ prior;  scatter ~ HalfNormal(s);  ln cross_norm ~ Normal(0, c)
         p(x_i) proportional to 1 / (kT_i norm_i)
         x_0i ~ Normal(x_i, C_0i)
-        x_1i ~ Normal(F(theta, x_i), C_1i + diag((scatter F_kT)^2, (scatter F_norm)^2, 0))
+        x_1i ~ Normal(F(theta, x_i), C_1i + diag((scatter F_kT)^2, (scatter F_norm)^2, 0) + E_i)
+        E_i = diag((e_T F_kT)^2, (e_N F_norm)^2, e_Z^2),   e = rms error of the emulator
         F = (kT e^{f_T}, cross_norm norm e^{f_N}, Z + f_Z),   f = emulator(theta, kT)
 
     Parameters
@@ -187,14 +188,13 @@ class HierarchicalModel:
         return measured
 
     def noise(self, params: Mapping[str, Any], expected: Any) -> Any:
-        """Return the covariance of x_1 about F, with intrinsic scatter: (N, q, q)."""
+        """Return the covariance of x_1 about F, with intrinsic scatter and the emulator's own error: (N, q, q)."""
         import jax.numpy as jnp
 
         covariance = jnp.asarray(self.pairs.covariance[1])
-        if "scatter" not in params:
-            return covariance
         mask = np.array([q != "Abundanc" for q in self.pairs.quantities], dtype=float)
-        extra = (params["scatter"] * expected * mask) ** 2
+        own = self.emulator.error_sd
+        extra = (own * (expected * mask + (1.0 - mask))) ** 2 + (params.get("scatter", 0.0) * expected * mask) ** 2
         return covariance + extra[:, :, None] * np.eye(len(mask))
 
     def pointwise(self, params: Mapping[str, Any]) -> Any:

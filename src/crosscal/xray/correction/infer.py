@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from crosscal.inference.registry import sample
 from crosscal.xray.correction import edges
 from crosscal.xray.correction.bias import emulated_bias
 from crosscal.xray.correction.emulate import CalibrationEmulator
+from crosscal.xray.correction.exact import reweighted
 from crosscal.xray.correction.external import described
 from crosscal.xray.correction.hierarchical import HierarchicalModel
 from crosscal.xray.correction.identifiability import Diagnostics, find_aliases, modes_of_draws, prior_dominated
@@ -110,6 +112,10 @@ def infer_model(
     messages = (*model.pairs.notes, *_unused_constants(model), *messages)
     if posterior is None:
         posterior = _sample(model, problem, sampler, best, seed, progress, options)
+        if model.emulator.exact is not None and model.latent == "marginal":
+            with progress.stage("Comparing with exact fits", total=1) as advance:
+                posterior = reweighted(model, posterior, seed=seed)
+                advance(1)
     prior = problem.draw_prior(integer_seed(seed, "prior"), PRIOR_DRAWS)
     prior_factor = np.asarray(model.emulator.factor(grid, np.stack([prior[n] for n in model.theta_names], axis=1)))
     result = CalibrationResult(
@@ -213,8 +219,6 @@ def _search(
 ) -> tuple[dict[str, float], tuple[Any, ...], tuple[str, ...]]:
     """Find the best fit and its aliases by likelihood alone; families that are linear sums have flat directions
     instead of aliases, which the modes show."""
-    from dataclasses import replace
-
     modifier = model.emulator.modifier
     if modifier is None or modifier.linear or hasattr(modifier, "functions"):
         return {}, (), ()
@@ -274,10 +278,11 @@ def _diagnostics(
         aliases,
         ratios,
         posterior.converged,
-        (*posterior.messages, *messages, *model.pairs.provenance.get("notes", ())),
+        (*posterior.messages, *messages),
         p_value,
         chi2,
         model.pairs.values[1].size,
+        posterior.provenance.get("exact", {}),
         limits=limits,
         no_answer=edges.no_answer(modes.n_constrained, amplitudes),
         edges=(

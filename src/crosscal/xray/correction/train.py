@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from crosscal.emulator.registry import train as train_table
 from crosscal.emulator.table import Input, TrainingTable
 from crosscal.emulator.validation import draw_points
 from crosscal.xray.correction.emulate import OUTPUTS, T_TRUE, CalibrationEmulator
+from crosscal.xray.correction.exact import ExactMap
 from crosscal.xray.correction.pairs import QUANTITIES
 
 #: An emulator's rms error above this part of the smallest statistical error is told.
@@ -39,8 +41,8 @@ def train(
     ----------
     library : Library
     kind : str
-        "auto" (the kind with the smallest error on points simulated afresh, where the library can simulate), or a name
-        in ``crosscal.emulator.EMULATORS``.
+        "auto" (the kind with the smallest error on points simulated afresh, where the library can simulate), a name
+        in ``crosscal.emulator.EMULATORS``, or "exact": nothing is trained, and inference fits spectra itself.
     telescope : str
         Name of the telescope; "acis", "pn", ... also choose its row of prior uncertainties.
     quantities : tuple of str, optional
@@ -62,6 +64,10 @@ def train(
     table = training_table(library, chosen)
     names = table.inputs[:-1]
     fixed = {n: float(library.theta[0, k]) for k, n in enumerate(library.names) if n not in [i.name for i in names]}
+    if kind == "exact":
+        if options:
+            raise InputError(f"the option {next(iter(options))!r}", where="emulator kind 'exact'", expected="none")
+        return exact_map(library, table, fixed, telescope)
     simulator: Any = None
     if library.task is not None:
 
@@ -75,7 +81,13 @@ def train(
         validation = _fresh(table, simulator, fresh, seed)
     emulator = train_table(table, kind, validation=validation, seed=seed, progress=progress, **options)
     found = CalibrationEmulator(
-        emulator, library.modifier, fixed, telescope or _telescope(library), smallest_errors(library, chosen), simulator
+        emulator,
+        library.modifier,
+        fixed,
+        telescope or _telescope(library),
+        smallest_errors(library, chosen),
+        simulator,
+        None if library.task is None else exact_map(library, table, fixed, telescope),
     )
     if coarse := [f"{name} {error:.2g}" for name, error in found.relative_errors.items() if error > COARSE]:
         progress.message(
@@ -83,6 +95,53 @@ def train(
             f"judged on {emulator.report['judged']}): more nodes would help."
         )
     return found
+
+
+@dataclass(frozen=True)
+class _Fits:
+    """What `ExactMap` asks: the emulated numbers of one theta by fits."""
+
+    task: Any
+    names: tuple[str, ...]
+    fixed: dict[str, float]
+    order: tuple[str, ...]
+    quantities: tuple[str, ...]
+
+    def shifts(self, theta: NDArray[np.float64], kT: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ln kT ratio, ln norm ratio, abundance shift (n, q) of theta (d,) at kT (n,); NaN: failed."""
+        full = np.array([theta[self.names.index(n)] if n in self.names else self.fixed[n] for n in self.order])
+        found = self.task.nominal_fits(full, np.asarray(kT, dtype=float))
+        truth = {q: found[f"{q}_true"] for q in self.quantities}
+        return _shifts({q: found[q] for q in self.quantities}, truth, self.quantities)
+
+
+def exact_map(library: Any, table: TrainingTable, fixed: dict[str, float], telescope: str) -> CalibrationEmulator:
+    """Return the map of a library by fits, with the domain of its training table.
+
+    Raises
+    ------
+    InputError
+        If the library was read from a file, so that nothing can be fitted.
+    """
+    if library.task is None:
+        raise InputError("no spectra can be simulated", where="exact map", expected="a library built in this session")
+    known = {text: name for name, text in OUTPUTS.items()}
+    quantities = tuple(known[output] for output in table.outputs)
+    names = tuple(i.name for i in table.inputs[:-1])
+    fits = _Fits(library.task, names, fixed, tuple(library.names), quantities)
+    nothing = np.zeros(len(table.outputs))
+    report = {"kind": "exact", "judged": "fits: exact"}
+    emulator = ExactMap(table.inputs, table.outputs, nothing, task=fits, report=report, provenance=table.provenance)
+    sigma = smallest_errors(library, quantities)
+    return CalibrationEmulator(emulator, library.modifier, fixed, telescope or _telescope(library), sigma)
+
+
+def with_fits(emulator: CalibrationEmulator, library: Any) -> CalibrationEmulator:
+    """Give an emulator that was read from a file the fits of its library, where that can fit."""
+    if library.task is None:
+        return emulator
+    table = training_table(library, emulator.quantities)
+    return replace(emulator, exact=exact_map(library, table, dict(emulator.fixed or {}), emulator.telescope))
 
 
 def _telescope(library: Any) -> str:

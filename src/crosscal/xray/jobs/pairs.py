@@ -15,7 +15,7 @@ from crosscal.xray.correction.hierarchical import HierarchicalModel
 from crosscal.xray.correction.infer import infer_model
 from crosscal.xray.correction.pairs import PairedSources
 from crosscal.xray.correction.pairs_io import read_pairs
-from crosscal.xray.correction.train import train
+from crosscal.xray.correction.train import train, with_fits
 from crosscal.xray.jobs.outcome import XrayOutcome
 from crosscal.xray.jobs.pairs_options import XrayJob
 from crosscal.xray.jobs.simulation import simulated_clusters
@@ -89,6 +89,9 @@ def emulate(job: XrayJob, library: Any, stages: Stages) -> tuple[CalibrationEmul
         )
         return found, found.validate(CHECKED) if found.simulator is not None else None
 
+    if job.emulator.kind == "exact":
+        return train(library, "exact", telescope=job.telescope.name), None
+
     def save(product: tuple[CalibrationEmulator, Any]) -> None:
         product[0].save(path)
         save_value(checked, product[1])
@@ -100,7 +103,10 @@ def emulate(job: XrayJob, library: Any, stages: Stages) -> tuple[CalibrationEmul
         after=["Library"],
         work=work,
         save=save,
-        load=lambda: (CalibrationEmulator.load(path, modifier=library.modifier), load_value(checked)),
+        load=lambda: (
+            with_fits(CalibrationEmulator.load(path, modifier=library.modifier), library),
+            load_value(checked),
+        ),
     )
 
 
@@ -127,9 +133,9 @@ def infer_stage(job: XrayJob, emulator: CalibrationEmulator, pairs: PairedSource
 
     return stages.run(
         "Inference",
-        key=depends_on(job, "inference", "simulation", "trusted", "seed"),
+        key=depends_on(job, "inference", "simulation", "trusted", "emulator", "seed"),
         files=[draws.name],
-        after=["Emulator"],
+        after=["Library"] if job.emulator.kind == "exact" else ["Emulator"],
         work=sample,
         save=lambda result: result.posterior_draws.write(draws),
         load=lambda: sample(Posterior.read(draws)),

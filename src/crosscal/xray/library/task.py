@@ -141,6 +141,28 @@ class LibraryTask:
                 out[name][:, :, c] = values.reshape(n_T, n_draw, *values.shape[1:])
         return out
 
+    def nominal_fits(self, theta: Array, kT: Array) -> dict[str, NDArray[Any]]:
+        """Noiseless fits with the nominal calibration, one theta (d,) and kT (n,): arrays (n,) of values and truths."""
+        others = self.nodes.from_engine(self.x_true[:1])[0]
+        truth = {n: np.full(kT.size, others[p]) for p, n in enumerate(self.nodes.names)}
+        truth["kT"] = kT
+        truth = scaled_truth(self.nodes, self.nominal, self.matrix.n_channel, truth, self.counts)
+        values = {n: np.full(kT.size, np.nan) for n in self.nodes.names}
+        modified = self.modified_table(theta)
+        if modified is not None:
+            x_true = self.nodes.to_engine(truth)
+            expected = np.maximum(evaluate_many(modified, x_true, self.matrix.n_channel)[0], 0.0)
+            found = solve_batch(self.nominal, expected, x_true, self.low, self.high)
+            good = np.asarray(found.status) == Status.OK.value
+            fitted = self.nodes.from_engine(found.x)
+            values = {n: np.where(good, fitted[:, p], np.nan) for p, n in enumerate(self.nodes.names)}
+        return values | {f"{n}_true": v for n, v in truth.items()}
+
+    @cached_property
+    def nominal(self) -> FoldedTable:
+        """`nominal_table`, folded once."""
+        return self.nominal_table()
+
     def at(self, theta: Array, kT: Array) -> dict[str, NDArray[Any]]:
         """Noiseless fits at scattered points: theta (n, d), kT (n,) -> arrays (n,) of all variables and truths."""
         others = self.nodes.from_engine(self.x_true[:1])[0]

@@ -1,0 +1,177 @@
+"""The map from true to measured temperatures by fits instead of an emulator, and what that changes of a posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from crosscal.core.errors import InputError
+from crosscal.core.random import generator
+from crosscal.emulator.base import Emulator, Floats
+from crosscal.inference.posterior import Posterior
+from crosscal.inference.weights import KHAT_LIMIT, evidence, in_batches, pareto_smoothed
+
+#: Temperatures (Chebyshev nodes in ln T) at which spectra are fitted for one theta; between them a polynomial.
+NODES = 20
+#: Draws by which a posterior is re-weighted.
+MOST_DRAWS = 4000
+#: Effective share of the draws below which re-weighting keeps too few of them.
+LEAST_SHARE = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class ExactMap(Emulator):
+    """Noiseless fits at each theta: y(theta, T) = sum_j c_j(theta) T_j(x), x = ln T scaled to [-1, 1].
+
+    ``task`` folds the templates through phi_theta and solves the score equations of the nominal fit at `NODES`
+    temperatures in compiled batches (Newton); c are the Chebyshev coefficients through them. Derivatives with respect
+    to T are those of the polynomial; there are none with respect to theta, so that samplers without gradients take it.
+
+    Attributes
+    ----------
+    task : object
+        ``task.shifts(theta (d,), kT (n,)) -> (n, k)``: the outputs, NaN where a fit failed.
+    """
+
+    task: Any = field(kw_only=True)
+
+    kind = "exact"
+
+    def table(self, theta: Floats) -> Floats:
+        """Return Chebyshev coefficients (n, NODES, k) of thetas (n, d); the last ones asked for are remembered."""
+        theta = np.ascontiguousarray(np.asarray(theta, dtype=float).reshape(-1, len(self.inputs) - 1))
+        key = theta.tobytes()
+        if key not in self._known:
+            item = self.inputs[-1]
+            x = np.cos(np.pi * (np.arange(NODES) + 0.5) / NODES)
+            values = np.stack([self.task.shifts(one, item.from_unit(x)) for one in theta])
+            to_coefficients = 2.0 / NODES * np.polynomial.chebyshev.chebvander(x, NODES - 1).T
+            to_coefficients[0] *= 0.5
+            self._known.clear()
+            self._known[key] = np.einsum("jn,mnk->mjk", to_coefficients, values)
+        return self._known[key]
+
+    @property
+    def _known(self) -> dict[bytes, Floats]:
+        return self.__dict__.setdefault("_cache", {})
+
+    def at(self, first: Any, last: Any) -> Any:
+        """Evaluate with JAX at many temperatures of one theta: (d,), (n,) -> (n, k)."""
+        import jax
+        import jax.numpy as jnp
+
+        shape = jax.ShapeDtypeStruct((NODES, len(self.outputs)), jnp.result_type(float))
+
+        def fitted(theta: Any) -> Floats:
+            theta = np.asarray(theta)
+            return self.table(theta).reshape(*theta.shape[:-1], NODES, len(self.outputs))
+
+        coefficients = jax.pure_callback(fitted, shape, first, vmap_method="expand_dims")
+        x = jnp.clip(self.inputs[-1].to_unit(last, jnp), -1.0, 1.0)
+        rows = [jnp.ones_like(x), x]
+        for _ in range(2, NODES):
+            rows.append(2 * x * rows[-1] - rows[-2])
+        return jnp.stack(rows, axis=1) @ coefficients
+
+    def _evaluate(self, unit: Any, xp: Any) -> Any:
+        if xp is not np:
+            raise InputError("an exact map of scattered points", where="exact", expected="predict, or at(theta, kT)")
+        physical = np.stack([i.from_unit(c) for i, c in zip(self.inputs, np.asarray(unit).T, strict=True)], axis=1)
+        return np.concatenate([self.task.shifts(p[:-1], p[-1:]) for p in physical])
+
+    def _in_blocks(self, flat: Floats) -> Floats:
+        return np.concatenate([self.task.shifts(p[:-1], p[-1:]) for p in flat])
+
+    def select(self, columns: Sequence[int]) -> Emulator:
+        """Return the map of some outputs, by their numbers."""
+        return self._selected(columns, task=_Columns(self.task, tuple(columns)))
+
+    def arrays(self) -> dict[str, Floats]:
+        """Refuse: the fits themselves are the map."""
+        raise InputError("an exact map has no file", where="exact", expected="the library that it belongs to")
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Floats], settings: Mapping[str, Any], **facts: Any) -> ExactMap:
+        """Refuse: see `arrays`."""
+        raise InputError("an exact map has no file", where="exact", expected="the library that it belongs to")
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Some outputs of a task."""
+
+    task: Any
+    columns: tuple[int, ...]
+
+    def shifts(self, theta: Floats, kT: Floats) -> Floats:
+        """Return the chosen outputs (n, k)."""
+        return self.task.shifts(theta, kT)[:, list(self.columns)]
+
+
+def reweighted(model: Any, posterior: Posterior, *, seed: int = 0) -> Posterior:
+    """Replace the emulator in a posterior by exact fits, by the weights L_exact / L_emulated of its draws.
+
+    Parameters
+    ----------
+    model : HierarchicalModel
+        With ``emulator.exact``, its truths integrated out.
+
+    Returns
+    -------
+    Posterior
+        Resampled by Pareto-smoothed weights, or as it was, with a message, where they cannot be trusted. Its
+        provenance holds k-hat and the effective share of the draws as "exact".
+    """
+    import jax
+
+    names = list(model.all_priors)
+    some = np.linspace(0, posterior.n_draws - 1, min(MOST_DRAWS, posterior.n_draws)).round().astype(int)
+    vectors = np.stack([posterior.draws(n)[some] for n in names], axis=1)
+    exact = replace(model, emulator=model.emulator.exact)
+
+    def pointwise(one: Any) -> Any:
+        return jax.jit(jax.vmap(lambda v: one.pointwise(dict(zip(names, v, strict=True)))))
+
+    each = in_batches(pointwise(exact), vectors)
+    log_weights = each.sum(axis=1) - in_batches(pointwise(model), vectors).sum(axis=1)
+    failed = ~np.isfinite(log_weights)
+    log_weights[failed] = -np.inf
+    if failed.all():
+        text = "No draw could be fitted exactly, so that the emulator's error is not known."
+        return replace(posterior, messages=(*posterior.messages, text))
+    weights, khat = pareto_smoothed(log_weights)
+    share = float(1.0 / np.sum(weights**2) / len(weights))
+    figures = {"k-hat of exact fits against the emulator": khat, "effective share of the draws": share}
+    facts = {**posterior.provenance, "exact": figures}
+    if not khat <= KHAT_LIMIT or share < LEAST_SHARE:
+        text = (
+            f"The emulator's error changes the posterior by more than re-weighting with exact fits can mend (k-hat "
+            f"{khat:.2f}, {100 * share:.0f} % of the draws count): take emulator kind 'exact', or more nodes."
+        )
+        return replace(posterior, messages=(*posterior.messages, text), provenance=facts)
+    rng = generator(seed, "exact")
+    n = len(vectors)
+    picks = np.searchsorted(np.cumsum(weights), (rng.random() + np.arange(n)) / n).clip(max=n - 1)
+    picks = rng.permutation(picks)
+    size = share * n
+    if "sample_stats" in posterior.tree.children and "effective_size" in posterior.tree["sample_stats"]:
+        size = min(size, share * float(posterior.tree["sample_stats"]["effective_size"].values.flat[0]))
+    gain, error = evidence(log_weights, share * n)
+    units = {n: posterior.tree["posterior"][n].attrs.get("units", "") for n in posterior.names}
+    return Posterior.from_draws(
+        {name: posterior.draws(name)[some[picks]][None] for name in posterior.names},
+        method=posterior.method,
+        units={n: u for n, u in units.items() if u},
+        sample_stats={"effective_size": np.full((1, n), size), "khat": np.full((1, n), khat)},
+        log_likelihood={"data": each[picks][None]},
+        log_evidence=None if posterior.log_evidence is None else posterior.log_evidence + gain,
+        log_evidence_error=None
+        if posterior.log_evidence is None
+        else float(np.hypot(posterior.log_evidence_error or 0.0, error)),
+        converged=posterior.converged,
+        messages=posterior.messages,
+        provenance=facts,
+    )
