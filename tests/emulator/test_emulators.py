@@ -306,3 +306,42 @@ def test_multi_indices_are_within_degrees():
     assert index.max(axis=0).tolist() == [3, 5]
     assert [0, 0] in index.tolist()
     assert [3, 5] not in index.tolist()
+
+
+def few_amplitudes():
+    """A smooth map over a grid with two nodes in one input, as real libraries have in the amplitude."""
+    g = Grid(
+        (
+            Axis.from_range("A", -0.1, 0.1, 2),
+            Axis.from_range("mu", 0.7, 6.0, 11),
+            Axis.from_range("T", 1.0, 12.0, 12, scale="log"),
+        )
+    )
+    a, mu, t = g.points.T
+    return TrainingTable.from_grid(g, ["y"], (a * np.exp(-0.5 * ((mu - 2) / 1.2) ** 2) * np.log(t))[:, None])
+
+
+def test_a_grid_with_two_nodes_in_an_input_can_be_judged():
+    table = few_amplitudes()
+    found = train(table, "auto", seed=1)
+    assert all(np.isfinite(score) for score in found.report["candidates"].values())
+    assert "spline" in found.report["candidates"]
+    assert found.report["candidates"][found.kind] == min(found.report["candidates"].values())
+
+
+def test_a_kind_whose_error_is_no_number_is_never_kept(monkeypatch):
+    from crosscal.emulator import registry
+
+    table = few_amplitudes()
+    honest = registry._without
+
+    def without(name, *rest):
+        return np.array([np.nan]) if name == "spline" else honest(name, *rest)
+
+    monkeypatch.setattr(registry, "_without", without)
+    found = train(table, "auto", seed=1)
+    assert found.kind != "spline"
+    assert "not a number" in found.report["refused"]["spline"]
+    monkeypatch.setattr(registry, "_without", lambda *_: np.array([np.nan]))
+    with pytest.raises(InputError, match=r"no kind of emulator suits the points.*not a number"):
+        train(table, "auto", seed=1)

@@ -88,7 +88,13 @@ def train(
         except InputError as error:
             refused[name] = str(error)
             continue
-        score[name] = float(np.sqrt(np.mean((found[name][1] / spread) ** 2)))
+        figure = float(np.sqrt(np.mean((found[name][1] / spread) ** 2)))
+        if not np.isfinite(figure):
+            # An error that is not a number is no reason for a kind, and none against the others.
+            del found[name]
+            refused[name] = "its error on points not used in training is not a number"
+            continue
+        score[name] = figure
         if short:
             briefly[name] = short
     if not found:

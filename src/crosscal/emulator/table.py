@@ -175,9 +175,9 @@ class TrainingTable:
     def halved(self) -> tuple[TrainingTable, NDArray[np.bool_]] | None:
         """Return the table on every second node of each axis, and which points it holds; None if too coarse.
 
-        An axis keeps its ends, so that the points left out are never extrapolated to.
+        An axis keeps its ends, so that the points left out are never extrapolated to; one of few nodes is kept whole.
         """
-        if self.grid is None or min(self.grid.shape) < 4:
+        if self.grid is None:
             return None
         kept = []
         for axis in self.grid.axes:
