@@ -227,6 +227,11 @@ def test_a_finished_run_is_not_repeated_and_still_gives_its_result(finished):
     assert set(again.figures()) == set(outcome.figures())
 
 
+def test_results_read_their_library_where_it_is(finished):
+    _, outcome = finished
+    assert np.all(np.isfinite(outcome.library.values("kT")))
+
+
 def test_a_stage_runs_again_where_what_it_depends_on_has_changed(finished, tmp_path):
     import shutil
 

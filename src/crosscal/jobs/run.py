@@ -165,9 +165,9 @@ def _work(
     )  # fmt: skip
     outcome.write()
     write_report(place)
-    directory.publish()
     # A result that reads from a store would look for it in the pending place; it is made anew where it is wanted.
     kept = () if stages.uses_stores else (result,)
+    directory.publish()
     return as_run(replace(outcome, directory=directory.path), results=kept)
 
 

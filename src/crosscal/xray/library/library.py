@@ -321,6 +321,9 @@ class Library:
         """Read a variable; damage of a stored one is a StoreError."""
         if self.store is None:
             return np.asarray(self.dataset[name][index])
+        # Zarr fills what it does not find with NaN.
+        if not os.path.isdir(self.store.path):
+            raise StoreError("the library is no longer here", where=str(self.store.path), expected="Library.open again")
         with parsing(f"variable {name!r} is damaged", where=self.store.path, expected=REPAIR, error=StoreError):
             return np.asarray(self.dataset[name][index])
 
