@@ -279,7 +279,8 @@ def _warnings(model: Model, conflicts, pull: Floats, check: PredictiveCheck | No
     names = model.data.channel_names
     sentences = [
         f"The areas disagree more than their priors allow (chi2 = {test.chi2:.1f} for {test.dof} contrasts, "
-        f"p = {test.p_value:.2g}) among {_few(test.channels)}: raise tau or look for a wrong instrument."
+        f"p = {test.p_value:.2g}) among {_few(test.channels)}: use ratios of areas, not the areas themselves; free the "
+        "instrument that is off (tau = inf for it), or let single ones be off (areas = 't')."
         for test in conflicts
         if test.p_value < CONFLICT_LIMIT
     ]

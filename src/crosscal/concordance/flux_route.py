@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 def on_fluxes(model, seed, draws, chains, warmup, wanted, progress) -> Draws:
     """Sample areas and excess variances of fluxes with Gaussian errors."""
     data, n = model.data, model.data.n_channels
-    shared = flux_arrays(model)
+    unit, shared = flux_arrays(model)
     precision, information = with_drift(model.prior, model.drift_sd)
     order, start = data.by_channel
     excess = model.variance.unknown
@@ -52,19 +52,23 @@ def on_fluxes(model, seed, draws, chains, warmup, wanted, progress) -> Draws:
 
     run_chains(chains, warmup + draws, block, progress, "Sampling the areas")
     mean, square = sums.sum(axis=0) / (chains * draws)
+    shift = float(np.log(unit))
     return Draws(
         areas[..., :n],
         keep_s if excess else None,
         drift=areas[..., n:] if model.drift_sd is not None else None,
-        g=keep_g if wanted is not None else None,
-        flux_mean=mean,
+        g=keep_g + shift if wanted is not None else None,
+        flux_mean=mean + shift,
         flux_sd=np.sqrt(np.maximum(square - mean**2, 0)),
         method="gibbs",
     )
 
 
-def flux_arrays(model: Model) -> tuple[Any, ...]:
-    """Return times, fluxes, errors below and above, their mean square, and limits, as compiled code takes them."""
+def flux_arrays(model: Model) -> tuple[float, tuple[Any, ...]]:
+    """Return the unit of flux in compiled code, and what it takes.
+
+    That is times, fluxes, errors below and above, their mean square, and limits.
+    """
     data = model.data
     assert data.flux is not None
     assert data.flux_low is not None
@@ -74,7 +78,7 @@ def flux_arrays(model: Model) -> tuple[Any, ...]:
     low, high = data.flux_low / unit, data.flux_high / unit
     limit = np.zeros(data.n_cells, np.int8) if data.limit is None else data.limit
     t = times_of(data, model.drift_sd is not None)
-    return t, data.flux / unit, low, high, 0.5 * (low**2 + high**2), limit
+    return unit, (t, data.flux / unit, low, high, 0.5 * (low**2 + high**2), limit)
 
 
 def flux_mode(model: Model, shared: tuple[Any, ...], s: Floats) -> tuple[Floats, Floats]:
