@@ -36,7 +36,8 @@ def save_value(path: str | os.PathLike[str], value: Any) -> Path:
     arrays: list[np.ndarray] = []
     tree = json.dumps(_encode(value, arrays))
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        np.savez(stream, tree=np.array(tree), **{f"a{k}": a for k, a in enumerate(arrays)})
+        content: dict[str, Any] = {"tree": np.array(tree), **{f"a{k}": a for k, a in enumerate(arrays)}}
+        np.savez(stream, **content)
     return Path(path)
 
 

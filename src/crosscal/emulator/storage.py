@@ -35,12 +35,12 @@ def save(emulator: Emulator, path: str | os.PathLike[str]) -> Path:
     }
     text = json.dumps(facts, default=_plain)
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        np.savez(
-            stream,
-            _description=np.frombuffer(text.encode(), dtype=np.uint8),
-            _residual_sd=emulator.residual_sd,
+        content: dict[str, Any] = {
+            "_description": np.frombuffer(text.encode(), dtype=np.uint8),
+            "_residual_sd": emulator.residual_sd,
             **emulator.arrays(),
-        )
+        }
+        np.savez(stream, **content)
     return Path(path)
 
 
