@@ -293,3 +293,20 @@ def test_other_units_are_no_counts(text):
     from crosscal.fluxcal.flux_units import count_unit
 
     assert count_unit(text) is None
+
+
+def test_names_of_kspecdr_and_wavelengths_of_the_header(tmp_path, truth):
+    def rename(hdus):
+        hdus["VARIANCE"].name, hdus["FIBRES"].name = "VAR", "FIBRES_IFU"
+        grid = truth.frame.grid
+        header = hdus[0].header
+        header["CRPIX1"], header["CRVAL1"], header["CDELT1"] = 501.0, grid[500], grid[1] - grid[0]
+        del hdus["WAVELA"]
+
+    frame = read_frame(write_raw(tmp_path / "a.fits", truth, change=rename))
+    np.testing.assert_allclose(frame.wavelength, truth.frame.wavelength, rtol=1e-9)
+    np.testing.assert_allclose(frame.variance, truth.frame.variance, rtol=1e-6)
+    assert any("no WAVELA" in n for n in frame.notes)
+    bad = write_raw(tmp_path / "b.fits", truth, change=lambda h: rename(h) or h[0].header.set("CRVAL1", "x"))
+    with pytest.raises(DataFileError, match="scale cannot be used"):
+        read_frame(bad)

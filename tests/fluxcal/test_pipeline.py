@@ -93,6 +93,13 @@ def test_kspecdr_arguments(raw, bands, tmp_path):
         kspecdr.apply_fluxcal(tmp_path / "none.fits", bands)
 
 
+def test_types_of_fibres_as_arguments(raw, bands, tmp_path):
+    args = {**bands, "CALIBFLUX_OUTPUT": str(tmp_path / "out.fits"), "FIB1": "P", "fib2": "u", "FIBRES": "x"}
+    assert "of 6 stars" in kspecdr.apply_fluxcal(raw, args).text
+    with pytest.raises(InputError, match="FIB99 = 'C'"):
+        kspecdr.apply_fluxcal(raw, {**bands, "FIB99": "C"})
+
+
 def test_a_failed_frame_stays_as_it_was(tmp_path, truth, bands):
     path = write_raw(tmp_path / "x.fits", truth, change=_all_program)
     before = path.read_bytes()

@@ -222,6 +222,7 @@ def test_bosz_fetch_and_read(tmp_path):
     assert library.medium == "vacuum"
     np.testing.assert_allclose(library.fwhm, library.wavelength / 500)
     assert len(load_templates("bosz", found, cache=tmp_path / "t")) == 6
+    assert len(load_templates(str(found), cache=tmp_path / "t")) == 6
     assert bosz.spectrum_name(9000, 4.0, 0.0).split("_")[1] == "ap"
     assert bosz.spectrum_name(6000, 2.0, 0.0).split("_")[1] == "ms"
 

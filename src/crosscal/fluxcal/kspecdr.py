@@ -7,6 +7,7 @@ apply_fluxcal("night/0027red.fits", {"CALIBFLUX": True, "CALIBFLUX_CATALOG": "st
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ import numpy as np
 from crosscal.core.errors import ConfigError, CrossCalError, UnknownNameError
 from crosscal.core.files import existing_file, refuse_overwriting
 from crosscal.fluxcal.calibrator import Calibrator
-from crosscal.fluxcal.frames.red import mark_failed, read_frame
+from crosscal.fluxcal.frames.red import mark_failed
 from crosscal.fluxcal.frames.source import FrameFile
 from crosscal.fluxcal.night.shared import is_shared, share_plate
 from crosscal.fluxcal.options import Options
@@ -48,6 +49,9 @@ ARGUMENTS: Mapping[str, Any] = {
     "CALIBFLUX_OUTPUT": None,
 }
 
+#: Numbers of fibres (from 1) with the types that FIB<n> arguments give them.
+Types = tuple[tuple[int, str], ...]
+
 #: Bands looked for in a catalogue when none is named, by KSPECDR's names: those that it has columns of are used.
 USUAL_BANDS = (
     "ps1_g", "ps1_r", "ps1_i", "ps1_z", "gaia_g", "gaia_bp", "gaia_rp", "2mass_j", "2mass_h", "2mass_k",
@@ -72,7 +76,8 @@ def apply_fluxcal(red_filename: str | os.PathLike[str], args: Mapping[str, Any])
     red_filename : path
         Replaced by the calibrated frame when all gates pass, unless CALIBFLUX_OUTPUT names another path.
     args : mapping
-        Keys of :data:`ARGUMENTS`; others belong to other stages and are ignored, unless they start with CALIBFLUX.
+        Keys of :data:`ARGUMENTS`, and FIB<n>, the type of a fibre; others belong to other stages and are ignored,
+        unless they start with CALIBFLUX.
 
     Returns
     -------
@@ -138,9 +143,9 @@ def calibrate_list(
     for path, target in zip(paths, targets, strict=True):
         if pooled:
             # Results wait in memory only where frames learn from one another.
-            found.append(attempt(partial(_calibrated, path, calibrator), path))
+            found.append(attempt(partial(_calibrated, path, calibrator, values["FIB"]), path))
         else:
-            made = attempt(partial(_calibrate, path, target, calibrator), path)
+            made = attempt(partial(_calibrate, path, target, calibrator, values["FIB"]), path)
             assert isinstance(made, Outcome)
             tell(made)
     shared = iter(share_plate(calibrator, [r for r in found if isinstance(r, FluxCalibration)]) if pooled else ())
@@ -153,9 +158,9 @@ def calibrate_list(
     return outcomes
 
 
-def _calibrated(path: Path, calibrator: Calibrator) -> FluxCalibration:
+def _calibrated(path: Path, calibrator: Calibrator, types: Types) -> FluxCalibration:
     """A file's result before its stars are held out."""
-    file = FrameFile(path)
+    file = FrameFile(path, types=types)
     return calibrator.calibrate(file.read(), loo=False, file=file)
 
 
@@ -164,7 +169,8 @@ def _arguments(args: Mapping[str, Any]) -> dict[str, Any]:
         if str(key).upper().startswith("CALIBFLUX") and str(key).upper() not in ARGUMENTS:
             raise UnknownNameError("argument", str(key), ARGUMENTS, where="fluxcal")
     given = {str(k).upper(): v for k, v in args.items()}
-    return {key: given.get(key, default) for key, default in ARGUMENTS.items()}
+    types = {int(k[3:]): str(v).strip().upper()[:1] for k, v in given.items() if re.fullmatch(r"FIB\d+", k) and v}
+    return {**{key: given.get(key, default) for key, default in ARGUMENTS.items()}, "FIB": tuple(sorted(types.items()))}
 
 
 def _flag(value: Any, key: str) -> bool:
@@ -184,12 +190,12 @@ def _single(path: Path, values: Mapping[str, Any]) -> Outcome:
         return Outcome(path, None, False, "CALIBFLUX is false: the file was left as it is")
     existing_file(path, what="frame")
     target = Path(values["CALIBFLUX_OUTPUT"]) if values["CALIBFLUX_OUTPUT"] else path
-    return _calibrate(path, target, _calibrator(values))
+    return _calibrate(path, target, _calibrator(values), values["FIB"])
 
 
-def _calibrate(path: Path, target: Path, calibrator: Calibrator) -> Outcome:
+def _calibrate(path: Path, target: Path, calibrator: Calibrator, types: Types) -> Outcome:
     """Calibrate one file; on failure the file stays as it is, and a copy elsewhere says FLUXCAL = F and why."""
-    return _finish(calibrator.calibrate(read_frame(path)), path, target)
+    return _finish(calibrator.calibrate(FrameFile(path, types=types).read()), path, target)
 
 
 def _finish(result: FluxCalibration, path: Path, target: Path) -> Outcome:

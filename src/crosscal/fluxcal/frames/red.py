@@ -23,6 +23,9 @@ FLUX_UNITS = {FLUX_UNIT.lower(), "10^-17 erg/s/cm2/angstrom"}
 #: KSPECDR's target classes.
 CLASS_TO_TYPE = {8: "C", 9: "S"}
 
+#: What KSPECDR and 2dfdr also call an HDU.
+OTHER_NAMES = {"VARIANCE": ("VARIANCE", "VAR"), "FIBRES": ("FIBRES", "FIBRES_IFU")}
+
 WAVELA_POLICIES = ("rebuild", "refuse", "trust")
 
 
@@ -39,7 +42,8 @@ def read_frame(
     Parameters
     ----------
     path : path
-        PRIMARY counts (n_fib, n_pix), VARIANCE (NaN = bad), WAVELA (Angstrom; nm is detected), FIBRES.
+        PRIMARY counts (n_fib, n_pix), VARIANCE or VAR (NaN = bad), WAVELA (Angstrom; nm is detected; else the linear
+        scale of the header), FIBRES or FIBRES_IFU.
     exposure, airmass, medium : optional
         Used instead of what the header says (EXPOSED, AIRMASS or ZDSTART and ZDEND, CTYPE1).
     wavela : "rebuild", "refuse" or "trust"
@@ -58,6 +62,14 @@ def read_frame(
     with parsing("not a FITS file", where=target, expected="a RED frame"), fits.open(target, memmap=False) as opened:
         hdus = fits.HDUList([hdu.copy() for hdu in opened])
     parts = {(hdu.name or "PRIMARY").upper(): hdu for hdu in hdus}
+    roles = {role: next((n for n in names if n in parts), names[0]) for role, names in OTHER_NAMES.items()}
+    parts = {next((role for role, own in roles.items() if own == n), n): hdu for n, hdu in parts.items()}
+    made = None
+    if "WAVELA" not in parts and "PRIMARY" in parts:
+        with parsing("the header's scale cannot be used", where=target, expected="numbers"):
+            made = _from_header(parts["PRIMARY"])
+    if made is not None:
+        parts["WAVELA"] = made
     for name in ("PRIMARY", "VARIANCE", "WAVELA", "FIBRES"):
         if name not in parts or (name != "FIBRES" and parts[name].data is None):
             raise DataFileError(
@@ -72,7 +84,7 @@ def read_frame(
         variance = np.array(parts["VARIANCE"].data, dtype=float)
     if dispaxis == 2:
         flux, variance = flux.T, variance.T
-    notes: list[str] = []
+    notes = [] if made is None else ["the file has no WAVELA: wavelengths are those of CRVAL1, CRPIX1 and CDELT1"]
     if flux.ndim != 2:
         raise DataFileError(f"image of shape {flux.shape}", where=f"{target}[PRIMARY]", expected="(NFIB, NPIX)")
     with parsing("WAVELA or the header's scale cannot be used", where=target, expected="wavelengths"):
@@ -140,6 +152,16 @@ def _wavelength(
         )
     notes.append(f"WAVELA was not updated by scrunching (up to {worst:.1f} pixels off); rebuilt from CRVAL1, CDELT1")
     return np.broadcast_to(linear, shape).copy()
+
+
+def _from_header(primary: Any) -> Any:
+    """An HDU of wavelengths from the header's linear scale, where a file has none (2dfdr's scrunched frames)."""
+    data = primary.data
+    if data is None or data.ndim != 2:
+        return None
+    n = data.shape[0] if int(primary.header.get("DISPAXIS", 1)) == 2 else data.shape[1]
+    scale = _header_scale(primary.header, n)
+    return None if scale is None else fits.ImageHDU(np.broadcast_to(scale, (data.size // n, n)).copy(), name="WAVELA")
 
 
 def _header_scale(header: fits.Header, n: int) -> NDArray[np.float64] | None:

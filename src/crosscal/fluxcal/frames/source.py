@@ -9,13 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.display import brief
+from crosscal.core.errors import InputError
 from crosscal.fluxcal.frames.red import read_frame, retyped
 from crosscal.fluxcal.types import Fibres, Frame
 
 
 @dataclass(frozen=True, eq=False)
 class FrameFile:
-    """A file and how it is read; ``targets`` are numbers (0-based) of standards that are calibrated as targets."""
+    """A file and how it is read.
+
+    ``targets`` are numbers (0-based) of standards that are calibrated as targets; ``types`` are pairs of a number (from
+    1) and the type that a fibre has instead of the file's.
+    """
 
     path: Path
     exposure: float | None = None
@@ -23,6 +28,7 @@ class FrameFile:
     medium: str | None = None
     wavela: str = "rebuild"
     targets: tuple[int, ...] = ()
+    types: tuple[tuple[int, str], ...] = ()
 
     __repr__ = brief
 
@@ -31,6 +37,16 @@ class FrameFile:
         frame = read_frame(
             self.path, exposure=self.exposure, airmass=self.airmass, medium=self.medium, wavela=self.wavela
         )
+        for number, kind in self.types:
+            if not 1 <= number <= len(frame.fibres):
+                raise InputError(
+                    f"FIB{number} = {kind!r}", where=str(self.path), expected=f"fibres 1 to {len(frame.fibres)}"
+                )
+            frame = retyped(frame, [number - 1], kind)
+        if self.types:
+            frame = replace(
+                frame, notes=(*frame.notes, f"{len(self.types)} fibre types were given as FIB<n> arguments")
+            )
         return retyped(frame, np.array(self.targets, dtype=int), "P") if self.targets else frame
 
 

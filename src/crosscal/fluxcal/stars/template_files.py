@@ -65,7 +65,7 @@ def load_templates(
     Parameters
     ----------
     name : str
-        A name of :data:`LIBRARIES`, or the path of a grid directory.
+        A name of :data:`LIBRARIES`, or the path of a directory: a grid, or BOSZ 2024 as it is published.
     path : path, optional
         The published files; default: where the data search path finds them.
     refine : bool
@@ -81,7 +81,9 @@ def load_templates(
         If its files are absent or unreadable.
     """
     if isinstance(name, os.PathLike) or os.sep in str(name) or (Path(str(name)) / "grid.ecsv").is_file():
-        name, path = "grid", name
+        directory = Path(name)
+        bosz = not (directory / "grid.ecsv").is_file() and any(directory.rglob("bosz2024_*_resam.txt*"))
+        name, path = "bosz" if bosz else "grid", name
     reader = LIBRARIES.get(str(name))
     if str(name) == "demo":
         return reader()
