@@ -25,7 +25,7 @@ os.environ.setdefault("JAX_ENABLE_X64", "true")
 import benchmarks
 from benchmarks.record import Record
 
-NOT_BENCHMARKS = {"record"}
+NOT_BENCHMARKS = {"record", "fluxcal_simulator"}
 #: Long jobs that are run only by name.
 ON_REQUEST = {"memory", "fluxcal_variance"}
 
