@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscal.lightcurves.honesty import ErrorFactor, error_factors
 from crosscal.lightcurves.identifiability import Overlap, at_limits, overlap, prior_dominated
 from crosscal.lightcurves.sampling import Draws
 from crosscal.lightcurves.ties import Ties, ties
@@ -41,6 +42,8 @@ class Diagnostics:
     outliers : dict of str to int array
         Per file, the points whose leave-one-out residual exceeds 5 sigma.
     warnings : tuple of str
+    error_factors : tuple of ErrorFactor
+        The factor on the errors of each telescope that the data ask for, where errors are used as they are.
     """
 
     route: str
@@ -56,6 +59,7 @@ class Diagnostics:
     ties: Ties
     outliers: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    error_factors: tuple[ErrorFactor, ...] = ()
 
     def __str__(self) -> str:
         head = f"sampled by {self.route}, smallest ESS {self.effective_size:.0f}"
@@ -84,7 +88,8 @@ def diagnose(draws: Draws, outliers: dict[str, NDArray[np.int64]]) -> Diagnostic
         rhat = float(np.nanmax(values)) if np.isfinite(values).any() else None
     tau = np.exp(np.median(draws.vectors[:, lay.kernel[0, 1]]))
     graph = overlap(model.curves, WINDOW * tau)
-    tied = ties(model, draws.vectors.mean(axis=0))
+    middle = draws.vectors.mean(axis=0)
+    tied, factors = ties(model, middle), error_factors(model, middle)
     limits = {lay.labels[p]: side for p, side in at_limits(lay, draws.vectors).items()}
     wide = tuple(lay.labels[p] for p in prior_dominated(lay, draws.vectors))
     return Diagnostics(
@@ -100,15 +105,22 @@ def diagnose(draws: Draws, outliers: dict[str, NDArray[np.int64]]) -> Diagnostic
         wide,
         tied,
         outliers,
-        _sentences(draws, tied, limits, wide, outliers),
+        _sentences(draws, tied, limits, wide, outliers, factors),
+        factors,
     )
 
 
 def _sentences(
-    draws: Draws, tied: Ties, limits: dict[str, str], wide: tuple[str, ...], outliers: dict[str, NDArray[np.int64]]
+    draws: Draws,
+    tied: Ties,
+    limits: dict[str, str],
+    wide: tuple[str, ...],
+    outliers: dict[str, NDArray[np.int64]],
+    factors: tuple[ErrorFactor, ...],
 ) -> tuple[str, ...]:
     said = list(draws.posterior.messages)
     said += tied.sentences()
+    said += [factor.sentence for factor in factors if factor.sentence]
     for label, side in limits.items():
         which = "both prior limits" if side == "both" else f"the {side} prior limit"
         if label.startswith("log_tau"):

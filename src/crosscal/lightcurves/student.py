@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from crosscal.core.errors import FitError, InputError
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.random import integer_seed
+from crosscal.inference.diagnostics import convergence
 from crosscal.inference.gibbs import gibbs
 from crosscal.inference.laplace import collect, find_mode
+from crosscal.inference.posterior import Posterior
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.problem import blocks, make_problem
 from crosscal.lightcurves.reconstruction import sample_path
@@ -27,6 +29,9 @@ State = dict[str, Any]
 
 #: Metropolis steps per sweep: they cost less than drawing the light curve.
 _STEPS = 6
+
+#: Chains that have not converged are run again, so many times as long, at most so often.
+LONGER, ATTEMPTS = 3, 3
 
 
 class Sampler:
@@ -127,7 +132,9 @@ def draw_student(
 ) -> Draws:
     """Sample the posterior with Student-t errors of ``settings.degrees`` degrees of freedom.
 
-    The ``inflation`` of the errors, averaged over draws, is kept in the posterior; there is no evidence.
+    Chains that have not converged (R-hat, effective size) are run again, three and nine times as long, so that there
+    may be more draws than asked for. The ``inflation`` of the errors, averaged over draws, is kept in the posterior;
+    there is no evidence.
 
     Raises
     ------
@@ -150,16 +157,23 @@ def draw_student(
     sampler.root = np.linalg.cholesky(covariance + 1e-12 * np.trace(covariance) * np.eye(len(covariance)))
     conditionals = {"move": sampler.move, "linear": sampler.linear, "scales": sampler.scales}
     problem = replace(problem, conditionals=conditionals)
-    posterior = gibbs(
-        problem,
-        seed=seed,
-        draws=-(-draws // chains),
-        warmup=warmup,
-        chains=chains,
-        start={n: around[n][0].mean(axis=0) for n in problem.names},
-        keep=(*problem.names, "full", "means", "inflation"),
-        progress=progress,
-    )
+    for attempt in range(ATTEMPTS):
+        posterior = gibbs(
+            problem,
+            seed=seed,
+            draws=-(-draws // chains) * LONGER**attempt,
+            warmup=warmup,
+            chains=chains,
+            start={n: around[n][0].mean(axis=0) for n in problem.names},
+            keep=(*problem.names, "full", "means", "inflation"),
+            progress=progress,
+        )
+        kept = {name: posterior.tree["posterior"][name].values for name in problem.names}
+        small = Posterior.from_draws(kept, method="gibbs", dims=problem.dims)
+        good, messages = convergence(small)
+        if good or attempt == ATTEMPTS - 1:
+            break
+        progress.message(f"{messages[0]} Longer chains follow.")
     vectors, means = posterior.draws("full"), posterior.draws("means")
     lay = model.layout
     places = lay.shift[model.marginal]
@@ -167,11 +181,5 @@ def draw_student(
     if not inside.any():
         raise FitError("No posterior draw has its shifts inside their prior limits.")
     inflation = posterior.draws("inflation").mean(axis=0)
-    kept = {name: posterior.tree["posterior"][name].values for name in problem.names}
-    from crosscal.inference.diagnostics import convergence
-    from crosscal.inference.posterior import Posterior
-
-    small = Posterior.from_draws(kept, method="gibbs", dims=problem.dims)
-    good, messages = convergence(small)
     small = replace(small, converged=good, messages=messages)
     return Draws(model, vectors[inside], means[inside], small, float(inside.mean()), inflation)

@@ -1,0 +1,54 @@
+"""Errors that are stated too small are told; honest ones are not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from crosscal.lightcurves.honesty import error_factors
+from crosscal.lightcurves.intercalibration import intercalibrate
+from crosscal.lightcurves.synthetic import simulate
+
+
+def with_errors(seed, factor, points=150):
+    """Three telescopes; the stated errors of B are the true ones divided by a factor."""
+    curves, _ = simulate(seed=seed, codes=("A", "B", "C"), points=points)
+    curve = curves.continuum
+    error = np.where(curve.code == 1, curve.error / factor, curve.error)
+    return replace(curves, continuum=replace(curve, error=error))
+
+
+def told(curves, **options):
+    found = intercalibrate(curves, draws=500, sampler="laplace", seed=1, **options)
+    return found.diagnostics, [w for w in found.warnings if "errors of B look" in w]
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"), [(2.5, "The errors of B look too small"), (0.4, "The errors of B look too large"), (1.0, "")]
+)
+def test_wrong_errors_are_told(factor, words):
+    diagnostics, warned = told(with_errors(101, factor))
+    assert len(warned) == bool(words)
+    assert all(w.startswith(words) for w in warned)
+    (of_b,) = [f for f in diagnostics.error_factors if f.telescope == "B"]
+    assert abs(np.log(of_b.factor / factor)) < 4 * of_b.sd_ln
+
+
+def test_errors_that_are_fitted_are_not_judged():
+    diagnostics, warned = told(with_errors(101, 2.5), systematic_error=True)
+    assert not warned
+    assert diagnostics.error_factors == ()
+
+
+@pytest.mark.slow
+def test_how_often_wrong_and_honest_errors_are_told(slow_scale):
+    n = max(20, round(100 * slow_scale))
+    for factor, least, most in ((1.0, 0.0, 0.1), (2.5, 0.9, 1.0)):
+        shares = []
+        for seed in range(n):
+            found = intercalibrate(with_errors(1000 + seed, factor, 200), draws=200, sampler="laplace", seed=1)
+            factors = error_factors(found.model, found.draws.vectors.mean(axis=0))
+            shares.append(any("B look too small" in f.sentence for f in factors))
+        # Binomial scatter of n replicates.
+        margin = 3 * np.sqrt(0.1 * 0.9 / n)
+        assert least - margin <= np.mean(shares) <= most + margin
