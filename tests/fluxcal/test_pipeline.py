@@ -311,7 +311,7 @@ def test_command_line(tmp_path, truth, bands):
     assert (tmp_path / "out" / "a_cal.fits").exists()
     failed = write_raw(tmp_path / "b.fits", truth, change=_all_program)
     done = CliRunner().invoke(command, [str(failed), *args])
-    assert done.exit_code == 1
+    assert done.exit_code == 3
     assert "stars used: 0" in done.output
     done = CliRunner().invoke(command, [str(good), *args, "--band", "nonsense"])
     assert isinstance(done.exception, ConfigError)

@@ -49,8 +49,9 @@ def command(
 ) -> None:
     """Calibrate FRAMES with their standard stars; the files themselves are not touched.
 
-    The exit code is 1 if a frame failed; its copy then says FLUXCAL = F and why.
+    The exit code is 3 if a frame failed; its copy then says FLUXCAL = F and why.
     """
+    from crosscal.cli.tell import CHECK_FAILED
     from crosscal.core.errors import ConfigError
     from crosscal.fluxcal.kspecdr import calibrate_list
 
@@ -77,4 +78,4 @@ def command(
         each=_tell,
     )
     if not all(outcome.calibrated for outcome in outcomes):
-        raise SystemExit(1)
+        raise SystemExit(CHECK_FAILED)
