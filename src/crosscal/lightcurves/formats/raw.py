@@ -5,8 +5,6 @@ Text with any delimiter, IPAC, CDS, ECSV, RDB, VOTable, FITS and Parquet end up 
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
 from collections.abc import Mapping
@@ -21,38 +19,22 @@ from crosscal.core.errors import DataFileError, InputError, UnknownNameError
 from crosscal.core.files import existing_file
 from crosscal.core.reading import parsing
 from crosscal.lightcurves.formats.vocabulary import role_of
+from crosscal.lightcurves.formats.words import (
+    UNIT,
+    cells_of,
+    commented_header,
+    delimiter_of,
+    distinct,
+    is_number,
+    is_ruler,
+    key_of,
+    keywords_of,
+    number,
+)
 from crosscal.lightcurves.timesystem import SCALES, TimeSystem
 
-#: Cells that stand for a missing value.
-MISSING = frozenset({"", "-", "--", "---", "...", "na", "n/a", "nan", "null", "none", "masked", "nodata", "untrusted"})
 #: Encodings tried, in this order; the last takes any bytes.
 _ENCODINGS = ("utf-8-sig", "gb18030", "latin-1")
-_UNIT = re.compile(r"^(?P<name>.*?)\s*[\[(]\s*(?P<unit>[^\[\]()]*(?:\([^()]*\)[^\[\]()]*)*)\s*[\])]\s*$")
-_FORTRAN = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+))[dD]([+-]?\d+)$")
-
-
-def key_of(name: str) -> str:
-    """Return how a column is looked up: lower case, words joined by underscores."""
-    return re.sub(r"[\s_\-./]+", "_", name.strip().lower()).strip("_")
-
-
-def number(word: Any) -> float:
-    """Return a cell as a number: NaN where it is missing, Fortran exponents too; ValueError where it is none."""
-    if not isinstance(word, str):
-        return float(word)
-    text = word.strip()
-    if text.lower() in MISSING:
-        return np.nan
-    found = _FORTRAN.match(text)
-    return float(f"{found[1]}e{found[2]}") if found else float(text)
-
-
-def is_number(word: str) -> bool:
-    """Whether a cell is a number (a missing value is none)."""
-    try:
-        return bool(np.isfinite(number(word)))
-    except (ValueError, TypeError):
-        return False
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +144,7 @@ def of_columns(
     found = {key_of(name): unit for name, unit in (units or {}).items() if unit}
     for name, values in columns.items() if isinstance(columns, Mapping) else columns:
         spelled = str(name)
-        split = _UNIT.match(spelled)
+        split = UNIT.match(spelled)
         key = key_of(spelled)
         if split and split["name"] and _is_unit(split["unit"]):
             key = key_of(split["name"])
@@ -329,20 +311,20 @@ def _text(text: str, source: str) -> RawTable:
     rows = [(k, line) for k, line in lines if not line.lstrip().startswith("#")]
     if not rows:
         raise DataFileError("the table is empty", where=source, expected="a header and rows")
-    delimiter = _delimiter([line for _, line in rows[:50]])
-    cells = [(k, _cells(line, delimiter)) for k, line in rows]
+    delimiter = delimiter_of([line for _, line in rows[:50]])
+    cells = [(k, cells_of(line, delimiter)) for k, line in rows]
     # A title above the header, as in alerts: fewer cells than all that follows.
     while len(cells) > 2 and len(cells[0][1]) == 1 < len(cells[1][1]):
         cells.pop(0)
     header = None if any(is_number(word) for word in cells[0][1]) else cells.pop(0)[1]
-    if header is not None and cells and _is_ruler(cells[0][1]):
+    if header is not None and cells and is_ruler(cells[0][1]):
         cells.pop(0)
     if not cells:
         raise DataFileError("no rows", where=source, expected="rows of numbers below the header")
     width = len(cells[0][1])
     if header is not None and len(header) == 1 != width:
-        header = _cells(rows[0][1], "," if "," in rows[0][1] else None)
-    header = header or _commented_header(comments, width)
+        header = cells_of(rows[0][1], "," if "," in rows[0][1] else None)
+    header = header or commented_header(comments, width)
     names = header or ["time", "flux", "error", *(f"column{k}" for k in range(4, width + 1))][:width]
     if len(names) == width - 1 and all(not row[-1] for _, row in cells):
         names = [*names, "column"]
@@ -352,64 +334,8 @@ def _text(text: str, source: str) -> RawTable:
     for k, row in cells:
         if len(row) != len(names):
             raise DataFileError(f"{len(row)} columns", where=f"{source}, row {k}", expected=f"{len(names)}")
-    columns = [(name, np.array([row[c] for _, row in cells], dtype=object)) for c, name in enumerate(_distinct(names))]
-    return of_columns(columns, source, first_row=cells[0][0], headed=header is not None, meta=_keywords(comments))
-
-
-def _distinct(names: list[str]) -> list[str]:
-    return [name if name.strip() else f"column{k}" for k, name in enumerate(names, start=1)]
-
-
-def _delimiter(lines: list[str]) -> str | None:
-    """The delimiter that gives most rows the same number of cells; None is white space."""
-    for one in (",", ";", "\t", "|"):
-        counts = [line.count(one) for line in lines]
-        if counts[-1] and counts.count(counts[-1]) > 0.5 * len(counts):
-            return one
-    return None
-
-
-def _cells(line: str, delimiter: str | None) -> list[str]:
-    if delimiter is None:
-        return line.replace(",", " ").split()
-    try:
-        return [word.strip() for word in next(csv.reader(io.StringIO(line), delimiter=delimiter))]
-    except (csv.Error, StopIteration):
-        return [word.strip() for word in line.split(delimiter)]
-
-
-def _is_ruler(row: list[str]) -> bool:
-    """Whether a row below the header only underlines it, or gives types ('S', '10N'), as RDB tables do."""
-    words = [word for word in row if word]
-    return bool(words) and all(re.fullmatch(r"[=\-]+|\d*[NSM]", word) for word in words)
-
-
-def _commented_header(comments: list[str], width: int) -> list[str] | None:
-    """The names of the columns in the last comment that has as many words as there are columns, if any does."""
-    for line in reversed(comments):
-        text = line.lstrip().lstrip("#").strip()
-        for delimiter in (None, ",", ";", "\t", "|"):
-            words = text.split(delimiter) if delimiter else text.split()
-            words = [word.strip() for word in words]
-            if len(words) == width and not any(is_number(word) for word in words) and _telling(words):
-                return words
-    return None
-
-
-def _telling(words: list[str]) -> bool:
-    return sum(role_of(key_of(_UNIT.sub(r"\g<name>", word))) is not None for word in words) >= 2 and len(
-        {key_of(word) for word in words}
-    ) == len(words)
-
-
-def _keywords(comments: list[str]) -> dict[str, Any]:
-    """``# key = value`` and ``# key: value`` lines, and the raw comments under ``comments``."""
-    found: dict[str, Any] = {"comments": "\n".join(comments)}
-    for line in comments:
-        split = re.match(r"^\s*#+\s*([A-Za-z_][\w .]{0,30}?)\s*[=:]\s*(\S.*)$", line)
-        if split:
-            found.setdefault(key_of(split[1]), split[2].strip())
-    return found
+    columns = [(name, np.array([row[c] for _, row in cells], dtype=object)) for c, name in enumerate(distinct(names))]
+    return of_columns(columns, source, first_row=cells[0][0], headed=header is not None, meta=keywords_of(comments))
 
 
 def override(table: RawTable, wanted: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,100 @@
+"""Cells and lines of tables of text: names, numbers, missing values, delimiters, headers in comments."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from typing import Any
+
+import numpy as np
+
+from crosscal.lightcurves.formats.vocabulary import role_of
+
+#: Cells that stand for a missing value.
+MISSING = frozenset({"", "-", "--", "---", "...", "na", "n/a", "nan", "null", "none", "masked", "nodata", "untrusted"})
+#: A name with its unit in brackets.
+UNIT = re.compile(r"^(?P<name>.*?)\s*[\[(]\s*(?P<unit>[^\[\]()]*(?:\([^()]*\)[^\[\]()]*)*)\s*[\])]\s*$")
+_FORTRAN = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+))[dD]([+-]?\d+)$")
+
+
+def key_of(name: str) -> str:
+    """Return how a column is looked up: lower case, words joined by underscores."""
+    return re.sub(r"[\s_\-./]+", "_", name.strip().lower()).strip("_")
+
+
+def number(word: Any) -> float:
+    """Return a cell as a number: NaN where it is missing, Fortran exponents too; ValueError where it is none."""
+    if not isinstance(word, str):
+        return float(word)
+    text = word.strip()
+    if text.lower() in MISSING:
+        return np.nan
+    found = _FORTRAN.match(text)
+    return float(f"{found[1]}e{found[2]}") if found else float(text)
+
+
+def is_number(word: str) -> bool:
+    """Whether a cell is a number (a missing value is none)."""
+    try:
+        return bool(np.isfinite(number(word)))
+    except (ValueError, TypeError):
+        return False
+
+
+def distinct(names: list[str]) -> list[str]:
+    """Give columns without a name one by their number."""
+    return [name if name.strip() else f"column{k}" for k, name in enumerate(names, start=1)]
+
+
+def delimiter_of(lines: list[str]) -> str | None:
+    """The delimiter that gives most rows the same number of cells; None is white space."""
+    for one in (",", ";", "\t", "|"):
+        counts = [line.count(one) for line in lines]
+        if counts[-1] and counts.count(counts[-1]) > 0.5 * len(counts):
+            return one
+    return None
+
+
+def cells_of(line: str, delimiter: str | None) -> list[str]:
+    """Split a line into cells; None is white space and commas."""
+    if delimiter is None:
+        return line.replace(",", " ").split()
+    try:
+        return [word.strip() for word in next(csv.reader(io.StringIO(line), delimiter=delimiter))]
+    except (csv.Error, StopIteration):
+        return [word.strip() for word in line.split(delimiter)]
+
+
+def is_ruler(row: list[str]) -> bool:
+    """Whether a row below the header only underlines it, or gives types ('S', '10N'), as RDB tables do."""
+    words = [word for word in row if word]
+    return bool(words) and all(re.fullmatch(r"[=\-]+|\d*[NSM]", word) for word in words)
+
+
+def commented_header(comments: list[str], width: int) -> list[str] | None:
+    """The names of the columns in the last comment that has as many words as there are columns, if any does."""
+    for line in reversed(comments):
+        text = line.lstrip().lstrip("#").strip()
+        for delimiter in (None, ",", ";", "\t", "|"):
+            words = text.split(delimiter) if delimiter else text.split()
+            words = [word.strip() for word in words]
+            if len(words) == width and not any(is_number(word) for word in words) and _telling(words):
+                return words
+    return None
+
+
+def _telling(words: list[str]) -> bool:
+    return sum(role_of(key_of(UNIT.sub(r"\g<name>", word))) is not None for word in words) >= 2 and len(
+        {key_of(word) for word in words}
+    ) == len(words)
+
+
+def keywords_of(comments: list[str]) -> dict[str, Any]:
+    """``# key = value`` and ``# key: value`` lines, and the raw comments under ``comments``."""
+    found: dict[str, Any] = {"comments": "\n".join(comments)}
+    for line in comments:
+        split = re.match(r"^\s*#+\s*([A-Za-z_][\w .]{0,30}?)\s*[=:]\s*(\S.*)$", line)
+        if split:
+            found.setdefault(key_of(split[1]), split[2].strip())
+    return found
