@@ -74,9 +74,10 @@ def combine(
     order = order if len(vectors) > 1 else 0
     basis = polynomials(stack.wavelength, max(order, 1))[: order + 1]
     keep, why = np.ones(len(vectors), dtype=bool), [""] * len(vectors)
+    field_sd = plate.sd if isinstance(plate, PlatePrior) else ()
     for _ in range(3):
         state = _solve(stack, keep, basis, n_sigma, smooth, smooth_scale)
-        out, reasons = outliers(state.c, state.c_error, keep, (grey_sigma, slope_sigma))
+        out, reasons = outliers(state.c, state.c_error, keep, (grey_sigma, slope_sigma), field_sd)
         if not out.any() or keep.sum() - out.sum() <= len(keep) / 2:
             break
         for s in np.flatnonzero(out):

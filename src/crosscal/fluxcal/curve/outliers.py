@@ -59,15 +59,23 @@ def far_away(
 
 
 def outliers(
-    c: NDArray[np.float64], error: NDArray[np.float64], keep: NDArray[np.bool_], limits: Sequence[float]
+    c: NDArray[np.float64],
+    error: NDArray[np.float64],
+    keep: NDArray[np.bool_],
+    limits: Sequence[float],
+    field_sd: Sequence[float] = (),
 ) -> tuple[NDArray[np.bool_], list[str]]:
-    """Stars whose coefficients (n, n_orders) in ln throughput are far from the others, and in what: "grey", "slope"."""
+    """Stars whose coefficients (n, n_orders) in ln throughput are far from the others, and in what: "grey", "slope".
+
+    Where losses are expected to vary over the plate, by ``field_sd`` (ln) in each order, stars may differ by more.
+    """
     found, why = np.zeros(len(c), dtype=bool), [""] * len(c)
     kinds = (("grey", USUAL_GREY), ("slope", USUAL_SLOPE))
     for k, ((name, usual), limit) in enumerate(zip(kinds, limits, strict=True)):
         if k >= c.shape[1]:
             break
-        out = far_away(c[:, k], error[:, k], usual * MAG, limit, keep & ~found)
+        total = np.hypot(error[:, k], field_sd[k] if k < len(field_sd) else 0.0)
+        out = far_away(c[:, k], total, usual * MAG, limit, keep & ~found)
         # More than half of all stars stay, whatever they are far away in.
         room = (int(keep.sum()) - 1) // 2 - int(found.sum())
         for s in np.flatnonzero(out)[: max(room, 0)]:

@@ -38,7 +38,7 @@ COLUMNS = {
 DIMS = ("theta", "T_true", "realisation")
 KIND = "crosscal.xray.library"
 # Statuses as they are stored; the engine's names, without importing the engine (and numba) to read a file.
-STATUS = ("OK", "AT_BOUND", "NO_CONVERGENCE", "SINGULAR", "BAD_DATA", "NOT_DONE")
+STATUS = ("OK", "AT_BOUND", "NO_CONVERGENCE", "SINGULAR", "BAD_DATA", "NOT_DONE", "INACCURATE")
 USABLE = (0,)
 REPAIR = "an intact file; Store.verify(repair=True) marks such chunks to be computed again"
 
