@@ -75,7 +75,7 @@ def test_the_posteriors_converged(pair, spectra):
 def test_corrected_arfs_read_back(pair, tmp_path):
     from crosscal.xray import read_arf, read_arf_ensemble
 
-    pair.write(tmp_path, draws=7)
+    replace(pair, ensemble=7).write(tmp_path)
     arf = read_arf(tmp_path / "acis_corrected.arf")
     factor = pair.correction.at(pair.response.energy).factor
     # OGIP areas are stored in single precision.

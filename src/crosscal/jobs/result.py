@@ -47,6 +47,7 @@ PRODUCTS = Registry(
         "xray-fit": "crosscal.jobs.products:nothing_more",
         "xray-correction": "crosscal.xray.products:write_correction_tables",
         "xray": "crosscal.xray.products:write_outcome",
+        "xray-arfs": "crosscal.xray.products:write_corrected",
         "concordance": "crosscal.concordance.products:write",
         "lightcurves": "crosscal.lightcurves.products:write",
         "fluxcal": "crosscal.fluxcal.products:write",

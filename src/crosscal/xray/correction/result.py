@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +18,7 @@ from crosscal.core.errors import InputError
 from crosscal.core.units import energies, plain
 from crosscal.inference.diagnostics import sampling_check
 from crosscal.inference.posterior import Posterior
-from crosscal.jobs.result import Presented
+from crosscal.jobs.result import PRODUCTS, Presented
 from crosscal.xray.correction.bias import TemperatureBias
 from crosscal.xray.correction.identifiability import Diagnostics
 
@@ -162,3 +164,21 @@ class CalibrationResult(Presented):
             off = f"{100 * ratio.mean():+.1f} +- {100 * ratio.std():.1f} %"
             text += f"; its nominal temperatures are off by {off} at {kT:.0f} keV"
         return text + "."
+
+    def write(self, directory: str | os.PathLike[str], *, response: Any = None, draws: int = 100) -> Path:
+        """Write posterior.nc, summary.ecsv, correction.ecsv and .nc, bias.ecsv, diagnostics.txt, provenance.json.
+
+        Parameters
+        ----------
+        response : Response, optional
+            Of telescope 1: then also its corrected ARF and an ensemble of ``draws`` ARFs.
+
+        Raises
+        ------
+        DataFileError
+            If something cannot be written.
+        """
+        target = super().write(directory)
+        if response is not None:
+            PRODUCTS.get("xray-arfs")(self, response, target, draws)
+        return target
