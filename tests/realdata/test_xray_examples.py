@@ -87,5 +87,5 @@ def test_asca_a2029(data_dir, tmp_path):
     outcome = run("asca_a2029.toml", tmp_path)
     low, high = outcome.intervals["kT"]
     # XSPEC and Sherpa find 8.06 +- 0.16 keV for this spectrum and model; agreement to a tenth of the error.
-    assert abs(outcome.fit.values["kT"] - 8.06) < 0.02
+    assert abs(outcome.values["kT"] - 8.06) < 0.02
     assert abs((high - low) / 2 - 0.16) < 0.02
