@@ -331,3 +331,20 @@ def test_what_was_tolerated_in_the_telescope_s_files_is_told(finished):
     response = dataclasses.replace(outcome.response, notes=("a.rmf[MATRIX]: F_CHAN has no TLMIN",))
     told = dataclasses.replace(outcome, response=response).warnings
     assert told == (*outcome.warnings, "a.rmf[MATRIX]: F_CHAN has no TLMIN.")
+
+
+def test_the_users_own_function_belongs_to_what_makes_a_run_the_same(tmp_path):
+    """Else a run with another function in the same file would pass for complete."""
+    from crosscal.jobs.options import depends_on
+
+    source = tmp_path / "my_ripple_of_a_test.py"
+    source.write_text("def ripple(energy, xp, *, depth=0.0):\n    return 1 + depth * xp.sin(energy)\n")
+    library = {"modifier": {"name": "function", "function": f"{tmp_path}/my_ripple_of_a_test:ripple"}}
+    library |= {"depth": {"min": -0.1, "max": 0.1, "n": 5}, "kT": [2.0, 4.0, 8.0]}
+    job = validate(XrayJob, {**PAIRS, "library": library}, source=tmp_path / "job.toml")
+    assert list(job.linked_inputs().values()) == [source]
+    arfs = {"telescope": {"arf": "data:xray/example_b.arf", "rmf": "data:xray/example_b.rmf.gz"}}
+    job = validate(XrayJob, {**PAIRS, **arfs, "library": library}, source=tmp_path / "job.toml")
+    before = depends_on(job, "library")
+    source.write_text(source.read_text().replace("sin", "cos"))
+    assert depends_on(job, "library") != before

@@ -6,6 +6,7 @@ Everything that is a string in a job file becomes an object here; below, nothing
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -168,6 +169,27 @@ class ModifierChoice(OpenTable):
         from crosscal.xray.modifiers.build import build_from_options
 
         return build_from_options({"name": self.name, **self.rest})
+
+    def code(self) -> dict[str, Path]:
+        """Return the files of the user's functions in it: their content decides the results as an input's does."""
+        return {text: path for text in _functions(self.rest) if (path := _source_of(text)) is not None}
+
+
+def _functions(options: Any) -> list[str]:
+    """Return each "module:function" in the options of a modifier and of its parts."""
+    if isinstance(options, dict):
+        own = [options["function"]] if isinstance(options.get("function"), str) else []
+        return own + [text for value in options.values() for text in _functions(value)]
+    return [text for value in options for text in _functions(value)] if isinstance(options, list | tuple) else []
+
+
+def _source_of(text: str) -> Path | None:
+    place = Path(text.rpartition(":")[0])
+    beside = place.with_name(f"{place.name}.py")
+    if beside.is_file():
+        return beside
+    spec = find_spec(place.name)
+    return Path(spec.origin) if spec is not None and spec.origin else None
 
 
 def modifier_choice(content: Any) -> ModifierChoice:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -199,6 +200,10 @@ class XrayJob(Job):
         "library.modifier.parts.path",
         "library.modifier.scaling.path",
     )
+
+    def linked_inputs(self) -> Mapping[str, Path]:
+        """Return the files of the user's own functions."""
+        return {f"library.modifier: {text}": path for text, path in self.library.modifier.code().items()}
 
     def __post_init__(self) -> None:
         if (self.inference.pairs is None) == (self.simulation is None):

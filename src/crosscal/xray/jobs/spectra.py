@@ -93,11 +93,12 @@ class SpectraJob(Job):
             raise ConfigError("give telescope.name and trusted.name, as the table of observations names them")
 
     def linked_inputs(self) -> Mapping[str, Path]:
-        """Return the files that the table of spectra names."""
+        """Return the files that the table of spectra names, and those of the user's own functions."""
+        code = {f"inference.modifier: {text}": path for text, path in self.inference.modifier.code().items()}
         if self.inference.observations is None:
-            return {}
+            return code
         files = listed_files(resolve(self.inference.observations))
-        return {f"inference.observations: {role}": path for role, path in files.items()}
+        return {**code, **{f"inference.observations: {role}": path for role, path in files.items()}}
 
 
 def run(job: SpectraJob, stages: Stages) -> XrayOutcome:
