@@ -25,10 +25,10 @@ def test_known_abundances():
 
 
 def test_every_table_has_a_reference_and_starts_with_hydrogen():
-    names = elements.abundance_tables()
-    assert {"angr", "aspl", "wilm", "lodd", "grsa"} <= set(names)
-    for name, reference in names.items():
-        assert len(reference) > 10
+    tables = elements._tables()
+    assert {"angr", "aspl", "wilm", "lodd", "grsa"} <= set(tables)
+    for name, table in tables.items():
+        assert len(table["reference"]) > 10
         assert elements.abundances(name)[0] == 1.0
 
 

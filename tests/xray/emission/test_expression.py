@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crosscal.core.errors import InputError, UnknownNameError
-from crosscal.xray.emission.catalogue import list_models
+from crosscal.xray.emission.component import Settings
 from crosscal.xray.emission.expression import Model, parse
 from crosscal.xray.emission.registry import MODELS
 from crosscal.xray.emission.syntax import Leaf, Number, Product, Sum, leaves
+from crosscal.xray.emission.tablefile import plasma_table
 
 EDGES = np.geomspace(0.3, 10, 100)
 
@@ -208,8 +209,10 @@ def test_repr_and_pickle():
     assert np.array_equal(copy.spectrum(EDGES), model.spectrum(EDGES))
 
 
-def test_catalogue_lists_every_registered_model():
-    rows = {row["name"]: row for row in list_models()}
-    assert set(rows) == set(MODELS.names())
-    assert [p.name for p in rows["apec"]["parameters"]] == ["kT", "Abundanc", "Redshift", "norm"]
-    assert rows["TBabs"]["kind"] == "multiplicative"
+def test_every_registered_model_describes_itself():
+    components = {name: MODELS.get(name)(Settings(load_table=plasma_table)) for name in MODELS.names()}
+    for name, component in components.items():
+        assert type(component).__doc__, name
+        assert component.kind in ("additive", "multiplicative", "convolution"), name
+    assert [p.name for p in components["apec"].parameters] == ["kT", "Abundanc", "Redshift", "norm"]
+    assert components["TBabs"].kind == "multiplicative"

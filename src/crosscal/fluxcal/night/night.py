@@ -200,6 +200,14 @@ class NightCalibration(Presented):
         return "\n".join(f"{r.info.name}\n{r.diagnostics}" for r in failed[:20])
 
     @property
+    def _first(self) -> FluxCalibration:
+        """The first frame with a curve."""
+        for r in self.results:
+            if r.curve is not None:
+                return r
+        raise FitError("no frame has a calibration curve.")
+
+    @property
     def correction(self) -> Correction:
         """The correction of the first calibrated frame (each result has its own).
 
@@ -208,10 +216,7 @@ class NightCalibration(Presented):
         FitError
             If no frame has a curve.
         """
-        for r in self.results:
-            if r.curve is not None:
-                return r.correction
-        raise FitError("no frame has a calibration curve.")
+        return self._first.correction
 
     @property
     def posterior_draws(self) -> Posterior:
@@ -222,10 +227,7 @@ class NightCalibration(Presented):
         FitError
             If no frame has a curve.
         """
-        for r in self.results:
-            if r.curve is not None:
-                return r.posterior_draws
-        raise FitError("no frame has a calibration curve.")
+        return self._first.posterior_draws
 
     @property
     def provenance(self) -> Mapping[str, Any]:

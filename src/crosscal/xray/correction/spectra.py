@@ -370,17 +370,6 @@ def _log_poisson(block: Block, mean: Any) -> Any:
     return n * jnp.log(total) - total + off - b - perfect - (xlogy(b_off, b_off) - b_off)
 
 
-def source_table(model: SpectraModel, posterior: Any) -> Any:
-    """Return an astropy QTable of the sources' parameters: mean and sd (sampled sources only)."""
-    from astropy.table import QTable
-
-    table = QTable({"source": list(model.data.sources)})
-    for name in model.data.pilot.names:
-        draws = posterior.draws(name)
-        table[name], table[f"{name}_err"] = draws.mean(axis=0), draws.std(axis=0, ddof=1)
-    return table
-
-
 def checked_energy(energy: ArrayLike | None, band: tuple[float, float]) -> Floats:
     """Return the grid of the correction: the given one, or 160 energies over the band."""
     return np.geomspace(*band, 160) if energy is None else energies(energy, where="infer_spectra, energy")

@@ -58,11 +58,6 @@ def read_abundances(path) -> dict[str, dict]:
     return tables
 
 
-def abundance_tables() -> dict[str, str]:
-    """Return the names of the abundance tables and their references."""
-    return {name: table["reference"] for name, table in _tables().items()}
-
-
 def abundances(table: str) -> NDArray[np.float64]:
     """Return number densities relative to hydrogen, shape (30,), by XSPEC's name of the table.
 
