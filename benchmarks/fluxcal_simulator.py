@@ -99,16 +99,24 @@ def simulate(
                  1 / throughput, exposure)  # fmt: skip
 
 
-def frame_of(night: Night) -> tuple[Any, Any]:
-    """The frame and the catalogue of a simulated night, as the calibrator takes them."""
+def frame_of(night: Night, number: int = 0) -> tuple[Any, Any]:
+    """The frame and the catalogue of a simulated night, as the calibrator takes them; each number is another field."""
     from crosscal import fluxcal
 
     n = len(night.counts)
-    names = np.array([f"s{k}" for k in range(n)])
-    ra, dec = 10.0 + 0.1 * np.arange(n), np.zeros(n)
+    names = np.array([f"s{number}-{k}" for k in range(n)])
+    ra, dec = 10.0 + 0.1 * np.arange(n), np.full(n, 0.1 * number)
     nan = np.full(n, np.nan)
     fibres = fluxcal.Fibres(names, ra, dec, nan, nan, np.full(n, "C"))
     frame = fluxcal.Frame(night.counts, night.variance, night.grid, fibres, night.exposure, medium="vacuum")
     zero = np.zeros(n)
     error = np.full(night.magnitude.shape, 0.01)
     return frame, fluxcal.Catalogue(names, ra, dec, BANDS, night.magnitude, error, zero, zero, zero)
+
+
+def joined(catalogues: Sequence[Any]) -> Any:
+    """One catalogue of several fields."""
+    from dataclasses import replace
+
+    keys = ("name", "ra", "dec", "magnitude", "error", "pm_ra", "pm_dec", "ebv")
+    return replace(catalogues[0], **{k: np.concatenate([getattr(c, k) for c in catalogues]) for k in keys})

@@ -149,14 +149,21 @@ def test_the_field_over_the_plate_helps_held_out_stars(data_dir, parts):
 
     catalogue, library, filters = parts
     frames = [read_frame(p) for p in sorted((data_dir / "fluxcal" / "ozdes_red").glob("red_*"))[4::9]]
-    spread = {}
+    held = {}
     for position in (False, True):
         calibrator = Calibrator(
             catalogue, library, filters, Options(fwhm=5.3, ebv=0.02, position=position, position_grey_sd=0.15)
         )
-        held = [h for frame in frames for h in calibrator.calibrate(frame).held_out]
-        spread[position] = {k: mad_sd(np.array([getattr(h, k) for h in held])) for k in ("slope", "grey")}
-    # over all 854 spectra 0.042 against 0.059 mag per 1000 A; 90 stars know each scatter to 8 per cent
-    assert spread[True]["slope"] < 0.9 * spread[False]["slope"]
-    assert spread[True]["slope"] < 0.055
-    assert spread[True]["grey"] < 1.1 * spread[False]["grey"]
+        found = [(k, h) for k, frame in enumerate(frames) for h in calibrator.calibrate(frame).held_out]
+        held[position] = {(k, h.fibre): (h.grey, h.slope) for k, h in found}
+    # Where losses may vary over the plate, fewer stars are rejected: only stars that both runs kept can be compared.
+    both = sorted(held[False].keys() & held[True].keys())
+    assert len(both) >= 60
+    without, with_field = (np.array([held[p][key] for key in both]) for p in (False, True))
+    slope = [float(mad_sd(v[:, 1])) for v in (without, with_field)]
+    # over all 73 frames 0.041 against 0.053 mag per 1000 A; 70 stars know each scatter to 8 per cent
+    assert slope[1] < 0.9 * slope[0]
+    assert slope[1] < 0.055
+    # 70 stars: the field brings grey 0.009 +- 0.007 mag nearer to the catalogue (mean of absolute residuals)
+    gain = np.abs(without[:, 0]) - np.abs(with_field[:, 0])
+    assert gain.mean() > -2 * gain.std() / np.sqrt(gain.size)
