@@ -84,6 +84,7 @@ def test_silent_on_good_data():
     assert "converged" in result.diagnostics
 
 
+@pytest.mark.slow
 def test_predictive_check_finds_outliers_and_wrong_errors():
     outliers = simulate(3, 150, tau=0.05, sigma=0.03, outliers=0.05, seed=4)
     plain = fit(outliers.data, draws=500, leave_one_out=False)

@@ -60,6 +60,7 @@ def test_sources_without_counts_are_dropped():
     assert model.data.n_columns == 1
 
 
+@pytest.mark.slow
 def test_poisson_fit_reports_fluxes():
     case = simulate(3, 200, noise="poisson", sigma=0.1, mean_counts=50, seed=3)
     result = fit(case.data, noise="poisson", tau=0.05, draws=500, warmup=300, leave_one_out=False)

@@ -75,7 +75,10 @@ def moments(draws):
     return x.mean(axis=0), x.std(axis=0)
 
 
-@pytest.mark.parametrize(("variance", "quoted"), [("unknown", None), ("quoted+excess", 0.02), ("quoted", 0.03)])
+@pytest.mark.parametrize(
+    ("variance", "quoted"),
+    [("unknown", None), pytest.param("quoted+excess", 0.02, marks=pytest.mark.slow), ("quoted", 0.03)],
+)
 def test_routes_give_one_answer(variance, quoted):
     case = simulate(3, 40, tau=0.05, sigma=0.02, quoted=quoted, filled=0.9, seed=7)
     model = model_of(case, variance=variance)

@@ -277,6 +277,7 @@ def test_template_is_a_valid_job_with_all_keys():
             assert f"{key} = " in text, (table, key)
 
 
+@pytest.mark.slow
 def test_demo_runs_offline(tmp_path):
     messages = []
 

@@ -60,6 +60,7 @@ def test_a_pattern_that_plates_share_is_found_with_its_stated_error(rng):
     assert np.mean(np.abs(error) < sd) > 0.5
 
 
+@pytest.mark.slow
 def test_no_pattern_does_no_harm(rng):
     moved = []
     for _ in range(6):
@@ -199,6 +200,7 @@ def test_frames_together_predict_held_out_stars_better(night, calibrator, result
     assert field.gradient.shape == (2,)
 
 
+@pytest.mark.slow
 def test_targets_are_not_learned_from(calibrator, results):
     hidden = [set() for _ in results]
     hidden[0] = {s.name for s in results[1].used[:6]}
@@ -209,6 +211,7 @@ def test_targets_are_not_learned_from(calibrator, results):
     assert len(aside[1].curve.plate.fields[1].alpha) == n
 
 
+@pytest.mark.slow
 def test_job_and_list_share_the_field(night, catalogue, filters, calibrator, tmp_path):
     paths = [write_raw(tmp_path / f"f{k}red.fits", t) for k, t in enumerate(night[:3])]
     content = {"job": "fluxcal", "output": str(tmp_path / "run"), "seed": 1}

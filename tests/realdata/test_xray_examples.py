@@ -1,4 +1,4 @@
-"""The X-ray examples on real responses, as a user runs them; the long one is shortened and has its full size as slow."""
+"""The X-ray examples on real responses, as a user runs them; the long one is shortened (its full size is slow)."""
 
 from dataclasses import replace
 from pathlib import Path
