@@ -20,6 +20,7 @@ import crosscal
 from crosscal import concordance, xray
 from crosscal.core.correction import Correction
 from crosscal.datasets import write_correction
+from crosscal.xray.instrument.ensemble import area_draws
 
 BANDS = {"soft": (0.7, 1.5), "hard": (2.0, 5.0)}
 TAU = {"example_b": 0.05, "third": 0.05, "fourth": 0.05}
@@ -79,7 +80,7 @@ def infer(observations, **known):
 def clusters_first(observations, b, directory):
     """Order 1: the ensemble of ARFs sets the concordance's prior; the fluxes are derived with the corrected ARF."""
     result = infer(observations)
-    areas = xray.area_draws(b, result.correction, 400)
+    areas = area_draws(b, result.correction, 400)
     xray.write_arf_ensemble(directory / "b_ensemble.arf", b, areas)
     means = xray.read_arf_ensemble(directory / "b_ensemble.arf").band_means(BANDS)
     data = blazars(band_factors(result.correction))

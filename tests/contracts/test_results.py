@@ -65,7 +65,8 @@ def spectrum_fit():
 def xray():
     from crosscal.core.grid import Axis, Grid
     from crosscal.emulator import TrainingTable, train
-    from crosscal.xray import CalibrationEmulator, Grey, infer, simulate_pairs
+    from crosscal.xray import CalibrationEmulator, infer, simulate_pairs
+    from crosscal.xray.modifiers import Grey
 
     grid = Grid(
         (Axis.from_range("scale", 0.7, 1.3, 9), Axis.from_range("T_true", 1.0, 15.0, 12, unit="keV", scale="log"))

@@ -7,6 +7,7 @@ import pytest
 
 from crosscal import xray
 from crosscal.core.errors import FitError, InputError
+from crosscal.xray import modifiers
 from crosscal.xray.correction.bias import fitted_bias
 from crosscal.xray.correction.infer_spectra import infer_spectra
 from crosscal.xray.correction.observations import Observation, prepare
@@ -44,12 +45,12 @@ def largest_difference(data, modifier, params, rng, reach=3.0):
     return worst
 
 
-@pytest.mark.parametrize("counts", [200, 1000, 20000])
+@pytest.mark.parametrize("counts", [pytest.param(200, marks=pytest.mark.slow), 1000, 20000])
 def test_tables_are_the_model_however_poor_the_trusted_spectrum(counts, rng):
     data = prepare(pairs(counts), "A", most_left_out=0.6)
     assert len(data.sources) >= 3
     # A tenth of a sigma in 400 spectra would be two in what they share.
-    assert largest_difference(data, xray.Grey(), {"scale": 1.03}, rng) < 0.05
+    assert largest_difference(data, modifiers.Grey(), {"scale": 1.03}, rng) < 0.05
 
 
 @pytest.mark.parametrize("free", [("kT", "norm", "nH"), ("kT", "norm", "Abundanc", "nH")])
@@ -60,7 +61,7 @@ def test_tables_of_parameters_that_the_model_does_not_tabulate(free, rng):
 
 def test_tables_of_a_power_law(rng):
     data = prepare(pairs(500, (1.0, 2.0), free=("PhoIndex", "norm", "nH"), expression="TBabs*powerlaw", nH=0.3), "A")
-    assert largest_difference(data, xray.Grey(), {"scale": 1.03}, rng) < 0.05
+    assert largest_difference(data, modifiers.Grey(), {"scale": 1.03}, rng) < 0.05
 
 
 def test_each_observation_has_its_own_response(rng):
@@ -77,7 +78,7 @@ def test_each_observation_has_its_own_response(rng):
     assert len(data.blocks) == 2
     assert all(b.fold.ndim == 3 for b in data.blocks)
     bump = {"A": 0.1, "mu": 1.8, "sigma": 1.0}
-    for family, params in ((xray.Gaussian(), bump), (xray.Grey(), {"scale": 1.1})):
+    for family, params in ((xray.Gaussian(), bump), (modifiers.Grey(), {"scale": 1.1})):
         assert largest_difference(data, family, params, rng) < 0.05
     o, block = changed[2], data.blocks[0]
     j = [m.source for m in block.members].index(o.source)
@@ -145,7 +146,7 @@ def test_bias_with_a_parameter_that_the_model_does_not_tabulate():
 def test_everything_is_answered_with_parameters_that_the_model_does_not_tabulate(free, tmp_path):
     expression = "TBabs*apec" if "kT" in free else "TBabs*powerlaw"
     observations = pairs(2e4, (4.0, 5.0, 6.0), free=free, expression=expression)
-    result = infer_spectra(observations, xray.Grey(), trusted="A", tau=0.1, draws=60, warmup=60, chains=2)
+    result = infer_spectra(observations, modifiers.Grey(), trusted="A", tau=0.1, draws=60, warmup=60, chains=2)
     assert "should be multiplied by" in result.answer
     assert abs(result.posterior_draws.mean("scale") - 1) < 0.03
     assert (result.biases is None) == ("kT" not in free)

@@ -10,6 +10,7 @@ from scipy.integrate import simpson
 
 from crosscal import xray
 from crosscal.core.errors import InputError, UnknownNameError
+from crosscal.xray import modifiers
 from crosscal.xray.correction.bias import fitted_bias
 from crosscal.xray.correction.clusters import simulate_clusters
 from crosscal.xray.correction.infer_spectra import infer_spectra
@@ -65,8 +66,9 @@ def test_linear_families_need_no_response(prepared, rng):
         np.testing.assert_allclose(mean, slow * size[block.index, None], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_source_integral_equals_brute_force(prepared):
-    one = SpectraModel(prepared, xray.Grey(), sources="marginal", tau=0.1)
+    one = SpectraModel(prepared, modifiers.Grey(), sources="marginal", tau=0.1)
     params = {"scale": jnp.asarray(1.02)}
     fast = np.asarray(one.marginal(params))
     v, _ = one.conditional_mode(params)
@@ -119,12 +121,21 @@ def test_marginal_posterior_equals_full_sampling(clusters, prepared):
         leave_one_out(full)
 
 
+@pytest.mark.slow
 def test_planted_correction_is_found_from_spectra(clusters):
     """The verb from end to end, with a family that is one number: a grey factor near the planted mean."""
     observations = observations_of(clusters)
     trusted = observations[0].telescope
     result = infer_spectra(
-        observations, xray.Grey(), trusted=trusted, tau=0.1, draws=300, warmup=100, chains=2, norm_scatter=0.02, seed=1
+        observations,
+        modifiers.Grey(),
+        trusted=trusted,
+        tau=0.1,
+        draws=300,
+        warmup=100,
+        chains=2,
+        norm_scatter=0.02,
+        seed=1,
     )
     scale = result.posterior_draws.draws("scale")
     # The planted bump is 0 to 10 % over the band; a scatter of norms of 2 % widens the answer to 1 %.
@@ -178,6 +189,6 @@ def test_bad_observations(clusters, prepared):
     with pytest.raises(InputError, match="free parameters"):
         prepare([other, *observations[1:]], trusted)
     with pytest.raises(InputError, match="changes the matrix"):
-        SpectraModel(prepared, xray.Gain())
+        SpectraModel(prepared, modifiers.Gain())
     with pytest.raises(UnknownNameError, match="sampled"):
-        SpectraModel(prepared, xray.Grey(), sources="all")
+        SpectraModel(prepared, modifiers.Grey(), sources="all")

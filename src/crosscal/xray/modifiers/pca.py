@@ -27,7 +27,7 @@ class PCA(BasisModifier):
     Parameters
     ----------
     library : PcaLibrary
-        From :func:`crosscal.xray.read_pca_library`.
+        From :func:`crosscal.xray.instrument.ogip_pca.read_pca_library`.
     n : int, optional
         Number of leading components; all by default, the residual one included.
     bias : bool
