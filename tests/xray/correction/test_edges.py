@@ -48,6 +48,7 @@ def test_temperatures_far_off_give_no_headline(pairs, amplitude_only, factor):
     assert any("sources disagree with the others" in text for text in found.warnings)
 
 
+@pytest.mark.slow
 def test_a_prior_that_the_data_contradict_is_told(pairs, amplitude_only):
     found = result_of(amplitude_only, pairs, tau=0.02)
     (text,) = found.diagnostics.edges
@@ -76,6 +77,7 @@ def test_sources_beyond_the_library_are_named(pairs, amplitude_only):
     assert "source 005 (100 keV)" in text
 
 
+@pytest.mark.slow
 def test_a_source_that_disagrees_is_named(pairs, amplitude_only):
     found = result_of(amplitude_only, scaled(pairs, 1.3, 7), tau=0.1, scatter=None)
     text = next(t for t in found.warnings if "disagree with the others" in t)
@@ -83,6 +85,7 @@ def test_a_source_that_disagrees_is_named(pairs, amplitude_only):
     assert "source 008 (" in text
 
 
+@pytest.mark.slow
 def test_nothing_constrained_gives_no_headline(pairs, amplitude_only):
     wide = replace(pairs, covariance=pairs.covariance * 1e5)
     found = result_of(amplitude_only, wide, tau=0.05)

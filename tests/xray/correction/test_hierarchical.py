@@ -45,6 +45,7 @@ def test_marginal_equals_brute_force_in_one_dimension(amplitude_only):
         assert fast[i] == pytest.approx(slow, abs=6e-3)
 
 
+@pytest.mark.slow
 def test_marginal_equals_sampling_of_the_truth_in_three_dimensions(amplitude_only, pairs):
     model = HierarchicalModel(pairs.take([0, 20]), amplitude_only)
     params = {"A": jnp.asarray(0.1), "scatter": jnp.asarray(0.015), "ln_cross_norm": jnp.asarray(0.03)}
@@ -118,6 +119,7 @@ def test_sampled_truths_agree_with_integrated_ones(amplitude_only, pairs):
     assert kinds["sampled"].posterior_draws.draws("truth").shape[1:] == (8, 1)
 
 
+@pytest.mark.slow
 def test_aliases_of_a_gaussian_are_flagged(emulator):
     pairs = simulate_pairs(emulator.only("kT"), TRUE, np.geomspace(2, 12, 60), relative_error=0.03, seed=4)
     result = infer(pairs, emulator, tau=0.1, sampler="laplace", draws=500)
@@ -129,6 +131,7 @@ def test_aliases_of_a_gaussian_are_flagged(emulator):
     assert signs == {-1.0, 1.0}
 
 
+@pytest.mark.slow
 def test_auto_draws_from_all_solutions_and_falls_back(emulator, monkeypatch):
     from crosscal.xray.correction import infer as module
 
@@ -195,8 +198,10 @@ def test_correction_inverts_measurement(emulator):
     np.testing.assert_allclose(emulator.correct(theta, measured), truth, rtol=1e-10)
     value, slope = emulator.measure_with_slope(theta, truth)
     np.testing.assert_allclose(value, measured, rtol=1e-12)
-    jacobian = jax.vmap(jax.jacfwd(lambda x: emulator.measure(theta, x[None])[0]))(truth)
-    np.testing.assert_allclose(slope, jacobian, rtol=1e-9, atol=1e-12)
+    for k in range(3):
+        step = 1e-5 * np.eye(3)[k]
+        difference = (emulator.measure(theta, truth + step) - emulator.measure(theta, truth - step)) / 2e-5
+        np.testing.assert_allclose(slope[:, :, k], difference, rtol=1e-6, atol=1e-8)
 
 
 def test_emulator_file(emulator, tmp_path):
