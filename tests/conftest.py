@@ -1,12 +1,20 @@
 """Shared fixtures: double precision for JAX, the real-data directory, seeded randomness."""
 
+import atexit
 import os
+import shutil
+import tempfile
 import time
 from itertools import zip_longest
 from pathlib import Path
 
 os.environ.setdefault("JAX_ENABLE_X64", "true")
 os.environ.setdefault("MPLBACKEND", "Agg")
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    # Workers of pytest-xdist and the commands that tests start share what one of them has compiled.
+    COMPILED = tempfile.mkdtemp(prefix="crosscal-tests-")
+    atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
+    os.environ |= {"JAX_COMPILATION_CACHE_DIR": COMPILED, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3"}
 
 import numpy as np
 import pytest
