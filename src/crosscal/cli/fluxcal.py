@@ -29,7 +29,7 @@ def _tell(outcome: Any) -> None:
 @click.option("--fwhm", type=float, help="Resolution in Angstrom [SPECFWHM, else 3.4 pixels].")
 @click.option("--metric", default="chi2", show_default=True, help="chi2 or huber.")
 @click.option("--no-smooth", is_flag=True, help="Do not smooth the curve.")
-@click.option("--position", is_flag=True, help="Let the losses vary smoothly over the plate.")
+@click.option("--position/--no-position", default=None, help="Losses vary over the plate [if left-out stars say so].")
 @click.option("--ebv", type=float, default=0.0, show_default=True, help="E(B-V) of the field.")
 def command(
     frames: tuple[str, ...],
@@ -44,7 +44,7 @@ def command(
     fwhm: float | None,
     metric: str,
     no_smooth: bool,
-    position: bool,
+    position: bool | None,
     ebv: float,
 ) -> None:
     """Calibrate FRAMES with their standard stars; the files themselves are not touched.
@@ -72,7 +72,7 @@ def command(
             "CALIBFLUX_METRIC": metric,
             "CALIBFLUX_SMOOTH": not no_smooth,
             "CALIBFLUX_EBV": ebv,
-            "CALIBFLUX_POSITION": position,
+            "CALIBFLUX_POSITION": "auto" if position is None else position,
         },
         output,
         each=_tell,

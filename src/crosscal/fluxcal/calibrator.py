@@ -309,7 +309,7 @@ def calibrate(
     metric: str | None = None,
     method: str | None = None,
     smooth: str | None = None,
-    position: bool | None = None,
+    position: bool | str | None = None,
     mask: Sequence[tuple[float, float]] | None = None,
     options: Options | None = None,
     limits: Limits | None = None,

@@ -16,6 +16,7 @@ from crosscal.core.random import generator
 from crosscal.fluxcal.flux_units import FLUX_SCALE
 from crosscal.fluxcal.stars.extinction import redden
 from crosscal.fluxcal.stars.lsf import convolve_lsf
+from crosscal.fluxcal.stars.mismatch import exact
 from crosscal.fluxcal.stars.photometry import C_KMS, Filter, ab_magnitude
 from crosscal.fluxcal.stars.resample import log_grid, resample
 from crosscal.fluxcal.stars.templates import TemplateLibrary
@@ -60,7 +61,9 @@ def demo_library() -> TemplateLibrary:
     nodes = [(t, g, m) for t in np.arange(5500.0, 7001.0, 300.0) for g in (4.0, 4.5) for m in (-2.0, -1.5, -1.0, -0.5)]
     flux = np.stack([demo_spectrum(wavelength, *node) for node in nodes])
     flux = (flux / flux.mean(axis=1, keepdims=True)).astype(np.float32)
-    library = TemplateLibrary("demo", wavelength, flux, np.array(nodes), tuple(f"demo{k}" for k in range(len(nodes))))
+    library = TemplateLibrary(
+        "demo", wavelength, flux, np.array(nodes), tuple(f"demo{k}" for k in range(len(nodes))), mismatch=exact()
+    )
     return library.refined()
 
 

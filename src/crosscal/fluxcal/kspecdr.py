@@ -45,7 +45,7 @@ ARGUMENTS: Mapping[str, Any] = {
     "CALIBFLUX_EBV": 0.0,
     "CALIBFLUX_RADIUS": 1.5,
     "CALIBFLUX_MATCH": "position",
-    "CALIBFLUX_POSITION": False,
+    "CALIBFLUX_POSITION": "auto",
     "CALIBFLUX_OUTPUT": None,
 }
 
@@ -185,6 +185,11 @@ def _flag(value: Any, key: str) -> bool:
     return bool(value)
 
 
+def _position(value: Any) -> bool | str:
+    """True, false, or "auto"."""
+    return "auto" if str(value).strip().lower() == "auto" else _flag(value, "CALIBFLUX_POSITION")
+
+
 def _single(path: Path, values: Mapping[str, Any]) -> Outcome:
     if not _flag(values["CALIBFLUX"], "CALIBFLUX"):
         return Outcome(path, None, False, "CALIBFLUX is false: the file was left as it is")
@@ -238,7 +243,7 @@ def _calibrator(values: Mapping[str, Any]) -> Calibrator:
         "ebv": float(values["CALIBFLUX_EBV"]),
         "radius": float(values["CALIBFLUX_RADIUS"]),
         "match": str(values["CALIBFLUX_MATCH"]),
-        "position": _flag(values["CALIBFLUX_POSITION"], "CALIBFLUX_POSITION"),
+        "position": _position(values["CALIBFLUX_POSITION"]),
     }
     library = load_templates(values["CALIBFLUX_TEMPLATES"], values["CALIBFLUX_TEMPLATE_FILE"])
     return Calibrator(catalogue, library, filters, Options(**choices))

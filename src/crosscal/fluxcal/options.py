@@ -91,8 +91,8 @@ class Options:
         Clipping of pixels in the combination.
     slope_order : int
         Order of the chromatic polynomial that may differ from star to star (0: grey only).
-    position : bool
-        Let the losses vary smoothly over the plate (x, y).
+    position : bool or "auto"
+        Let the losses vary smoothly over the plate (x, y); "auto" if that predicts stars that are left out better.
     position_sd : float
         Prior of the chromatic field, mag per 1000 A.
     position_grey_sd : float
@@ -140,7 +140,7 @@ class Options:
     extrapolation: NotNegative = option(default=300.0, unit="angstrom")
     n_sigma: Positive = 4.0
     slope_order: Annotated[int, Ge(0), Le(3)] = 2
-    position: bool = False
+    position: bool | Literal["auto"] = "auto"
     position_sd: NotNegative = 0.08
     position_grey_sd: NotNegative = 0.0
     position_scale: Positive = 0.3

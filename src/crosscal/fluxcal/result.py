@@ -110,8 +110,15 @@ class FluxCalibration(Presented):
         error = float(np.median(np.sqrt(np.sum(self.curve.modes**2, axis=0))[self.curve.covered]))
         return (
             f"{self.info.name}: calibrated with {len(self.used)} of {len(self.stars)} stars{self._rejected}, "
-            f"scatter {self.curve.rms:.1%}, scale known to {error:.1%}."
+            f"scatter {self.curve.rms:.1%}, scale known to {error:.1%}{self._field}."
         )
+
+    @property
+    def _field(self) -> str:
+        """What was decided about losses that vary over the plate, where that was asked."""
+        if self.options.position != "auto" or self.curve is None or not np.isfinite(self.info.fibres.x).any():
+            return ""
+        return "; losses follow a field over the plate" if self.curve.plate is not None else "; no field over the plate"
 
     @property
     def _rejected(self) -> str:

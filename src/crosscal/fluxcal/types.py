@@ -280,7 +280,8 @@ class StarFit:
     """The model of one standard star and how it was found; all numbers that quality tables show.
 
     ``model`` (n_pix,) is in erg/s/cm2/A on the star's own pixels, ``model_variance`` its independent part;
-    ``model_modes`` (3, n_pix) are correlated errors of ln model (grey, slope, curvature).
+    ``model_modes`` (3, n_pix) are correlated errors of ln model (grey, slope, curvature); ``mismatch`` (2, n_pix) the
+    standard deviations of ln model by which real stars differ from templates: all alike, and each by itself.
     """
 
     fibre: int
@@ -307,6 +308,7 @@ class StarFit:
     model: NDArray[np.float64] | None = None
     model_variance: NDArray[np.float64] | None = None
     model_modes: NDArray[np.float64] | None = None
+    mismatch: NDArray[np.float64] | None = None
 
     __repr__ = brief
 
@@ -322,7 +324,8 @@ class CalibrationVector:
 
     ``value`` [erg/s/cm2/A per count/s] and its independent ``variance`` have shape (n_pix,); ``good`` marks the usable
     pixels; ``rate``, ``rate_variance`` and ``model`` are kept because throughputs, not their inverses, are averaged
-    without bias; ``modes`` (k, n_pix) are correlated errors of ln value.
+    without bias; ``modes`` (k, n_pix) are correlated errors of ln value; ``mismatch`` (2, n_pix) as that of a StarFit,
+    zero by default.
     """
 
     wavelength: NDArray[np.float64]
@@ -337,10 +340,13 @@ class CalibrationVector:
     modes: NDArray[np.float64]
     x: float = float("nan")
     y: float = float("nan")
+    mismatch: NDArray[np.float64] | None = None
 
     __repr__ = brief
 
     def __post_init__(self) -> None:
-        keys = ("value", "variance", "rate", "rate_variance", "model", "model_variance", "modes")
+        if self.mismatch is None:
+            object.__setattr__(self, "mismatch", np.zeros((2, np.size(self.value))))
+        keys = ("value", "variance", "rate", "rate_variance", "model", "model_variance", "modes", "mismatch")
         as_floats(self, f"calibration vector of {self.star}", wavelength="Angstrom", **dict.fromkeys(keys, ""))
         object.__setattr__(self, "good", np.ascontiguousarray(self.good, dtype=bool))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.robust import huber_weights, mad_sd
 from crosscal.fluxcal.curve.curve import MAG, Curve, compress, polynomials
+from crosscal.fluxcal.curve.differences import difference_modes
 from crosscal.fluxcal.curve.ivar_mean import ivar_mean
 from crosscal.fluxcal.curve.normal_equations import TEMPLATE_ERROR, star_sums
 from crosscal.fluxcal.curve.outliers import outliers
@@ -266,6 +267,7 @@ def _curve(
     done = extrapolate(stack.wavelength, done, reach, scale)
     modes = [done.modes, mean_modes(state, keep, plate, stack) @ basis]
     linear = polynomials(stack.wavelength, 1)
+    modes.append(difference_modes(stack, state.smooth, state.c, basis, state.use))
     modes.append(np.array([[common_grey * MAG], [common_slope * MAG]]) * linear)
     all_modes = compress(np.concatenate(modes))
     n_stars = np.sum(state.use, axis=0)

@@ -80,6 +80,7 @@ def plate_prior(options: Options, airmass: float) -> PlatePrior:
         sd=(options.position_grey_sd * MAG, sd, 0.25 * sd, 0.1 * sd)[: options.slope_order + 1],
         scale=options.position_scale,
         gradient_sd=sd * tangent_of(airmass),
+        judged=options.position == "auto",
         gradient_mean=(options.position_gradient[0] * MAG, options.position_gradient[1] * MAG),
     )
 

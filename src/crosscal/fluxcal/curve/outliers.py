@@ -13,8 +13,9 @@ from crosscal.fluxcal.types import StarFit, StarStatus
 
 #: What single fibres scatter by before a frame is seen: mag, and mag per 1000 A; it counts as so many stars.
 USUAL_GREY, USUAL_SLOPE, PRIOR_STARS = 0.15, 0.04, 4.0
-#: Velocities of halo stars scatter by so much, km/s: a single one is odd only where the others are many and move alike.
-USUAL_VELOCITY = 200.0
+#: Velocities of halo stars scatter by at least so much, km/s, and good standards are halo stars: a velocity is odd only
+#: where hardly a star of the Galaxy has it.
+USUAL_VELOCITY = 150.0
 #: Least excess of a star's reduced chi-square over the frame's median, as a factor, and its least value.
 CHI2_FACTOR, LEAST_CHI2 = 4.0, 3.0
 
@@ -87,7 +88,8 @@ def odd_stars(stars: Sequence[StarFit], limit: float) -> dict[int, StarStatus]:
     """Numbers of used stars whose template or velocity does not fit the frame, with the status that says so.
 
     A reduced chi-square four times the frame's median, or, among eight stars or more, a velocity ``limit`` standard
-    deviations from the others (halo stars move at 400 km/s: a few stars say nothing about one that is fast).
+    deviations from the median, with a standard deviation of at least :data:`USUAL_VELOCITY` (right standards of the
+    halo move at 400 km/s).
     """
     used = np.array([s.status == StarStatus.USED for s in stars], dtype=bool)
     chi2 = np.array([s.chi2 / s.dof if s.dof > 0 else np.nan for s in stars])
@@ -100,7 +102,8 @@ def odd_stars(stars: Sequence[StarFit], limit: float) -> dict[int, StarStatus]:
     moving = used & np.isfinite(rv)
     error = np.nan_to_num([s.rv_error for s in stars])
     if moving.sum() >= 8:
-        out = far_away(np.nan_to_num(rv), error, USUAL_VELOCITY, limit, moving)
+        scatter = max(float(mad_sd(rv[moving])), USUAL_VELOCITY)
+        out = moving & (np.abs(np.nan_to_num(rv) - np.median(rv[moving])) > limit * np.hypot(scatter, error))
         found |= {int(k): StarStatus.VELOCITY_OUTLIER for k in np.flatnonzero(out) if int(k) not in found}
     return found if len(found) <= (int(used.sum()) - 1) // 2 else {}
 

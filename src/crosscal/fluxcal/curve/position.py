@@ -46,12 +46,15 @@ class PlatePrior:
         scale, so proportional to tan z.
     gradient_mean : (float, float)
         Its mean in x and y.
+    judged : bool
+        Keep a field only if it predicts stars that are left out better than none does (:func:`helps`).
     """
 
     sd: tuple[float, ...]
     scale: float = 0.3
     gradient_sd: float = 0.0
     gradient_mean: tuple[float, float] = (0.0, 0.0)
+    judged: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +189,7 @@ def _fit_field(
     # The constant m_k has a vague prior; the median keeps its numbers small.
     residual = value - np.median(value) - (place - centre) @ mean
     best: tuple[float, Field] | None = None
+    left_out: dict[float, tuple[float, NDArray[np.float64]]] = {}
     for strength, scatters in SCATTERS.items():
         gradient_sd = strength * prior.gradient_sd if slope else 0.0
         zero = np.zeros(len(place))
@@ -195,12 +199,26 @@ def _fit_field(
         for scatter in scatters:
             noise = error**2 + (scatter * sd) ** 2
             evidence, alpha, inverse = student_process(covariance, residual, noise)
+            if strength not in left_out or evidence > left_out[strength][0]:
+                # What a star departs by from the prediction of the others.
+                left_out[strength] = (evidence, alpha / np.diag(inverse))
             evidence -= ODDS * (strength == 0)
             if best is None or evidence > best[0] + 1e-9:
                 made = Field(place, centre, alpha, inverse, strength * sd, prior.scale, gradient_sd, mean)
                 best = (evidence, made)
     assert best is not None
+    if prior.judged and best[1].sd > 0 and not helps(left_out[1.0][1], left_out[0.0][1]):
+        return None
     return best[1] if best[1].sd > 0 or mean.any() else None
+
+
+def helps(with_field: NDArray[np.float64], without: NDArray[np.float64]) -> bool:
+    """Whether a field predicts left-out stars better: by two standard errors of the mean gain in absolute residuals.
+
+    Losses that vary from fibre to fibre by chance look like a field in every sixth frame to a single standard error.
+    """
+    gain = np.abs(without) - np.abs(with_field)
+    return bool(gain.mean() > 2 * gain.std() / np.sqrt(gain.size))
 
 
 def student_process(

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.robust import huber_weights, mad_sd
-from crosscal.fluxcal.curve.position import PLATE_RADIUS, Field, PlatePrior, PlateTerm
+from crosscal.fluxcal.curve.position import PLATE_RADIUS, Field, PlatePrior, PlateTerm, helps
 from crosscal.fluxcal.curve.variational import variational_process
 
 #: Fewest configurations: two cannot tell what they share from what belongs to one.
@@ -305,4 +305,22 @@ def _fit_order(data: Placements, prior: PlatePrior, k: int) -> _Order | None:
     best, choice = max((_search(solve, dict(start)) for start in STARTS), key=lambda found: found[0][0])
     if choice["own"] == 0 and choice["common"] == 0 and not mean.any():
         return None
+    if prior.judged and not helps(_left_out(data, best[1], best[2]), _from_others(data, value)):
+        return None
     return _Order(choice, best[1], best[2])
+
+
+def _left_out(data: Placements, alpha: NDArray[np.float64], inverse: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What each star departs by from a field that saw it in no configuration: P_oo^-1 alpha_o of its rows o."""
+    residual = np.empty(alpha.size)
+    for star in np.unique(data.star):
+        rows = np.flatnonzero(data.star == star)
+        residual[rows] = np.linalg.solve(inverse[np.ix_(rows, rows)], alpha[rows])
+    return residual
+
+
+def _from_others(data: Placements, value: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What each star departs by from the mean of the other stars of its configuration."""
+    count = np.bincount(data.configuration)[data.configuration]
+    total = np.bincount(data.configuration, weights=value)[data.configuration]
+    return np.where(count > 1, (value * count - total) / np.maximum(count - 1, 1), 0.0)

@@ -13,7 +13,7 @@ from crosscal.fluxcal.types import CalibrationVector
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Vectors as arrays (n_star, n_pix)."""
+    """Vectors as arrays (n_star, n_pix); ``mismatch`` has the shape (n_star, 2, n_pix)."""
 
     wavelength: NDArray[np.float64]
     rate: NDArray[np.float64]
@@ -27,6 +27,7 @@ class Stack:
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     names: tuple[str, ...]
+    mismatch: NDArray[np.float64]
 
     @classmethod
     def of(cls, vectors: Sequence[CalibrationVector]) -> Stack:
@@ -59,4 +60,5 @@ class Stack:
             np.array([v.x for v in vectors]),
             np.array([v.y for v in vectors]),
             tuple(v.star for v in vectors),
+            np.stack([np.asarray(v.mismatch) for v in vectors]),
         )

@@ -45,20 +45,33 @@ def calibration_vector(frame: Frame, star: StarFit, options: Options) -> Calibra
     model, model_variance = star.model / FLUX_SCALE, star.model_variance / FLUX_SCALE**2
     usable = frame.good[k] & np.isfinite(model) & (model > 0) & ~options.masked(wave)
     modes = star.model_modes
+    mismatch = np.zeros((2, wave.size)) if star.mismatch is None else star.mismatch
     if not np.array_equal(wave, frame.grid):
-        rate, rate_variance, model, model_variance, modes, usable = _regrid(
-            wave, frame.grid, rate, rate_variance, model, model_variance, modes, usable
+        rate, rate_variance, model, model_variance, modes, mismatch, usable = _regrid(
+            wave, frame.grid, rate, rate_variance, model, model_variance, modes, mismatch, usable
         )
     with np.errstate(divide="ignore", invalid="ignore"):
         value = model / rate
         variance = value**2 * (model_variance / model**2 + rate_variance / rate**2)
     x, y = float(frame.fibres.x[k]), float(frame.fibres.y[k])
     return CalibrationVector(
-        frame.grid, value, variance, usable, star.name, rate, rate_variance, model, model_variance, modes, x, y
+        frame.grid,
+        value,
+        variance,
+        usable,
+        star.name,
+        rate,
+        rate_variance,
+        model,
+        model_variance,
+        modes,
+        x,
+        y,
+        mismatch,
     )
 
 
-def _regrid(wave, grid, rate, rate_variance, model, model_variance, modes, usable):
+def _regrid(wave, grid, rate, rate_variance, model, model_variance, modes, mismatch, usable):
     """Linear interpolation of the smooth quantities to the common grid; pixels next to a bad one become bad."""
     place = np.interp(grid, wave, np.arange(wave.size), left=-1.0, right=-1.0)
     left = np.clip(place.astype(int), 0, wave.size - 2)
@@ -69,4 +82,4 @@ def _regrid(wave, grid, rate, rate_variance, model, model_variance, modes, usabl
 
     ok = (place >= 0) & usable[left] & usable[left + 1]
     # Interpolation averages the noise of two pixels; the full variance is kept (a bound that does not flatter).
-    return mix(rate), mix(rate_variance), mix(model), mix(model_variance), mix(modes), ok
+    return mix(rate), mix(rate_variance), mix(model), mix(model_variance), mix(modes), mix(mismatch), ok

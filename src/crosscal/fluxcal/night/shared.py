@@ -44,7 +44,8 @@ def calibrate_frames(calibrator: Calibrator, frames: Sequence[Frame], *, loo: bo
 
 def is_shared(options: Options) -> bool:
     """Whether frames that are calibrated together learn from one another."""
-    return options.position and options.position_shared and options.slope_order >= 1 and options.method == "throughput"
+    wanted = bool(options.position) and options.position_shared
+    return wanted and options.slope_order >= 1 and options.method == "throughput"
 
 
 def share_plate(

@@ -13,6 +13,7 @@ from crosscal.fluxcal.flux_units import FLUX_SCALE
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.stars.extinction import redden
 from crosscal.fluxcal.stars.lsf import Resolution, convolve_lsf, widths
+from crosscal.fluxcal.stars.mismatch import Mismatch, known_mismatch
 from crosscal.fluxcal.stars.photometry import C_KMS, Filter
 from crosscal.fluxcal.stars.resample import convert_medium, log_grid, resample
 from crosscal.fluxcal.stars.rv import cross_correlate
@@ -34,6 +35,7 @@ RV_TEMPLATES = 8
 class Prepared:
     """A library at the frame's resolution on its own wavelengths (in the frame's medium) that cover the frame.
 
+    ``mismatch`` says how real stars differ from it;
     ``flux`` (n_t, n_grid) has mean 1 for each member; ``native`` is the library it came from; ``scale`` (n_t,) turns
     ``flux`` back into the library's units.
     """
@@ -43,6 +45,11 @@ class Prepared:
     flux: NDArray[np.float32]
     scale: NDArray[np.float64]
     step: float
+
+    @property
+    def mismatch(self) -> Mismatch:
+        """How real stars differ from the library."""
+        return self.native.mismatch or known_mismatch(self.native.name)
 
 
 def prepare(library: TemplateLibrary, frame: Frame, fwhm: Resolution, *, reach: float = 900.0) -> Prepared:
@@ -304,6 +311,7 @@ def _describe(
         model=model,
         model_variance=variance,
         model_modes=modes,
+        mismatch=prepared.mismatch.errors(frame.wavelength[star.fibre]),
     )
 
 

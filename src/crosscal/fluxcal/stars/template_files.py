@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from crosscal.core.provenance import fingerprint
 from crosscal.core.reading import parsing
 from crosscal.core.registry import Registry
 from crosscal.datasets import cache_directory, search_path
+from crosscal.fluxcal.stars.mismatch import known_mismatch
 from crosscal.fluxcal.stars.resample import log_grid, resample
 from crosscal.fluxcal.stars.templates import PARAMETERS, TemplateLibrary
 
@@ -50,7 +51,7 @@ DEFAULT_PATHS = {
 }
 
 #: Version of the cache's layout; a change of a parser must raise it.
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 
 
 def load_templates(
@@ -58,6 +59,7 @@ def load_templates(
     path: str | os.PathLike[str] | None = None,
     *,
     refine: bool = True,
+    correct: bool = True,
     cache: str | os.PathLike[str] | bool = True,
 ) -> TemplateLibrary:
     """Return a template library, from the binary cache if it has been parsed before.
@@ -70,6 +72,8 @@ def load_templates(
         The published files; default: where the data search path finds them.
     refine : bool
         Fill the grid by interpolation (steps 50 K, 0.25, 0.125).
+    correct : bool
+        Correct templates for the mean difference from measured stars, where it is known (``stars/data/mismatch.toml``).
     cache : bool or path
         False parses anew and stores nothing; a path is the directory to use instead of the user's cache.
 
@@ -89,15 +93,20 @@ def load_templates(
         return reader()
     source = Path(path) if path is not None else _default(str(name))
     if cache is False:
-        library = reader(source)
-        return library.refined() if refine else library
+        return _parsed(reader, source, refine, correct)
     directory = Path(cache) if not isinstance(cache, bool) else cache_directory() / "templates"
-    key = fingerprint([CACHE_VERSION, str(name), refine, _stamp(source)])[:24]
+    key = fingerprint([CACHE_VERSION, str(name), refine, correct, _stamp(source)])[:24]
     slot = directory / f"{name}-{key}"
     if not (slot / "meta.json").is_file():
-        library = reader(source)
-        write_cache(library.refined() if refine else library, slot)
+        write_cache(_parsed(reader, source, refine, correct), slot)
     return read_cache(slot)
+
+
+def _parsed(reader: Callable[[Path], TemplateLibrary], source: Path, refine: bool, correct: bool) -> TemplateLibrary:
+    """A library from its published files; the nodes are corrected before the grid is filled."""
+    library = reader(source)
+    library = library.corrected(known_mismatch(library.name)) if correct else library
+    return library.refined() if refine else library
 
 
 def _default(name: str) -> Path:
@@ -179,6 +188,7 @@ def read_cache(slot: Path) -> TemplateLibrary:
             tuple(meta["label"]),
             meta["medium"],
             fwhm if fwhm.ndim else float(fwhm),
+            known_mismatch(meta["name"]),
         )
 
 

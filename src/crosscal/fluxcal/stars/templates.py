@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from crosscal.core.errors import InputError
 from crosscal.core.units import floats
 from crosscal.fluxcal.stars.extinction import redden
+from crosscal.fluxcal.stars.mismatch import Mismatch
 from crosscal.fluxcal.stars.photometry import Filter
 from crosscal.fluxcal.types import MEDIA, as_floats
 
@@ -34,6 +35,8 @@ class TemplateLibrary:
     medium : "air" or "vacuum"
     fwhm : float or array (n_pix,)
         Resolution of the templates, Angstrom (0 = much finer than the instrument).
+    mismatch : Mismatch, optional
+        How real stars differ from the templates; by default bounds for a library that was not compared with stars.
     """
 
     name: str
@@ -43,6 +46,7 @@ class TemplateLibrary:
     label: tuple[str, ...]
     medium: str = "vacuum"
     fwhm: float | NDArray[np.float64] = 0.0
+    mismatch: Mismatch | None = None
 
     def __post_init__(self) -> None:
         where = f"template library {self.name!r}"
@@ -100,6 +104,11 @@ class TemplateLibrary:
                 expected="one template for each Teff, log g and [M/H], or refine = false",
             )
         return nodes
+
+    def corrected(self, mismatch: Mismatch) -> TemplateLibrary:
+        """Return the library without its known mean differences from real stars."""
+        factor = mismatch.factor(self.wavelength, self.parameters[:, 2])
+        return replace(self, flux=(self.flux * factor).astype(np.float32), mismatch=mismatch)
 
     def take(self, index: ArrayLike) -> TemplateLibrary:
         """Return the library of some members."""
