@@ -63,7 +63,7 @@ def run(
     for (frame, _), night in zip(made, nights, strict=True):
         result = calibrator.calibrate(frame, loo=False)
         if result.curve is not None:
-            found.append(errors(result.curve, night, options.masked(night.grid)))
+            found.append(errors(result.curve, night, options.masked(night.grid, "vacuum")))
     return np.array([e for e, _ in found]), np.array([s for _, s in found])
 
 

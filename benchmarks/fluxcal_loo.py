@@ -29,7 +29,7 @@ PEER = {"blue": {"slope": 0.116, "grey": 0.25}, "red": {"slope": 0.055, "grey": 
 def night(directory: Path, arm: str, every: int = 1, *, loo: bool = True, **choices):
     """Calibrate every ``every``-th frame of an arm together; returns the NightCalibration."""
     from crosscal.fluxcal.calibrator import Calibrator
-    from crosscal.fluxcal.frames.red import read_frame
+    from crosscal.fluxcal.frames.reading import read_frame
     from crosscal.fluxcal.night.shared import calibrate_frames
     from crosscal.fluxcal.options import Options
     from crosscal.fluxcal.stars.catalogue import read_catalogue

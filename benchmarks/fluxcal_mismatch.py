@@ -32,7 +32,7 @@ def differences(data: Path, names: tuple[str, ...], library: Any) -> tuple[np.nd
     options = fluxcal.Options(fwhm=9.0, rv_required=False)
     filters = load_filters(BANDS, directory=data / "fluxcal" / "filters")
     result = fluxcal.Calibrator(catalogue, library, filters, options).calibrate(frame, loo=False)
-    good = ~options.masked(night.grid)
+    good = ~options.masked(night.grid, "vacuum")
     rows, metals = [], []
     for star in (s for s in result.stars if s.model is not None):
         truth = 1e-17 * night.counts[star.fibre] / night.exposure * night.curve

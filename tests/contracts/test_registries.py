@@ -25,6 +25,7 @@ GROUPS = {
     "emulators": "crosscal.emulators",
     "divergences": "crosscal.divergences",
     "templates": "crosscal.template_libraries",
+    "frame-layouts": "crosscal.frame_layouts",
     "concordance-routes": "crosscal.concordance_routes",
 }
 

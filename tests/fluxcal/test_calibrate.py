@@ -91,7 +91,7 @@ def test_result_hands_out_what_every_part_does(result, tmp_path):
 
 
 def test_written_frame_follows_the_contract(result, tmp_path, raw, csv, library, filters, options):
-    from crosscal.fluxcal.frames.red import read_frame
+    from crosscal.fluxcal.frames.reading import read_frame
 
     frame = read_frame(raw)
     made = Calibrator(result_catalogue(csv, filters), library, filters, options).calibrate(frame)

@@ -7,7 +7,8 @@ import pytest
 from astropy.io import fits
 
 from crosscal.core.errors import DataFileError, InputError, UnknownNameError
-from crosscal.fluxcal.frames.red import mark_failed, read_frame, write_frame
+from crosscal.fluxcal.frames.reading import read_frame, write_frame
+from crosscal.fluxcal.frames.red import mark_failed
 from crosscal.fluxcal.types import Catalogue, Fibres, Frame
 
 from .conftest import write_raw

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from crosscal.fluxcal.calibrator import Calibrator
-from crosscal.fluxcal.frames.red import read_frame, retyped
+from crosscal.fluxcal.frames.reading import read_frame
+from crosscal.fluxcal.frames.red import retyped
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.stars.catalogue import read_catalogue
 from crosscal.fluxcal.stars.filters import load_filters

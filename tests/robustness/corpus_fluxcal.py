@@ -31,6 +31,13 @@ def _frame(directory: Path) -> Path:
     return sibling("fluxcal/conftest.py").write_raw(directory / "0001red.fits", _truth(), change=change)
 
 
+def _layout(name: str) -> Any:
+    def build(directory: Path) -> Path:
+        return sibling("fluxcal/layouts.py").WRITERS[name](directory / "frame.fits", _truth().frame)
+
+    return build
+
+
 def _mark_failed(path: Path) -> None:
     import tempfile
 
@@ -242,7 +249,11 @@ def _use_dust(path: Path) -> object:
 
 READERS = [
     Reader("fluxcal.stars.dust.read_dust_map", _dust, _use_dust),
-    simple("fluxcal.frames.red.read_frame", _frame),
+    simple("fluxcal.frames.reading.read_frame", _frame),
+    *(
+        simple("fluxcal.frames.reading.read_frame", _layout(name), name, share=0.3)
+        for name in ("desi", "pfs", "sdss", "pypeit")
+    ),
     Reader("fluxcal.frames.red.mark_failed", _frame, _mark_failed, share=0.3),
     simple("fluxcal.frames.files.read_curve", _curve, share=0.4),
     *(

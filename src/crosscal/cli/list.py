@@ -21,6 +21,7 @@ FAMILIES = Registry(
         "emulators": "crosscal.emulator.registry:EMULATORS",
         "divergences": "crosscal.xray.correction.divergence:DIVERGENCES",
         "templates": "crosscal.fluxcal.stars.template_files:LIBRARIES",
+        "frame-layouts": "crosscal.fluxcal.frames.layouts.registry:LAYOUTS",
         "concordance-routes": "crosscal.concordance.routes:ROUTES",
     },
 )

@@ -7,8 +7,8 @@ from .curve.combine import combine as combine
 from .curve.curve import Curve as Curve
 from .frames.files import CalibratedFrame as CalibratedFrame
 from .frames.files import read_curve as read_curve
-from .frames.red import read_frame as read_frame
-from .frames.red import write_frame as write_frame
+from .frames.reading import read_frame as read_frame
+from .frames.reading import write_frame as write_frame
 from .frames.spectra import from_specutils as from_specutils
 from .frames.spectra import to_specutils as to_specutils
 from .job_options import FluxcalJob as FluxcalJob

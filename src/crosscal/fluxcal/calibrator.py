@@ -17,7 +17,7 @@ from crosscal.fluxcal.curve.outliers import odd_stars
 from crosscal.fluxcal.curve.position import PlateTerm
 from crosscal.fluxcal.curve.shared_plate import SharedPlate
 from crosscal.fluxcal.curve.vectors import calibration_vector
-from crosscal.fluxcal.frames.red import read_frame
+from crosscal.fluxcal.frames.reading import read_frame
 from crosscal.fluxcal.frames.source import FrameFile, FrameInfo
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.quality import Limits, judge
@@ -88,7 +88,7 @@ class Calibrator:
         return (*self.catalogue.notes, f"{n} no E(B-V): 0 is used (option ebv, or a dust map)")
 
     def fwhm(self, frame: Frame) -> Resolution:
-        """Resolution of a frame in Angstrom: options, else SPECFWHM, else 3.4 pixels."""
+        """Resolution of a frame in Angstrom: options, else SPECFWHM, else that of the file, else 3.4 pixels."""
         if self.options.fwhm is not None:
             return self.options.fwhm
         stated = frame.header.get("SPECFWHM") if frame.header is not None else None
@@ -96,6 +96,8 @@ class Calibrator:
             if not float(stated) > 0:
                 raise InputError(f"SPECFWHM = {stated}", where=frame.name, expected="Angstrom > 0")
             return float(stated)
+        if frame.resolution is not None:
+            return frame.resolution
         return DEFAULT_FWHM_PIXELS * float(np.median(np.diff(frame.grid)))
 
     def prepared(self, frame: Frame) -> Prepared:

@@ -214,7 +214,7 @@ def write_demo(directory: Path) -> Mapping[str, Any]:
     """Write a simulated frame, its catalogue and filters, and the true curve; return the content of a job for them."""
     from astropy.table import Table
 
-    from crosscal.fluxcal.frames.red import write_frame
+    from crosscal.fluxcal.frames.reading import write_frame
 
     truth = simulate(seed=3)
     directory.mkdir(parents=True, exist_ok=True)

@@ -122,7 +122,13 @@ def _targets(result: FluxCalibration) -> tuple[int, ...]:
 def _key(job: FluxcalJob, file: FrameFile, number: int) -> Any:
     """What one frame's result depends on: its content, and all settings but the names of the frames."""
     tables = depends_on(job, "leave_one_out", "catalogue", "filters", "templates", "known", "method", "quality")
-    reading = {"exposure": file.exposure, "airmass": file.airmass, "medium": file.medium, "wavela": file.wavela}
+    reading = {
+        "exposure": file.exposure,
+        "airmass": file.airmass,
+        "medium": file.medium,
+        "wavela": file.wavela,
+        "layout": file.layout,
+    }
     drawn = [job.data.targets, job.seed + number] if job.data.targets else []
     return {**tables, "frame": [file.path.name, sha256(file.path)], "reading": reading, "targets": drawn}
 
@@ -172,7 +178,7 @@ def truth(night: NightCalibration, directory: Path) -> str:
     result = night.results[0]
     curve, true = result.curve, demo_truth(directory)
     assert curve is not None
-    clean = curve.covered & ~result.options.masked(curve.wavelength)
+    clean = curve.covered & ~result.options.masked(curve.wavelength, result.info.medium)
     offset = np.log(curve.value / true)[clean]
     sd = np.sqrt(np.sum(curve.modes**2, axis=0))[clean]
     loss = float(np.std(curve.coefficients[:, 0] * MAG, ddof=1))

@@ -57,7 +57,7 @@ class Data:
     Attributes
     ----------
     frames : list of paths
-        RED frames of 2dfdr or KSPECDR; patterns such as "night/*red.fits" work.
+        Frames of 2dfdr, KSPECDR, DESI, PFS, PypeIt or SDSS; patterns such as "night/*red.fits" work.
     exposure : float
         Seconds, where the header does not say.
     airmass : float
@@ -66,6 +66,8 @@ class Data:
         Of the wavelengths, instead of the header's: "air" or "vacuum".
     wavela : str
         What to do with a scrunched frame whose WAVELA is stale.
+    layout : str
+        Of the files, see `crosscal list frame-layouts`; by default it is recognised.
     targets : float
         Calibrate this fraction of the standards as targets and compare them with the catalogue.
     """
@@ -75,6 +77,7 @@ class Data:
     airmass: Annotated[float, Ge(1)] | None = option(default=None, example=1.2)
     medium: Literal["air", "vacuum"] | None = None
     wavela: Literal["rebuild", "refuse", "trust"] = "rebuild"
+    layout: str | None = option(default=None, example="desi")
     targets: Annotated[float, Ge(0), Lt(1)] = 0.0
 
     def __post_init__(self) -> None:
@@ -86,7 +89,7 @@ class Data:
 
     def file(self, path: Path) -> FrameFile:
         """How a frame is read."""
-        return FrameFile(path, self.exposure, self.airmass, self.medium, self.wavela)
+        return FrameFile(path, self.exposure, self.airmass, self.medium, self.wavela, layout=self.layout)
 
 
 @options

@@ -14,6 +14,7 @@ from crosscal.core.options import Band, NotNegative, Positive, increasing, optio
 from crosscal.datasets import resolve
 from crosscal.fluxcal.stars.extinction import EXTINCTION_LAWS, SiteExtinction
 from crosscal.fluxcal.stars.lsf import Resolution
+from crosscal.fluxcal.stars.resample import convert_medium
 from crosscal.fluxcal.stars.sites import read_site
 
 #: Strong telluric bands in Angstrom (air): B, H2O, A, H2O, H2O and the 9300 A complex.
@@ -112,7 +113,7 @@ class Options:
     extinction_table : Path
         Atmospheric extinction of the site (or a SiteExtinction): counts are corrected to zero airmass.
     mask : list of (low, high)
-        Masked ranges, A; by default telluric bands, interstellar lines and the sky line at 5577 A.
+        Masked ranges, A in air; by default telluric bands, interstellar lines and the sky line at 5577 A.
     grey_sigma, slope_sigma : float
         Stars farther than this many robust standard deviations from the others are rejected; more than half are kept.
     """
@@ -171,9 +172,11 @@ class Options:
         table = self.extinction_table
         return table if table is None or isinstance(table, SiteExtinction) else read_site(resolve(table))
 
-    def masked(self, wavelength: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Pixels inside a masked range."""
+    def masked(self, wavelength: NDArray[np.float64], medium: str = "air") -> NDArray[np.bool_]:
+        """Pixels inside a masked range; the ranges are in air, the pixels in ``medium``."""
         inside = np.zeros(np.shape(wavelength), dtype=bool)
         for low, high in self.mask:
+            if medium == "vacuum":
+                low, high = convert_medium(np.array([low, high]), "air", "vacuum")
             inside |= (wavelength >= low) & (wavelength <= high)
         return inside

@@ -143,6 +143,8 @@ class Frame:
         What the reader had to assume or repair.
     calibrated : bool
     dispaxis : 1 or 2, the axis of dispersion in the file (arrays here always have fibres first)
+    layout : str, of the file it was read from, in which it is written back
+    resolution : float or pairs of (wavelength, FWHM), Angstrom, where the file states it, else None
     """
 
     flux: NDArray[np.float64]
@@ -159,6 +161,8 @@ class Frame:
     notes: tuple[str, ...] = ()
     calibrated: bool = False
     dispaxis: int = 1
+    layout: str = "red"
+    resolution: float | tuple[tuple[float, float], ...] | None = None
 
     __repr__ = brief
 

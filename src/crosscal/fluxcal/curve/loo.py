@@ -132,7 +132,7 @@ def held_out(
     magnitude = catalogue.magnitude[star.catalogue_row]
     slope = float("nan")
     if good.sum() > 20:
-        use = good & ~options.masked(wave)
+        use = good & ~options.masked(wave, frame.medium)
         ratio = _level(flux, model, calibrated.variance[0], use)
         # Bad pixels and cosmic rays take the model at the star's own level; they are a few per cent of a band.
         clean = good & ~stray(flux, model * ratio, calibrated.variance[0])

@@ -43,7 +43,7 @@ def calibration_vector(frame: Frame, star: StarFit, options: Options) -> Calibra
     rate = frame.flux[k] / frame.exposure / through * width
     rate_variance = frame.variance[k] * (width / frame.exposure / through) ** 2
     model, model_variance = star.model / FLUX_SCALE, star.model_variance / FLUX_SCALE**2
-    usable = frame.good[k] & np.isfinite(model) & (model > 0) & ~options.masked(wave)
+    usable = frame.good[k] & np.isfinite(model) & (model > 0) & ~options.masked(wave, frame.medium)
     modes = star.model_modes
     mismatch = np.zeros((2, wave.size)) if star.mismatch is None else star.mismatch
     if not np.array_equal(wave, frame.grid):

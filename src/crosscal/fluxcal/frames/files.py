@@ -18,7 +18,7 @@ from crosscal.core.reading import parsing
 from crosscal.fluxcal.curve.curve import Curve
 from crosscal.fluxcal.curve.position import Field, PlatePrior, PlateTerm
 from crosscal.fluxcal.curve.shared_plate import SharedField
-from crosscal.fluxcal.frames.red import write_frame
+from crosscal.fluxcal.frames.reading import write_frame
 from crosscal.fluxcal.frames.spectra import to_specutils
 from crosscal.fluxcal.tables import star_table
 from crosscal.fluxcal.types import Frame

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,10 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from crosscal.core.errors import DataFileError, InputError, UnknownNameError
-from crosscal.core.files import atomic_path, check_path_first, existing_file
+from crosscal.core.files import atomic_path, existing_file
 from crosscal.core.reading import parsing
 from crosscal.fluxcal.flux_units import EXPECTED, FLUX_UNIT, CountUnit, count_unit
+from crosscal.fluxcal.frames.layouts.base import MARKS, Given, Layout
 from crosscal.fluxcal.stars.extinction import airmass as airmass_of
 from crosscal.fluxcal.types import Fibres, Frame
 
@@ -29,38 +30,13 @@ OTHER_NAMES = {"VARIANCE": ("VARIANCE", "VAR"), "FIBRES": ("FIBRES", "FIBRES_IFU
 WAVELA_POLICIES = ("rebuild", "refuse", "trust")
 
 
-def read_frame(
-    path: str | os.PathLike[str],
-    *,
-    exposure: float | None = None,
-    airmass: float | None = None,
-    medium: str | None = None,
-    wavela: str = "rebuild",
-) -> Frame:
-    """Read a RED frame.
-
-    Parameters
-    ----------
-    path : path
-        PRIMARY counts (n_fib, n_pix), VARIANCE or VAR (NaN = bad), WAVELA (Angstrom; nm is detected; else the linear
-        scale of the header), FIBRES or FIBRES_IFU.
-    exposure, airmass, medium : optional
-        Used instead of what the header says (EXPOSED, AIRMASS or ZDSTART and ZDEND, CTYPE1).
-    wavela : "rebuild", "refuse" or "trust"
-        What to do with a scrunched frame whose WAVELA disagrees with the linear scale of its header.
-
-    Raises
-    ------
-    DataFileError
-        If a part is missing or is not what the contract says; the message names the HDU and key.
-    InputError
-        If values are impossible (negative variance, wavelengths that do not increase).
+def read(hdus: fits.HDUList, target: Path, given: Given) -> Frame:
+    """Read a RED frame: PRIMARY counts (n_fib, n_pix), VARIANCE or VAR (NaN = bad), WAVELA (Angstrom; nm is detected;
+    else the linear scale of the header), FIBRES or FIBRES_IFU.
     """
+    exposure, airmass, medium, wavela = given.exposure, given.airmass, given.medium, given.wavela
     if wavela not in WAVELA_POLICIES:
         raise UnknownNameError("policy for WAVELA", wavela, WAVELA_POLICIES)
-    target = existing_file(path, what="frame")
-    with parsing("not a FITS file", where=target, expected="a RED frame"), fits.open(target, memmap=False) as opened:
-        hdus = fits.HDUList([hdu.copy() for hdu in opened])
     parts = {(hdu.name or "PRIMARY").upper(): hdu for hdu in hdus}
     roles = {role: next((n for n in names if n in parts), names[0]) for role, names in OTHER_NAMES.items()}
     parts = {next((role for role, own in roles.items() if own == n), n): hdu for n, hdu in parts.items()}
@@ -284,46 +260,13 @@ def _fibres(hdu: Any, header: fits.Header, n: int, where: str, notes: list[str])
     return Fibres(label, angle("RA"), angle("DEC"), number("X"), number("Y"), types.astype(str))
 
 
-def write_frame(
-    path: str | os.PathLike[str],
-    frame: Frame,
-    *,
-    keywords: Mapping[str, tuple[Any, str]] | None = None,
-    history: tuple[str, ...] = (),
-    tables: Mapping[str, Any] | None = None,
-    overwrite: bool = True,
-    doubtful: NDArray[np.bool_] | None = None,
-) -> None:
-    """Write a frame: PRIMARY and VARIANCE in float32, MASK, everything else as it was read.
-
-    Parameters
-    ----------
-    path : path
-        Written under a temporary name and renamed: it is whole or absent.
-    frame : Frame
-    keywords : mapping of key to (value, comment), set in PRIMARY
-    history : HISTORY lines
-    tables : mapping of HDU name to a FITS HDU, appended (replacing HDUs of the same name)
-    overwrite : bool
-        Replace an existing file; otherwise that is an error.
-    doubtful : array of bool (n_fib, n_pix), optional
-        Pixels that MASK marks with 2 (1 is a bad pixel).
-
-    Raises
-    ------
-    InputError
-        If the arguments are swapped.
-    """
-    check_path_first(path, frame, Frame, where="write_frame")
+def write(frame: Frame, marks: NDArray[np.uint8]) -> list[Any]:
+    """PRIMARY and VARIANCE in float32, WAVELA, FIBRES, MASK; everything else as it was read."""
     header = (frame.header or fits.Header()).copy()
     for key in ("CHECKSUM", "DATASUM", "BZERO", "BSCALE"):
         header.remove(key, ignore_missing=True)
     header["BUNIT"] = (FLUX_UNIT if frame.calibrated else "counts", "unit of the spectra")
     header.setdefault("EXPOSED", frame.exposure)
-    for key, (value, comment) in (keywords or {}).items():
-        header[key] = (value, comment)
-    for line in history:
-        header.add_history(line)
     turn = (lambda a: a.T) if frame.dispaxis == 2 else (lambda a: a)
     with np.errstate(over="ignore"):
         flux, variance = turn(frame.flux).astype(np.float32), turn(frame.variance).astype(np.float32)
@@ -331,21 +274,13 @@ def write_frame(
         "VARIANCE": fits.ImageHDU(variance, _image_header(frame.extras.get("VARIANCE")), name="VARIANCE"),
         "WAVELA": fits.ImageHDU(frame.wavelength, name="WAVELA"),
         "FIBRES": frame.extras.get("FIBRES") or _fibre_hdu(frame.fibres),
-        "MASK": fits.ImageHDU(turn(_mask(frame, doubtful)), name="MASK"),
-        **(tables or {}),
+        "MASK": fits.ImageHDU(turn(marks), name="MASK"),
     }
     made["WAVELA"].header["BUNIT"] = "Angstrom"
-    made["MASK"].header["COMMENT"] = "1 = bad pixel, 2 = the curve was extrapolated"
+    made["MASK"].header["COMMENT"] = MARKS
     order = [*[n for n in frame.extras if n not in made], *made]
     order.sort(key=lambda n: list(frame.extras).index(n) if n in frame.extras else len(frame.extras))
-    hdus = [fits.PrimaryHDU(flux, header), *[made.get(n, frame.extras.get(n)) for n in order]]
-    with atomic_path(path, overwrite=overwrite) as temporary:
-        fits.HDUList(hdus).writeto(temporary, overwrite=True)
-
-
-def _mask(frame: Frame, doubtful: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
-    mask = (~frame.good).astype(np.uint8)
-    return mask if doubtful is None else np.where(frame.good & doubtful, np.uint8(2), mask)
+    return [fits.PrimaryHDU(flux, header), *[made.get(n, frame.extras.get(n)) for n in order]]
 
 
 def _image_header(hdu: Any) -> fits.Header | None:
@@ -394,3 +329,9 @@ def mark_failed(source: str | os.PathLike[str], path: str | os.PathLike[str], re
 def retyped(frame: Frame, index: Any, type: str) -> Frame:
     """Return a copy of a frame in which fibres (0-based numbers) have another type."""
     return replace(frame, fibres=frame.fibres.retyped(index, type))
+
+
+#: 2dfdr's manual (https://aat.anu.edu.au/science/software/2dfdr) and https://github.com/hbahk/kspecdr.
+LAYOUT = Layout(
+    "RED frames of 2dfdr and KSPECDR", "https://github.com/hbahk/kspecdr", lambda hdus: "PRIMARY" in hdus, read, write
+)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from crosscal.core.display import brief
 from crosscal.core.errors import InputError
-from crosscal.fluxcal.frames.red import read_frame, retyped
+from crosscal.fluxcal.frames.reading import read_frame
+from crosscal.fluxcal.frames.red import retyped
 from crosscal.fluxcal.types import Fibres, Frame
 
 
@@ -19,7 +20,7 @@ class FrameFile:
     """A file and how it is read.
 
     ``targets`` are numbers (0-based) of standards that are calibrated as targets; ``types`` are pairs of a number (from
-    1) and the type that a fibre has instead of the file's.
+    1) and the type that a fibre has instead of the file's; ``layout`` is its name, where it is not to be recognised.
     """
 
     path: Path
@@ -29,14 +30,16 @@ class FrameFile:
     wavela: str = "rebuild"
     targets: tuple[int, ...] = ()
     types: tuple[tuple[int, str], ...] = ()
+    layout: str | None = None
 
     __repr__ = brief
 
     def read(self) -> Frame:
         """Read the frame."""
         frame = read_frame(
-            self.path, exposure=self.exposure, airmass=self.airmass, medium=self.medium, wavela=self.wavela
-        )
+            self.path, exposure=self.exposure, airmass=self.airmass, medium=self.medium, wavela=self.wavela,
+            layout=self.layout,
+        )  # fmt: skip
         for number, kind in self.types:
             if not 1 <= number <= len(frame.fibres):
                 raise InputError(

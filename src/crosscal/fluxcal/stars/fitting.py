@@ -189,7 +189,7 @@ def _weights(
     """Counts and inverse variances with the template-error floor; zero where masked."""
     from scipy.ndimage import median_filter
 
-    good = frame.good[rows] & ~options.masked(frame.wavelength[rows])
+    good = frame.good[rows] & ~options.masked(frame.wavelength[rows], frame.medium)
     data = np.where(good, frame.flux[rows], 0.0)
     level = median_filter(np.where(frame.good[rows], frame.flux[rows], 0.0), size=(1, 25), mode="nearest")
     variance = np.where(good, frame.variance[rows], 1.0) + (options.template_error * level) ** 2
