@@ -15,6 +15,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     COMPILED = tempfile.mkdtemp(prefix="crosscal-tests-")
     atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
     os.environ |= {"JAX_COMPILATION_CACHE_DIR": COMPILED, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3"}
+# Arrays that a function holds are passed to its compiled program: the same program serves other data.
+os.environ.setdefault("JAX_USE_SIMPLIFIED_JAXPR_CONSTANTS", "true")
 
 import numpy as np
 import pytest

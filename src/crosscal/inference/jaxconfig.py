@@ -36,10 +36,15 @@ def enable_x64() -> None:
 
 
 def enable_compilation_cache(directory: str | os.PathLike[str]) -> None:
-    """Keep compiled programs between runs, which saves seconds at each start of a sampler."""
+    """Keep compiled programs between runs, which saves seconds at each start of a sampler.
+
+    Arrays that a function holds become arguments of its compiled program (JAX 0.7 or newer), so that the program serves
+    any data of the same shape; otherwise each data set would be compiled anew.
+    """
     Path(directory).mkdir(parents=True, exist_ok=True)
     _configure("jax_compilation_cache_dir", str(directory))
     _configure("jax_persistent_cache_min_compile_time_secs", 0.5)
+    _configure("jax_use_simplified_jaxpr_constants", True)
 
 
 def _configure(name: str, value: bool | float | str) -> None:
@@ -47,7 +52,8 @@ def _configure(name: str, value: bool | float | str) -> None:
     if "jax" in sys.modules:
         import jax
 
-        jax.config.update(name, value)
+        if name in jax.config.values:
+            jax.config.update(name, value)
     else:
         os.environ[name.upper()] = str(value)
 
