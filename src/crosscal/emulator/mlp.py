@@ -41,7 +41,7 @@ class MLP(Emulator):
         for m in range(len(self.weights[0])):
             h = unit
             for w, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
-                h = _activate(h @ xp.asarray(w[m].T) + xp.asarray(b[m]), self.activation, xp)
+                h = activate(h @ xp.asarray(w[m].T) + xp.asarray(b[m]), self.activation, xp)
             results.append(h @ xp.asarray(self.weights[-1][m].T) + xp.asarray(self.biases[-1][m]))
         return results
 
@@ -101,7 +101,8 @@ class MLP(Emulator):
         return cls(weights=weights, biases=biases, activation=activation, **facts)
 
 
-def _activate(x: Any, name: str, xp: Any) -> Any:
+def activate(x: Any, name: str, xp: Any) -> Any:
+    """Apply an activation function with ``xp``."""
     if name == "relu":
         return xp.maximum(x, 0.0)
     return 0.5 * x * (1.0 + xp.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
@@ -211,7 +212,7 @@ def _train_one(
 
     def forward(p: Any, x: Any) -> Any:
         for w, b in p[:-1]:
-            x = _activate(x @ w.T + b, activation, jnp)
+            x = activate(x @ w.T + b, activation, jnp)
         return x @ p[-1][0].T + p[-1][1]
 
     def loss(p: Any, x: Any, y: Any) -> Any:

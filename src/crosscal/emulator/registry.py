@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ EMULATORS = Registry(
 #: With "auto", an rms error of this part of the values' spread is called small ...
 SMALL = 0.01
 #: ... and costly kinds then enter the comparison with less training; should one still win, it is trained in full.
-BRIEFLY: dict[str, dict[str, Any]] = {"mlp": {"epochs": 20, "patience": 20}}
+BRIEFLY: dict[str, dict[str, Any]] = {"mlp": {"epochs": 20}}
 
 #: Where a saved emulator finds its class.
 CLASSES = Registry(
@@ -42,6 +43,7 @@ def train(
     kind: str = "auto",
     *,
     validation: TrainingTable | None = None,
+    trainers: Mapping[str, Any] | None = None,
     seed: int = 0,
     progress: Progress = SILENT,
     **options: Any,
@@ -58,6 +60,8 @@ def train(
     validation : TrainingTable, optional
         Points simulated afresh. Without them a grid is trained on every second node and judged on the others;
         the chosen kind is then trained on all. For a scattered design a tenth is held out.
+    trainers : mapping of kind to callable, optional
+        Used in place of the registered ones, where more is known of the map than its points.
     **options
         For the named kind.
 
@@ -66,9 +70,11 @@ def train(
     InputError
         If options are given with "auto", or no kind suits the table; UnknownNameError for an unknown kind.
     """
+    train_kind = {name: EMULATORS.get(name) for name in EMULATORS} | dict(trainers or {})
     if kind != "auto":
-        trained = EMULATORS.get(kind)(table, seed=seed, progress=progress, **options)
-        errors = _held_out_error(kind, table, validation, trained, seed, options)
+        EMULATORS.get(kind)
+        trained = train_kind[kind](table, seed=seed, progress=progress, **options)
+        errors = _held_out_error(kind, train_kind[kind], table, validation, trained, seed, options)
         return trained.with_report(errors, kind=kind, chosen="on request", judged=_judged(table, validation))
     if options:
         raise InputError(f"the option {next(iter(options))!r}", where="emulator kind 'auto'", expected="a named kind")
@@ -81,10 +87,10 @@ def train(
         short = BRIEFLY.get(name, {}) if min(score.values(), default=np.inf) < SMALL else {}
         try:
             if validation is not None:
-                trained = EMULATORS.get(name)(table, seed=seed, progress=progress, **short)
+                trained = train_kind[name](table, seed=seed, progress=progress, **short)
                 found[name] = (trained, rms(trained, validation))
             else:
-                found[name] = (None, _without(name, table, seed, short, progress))
+                found[name] = (None, _without(train_kind[name], table, seed, short, progress))
         except InputError as error:
             refused[name] = str(error)
             continue
@@ -102,7 +108,7 @@ def train(
     best = min(score, key=lambda name: score[name])
     trained, errors = found[best]
     if trained is None or best in briefly:
-        trained = EMULATORS.get(best)(table, seed=seed, progress=progress)
+        trained = train_kind[best](table, seed=seed, progress=progress)
         errors = errors if validation is None else rms(trained, validation)
     progress.message(
         f"Emulator: {best} kept; rms error in units of the spread of the values: "
@@ -135,17 +141,25 @@ def rms(emulator: Emulator, table: TrainingTable) -> np.ndarray:
 
 
 def _held_out_error(
-    kind: str, table: TrainingTable, validation: TrainingTable | None, trained: Emulator, seed: int, options: Any
+    kind: str,
+    trainer: Any,
+    table: TrainingTable,
+    validation: TrainingTable | None,
+    trained: Emulator,
+    seed: int,
+    options: Any,
 ) -> np.ndarray:
     if validation is not None:
         return rms(trained, validation)
     if kind == "spline":
         # An interpolator has no residuals at its nodes; its error is that of the grid with every second node.
-        return _without(kind, table, seed, options, SILENT) if table.halved() else np.full(len(table.outputs), np.nan)
+        return (
+            _without(trainer, table, seed, options, SILENT) if table.halved() else np.full(len(table.outputs), np.nan)
+        )
     return trained.residual_sd
 
 
-def _without(kind: str, table: TrainingTable, seed: int, options: Any, progress: Progress) -> np.ndarray:
+def _without(trainer: Any, table: TrainingTable, seed: int, options: Any, progress: Progress) -> np.ndarray:
     """Train on part of the table and return the error on the rest."""
     halved = table.halved()
     if halved is not None:
@@ -158,8 +172,8 @@ def _without(kind: str, table: TrainingTable, seed: int, options: Any, progress:
         if table.grid is None:
             rest = TrainingTable(table.inputs, table.outputs, table.points, table.values, None)
         held = np.sort(order[:n])
-        trained = EMULATORS.get(kind)(coarse, seed=seed, progress=progress, **options)
+        trained = trainer(coarse, seed=seed, progress=progress, **options)
         difference = trained.predict(table.points[held]) - table.values[held]
         return np.sqrt(np.mean(difference**2, axis=0))
-    trained = EMULATORS.get(kind)(coarse, seed=seed, progress=progress, **options)
+    trained = trainer(coarse, seed=seed, progress=progress, **options)
     return rms(trained, rest)

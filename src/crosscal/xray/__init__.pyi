@@ -8,6 +8,7 @@ from .correction.pairs_io import read_pairs as read_pairs
 from .correction.pairs_io import write_pairs as write_pairs
 from .correction.point import minimise_divergence as minimise_divergence
 from .correction.simulate import simulate_pairs as simulate_pairs
+from .correction.stacked import stacked_ratio as stacked_ratio
 from .correction.train import train as train
 from .emission.expression import Model as Model
 from .emission.tablefile import plasma_table as plasma_table

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 
 def write_correction_tables(result: CalibrationResult, directory: Path) -> None:
-    """Write the bias of temperatures, bias.ecsv."""
+    """Write the bias of temperatures, bias.ecsv, and of spectra the stacked ratio, stacked.ecsv."""
     if result.biases is not None:
         write_ecsv(directory / "bias.ecsv", result.temperature_bias().table())
+    if result.stacked is not None:
+        write_ecsv(directory / "stacked.ecsv", result.stacked.table())
 
 
 def write_outcome(outcome: XrayOutcome, directory: Path) -> None:

@@ -9,14 +9,18 @@ import pytest
 
 from crosscal import xray
 from crosscal.core.errors import InputError
-from crosscal.core.grid import Axis, Grid
+from crosscal.core.grid import Axis, Grid, Scatter
 from crosscal.emulator import TrainingTable
 from crosscal.emulator import train as train_table
+from crosscal.inference.posterior import Posterior
+from crosscal.xray import modifiers
 from crosscal.xray.correction.emulate import OUTPUTS, CalibrationEmulator
-from crosscal.xray.correction.exact import NODES, ExactMap
+from crosscal.xray.correction.exact import KHAT, NODES, SHARE, ExactMap, reweighted, was_reweighted
 from crosscal.xray.correction.hierarchical import HierarchicalModel
-from crosscal.xray.correction.infer import infer
+from crosscal.xray.correction.infer import emulator_against_pairs, infer, unused_constants
 from crosscal.xray.correction.simulate import simulate_pairs
+from crosscal.xray.correction.source_fits import NODES as SOURCE_NODES
+from crosscal.xray.correction.source_fits import of_sources
 from crosscal.xray.correction.train import train, with_fits
 from crosscal.xray.modifiers.gaussian import Gaussian
 
@@ -28,9 +32,15 @@ FIXED = {"mu": 0.8, "sigma": 0.5}
 class Analytic:
     """The emulated numbers in closed form, for the amplitude alone."""
 
+    def __init__(self, columns=(0, 1, 2)):
+        self.columns = list(columns)
+
+    def only(self, columns):
+        return type(self)([self.columns[c] for c in columns])
+
     def shifts(self, theta, kT):
         full = np.column_stack([np.full(len(kT), theta[0]), np.full(len(kT), 0.8), np.full(len(kT), 0.5)])
-        return shifts(full, kT)
+        return shifts(full, kT)[:, self.columns]
 
 
 def of_amplitude(n, exact=True):
@@ -65,6 +75,7 @@ def test_the_map_is_the_function_at_any_temperature():
     np.testing.assert_allclose(slope[1:-1], difference[1:-1], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_reweighting_removes_the_error_of_a_coarse_emulator(pairs):
     options = {"tau": 0.3, "scatter": None, "seed": 1, "sampler": "population"}
     truth = infer(pairs, of_amplitude(25, exact=False), **options).posterior_draws
@@ -85,25 +96,55 @@ def test_reweighting_removes_the_error_of_a_coarse_emulator(pairs):
         np.testing.assert_allclose(each[k], exact.pointwise(point), rtol=1e-9)
 
 
+def drawn(middle, sd, n=400):
+    """Draws of the amplitude alone, as a sampler would give them."""
+    draws = np.random.default_rng(2).normal(middle, sd, (1, n))
+    return Posterior.from_draws({"A": draws}, method="normal", converged=True)
+
+
+def test_draws_are_weighted_by_exact_fits(pairs):
+    """With a normal posterior of the coarse emulator, the mean moves to where the exact likelihood has it."""
+    coarse = HierarchicalModel(pairs, of_amplitude(3), scatter=None)
+    exact = replace(coarse, emulator=coarse.emulator.exact)
+    grid = np.linspace(0.1, 0.3, 201)
+    density = [np.array(jax.lax.map(lambda a, m=m: m.pointwise({"A": a}).sum(), grid)) for m in (coarse, exact)]
+    means, sds = [], []
+    for log in density:
+        weight = np.exp(log - log.max())
+        means.append(np.average(grid, weights=weight))
+        sds.append(np.sqrt(np.average((grid - means[-1]) ** 2, weights=weight)))
+    found = reweighted(coarse, drawn(means[0], sds[0], 4000), seed=1)
+    assert abs(means[1] - means[0]) > 0.3 * sds[1]
+    assert abs(found.mean("A") - means[1]) < 0.15 * sds[1]
+    assert was_reweighted(found)
+    assert set(found.provenance["exact"]) == {KHAT, SHARE}
+    each = found.tree["log_likelihood"]["data"].values[0, :3]
+    for k in range(3):
+        np.testing.assert_allclose(each[k], exact.pointwise({"A": found.draws("A")[k]}), rtol=1e-9)
+
+
 def test_an_error_that_cannot_be_mended_is_told(pairs):
     class Elsewhere(Analytic):
         def shifts(self, theta, kT):
             return super().shifts(np.asarray(theta) - 0.15, kT)
 
-    wrong = of_amplitude(25)
-    exact = replace(wrong.exact, emulator=replace(wrong.exact.emulator, task=Elsewhere()))
-    found = infer(pairs, replace(wrong, exact=exact), tau=0.3, scatter=None, seed=1, sampler="population")
-    assert any("The emulator's error changes the posterior" in text for text in found.warnings)
-
     class Failing(Analytic):
         def shifts(self, theta, kT):
-            return np.full((len(kT), 3), np.nan)
+            return np.full((len(kT), len(self.columns)), np.nan)
 
-    exact = replace(wrong.exact, emulator=replace(wrong.exact.emulator, task=Failing()))
-    found = infer(pairs, replace(wrong, exact=exact), tau=0.3, scatter=None, seed=1, sampler="population")
-    assert any("No draw could be fitted exactly" in text for text in found.warnings)
+    emulator = of_amplitude(25)
+    for task, told in (
+        (Elsewhere(), "The emulator's error changes the posterior"),
+        (Failing(), "No draw could be fitted exactly"),
+    ):
+        exact = replace(emulator.exact, emulator=replace(emulator.exact.emulator, task=task))
+        model = HierarchicalModel(pairs, replace(emulator, exact=exact), scatter=None)
+        found = reweighted(model, drawn(0.2, 0.005))
+        assert any(told in text for text in found.messages)
+        assert not was_reweighted(found)
 
 
+@pytest.mark.slow
 def test_inference_by_fits_alone_agrees(pairs):
     options = {"tau": 0.3, "scatter": None, "seed": 1, "sampler": "population", "draws": 1000}
     smooth = infer(pairs, of_amplitude(25, exact=False), **options).posterior_draws
@@ -122,6 +163,30 @@ def test_the_emulators_error_enters_the_likelihood(pairs):
     np.testing.assert_allclose(wide - good, (0.02 * pairs.values[1, :, 0]) ** 2, rtol=1e-9)
     unknown = replace(emulator, emulator=emulator.emulator.with_report(np.full(3, np.nan)))
     np.testing.assert_array_equal(unknown.error_sd, 0.0)
+
+
+def test_an_emulators_error_is_compared_with_those_of_the_pairs(pairs):
+    """The pairs have errors of 1 per cent each, 1.4 together."""
+
+    def told(error, emulator=None):
+        emulator = of_amplitude(5, exact=False) if emulator is None else emulator
+        judged = emulator.emulator.with_report(np.full(3, error), judged="points simulated afresh")
+        return emulator_against_pairs(HierarchicalModel(pairs, replace(emulator, emulator=judged), scatter=None))
+
+    assert told(0.001) == []
+    (text,) = told(0.007)
+    assert "not small beside the errors of the pairs (kT 0.49 of them, judged on points simulated afresh)" in text
+    with pytest.raises(InputError, match="larger than the errors of the pairs"):
+        told(0.02)
+    (text,) = told(0.02, of_amplitude(5))
+    assert "kT 1.4 of them" in text
+    (text,) = told(np.nan)
+    assert "error is not known" in text
+
+
+@pytest.fixture(scope="module")
+def telescope_b():
+    return xray.example_telescope("b")
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +211,88 @@ def test_fits_of_a_library_are_those_of_its_simulation(library):
         assert fast[1] == pytest.approx(slow["norm_nominal"][k], rel=1e-3)
     np.testing.assert_array_equal(found.emulator.table(theta[:1]), found.emulator.table(theta[:1]))
     assert found.emulator.table(theta).shape == (5, NODES, 2)
+
+
+@pytest.fixture(scope="module")
+def sources(library):
+    """Six pairs whose absorption and redshift differ, and one cell empty."""
+    rng = np.random.default_rng(5)
+    found = simulate_pairs(
+        train(library, "exact").only("kT"), [0.05, 2.0, 1.0], np.geomspace(3, 9, 6), relative_error=0.03
+    )
+    redshift = np.append(rng.uniform(0.02, 0.3, 5), np.nan)
+    return replace(found, constants={"nH": rng.uniform(0.01, 0.3, 6), "Redshift": redshift})
+
+
+def test_each_source_is_fitted_with_its_own_absorption_and_redshift(library, sources):
+    model = HierarchicalModel(sources, train(library, "exact"), scatter=None)
+    assert model.own_constants == ("nH", "Redshift")
+    theta, kT = np.array([0.08, 1.5, 0.8]), sources.values[0, :, 0] * 1.02
+    params = dict(zip(library.names, theta, strict=True))
+    fast = np.asarray(model.expected(params, kT[:, None]))[:, 0]
+    for i in range(6):
+        nH, z = (float(sources.constants[n][i]) for n in ("nH", "Redshift"))
+        own = library.task.with_constants(nH=nH, Redshift=0.05 if np.isnan(z) else z)
+        slow = own.nominal_fits(theta, kT[i : i + 1])["kT"][0]
+        shared = library.task.nominal_fits(theta, kT[i : i + 1])["kT"][0]
+        # A polynomial of degree 4 over what kT can be: a hundredth of errors of 3 per cent.
+        assert fast[i] == pytest.approx(slow, rel=3e-4)
+        assert i == 5 or abs(shared / slow - 1) > 1e-3
+    some = HierarchicalModel(sources.take([4, 1]), train(library, "exact"), scatter=None)
+    again = np.asarray(some.expected(params, kT[[4, 1], None]))[:, 0]
+    np.testing.assert_allclose(again, fast[[4, 1]], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "family", [xray.Spline(knots=4, low=0.7, high=7.0), modifiers.Gain()], ids=["linear", "matrix"]
+)
+def test_own_fits_of_other_families(telescope_b, family, sources):
+    """Families that are linear in theta are folded once, those of the matrix for each theta."""
+    null = np.array(family.null)
+    points = np.stack([null, null * 1.01 + 0.01])
+    design = Scatter(family.names, points, dict(zip(family.names, points.T.tolist(), strict=True)))
+    model = xray.Model("TBabs*apec", nH=0.05, Abundanc=0.3, Redshift=0.05)
+    library = xray.build_library(
+        telescope_b, model, design, modifier=family, kT=np.geomspace(2, 12, 8), band=(0.7, 7.0)
+    )
+    exact = train(library, "exact")
+    theta = null * 1.005 + 0.005
+    own = of_sources(exact.only("kT"), sources)
+    found = own.emulator.task.shifts(theta)
+    kT = np.exp(own.emulator.middle[2] + own.emulator.half[2] * np.cos(np.pi * 2.5 / SOURCE_NODES))
+    task = library.task.with_constants(**{n: float(v[2]) for n, v in sources.constants.items()})
+    slow = task.nominal_fits(theta, np.array([kT]))["kT"][0] / kT
+    assert found[2, 2, 0] == pytest.approx(np.log(slow), abs=1e-6)
+
+
+def test_what_of_each_source_is_not_used_is_told(library, sources):
+    exact = train(library, "exact")
+    spline = train(library, "spline", fresh=0)
+    posterior = drawn(0.05, 0.01, 20)
+    told = unused_constants(HierarchicalModel(sources, replace(spline, exact=None)), posterior)
+    (text,) = told
+    assert text.startswith("nH, Redshift of each source are not used: the library has one absorption and one redshift")
+    assert text.endswith("emulator kind 'exact' uses them.")
+    assert unused_constants(HierarchicalModel(sources, exact), posterior) == []
+    # An emulator's draws that exact fits have re-weighted use them as well.
+    assert unused_constants(HierarchicalModel(sources, spline), posterior) == told
+    mended = replace(posterior, provenance={"exact": {KHAT: 0.1, SHARE: 0.9}})
+    assert unused_constants(HierarchicalModel(sources, spline), mended) == []
+
+
+def test_sources_that_cannot_have_fits_of_their_own_are_refused(library, sources):
+    exact = train(library, "exact").only("kT")
+    with pytest.raises(InputError, match="nH = -1"):
+        of_sources(exact, replace(sources, constants={"nH": np.full(6, -1.0)}))
+    many = replace(
+        sources,
+        names=tuple(map(str, range(2001))),
+        values=np.repeat(sources.values[:, :1], 2001, axis=1),
+        covariance=np.repeat(sources.covariance[:, :1], 2001, axis=1),
+        constants={"nH": np.full(2001, 0.1)},
+    )
+    with pytest.raises(InputError, match="2001 sources with an absorption or redshift of their own"):
+        of_sources(exact, many)
 
 
 def test_exact_maps_refuse_what_they_cannot_do(library, tmp_path):

@@ -12,8 +12,9 @@ from scipy.stats import multivariate_normal, norm
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.xray.correction.bias import TemperatureBias
 from crosscal.xray.correction.emulate import OUTPUTS, CalibrationEmulator
-from crosscal.xray.correction.hierarchical import HierarchicalModel
+from crosscal.xray.correction.hierarchical import ROWS, HierarchicalModel
 from crosscal.xray.correction.infer import infer, standardised_residuals
+from crosscal.xray.correction.pairs import MOST_POINTWISE
 from crosscal.xray.correction.point import minimise_divergence
 from crosscal.xray.correction.simulate import simulate_pairs
 
@@ -104,6 +105,23 @@ def test_posterior_recovers_the_planted_correction(amplitude_only, pairs):
     residuals = standardised_residuals(result.model, result.posterior_draws, n=50)
     # 90 numbers of unit variance: their rms is 1 +- 0.075.
     assert np.sqrt(np.mean(residuals**2)) == pytest.approx(1, abs=0.25)
+
+
+def test_very_many_sources_are_taken_some_at_a_time(amplitude_only):
+    emulator = amplitude_only.only("kT")
+    pairs = simulate_pairs(emulator, {"A": 0.1}, np.geomspace(2, 12, 2 * ROWS + 5), relative_error=0.05, seed=4)
+    model = HierarchicalModel(pairs, emulator)
+    params = {"A": jnp.asarray(0.08), "scatter": jnp.asarray(0.02)}
+    np.testing.assert_allclose(model.pointwise(params), model._marginal(params), rtol=1e-12)
+    assert model.problem().pointwise is not None
+    n = MOST_POINTWISE + 1
+    repeated = replace(
+        pairs.take(np.zeros(1, int)),
+        names=tuple(map(str, range(n))),
+        values=np.repeat(pairs.values[:, :1], n, axis=1),
+        covariance=np.repeat(pairs.covariance[:, :1], n, axis=1),
+    )
+    assert HierarchicalModel(repeated, emulator).problem().pointwise is None
 
 
 @pytest.mark.slow

@@ -213,10 +213,14 @@ class CalibrationEmulator:
     def error_sd(self) -> Floats:
         """The emulator's own rms error of each output (q,), as it enters the likelihood; 0 where it is not known.
 
-        An error that was measured with every second node of a grid is divided by 8: cubic splines gain 16.
+        See `error_gain`.
         """
-        gain = 8.0 if str(self.emulator.report.get("judged", "")).startswith("every second node") else 1.0
-        return np.nan_to_num(np.asarray(self.emulator.residual_sd, dtype=float), nan=0.0) / gain
+        return np.nan_to_num(np.asarray(self.emulator.residual_sd, dtype=float), nan=0.0) / self.error_gain
+
+    @property
+    def error_gain(self) -> float:
+        """8 where the error was measured with every second node of a grid (cubic splines gain 16), else 1."""
+        return 8.0 if str(self.emulator.report.get("judged", "")).startswith("every second node") else 1.0
 
     def validate(self, n: int = 2000, *, seed: int = 0) -> Validation:
         """Compare with ``n`` off-grid points simulated afresh, in units of the smallest statistical error.
@@ -267,6 +271,7 @@ class CalibrationEmulator:
         """
         from crosscal.core.errors import DataFileError
         from crosscal.emulator.storage import load
+        from crosscal.xray.correction import kernel_mlp  # noqa: F401, its class joins those that load knows
 
         emulator = load(path)
         facts = emulator.provenance.get("calibration")

@@ -13,13 +13,37 @@ from crosscal.core.random import generator
 from crosscal.emulator.base import Emulator, Floats
 from crosscal.inference.posterior import Posterior
 from crosscal.inference.weights import KHAT_LIMIT, evidence, in_batches, pareto_smoothed
+from crosscal.xray.correction.pairs import MOST_POINTWISE
 
 #: Temperatures (Chebyshev nodes in ln T) at which spectra are fitted for one theta; between them a polynomial.
 NODES = 20
 #: Draws by which a posterior is re-weighted.
 MOST_DRAWS = 4000
+#: What of the re-weighting stands in a posterior's provenance.
+KHAT, SHARE = "k-hat of exact fits against the emulator", "effective share of the draws"
 #: Effective share of the draws below which re-weighting keeps too few of them.
 LEAST_SHARE = 0.1
+
+
+def chebyshev_nodes(n: int) -> Floats:
+    """Return the n zeros of the Chebyshev polynomial of degree n."""
+    nodes: Floats = np.cos(np.pi * (np.arange(n) + 0.5) / n)
+    return nodes
+
+
+def to_coefficients(n: int) -> Floats:
+    """Return the matrix (n, n) from values at `chebyshev_nodes` to coefficients of the polynomial through them."""
+    matrix = np.array(2.0 / n * np.polynomial.chebyshev.chebvander(chebyshev_nodes(n), n - 1).T, dtype=float)
+    matrix[0] *= 0.5
+    return matrix
+
+
+def polynomials(x: Any, n: int, xp: Any) -> list[Any]:
+    """Return the first n Chebyshev polynomials of x."""
+    rows = [xp.ones_like(x), x]
+    for _ in range(2, n):
+        rows.append(2 * x * rows[-1] - rows[-2])
+    return rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +57,8 @@ class ExactMap(Emulator):
     Attributes
     ----------
     task : object
-        ``task.shifts(theta (d,), kT (n,)) -> (n, k)``: the outputs, NaN where a fit failed.
+        ``task.shifts(theta (d,), kT (n,)) -> (n, k)``: the outputs, NaN where a fit failed; ``task.only(columns)``:
+        the task of some outputs.
     """
 
     task: Any = field(kw_only=True)
@@ -45,13 +70,10 @@ class ExactMap(Emulator):
         theta = np.ascontiguousarray(np.asarray(theta, dtype=float).reshape(-1, len(self.inputs) - 1))
         key = theta.tobytes()
         if key not in self._known:
-            item = self.inputs[-1]
-            x = np.cos(np.pi * (np.arange(NODES) + 0.5) / NODES)
-            values = np.stack([self.task.shifts(one, item.from_unit(x)) for one in theta])
-            to_coefficients = 2.0 / NODES * np.polynomial.chebyshev.chebvander(x, NODES - 1).T
-            to_coefficients[0] *= 0.5
+            kT = self.inputs[-1].from_unit(chebyshev_nodes(NODES))
+            values = np.stack([self.task.shifts(one, kT) for one in theta])
             self._known.clear()
-            self._known[key] = np.einsum("jn,mnk->mjk", to_coefficients, values)
+            self._known[key] = np.einsum("jn,mnk->mjk", to_coefficients(NODES), values)
         return self._known[key]
 
     @property
@@ -71,10 +93,7 @@ class ExactMap(Emulator):
 
         coefficients = jax.pure_callback(fitted, shape, first, vmap_method="expand_dims")
         x = jnp.clip(self.inputs[-1].to_unit(last, jnp), -1.0, 1.0)
-        rows = [jnp.ones_like(x), x]
-        for _ in range(2, NODES):
-            rows.append(2 * x * rows[-1] - rows[-2])
-        return jnp.stack(rows, axis=1) @ coefficients
+        return jnp.stack(polynomials(x, NODES, jnp), axis=1) @ coefficients
 
     def _evaluate(self, unit: Any, xp: Any) -> Any:
         if xp is not np:
@@ -87,7 +106,7 @@ class ExactMap(Emulator):
 
     def select(self, columns: Sequence[int]) -> Emulator:
         """Return the map of some outputs, by their numbers."""
-        return self._selected(columns, task=_Columns(self.task, tuple(columns)))
+        return self._selected(columns, task=self.task.only(columns))
 
     def arrays(self) -> dict[str, Floats]:
         """Refuse: the fits themselves are the map."""
@@ -99,16 +118,14 @@ class ExactMap(Emulator):
         raise InputError("an exact map has no file", where="exact", expected="the library that it belongs to")
 
 
-@dataclass(frozen=True)
-class _Columns:
-    """Some outputs of a task."""
+def _trusted(khat: float, share: float) -> bool:
+    return khat <= KHAT_LIMIT and share >= LEAST_SHARE
 
-    task: Any
-    columns: tuple[int, ...]
 
-    def shifts(self, theta: Floats, kT: Floats) -> Floats:
-        """Return the chosen outputs (n, k)."""
-        return self.task.shifts(theta, kT)[:, list(self.columns)]
+def was_reweighted(posterior: Posterior) -> bool:
+    """Whether exact fits have replaced the emulator in these draws."""
+    figures = posterior.provenance.get("exact", {})
+    return KHAT in figures and _trusted(figures[KHAT], figures[SHARE])
 
 
 def reweighted(model: Any, posterior: Posterior, *, seed: int = 0) -> Posterior:
@@ -132,11 +149,18 @@ def reweighted(model: Any, posterior: Posterior, *, seed: int = 0) -> Posterior:
     vectors = np.stack([posterior.draws(n)[some] for n in names], axis=1)
     exact = replace(model, emulator=model.emulator.exact)
 
-    def pointwise(one: Any) -> Any:
-        return jax.jit(jax.vmap(lambda v: one.pointwise(dict(zip(names, v, strict=True)))))
+    # The likelihood of each of very many sources at each draw would fill the memory.
+    keep = len(model.pairs) <= MOST_POINTWISE
 
-    each = in_batches(pointwise(exact), vectors)
-    log_weights = each.sum(axis=1) - in_batches(pointwise(model), vectors).sum(axis=1)
+    def terms(one: Any) -> Any:
+        def at(vector: Any) -> Any:
+            found = one.pointwise(dict(zip(names, vector, strict=True)))
+            return found if keep else found.sum(keepdims=True)
+
+        return jax.jit(jax.vmap(at))
+
+    each = in_batches(terms(exact), vectors)
+    log_weights = each.sum(axis=1) - in_batches(terms(model), vectors).sum(axis=1)
     failed = ~np.isfinite(log_weights)
     log_weights[failed] = -np.inf
     if failed.all():
@@ -144,9 +168,8 @@ def reweighted(model: Any, posterior: Posterior, *, seed: int = 0) -> Posterior:
         return replace(posterior, messages=(*posterior.messages, text))
     weights, khat = pareto_smoothed(log_weights)
     share = float(1.0 / np.sum(weights**2) / len(weights))
-    figures = {"k-hat of exact fits against the emulator": khat, "effective share of the draws": share}
-    facts = {**posterior.provenance, "exact": figures}
-    if not khat <= KHAT_LIMIT or share < LEAST_SHARE:
+    facts = {**posterior.provenance, "exact": {KHAT: khat, SHARE: share}}
+    if not _trusted(khat, share):
         text = (
             f"The emulator's error changes the posterior by more than re-weighting with exact fits can mend (k-hat "
             f"{khat:.2f}, {100 * share:.0f} % of the draws count): take emulator kind 'exact', or more nodes."
@@ -166,7 +189,7 @@ def reweighted(model: Any, posterior: Posterior, *, seed: int = 0) -> Posterior:
         method=posterior.method,
         units={n: u for n, u in units.items() if u},
         sample_stats={"effective_size": np.full((1, n), size), "khat": np.full((1, n), khat)},
-        log_likelihood={"data": each[picks][None]},
+        log_likelihood={"data": each[picks][None]} if keep else None,
         log_evidence=None if posterior.log_evidence is None else posterior.log_evidence + gain,
         log_evidence_error=None
         if posterior.log_evidence is None

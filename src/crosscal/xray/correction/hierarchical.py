@@ -15,12 +15,24 @@ from crosscal.inference.problem import Problem
 from crosscal.xray.correction import small
 from crosscal.xray.correction.emulate import CalibrationEmulator, matched
 from crosscal.xray.correction.external import ExternalCorrection
-from crosscal.xray.correction.pairs import PairedSources
+from crosscal.xray.correction.pairs import MOST_POINTWISE, PairedSources
 from crosscal.xray.correction.priors import CROSS_NORM_SD, SCATTER_SCALE, amplitude, priors_of
+from crosscal.xray.correction.source_fits import of_sources, usable
 
 LATENT = ("marginal", "sampled")
 #: Gauss-Newton steps towards the most probable truth of a source; the map is nearly linear over its errors.
 STEPS = 3
+#: Sources whose truths are integrated out at a time: what a batch of draws needs of memory does not grow with them.
+ROWS = 256
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Some of the pairs, as arrays of JAX."""
+
+    values: Any
+    covariance: Any
+    quantities: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +140,7 @@ class HierarchicalModel:
             self.all_priors,
             self.log_likelihood,
             derived=(lambda p: {"truth": self.truth(p)}) if sampled else None,
-            pointwise=self.pointwise,
+            pointwise=self.pointwise if len(self.pairs.names) <= MOST_POINTWISE else None,
             dims=dims,
             coords=coords,
             units=units,
@@ -144,6 +156,16 @@ class HierarchicalModel:
     @cached_property
     def _external(self) -> ExternalCorrection | None:
         return None if self.prior_correction is None else ExternalCorrection.of(self.prior_correction)
+
+    @property
+    def own_constants(self) -> tuple[str, ...]:
+        """The columns of the pairs (nH, Redshift) by which each source has a map of its own: with exact fits only."""
+        return tuple(usable(self.emulator, self.pairs))
+
+    @cached_property
+    def own_map(self) -> CalibrationEmulator:
+        """The emulator, or the exact fits of each source with its own absorption and redshift."""
+        return of_sources(self.emulator, self.pairs) if self.own_constants else self.emulator
 
     @property
     def _roots(self) -> Any:
@@ -181,7 +203,7 @@ class HierarchicalModel:
         """Return F(theta, x): what telescope 1 measures on average with its nominal calibration, (N, q)."""
         import jax.numpy as jnp
 
-        measured = self.emulator.measure(self.theta(params), truth)
+        measured = self.own_map.measure(self.theta(params), truth)
         if "norm" in self.pairs.quantities and "ln_cross_norm" in params:
             k = self.pairs.quantities.index("norm")
             measured = measured.at[:, k].multiply(jnp.exp(params["ln_cross_norm"]))
@@ -203,7 +225,27 @@ class HierarchicalModel:
             truth, log_prior = self._physical(params["u"])
             residual, log_det, _ = self._whitened(params, self.expected(params, truth))
             return log_prior - 0.5 * (residual**2).sum(axis=1) - 0.5 * log_det
-        return self._marginal(params)
+        if self.pairs.values.shape[1] <= 2 * ROWS or self.own_constants:
+            return self._marginal(params)
+        return self._in_rows(params)
+
+    def _in_rows(self, params: Mapping[str, Any]) -> Any:
+        """Return `_marginal` of all sources, `ROWS` at a time: the same numbers from a fraction of the memory."""
+        from copy import copy
+
+        import jax
+        import jax.numpy as jnp
+
+        n = self.pairs.values.shape[1]
+        index = np.minimum(np.arange(-(-n // ROWS) * ROWS), n - 1).reshape(-1, ROWS)
+        data = [jnp.moveaxis(jnp.asarray(a)[:, index], 1, 0) for a in (self.pairs.values, self.pairs.covariance)]
+
+        def some(rows: Any) -> Any:
+            part = copy(self)
+            object.__setattr__(part, "pairs", _Rows(rows[0], rows[1], self.pairs.quantities))
+            return part._marginal(params)
+
+        return jax.lax.map(some, data).reshape(-1)[:n]
 
     def _whitened(self, params: Mapping[str, Any], expected: Any) -> tuple[Any, Any, Any]:
         """Return L^-1 (x_1 - F) (N, q), ln det(2 pi C) (N,), and the Cholesky factor L."""
@@ -217,7 +259,7 @@ class HierarchicalModel:
         """Return `expected` (N, q) and dF/dx (N, q, q)."""
         import jax.numpy as jnp
 
-        measured, slope = self.emulator.measure_with_slope(self.theta(params), truth)
+        measured, slope = self.own_map.measure_with_slope(self.theta(params), truth)
         if "norm" in self.pairs.quantities and "ln_cross_norm" in params:
             k = self.pairs.quantities.index("norm")
             factor = jnp.exp(params["ln_cross_norm"])

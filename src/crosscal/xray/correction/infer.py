@@ -21,16 +21,19 @@ from crosscal.inference.registry import sample
 from crosscal.xray.correction import edges
 from crosscal.xray.correction.bias import emulated_bias
 from crosscal.xray.correction.emulate import CalibrationEmulator
-from crosscal.xray.correction.exact import reweighted
+from crosscal.xray.correction.exact import reweighted, was_reweighted
 from crosscal.xray.correction.external import described
 from crosscal.xray.correction.hierarchical import HierarchicalModel
 from crosscal.xray.correction.identifiability import Diagnostics, find_aliases, modes_of_draws, prior_dominated
 from crosscal.xray.correction.pairs import PairedSources
 from crosscal.xray.correction.priors import CROSS_NORM_SD, SCATTER_SCALE
 from crosscal.xray.correction.result import CalibrationResult
+from crosscal.xray.correction.source_fits import usable
 
 #: Up to this many parameters "auto" takes the population sampler.
 FEW_PARAMETERS = 10
+#: An emulator's rms error above this part of the pairs' errors is told.
+PART = 0.3
 #: Draws of the prior that its spread is judged by.
 PRIOR_DRAWS = 2000
 
@@ -106,16 +109,17 @@ def infer_model(
 ) -> CalibrationResult:
     """Infer with a model built by hand; see `infer`. Draws of an earlier run (``posterior``) are not drawn again."""
     _check_domain(model)
+    coarse = emulator_against_pairs(model)
     grid = np.geomspace(0.3, 10.0, 160) if energy is None else energies(energy, where="infer, energy")
     problem = model.problem()
     best, aliases, messages = _search(model, grid, seed, progress)
-    messages = (*model.pairs.notes, *_unused_constants(model), *messages)
     if posterior is None:
         posterior = _sample(model, problem, sampler, best, seed, progress, options)
         if model.emulator.exact is not None and model.latent == "marginal":
             with progress.stage("Comparing with exact fits", total=1) as advance:
                 posterior = reweighted(model, posterior, seed=seed)
                 advance(1)
+    messages = (*model.pairs.notes, *coarse, *unused_constants(model, posterior), *messages)
     prior = problem.draw_prior(integer_seed(seed, "prior"), PRIOR_DRAWS)
     prior_factor = np.asarray(model.emulator.factor(grid, np.stack([prior[n] for n in model.theta_names], axis=1)))
     result = CalibrationResult(
@@ -141,6 +145,7 @@ def infer_model(
                 "corrected": model.pairs.telescopes[1],
                 "quantities": list(model.pairs.quantities),
                 "sources": len(model.pairs),
+                "of each source": list(model.own_constants),
                 "pairs": dict(model.pairs.provenance),
                 "emulator": {k: v for k, v in model.emulator.emulator.provenance.items() if k != "calibration"},
                 "options": {k: str(v) for k, v in options.items()},
@@ -151,14 +156,22 @@ def infer_model(
     return result
 
 
-def _unused_constants(model: HierarchicalModel) -> list[str]:
+def unused_constants(model: HierarchicalModel, posterior: Posterior) -> list[str]:
     """Say so where the table gives each source an nH or redshift, which the library has once for all."""
     if not model.pairs.constants:
         return []
-    names = ", ".join(model.pairs.constants)
-    verb = "is" if len(model.pairs.constants) == 1 else "are"
+    exact = model.emulator.exact
+    own = model.own_constants
+    if not own and exact is not None and was_reweighted(posterior):
+        own = tuple(usable(exact, model.pairs))
+    left = [n for n in model.pairs.constants if n not in own]
+    if not left:
+        return []
+    names, verb = ", ".join(left), "is" if len(left) == 1 else "are"
+    if own:
+        return [f"{names} of each source {verb} not used: the library fits {'it' if len(left) == 1 else 'them'}."]
     why = "the library has one absorption and one redshift for all sources, and biases change with both"
-    return [f"{names} of each source {verb} not used: {why}."]
+    return [f"{names} of each source {verb} not used: {why}; emulator kind 'exact' uses them."]
 
 
 def _sample(
@@ -197,6 +210,36 @@ def _check_domain(model: HierarchicalModel) -> None:
             where=f"source {model.pairs.names[i]!r}",
             expected=f"{low:g} to {high:g} keV",
         )
+
+
+def emulator_against_pairs(model: HierarchicalModel) -> list[str]:
+    """Compare the emulator's error with those of the pairs: a part of them is told, more than them refused.
+
+    Exact fits remove the emulator's error from the posterior, or say that they cannot, so that with them none is
+    refused.
+    """
+    from crosscal.core.errors import InputError
+
+    values, sd = model.pairs.values, model.pairs.sd
+    size = np.array([1.0 if q == "Abundanc" else 0.0 for q in model.pairs.quantities])
+    relative = sd / np.where(size > 0, 1.0, values)
+    pair = np.median(np.hypot(relative[0], relative[1]), axis=0)
+    error = np.asarray(model.emulator.emulator.residual_sd, dtype=float) / model.emulator.error_gain
+    share = error / pair
+    named = [f"{q} {s:.2g}" for q, s in zip(model.pairs.quantities, share, strict=True) if s > PART]
+    if np.any(share > 1.0) and model.emulator.exact is None:
+        raise InputError(
+            f"the emulator's rms error is larger than the errors of the pairs ({', '.join(named)} of them)",
+            where="infer",
+            expected="more nodes in the library, another kind of emulator, or kind 'exact'",
+        )
+    if not np.all(np.isfinite(error)):
+        return ["The emulator's error is not known: train it with points simulated afresh, or take kind 'exact'."]
+    if named:
+        judged = model.emulator.emulator.report.get("judged", "the points that it learned from")
+        told = f"The emulator's rms error is not small beside the errors of the pairs ({', '.join(named)} of them, "
+        return [f"{told}judged on {judged}); it is part of the likelihood, and more nodes would narrow the answer."]
+    return []
 
 
 def _start(model: HierarchicalModel, best: Mapping[str, float]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 QUANTITIES = {"kT": "keV", "norm": "", "Abundanc": ""}
 #: Quantities that are positive and act as scales.
 POSITIVE = ("kT", "norm")
+#: With more sources than these the likelihood of each is not kept for every draw.
+MOST_POINTWISE = 3000
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,19 +99,25 @@ class PairedSources:
             object.__setattr__(self, "samples", samples)
 
     def _check_numbers(self) -> None:
-        for t, telescope in enumerate(self.telescopes):
-            for i, name in enumerate(self.names):
-                for k, quantity in enumerate(self.quantities):
-                    value, where = self.values[t, i, k], f"source {name!r}, {telescope}"
-                    if not np.isfinite(value) or (quantity in POSITIVE and value <= 0):
-                        wanted = "a positive number" if quantity in POSITIVE else "a finite number"
-                        raise InputError(f"{quantity} = {value:g}", where=where, expected=wanted)
-                matrix = self.covariance[t, i]
-                if not np.all(np.isfinite(matrix)) or not np.allclose(matrix, matrix.T, rtol=1e-6, atol=0):
-                    raise InputError("the covariance is not symmetric and finite", where=where)
-                scale = np.sqrt(np.abs(np.diag(matrix)))
-                if np.any(scale == 0) or np.linalg.eigvalsh(matrix / np.outer(scale, scale))[0] <= 1e-12:
-                    raise InputError("the covariance is not positive definite", where=where, expected="errors > 0")
+        positive = np.array([q in POSITIVE for q in self.quantities])
+        bad = ~np.isfinite(self.values) | (positive & ~(self.values > 0))
+        for t, i, k in np.argwhere(bad)[:1]:
+            wanted = "a positive number" if positive[k] else "a finite number"
+            what = f"{self.quantities[k]} = {self.values[t, i, k]:g}"
+            raise InputError(what, where=self._place(t, i), expected=wanted)
+        turned = np.swapaxes(self.covariance, 2, 3)
+        ordinary = np.isfinite(self.covariance) & (np.abs(self.covariance - turned) <= 1e-6 * np.abs(turned))
+        for t, i in np.argwhere(~ordinary.all(axis=(2, 3)))[:1]:
+            raise InputError("the covariance is not symmetric and finite", where=self._place(t, i))
+        scale = np.sqrt(np.abs(np.diagonal(self.covariance, axis1=2, axis2=3)))
+        safe = np.where(scale > 0, scale, 1.0)
+        least = np.linalg.eigvalsh(self.covariance / (safe[..., :, None] * safe[..., None, :]))[..., 0]
+        for t, i in np.argwhere((scale == 0).any(axis=2) | (least <= 1e-12))[:1]:
+            where = self._place(t, i)
+            raise InputError("the covariance is not positive definite", where=where, expected="errors > 0")
+
+    def _place(self, t: int, i: int) -> str:
+        return f"source {self.names[i]!r}, {self.telescopes[t]}"
 
     @classmethod
     def from_samples(

@@ -21,6 +21,8 @@ from crosscal.inference.posterior import Posterior
 from crosscal.jobs.result import PRODUCTS, Presented
 from crosscal.xray.correction.bias import TemperatureBias
 from crosscal.xray.correction.identifiability import Diagnostics
+from crosscal.xray.correction.spectra import SpectraModel
+from crosscal.xray.correction.stacked import StackedRatio, ratio_of_model
 
 Floats = NDArray[np.float64]
 
@@ -99,6 +101,11 @@ class CalibrationResult(Presented):
                 "trusted telescope": self.telescopes[0],
             },
         )
+
+    @cached_property
+    def stacked(self) -> StackedRatio | None:
+        """Data over the trusted telescope's model, stacked over sources; None where no spectra were fitted."""
+        return ratio_of_model(self.model) if isinstance(self.model, SpectraModel) else None
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from crosscal.emulator.table import Input, TrainingTable
 from crosscal.emulator.validation import draw_points
 from crosscal.xray.correction.emulate import OUTPUTS, T_TRUE, CalibrationEmulator
 from crosscal.xray.correction.exact import ExactMap
+from crosscal.xray.correction.kernel_training import train_kernel_mlp
 from crosscal.xray.correction.pairs import QUANTITIES
 
 #: An emulator's rms error above this part of the smallest statistical error is told.
@@ -79,7 +82,10 @@ def train(
     validation = None
     if simulator is not None and fresh:
         validation = _fresh(table, simulator, fresh, seed)
-    emulator = train_table(table, kind, validation=validation, seed=seed, progress=progress, **options)
+    trainers = _trainers(library, chosen, fixed)
+    emulator = train_table(
+        table, kind, validation=validation, trainers=trainers, seed=seed, progress=progress, **options
+    )
     found = CalibrationEmulator(
         emulator,
         library.modifier,
@@ -109,10 +115,20 @@ class _Fits:
 
     def shifts(self, theta: NDArray[np.float64], kT: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ln kT ratio, ln norm ratio, abundance shift (n, q) of theta (d,) at kT (n,); NaN: failed."""
-        full = np.array([theta[self.names.index(n)] if n in self.names else self.fixed[n] for n in self.order])
-        found = self.task.nominal_fits(full, np.asarray(kT, dtype=float))
-        truth = {q: found[f"{q}_true"] for q in self.quantities}
-        return _shifts({q: found[q] for q in self.quantities}, truth, self.quantities)
+        found = self.task.nominal_fits(self.full(theta), np.asarray(kT, dtype=float))
+        return self.outputs(found, {q: found[f"{q}_true"] for q in self.quantities})
+
+    def only(self, columns: Sequence[int]) -> _Fits:
+        """Return the fits of some outputs."""
+        return replace(self, quantities=tuple(self.quantities[c] for c in columns))
+
+    def full(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return all parameters of the modifier (D,) of those that vary (d,)."""
+        return np.array([theta[self.names.index(n)] if n in self.names else self.fixed[n] for n in self.order])
+
+    def outputs(self, fitted: Mapping[str, Any], truth: Mapping[str, Any]) -> NDArray[np.float64]:
+        """Return the emulated numbers (n, q) of fitted and true values."""
+        return _shifts({q: fitted[q] for q in self.quantities}, {q: truth[q] for q in self.quantities}, self.quantities)
 
 
 def exact_map(library: Any, table: TrainingTable, fixed: dict[str, float], telescope: str) -> CalibrationEmulator:
@@ -134,6 +150,15 @@ def exact_map(library: Any, table: TrainingTable, fixed: dict[str, float], teles
     emulator = ExactMap(table.inputs, table.outputs, nothing, task=fits, report=report, provenance=table.provenance)
     sigma = smallest_errors(library, quantities)
     return CalibrationEmulator(emulator, library.modifier, fixed, telescope or _telescope(library), sigma)
+
+
+def _trainers(library: Any, quantities: tuple[str, ...], fixed: dict[str, float]) -> dict[str, Any]:
+    """Return the perceptron that starts from the linear kernel, where the library can work it out."""
+    if library.task is None or library.modifier is None or library.modifier.acts_on != "area":
+        return {}
+    sigma = np.array(list(smallest_errors(library, quantities).values()))
+    facts = {"task": library.task, "quantities": quantities, "fixed": fixed, "sigma": sigma}
+    return {"mlp": partial(train_kernel_mlp, **facts)}
 
 
 def with_fits(emulator: CalibrationEmulator, library: Any) -> CalibrationEmulator:

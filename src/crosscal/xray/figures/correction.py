@@ -171,3 +171,37 @@ def modes(found: Any, energy: ArrayLike, *, most: int = 5) -> Figure:
     right.legend(title="Mode", loc="center left", bbox_to_anchor=(1.0, 0.5))
     log_axis(right, energy[0], energy[-1])
     return fig
+
+
+@styled
+def stacked(found: Any, correction: Any = None) -> Figure:
+    """Draw the stacked ratio with its bootstrap errors, the smooth factor, and phi(E) of an inference beside them.
+
+    Parameters
+    ----------
+    found : StackedRatio
+    correction : Correction, optional
+        With draws.
+    """
+    fig = figure(7.0, 4.2)
+    axes = fig.subplots()
+    axes.axhline(1.0, color=COLOURS["before"], lw=1)
+    if correction is not None:
+        energy = np.asarray(correction.coordinate)
+        inside = (energy >= found.energy_lo[0]) & (energy <= found.energy_hi[-1])
+        band(axes, energy[inside], correction.draws[:, inside], colour=COLOURS["after"], label="φ(E) of the inference")
+    low, high = np.quantile(found.phi_draws, [0.16, 0.84], axis=0)
+    for edge, label in ((low, "smooth factor before folding, 68 %"), (high, None)):
+        axes.plot(found.energy, edge, "--", color=COLOURS["truth"], lw=1.2, label=label)
+    middle = np.sqrt(found.energy_lo * found.energy_hi)
+    ends = np.stack([middle - found.energy_lo, found.energy_hi - middle])
+    sides = np.abs(np.quantile(found.draws, [0.16, 0.84], axis=0) - found.ratio)
+    axes.errorbar(
+        middle, found.ratio, yerr=sides, xerr=ends, fmt="s", ms=4, color=INSTRUMENT_COLOURS[0],
+        label=f"data / model of {found.telescopes[0]}, {found.sources} sources",
+    )  # fmt: skip
+    axes.set_ylabel(f"Ratio in {found.telescopes[1]}")
+    axes.set_xlabel("Energy (keV)")
+    legend_below(fig, axes.get_legend_handles_labels()[0], width=90)
+    log_axis(axes, found.energy_lo[0], found.energy_hi[-1])
+    return fig

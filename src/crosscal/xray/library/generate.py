@@ -143,6 +143,8 @@ def build_library(
         mask=templates.mask,
         response=None if modifier.acts_on == "area" else response,
         counts=None if counts is None else float(counts),
+        model=model,
+        edges=(response.restricted(templates.mask) if modifier.acts_on == "area" else response).energy_edges,
     )
     job = _job(templates, response, model, modifier, design, temperatures, band, counts, noise, realisations, seed)
     job |= {"profile": offsets, "interval": interval}

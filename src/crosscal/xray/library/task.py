@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,8 +16,9 @@ from crosscal.core.random import point_seeds
 from crosscal.xray.fitting.batch import interval_batch, profile_batch, solve_batch
 from crosscal.xray.fitting.engine import Status
 from crosscal.xray.fitting.folding import PackedMatrix
+from crosscal.xray.fitting.nodes import node_spectra
 from crosscal.xray.fitting.poisson import poisson_counts
-from crosscal.xray.fitting.table import FoldedTable
+from crosscal.xray.fitting.table import FoldedTable, aligned_zeros
 from crosscal.xray.fitting.templates import LinearTables, NodeSpectra, evaluate_many
 
 Array = NDArray[np.float64]
@@ -55,6 +56,7 @@ class LibraryTask:
     profiled : number of kT among the parameters
     response : the whole response, for modifiers that act on the matrix
     mask : channels of the band
+    model, edges : what ``nodes`` were made of: the model, and the edges of ``energy``
     """
 
     nodes: NodeSpectra
@@ -77,6 +79,14 @@ class LibraryTask:
     mask: NDArray[np.bool_]
     response: Any = None
     counts: float | None = None
+    model: Any = None
+    edges: Array = field(default_factory=lambda: np.zeros(0))
+
+    def with_constants(self, **values: float) -> LibraryTask:
+        """Return the task of sources with other values of parameters that no fit frees, such as nH and Redshift."""
+        free, given = self.nodes.names, {a.name: a.values for a in self.nodes.axes if self.model.nodes(a.name) is None}
+        nodes = node_spectra(self.model.replace(**values), self.edges, free=free, axes=given)
+        return replace(self, nodes=nodes)
 
     def __call__(self, chunk: int) -> dict[str, NDArray[Any]]:
         """Compute a chunk."""
@@ -143,20 +153,31 @@ class LibraryTask:
 
     def nominal_fits(self, theta: Array, kT: Array) -> dict[str, NDArray[Any]]:
         """Noiseless fits with the nominal calibration, one theta (d,) and kT (n,): arrays (n,) of values and truths."""
-        others = self.nodes.from_engine(self.x_true[:1])[0]
-        truth = {n: np.full(kT.size, others[p]) for p, n in enumerate(self.nodes.names)}
-        truth["kT"] = kT
-        truth = scaled_truth(self.nodes, self.nominal, self.matrix.n_channel, truth, self.counts)
+        x_true, truth = self.truths(kT)
         values = {n: np.full(kT.size, np.nan) for n in self.nodes.names}
         modified = self.modified_table(theta)
         if modified is not None:
-            x_true = self.nodes.to_engine(truth)
             expected = np.maximum(evaluate_many(modified, x_true, self.matrix.n_channel)[0], 0.0)
             found = solve_batch(self.nominal, expected, x_true, self.low, self.high)
             good = np.asarray(found.status) == Status.OK.value
             fitted = self.nodes.from_engine(found.x)
             values = {n: np.where(good, fitted[:, p], np.nan) for p, n in enumerate(self.nodes.names)}
         return values | {f"{n}_true": v for n, v in truth.items()}
+
+    def truths(self, kT: Array) -> tuple[Array, dict[str, Array]]:
+        """Return the true parameters at kT (n,): engine coordinates (n, n_free), and values by name."""
+        others = self.nodes.from_engine(self.x_true[:1])[0]
+        truth = {n: np.full(kT.size, others[p]) for p, n in enumerate(self.nodes.names)}
+        truth["kT"] = kT
+        truth = scaled_truth(self.nodes, self.nominal, self.matrix.n_channel, truth, self.counts)
+        return self.nodes.to_engine(truth), truth
+
+    def photons(self, x: Array) -> Array:
+        """Return photon spectra (n, n_energy) at engine coordinates (n, n_free), interpolated as counts are."""
+        n_energy = self.energy.size
+        unfolded = aligned_zeros(self.nodes.photons.shape[0] * self.nodes.photons.shape[1], n_energy)
+        unfolded[:, :n_energy] = self.nodes.photons.reshape(-1, n_energy)
+        return evaluate_many(self.nodes.folded(self.nodes.interleaved(unfolded)), x, n_energy)[0]
 
     @cached_property
     def nominal(self) -> FoldedTable:
@@ -165,13 +186,8 @@ class LibraryTask:
 
     def at(self, theta: Array, kT: Array) -> dict[str, NDArray[Any]]:
         """Noiseless fits at scattered points: theta (n, d), kT (n,) -> arrays (n,) of all variables and truths."""
-        others = self.nodes.from_engine(self.x_true[:1])[0]
-        truth = {n: np.full(kT.size, others[p]) for p, n in enumerate(self.nodes.names)}
-        truth["kT"] = kT
-        nominal = self.nominal_table()
-        truth = scaled_truth(self.nodes, nominal, self.matrix.n_channel, truth, self.counts)
-        x_true = self.nodes.to_engine(truth)
-        results = [self.one_theta(nominal, theta[i], x_true[i : i + 1], None) for i in range(kT.size)]
+        x_true, truth = self.truths(kT)
+        results = [self.one_theta(self.nominal, theta[i], x_true[i : i + 1], None) for i in range(kT.size)]
         out = self.variables({name: np.stack([r[name] for r in results]) for name in results[0]})
         return {n: v[:, 0, 0] for n, v in out.items()} | {f"{n}_true": v for n, v in truth.items()}
 
@@ -188,7 +204,7 @@ class LibraryTask:
 
     def __getstate__(self) -> dict[str, Any]:
         # They are quickly made again, and large.
-        return {k: v for k, v in self.__dict__.items() if k != "linear_tables"}
+        return {k: v for k, v in self.__dict__.items() if k not in ("linear_tables", "nominal")}
 
     def modified_table(self, theta: Array) -> FoldedTable | None:
         """Fold the nodes through the calibration of one theta; None where its area is negative or not finite."""

@@ -1,0 +1,276 @@
+"""Training of `KernelMLP`: the kernel from the library's fits, then Adam and L-BFGS on what is left."""
+
+from __future__ import annotations
+
+from itertools import combinations_with_replacement, pairwise
+from typing import Any
+
+import numpy as np
+
+from crosscal.core.errors import InputError
+from crosscal.core.progress import SILENT, Progress
+from crosscal.core.random import generator
+from crosscal.emulator.base import Floats
+from crosscal.emulator.table import TrainingTable
+from crosscal.xray.correction.kernel_mlp import KernelMLP, forward, spline_weights
+from crosscal.xray.fitting.templates import evaluate_many
+
+#: Temperatures at which the kernel is worked out.
+KERNEL_NODES = 48
+#: Energies of the kernel where so few give the same shifts to `SAME` of the smallest error.
+FEW_ENERGIES, SAME = 160, 0.02
+#: More products of amplitudes than these slow the network down more than they help it.
+MOST_PRODUCTS = 10
+#: Passes of L-BFGS between looks at the points held out.
+PASS = 100
+
+
+def train_kernel_mlp(
+    table: TrainingTable,
+    *,
+    task: Any,
+    quantities: tuple[str, ...],
+    fixed: dict[str, float],
+    sigma: Floats,
+    seed: int = 0,
+    hidden: tuple[int, ...] = (64, 64),
+    epochs: int = 200,
+    polish: int = 1500,
+    patience: int = 4,
+    batch: int = 128,
+    learning_rate: float = 4e-3,
+    held_out: float = 0.05,
+    progress: Progress = SILENT,
+) -> KernelMLP:
+    """Minimise the mean square of (emulated - fitted) / sigma over all theta and temperatures of a library.
+
+    Parameters
+    ----------
+    table : TrainingTable
+        theta..., T_true; every theta at the same temperatures.
+    task : LibraryTask
+        Whose modifier changes the area.
+    sigma : array (k,)
+        Smallest error of each output: the unit of the loss.
+    hidden : sequence of int
+        Units of the hidden layers.
+    epochs : int
+        Passes of Adam with cosine decay.
+    polish : int
+        Largest number of steps of L-BFGS after that.
+    patience : int
+        Hundreds of steps without a smaller error on the thetas held out before training stops.
+    held_out : float
+        Share of the thetas used for stopping only.
+
+    Raises
+    ------
+    InputError
+        If there is no hidden layer, or the temperatures differ from theta to theta.
+    """
+    if not hidden or min(hidden) < 1 or epochs < 1 or polish < 0:
+        raise InputError(f"hidden layers {tuple(hidden)}, {epochs} epochs", where="mlp", expected="at least 1 each")
+    theta, log_T, values = _product(table)
+    names = tuple(i.name for i in table.inputs[:-1])
+    low, high = np.log(table.inputs[-1].low), np.log(table.inputs[-1].high)
+    nodes = np.linspace(low, high, KERNEL_NODES)
+    kernel = kernel_of(task, np.exp(nodes), quantities)
+    exponents = _exponents(task.modifier, names, table, fixed)
+    n_out = len(exponents) * len(log_T) * len(quantities)
+    sizes = [len(names), *hidden, n_out]
+    untrained = KernelMLP(
+        table.inputs,
+        table.outputs,
+        np.zeros(len(quantities)),
+        modifier=task.modifier,
+        fixed=fixed,
+        energy=task.energy,
+        kernel=kernel,
+        kernel_nodes=nodes,
+        nodes=log_T,
+        exponents=exponents,
+        weights=tuple(np.zeros(shape) for shape in pairwise(sizes)),
+        biases=tuple(np.zeros(n) for n in sizes[1:]),
+        provenance=table.provenance,
+    )
+    untrained = _fewer_energies(untrained, theta, sigma)
+    first = np.einsum("ts,nsk->ntk", spline_weights(nodes, log_T, np), untrained.at_nodes(theta, np)[0])
+    target = (values - first) / sigma
+    good = np.isfinite(target)
+    order = generator(seed, "kernel-mlp").permutation(len(theta))
+    n_held = max(1, round(held_out * len(theta)))
+    layers, steps, error = _minimise(
+        untrained, theta, np.where(good, target, 0.0), good, (order[n_held:], order[:n_held]), sizes,
+        (seed, epochs, polish, patience, batch, learning_rate), progress,
+    )  # fmt: skip
+    scale = np.broadcast_to(sigma, (len(exponents), len(log_T), len(quantities))).ravel()
+    weights = [np.asarray(w) for w, _ in layers]
+    biases = [np.asarray(b) for _, b in layers]
+    weights[-1], biases[-1] = weights[-1] * scale, biases[-1] * scale
+    report = {"hidden": list(hidden), "epochs": epochs, "steps of L-BFGS": steps, "first order": "linear kernel"}
+    from dataclasses import replace
+
+    return replace(untrained, residual_sd=error * sigma, weights=tuple(weights), biases=tuple(biases), report=report)
+
+
+def kernel_of(task: Any, kT: Floats, quantities: tuple[str, ...]) -> Floats:
+    """Return d (ln kT, ln norm, Abundanc) / d ln area in each energy bin, at kT (n,): (n, q, n_energy).
+
+    As `linear_kernel`, with the folded templates of a library.
+    """
+    x, truth = task.truths(kT)
+    mean, jacobian = evaluate_many(task.nominal, x, task.matrix.n_channel)
+    redistribution = task.matrix.fold(np.eye(task.energy.size))[:, : task.matrix.n_channel]
+    photons, names = task.photons(x) * task.weight, list(task.nodes.names)
+    out = np.empty((len(kT), len(quantities), task.energy.size))
+    for i in range(len(kT)):
+        weighted = jacobian[i] / np.maximum(mean[i], 1e-25)
+        kernel = np.linalg.solve(weighted @ jacobian[i].T, weighted @ redistribution.T) * photons[i]
+        for c, quantity in enumerate(quantities):
+            p = names.index(quantity)
+            scale = 1.0 if quantity == "Abundanc" else 1.0 / truth[quantity][i]
+            if p < len(task.nodes.axes):
+                scale = scale * float(task.nodes.axes[p].derivative(truth[quantity][i]))
+            out[i, c] = kernel[p] * scale
+    return out
+
+
+def _product(table: TrainingTable) -> tuple[Floats, Floats, Floats]:
+    """Return thetas (m, d), ln T (n,) and values (m, n, k), NaN where there is none."""
+    theta, at_theta = np.unique(table.points[:, :-1], axis=0, return_inverse=True)
+    kT, at_T = np.unique(table.points[:, -1], return_inverse=True)
+    if len(theta) * len(kT) > 4 * len(table.points) or len(kT) < 2:
+        raise InputError(
+            "temperatures that differ from theta to theta", where="mlp emulator", expected="the same for each theta"
+        )
+    values = np.full((len(theta), len(kT), table.values.shape[1]), np.nan)
+    values[at_theta.ravel(), at_T.ravel()] = table.values
+    return theta, np.log(kT), values
+
+
+def _exponents(modifier: Any, names: tuple[str, ...], table: TrainingTable, fixed: dict[str, float]) -> Floats:
+    """Return the powers of each product of two amplitudes; one row of zeros where no amplitudes turn phi off."""
+    null = dict(zip(modifier.names, modifier.null, strict=True))
+    amplitudes = [
+        j
+        for j, i in enumerate(table.inputs[:-1])
+        if not modifier.parameter(i.name).unit and i.low <= null[i.name] <= i.high
+    ]
+    none = np.zeros((1, len(names)))
+    pairs = list(combinations_with_replacement(amplitudes, 2))
+    if not pairs or len(pairs) > MOST_PRODUCTS:
+        return none
+    rng = np.random.default_rng(0)
+    low, high = np.array([(i.low, i.high) for i in table.inputs[:-1]]).T
+    theta = low + (high - low) * rng.random((8, len(names)))
+    theta[:, amplitudes] = [null[names[j]] for j in amplitudes]
+    full = np.stack([theta[:, names.index(n)] if n in names else np.full(8, fixed[n]) for n in modifier.names], axis=1)
+    if not np.allclose(modifier.factor(np.geomspace(0.1, 20.0, 50), full), 1.0, rtol=0, atol=1e-12):
+        return none
+    found = np.zeros((len(pairs), len(names)))
+    for row, (a, b) in zip(found, pairs, strict=True):
+        row[a] += 1
+        row[b] += 1
+    return found
+
+
+def _fewer_energies(emulator: KernelMLP, theta: Floats, sigma: Floats) -> KernelMLP:
+    """Add up neighbouring energies of the kernel where that changes nothing that matters."""
+    from dataclasses import replace
+
+    if emulator.energy.size <= FEW_ENERGIES:
+        return emulator
+    weight = np.sqrt(np.mean((emulator.kernel / sigma[:, None]) ** 2, axis=(0, 1)))
+    total = np.cumsum(weight + 1e-3 * weight.mean())
+    starts = np.unique(np.searchsorted(total, np.linspace(0, total[-1], FEW_ENERGIES + 1)[:-1]))
+    starts[0] = 0
+    share = np.add.reduceat(weight, starts)
+    middle = np.add.reduceat(weight * emulator.energy, starts)
+    energy = np.where(share > 0, middle / np.where(share > 0, share, 1.0), emulator.energy[starts])
+    few = replace(emulator, energy=energy, kernel=np.add.reduceat(emulator.kernel, starts, axis=2))
+    some = theta[:: max(1, len(theta) // 200)]
+    change = (few.at_nodes(some, np)[0] - emulator.at_nodes(some, np)[0]) / sigma
+    return few if np.quantile(np.abs(change), 0.99) < SAME else emulator
+
+
+def _minimise(
+    emulator: KernelMLP,
+    theta: Floats,
+    target: Floats,
+    good: Any,
+    split: tuple[Any, Any],
+    sizes: list[int],
+    options: tuple[int, int, int, int, int, float],
+    progress: Progress,
+) -> tuple[list[tuple[Any, Any]], int, Floats]:
+    """Return the layers that do best on the thetas held out, the steps taken, and their rms error there (k,)."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+    from jax.flatten_util import ravel_pytree
+    from scipy.optimize import minimize
+
+    seed, epochs, polish, patience, batch, rate = options
+    used, held = split
+    x, e = emulator.features(theta, np), emulator.envelope(theta, np)
+    size = float(np.sqrt(np.mean(target[good] ** 2))) or 1.0
+    rng = generator(seed, "kernel-mlp-start")
+    layers: list[tuple[Any, Any]] = []
+    for k, (a, b) in enumerate(pairwise(sizes)):
+        spread = np.sqrt((2.0 if k else 1.0) / a) * (0.1 * size if k == len(sizes) - 2 else 1.0)
+        layers.append((jnp.asarray(spread * rng.standard_normal((a, b))), jnp.zeros(b)))
+    data = tuple(jnp.asarray(a[used]) for a in (x, e, target, good.astype(float)))
+    outside = tuple(jnp.asarray(a[held]) for a in (x, e, target, good.astype(float)))
+
+    def difference(p: Any, x: Any, e: Any, y: Any, good: Any) -> Any:
+        net = forward(p, x, jnp).reshape(len(x), e.shape[1], *y.shape[1:])
+        return (jnp.einsum("nm,nmtk->ntk", e, net) - y) * good
+
+    def loss(p: Any, *rows: Any) -> Any:
+        return jnp.mean(difference(p, *rows) ** 2)
+
+    batch = min(batch, max(8, len(used) // 8))
+    steps = max(1, len(used) // batch)
+    optimiser = optax.adam(
+        optax.warmup_cosine_decay_schedule(rate / 20, rate, min(5, epochs // 2) * steps, epochs * steps, rate / 100)
+    )
+
+    @jax.jit
+    def epoch(p: Any, state: Any, order: Any) -> Any:
+        def step(carry: Any, rows: Any) -> Any:
+            p, state = carry
+            gradient = jax.grad(loss)(p, *(a[rows] for a in data))
+            updates, state = optimiser.update(gradient, state)
+            return (optax.apply_updates(p, updates), state), None
+
+        return jax.lax.scan(step, (p, state), order)[0]
+
+    with progress.stage("Training the network", total=epochs + polish) as advance:
+        state = optimiser.init(layers)
+        for _ in range(epochs):
+            order = rng.permutation(len(used))[: steps * batch].reshape(steps, batch)
+            layers, state = epoch(layers, state, order)
+            advance(1)
+        vector, unravel = ravel_pytree(layers)
+        both = jax.jit(jax.value_and_grad(lambda v: loss(unravel(v), *data)))
+        judge = jax.jit(lambda v: jnp.sqrt(jnp.mean(difference(unravel(v), *outside) ** 2, axis=(0, 1))))
+
+        def plain(v: Floats) -> tuple[float, Floats]:
+            value, gradient = both(v)
+            return float(value), np.asarray(gradient)
+
+        v = np.asarray(vector)
+        best, error, taken, last = v, np.asarray(judge(v)), 0, 0
+        for start in range(0, polish, PASS):
+            found = minimize(
+                plain, v, jac=True, method="L-BFGS-B",
+                options={"maxiter": min(PASS, polish - start), "maxcor": 50, "ftol": 1e-12, "gtol": 1e-9},
+            )  # fmt: skip
+            v, taken = found.x, taken + int(found.nit)
+            now = np.asarray(judge(v))
+            advance(min(PASS, polish - start))
+            if np.mean(now**2) < np.mean(error**2):
+                best, error, last = v, now, start
+            if found.nit < min(PASS, polish - start) or start - last >= patience * PASS:
+                break
+    return list(unravel(jnp.asarray(best))), taken, error

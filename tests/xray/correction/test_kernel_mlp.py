@@ -1,0 +1,132 @@
+"""The perceptron that starts from the linear kernel: exact to first order, better than the kernel alone, one file."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.interpolate import CubicSpline
+
+from crosscal import xray
+from crosscal.core.errors import DataFileError, InputError
+from crosscal.emulator import Input, TrainingTable
+from crosscal.xray.correction.emulate import CalibrationEmulator
+from crosscal.xray.correction.kernel import linear_kernel
+from crosscal.xray.correction.kernel_mlp import KernelMLP, spline_weights
+from crosscal.xray.correction.kernel_training import _exponents, kernel_of, train_kernel_mlp
+from crosscal.xray.correction.train import train
+from crosscal.xray.modifiers import Grey
+
+MODEL = xray.Model("TBabs*apec", nH=0.05, Abundanc=0.3, Redshift=0.05)
+BAND = (0.7, 7.0)
+
+
+@pytest.fixture(scope="module")
+def library():
+    limits = {"A": (-0.2, 0.2), "mu": (0.8, 4.0), "sigma": (0.5, 1.5)}
+    design = xray.Gaussian().scatter(64, method="sobol", seed=1, **limits)
+    kT = np.geomspace(2, 10, 10)
+    return xray.build_library(xray.example_telescope("b"), MODEL, design, kT=kT, counts=5e4, band=BAND)
+
+
+@pytest.fixture(scope="module")
+def trained(library):
+    return train(library, "mlp", fresh=64, hidden=(16, 16), epochs=40, polish=200)
+
+
+def test_the_kernel_is_that_of_the_public_function(library):
+    kT = np.array([2.5, 6.0])
+    found = kernel_of(library.task, kT, ("kT", "norm"))
+    other = linear_kernel(xray.example_telescope("b"), MODEL, {"kT": kT}, band=BAND, counts=5e4)
+    for c, name in enumerate(("kT", "norm")):
+        k = other.names.index(name)
+        np.testing.assert_allclose(found[:, c], other.kernel[:, k] / other.values[:, k, None], rtol=1e-6, atol=1e-12)
+
+
+def test_the_map_is_exact_to_first_order(library, trained):
+    kT = np.array([2.5, 6.0])
+    theta = np.array([0.0, 2.0, 0.8])
+    np.testing.assert_array_equal(trained.emulator.at(theta, kT), 0.0)
+    slope = jax.jacfwd(lambda a: trained.emulator.at(jnp.array([a, 2.0, 0.8]), kT))(0.0)
+    step = 1e-4
+    up, down = (library.task.nominal_fits(np.array([s, 2.0, 0.8]), kT) for s in (step, -step))
+    slow = [(np.log(up[q]) - np.log(down[q])) / (2 * step) for q in ("kT", "norm")]
+    # The kernel is interpolated between 48 temperatures and summed over 160 energies.
+    np.testing.assert_allclose(slope, np.transpose(slow), rtol=5e-3, atol=2e-3)
+
+
+def test_the_network_learns_what_the_kernel_leaves(trained):
+    emulator = trained.emulator
+    assert isinstance(emulator, KernelMLP)
+    empty = replace(
+        emulator, weights=tuple(0 * w for w in emulator.weights), biases=tuple(0 * b for b in emulator.biases)
+    )
+    alone = replace(trained, emulator=empty).validate(200)
+    both = trained.validate(200)
+    assert np.all(both.rms < 0.5 * alone.rms)
+    assert emulator.report["judged"] == "points simulated afresh"
+    assert emulator.exponents.tolist() == [[2.0, 0.0, 0.0]]
+
+
+def test_all_ways_to_evaluate_agree(trained):
+    emulator = trained.emulator
+    kT = np.geomspace(2, 10, 7)
+    theta = np.array([0.15, 2.0, 0.8])
+    points = np.column_stack([np.tile(theta, (7, 1)), kT])
+    plain = emulator.predict(points)
+    np.testing.assert_allclose(emulator.at(theta, kT), plain, rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(emulator(points), plain, rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(emulator.select([1]).predict(points)[:, 0], plain[:, 1], rtol=1e-12)
+    nodes = np.linspace(0.0, 2.0, 9)
+    x = np.linspace(0.0, 2.0, 31)
+    np.testing.assert_allclose(
+        spline_weights(nodes, x, np) @ np.sin(nodes), CubicSpline(nodes, np.sin(nodes))(x), atol=1e-14
+    )
+    np.testing.assert_allclose(spline_weights(nodes[:3], x[:5], np) @ nodes[:3], x[:5], atol=1e-14)
+
+
+def test_a_file_holds_kernel_and_network(trained, tmp_path):
+    again = CalibrationEmulator.load(trained.save(tmp_path / "e.npz"))
+    points = np.array([[0.1, 1.5, 0.7, 3.0], [-0.1, 3.0, 1.2, 8.0]])
+    np.testing.assert_array_equal(again.emulator.predict(points), trained.emulator.predict(points))
+    facts = {"inputs": trained.emulator.inputs, "outputs": trained.emulator.outputs, "residual_sd": np.zeros(2)}
+    arrays, settings = trained.emulator.arrays(), trained.emulator.settings()
+    with pytest.raises(InputError, match="layers that do not fit"):
+        KernelMLP.from_arrays({**arrays, "bias_0": np.zeros(3)}, settings, **facts)
+    with pytest.raises(InputError, match="an unknown modifier"):
+        KernelMLP.from_arrays(arrays, {**settings, "modifier": None}, **facts)
+    damaged = tmp_path / "d.npz"
+    np.savez(damaged, **{k: v for k, v in np.load(tmp_path / "e.npz").items() if k != "kernel"})
+    with pytest.raises(DataFileError):
+        CalibrationEmulator.load(damaged)
+
+
+def test_products_of_the_parameters_that_turn_a_correction_off():
+    def exponents(modifier, **limits):
+        inputs = [Input(n, *limits[n]) for n in modifier.names] + [Input("T_true", 1.0, 10.0, "keV", "log")]
+        points = np.array([[i.low for i in inputs], [i.high for i in inputs]] * 8)
+        table = TrainingTable(tuple(inputs), ("a",), points, np.zeros((16, 1)))
+        return _exponents(modifier, modifier.names, table, {})
+
+    two = {"A1": (-0.1, 0.1), "mu1": (1, 5), "sigma1": (0.5, 2), "A2": (-0.1, 0.1), "mu2": (1, 5), "sigma2": (0.5, 2)}
+    found = exponents(xray.Gaussian(n=2), **two)
+    assert found[:, [0, 3]].tolist() == [[2, 0], [1, 1], [0, 2]]
+    assert not found[:, [1, 2, 4, 5]].any()
+    assert exponents(Grey(), scale=(0.8, 1.2)).tolist() == [[2.0]]
+    # An amplitude that is never zero, and too many of them.
+    assert exponents(xray.Gaussian(), A=(0.05, 0.1), mu=(1, 5), sigma=(0.5, 2)).tolist() == [[0.0, 0.0, 0.0]]
+    spline = xray.Spline(knots=6, low=0.7, high=7.0)
+    assert len(exponents(spline, **dict.fromkeys(spline.names, (-0.1, 0.1)))) == 1
+
+
+def test_what_cannot_be_trained_is_refused(library):
+    with pytest.raises(InputError, match="hidden layers"):
+        train(library, "mlp", fresh=0, hidden=())
+    rng = np.random.default_rng(0)
+    inputs = (Input("A", -0.2, 0.2), Input("mu", 0.8, 4.0), Input("sigma", 0.5, 1.5), Input("T_true", 2.0, 10.0))
+    low, high = np.array([(i.low, i.high) for i in inputs]).T
+    table = TrainingTable(inputs, ("a", "b"), low + (high - low) * rng.random((40, 4)), rng.random((40, 2)))
+    facts = {"task": library.task, "quantities": ("kT", "norm"), "fixed": {}, "sigma": np.ones(2)}
+    with pytest.raises(InputError, match="temperatures that differ from theta to theta"):
+        train_kernel_mlp(table, **facts)
