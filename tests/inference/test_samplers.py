@@ -234,6 +234,8 @@ def test_a_flat_direction_is_reported():
 def test_unknown_samplers_are_refused(gaussian):
     with pytest.raises(UnknownNameError, match="expected 'nuts'"):
         sample(gaussian[0], "nutz")
+    with pytest.raises(UnknownNameError, match="unknown option 'drawss'; expected 'draws'"):
+        sample(gaussian[0], "laplace", drawss=3)
 
 
 @pytest.mark.slow

@@ -55,10 +55,16 @@ BAD = [
     ("telescope", "band", [7.0, 0.7], "key telescope.band: low < high"),
     ("inference", "sampler", "nutz", "unknown sampler 'nutz'; expected 'nuts'"),
     ("inference", "draws", 100, "draws need a named sampler"),
+    ("inference", "confidence", 90, "key inference.confidence: input should be less than 1"),
     ("inference", "quantities", ["T"], "key inference.quantities"),
     ("compute", "executor", "locl", "unknown executor 'locl'; expected 'local'"),
     ("compute", "wrkers", 2, "unknown option 'wrkers'; expected 'workers'"),
-    ("simulation", "planted", {"A": 0.1}, "give either inference.pairs or a [simulation] table"),
+    (
+        "simulation",
+        "planted",
+        {"A": 0.1},
+        "give one of inference.pairs, inference.observations or a [simulation] table",
+    ),
     ("simulation", "planted", {"A": 0.1, "m": 1}, "unknown parameter 'm'"),
 ]
 
@@ -258,6 +264,75 @@ def test_a_stage_runs_again_where_what_it_depends_on_has_changed(finished, tmp_p
     told = heard(library=content)
     for stage in ("Library", "Emulator", "Inference"):
         assert f"{stage}: made again, since what it depends on has changed" in told
+
+
+def test_the_level_of_errors_may_stand_in_the_job(tmp_path, monkeypatch):
+    from crosscal.xray import read_pairs
+
+    rows = ["source,kT_a,kT_err_a,kT_b,kT_err_b", "A1,3.0,0.1,3.1,0.1", "A2,6.0,0.2,6.2,0.3"]
+    (tmp_path / "p.csv").write_text("\n".join(rows))
+    heard = []
+
+    class EnoughError(Exception):
+        """The pairs are read."""
+
+    def reading(*arguments, **options):
+        heard.append(read_pairs(*arguments, **options))
+        raise EnoughError
+
+    monkeypatch.setattr("crosscal.xray.jobs.pairs.read_pairs", reading)
+    content = copy.deepcopy(PAIRS) | {"telescope": DEMO["telescope"] | {"name": "b"}, "trusted": {"name": "a"}}
+    for level, sigmas in ((0.9, 1.645), (None, 1.0)):
+        inference = {"pairs": str(tmp_path / "p.csv")} | ({} if level is None else {"confidence": level})
+        job = validate(XrayJob, content | {"inference": inference}, source=tmp_path / "job.toml")
+        with pytest.raises(EnoughError):
+            PARTS.get("xray").run(job, Stages(tmp_path))
+        np.testing.assert_allclose(heard[-1].sd[0, :, 0], np.array([0.1, 0.2]) / sigmas, rtol=1e-3)
+
+
+def test_spectra_are_fitted_before_the_library_is_built(tmp_path, monkeypatch):
+    from crosscal import xray
+
+    class EnoughError(Exception):
+        """The library would be built now."""
+
+    def begun(*arguments, **options):
+        raise EnoughError
+
+    monkeypatch.setattr("crosscal.xray.jobs.pairs.build", begun)
+    rows = ["source,telescope,pha,arf,rmf,z,region"]
+    for t in "ab":
+        response = xray.example_telescope(t)
+        xray.write_arf(tmp_path / f"{t}.arf", response)
+        xray.write_rmf(tmp_path / f"{t}.rmf", response)
+        for k, (kT, z) in enumerate(((3.0, 0.05), (6.0, 0.1))):
+            model = xray.Model("TBabs*apec", nH=0.05, Abundanc=0.3, Redshift=z, kT=kT)
+            spectrum = xray.fakeit(response, model, counts=5000, band=(0.7, 7.0), seed=k)
+            xray.write_spectrum(tmp_path / f"{t}{k}.pha", spectrum)
+            rows.append(f"A{k},{t},{t}{k}.pha,{t}.arf,{t}.rmf,{z},circle(1)")
+    (tmp_path / "spectra.csv").write_text("\n".join(rows))
+    content = copy.deepcopy(PAIRS) | {
+        "output": str(tmp_path / "out"),
+        "telescope": {"name": "b", "arf": "b.arf", "rmf": "b.rmf"},
+        "trusted": {"name": "a"},
+        "inference": {"observations": "spectra.csv"},
+        "compute": {"executor": "serial"},
+    }
+    with pytest.raises(ConfigError, match=r"telescope\.name and trusted\.name"):
+        validate(XrayJob, {**content, "trusted": {}}, source=tmp_path / "job.toml")
+    job = validate(XrayJob, content, source=tmp_path / "job.toml")
+    assert len(job.linked_inputs()) == 12
+    place, ear = tmp_path / "out", Ear()
+    place.mkdir()
+    for _ in range(2):
+        with pytest.raises(EnoughError):
+            PARTS.get("xray").run(job, Stages(place, progress=ear))
+    assert "Fits: already complete, skipped" in ear.heard
+    pairs = xray.read_pairs(place / "pairs.ecsv")
+    assert pairs.telescopes == ("a", "b")
+    np.testing.assert_array_equal(pairs.constants["Redshift"], [0.05, 0.1])
+    assert np.all(np.abs(pairs.values[:, :, 0] / [3.0, 6.0] - 1) < 0.2)
+    assert (place / "fits.ecsv").is_file()
 
 
 @pytest.mark.slow

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any
 
+from crosscal.core.errors import UnknownNameError
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.registry import Registry
 
@@ -32,6 +34,13 @@ def sample(
     Raises
     ------
     UnknownNameError
-        If there is no such sampler.
+        If there is no such sampler, or it has no such option.
     """
-    return SAMPLERS.get(method)(problem, seed=seed, progress=progress, **options)
+    sampler = SAMPLERS.get(method)
+    known = signature(sampler).parameters
+    if not any(p.kind is Parameter.VAR_KEYWORD for p in known.values()):
+        own = [name for name in known if name not in ("problem", "seed", "progress")]
+        for name in options:
+            if name not in own:
+                raise UnknownNameError("option", name, own, where=f"sampler {method!r}")
+    return sampler(problem, seed=seed, progress=progress, **options)

@@ -3,6 +3,7 @@ from .correction.emulate import CalibrationEmulator as CalibrationEmulator
 from .correction.infer import infer as infer
 from .correction.infer_spectra import infer_spectra as infer_spectra
 from .correction.observations import observations_of as observations_of
+from .correction.observations_io import read_observations as read_observations
 from .correction.pairs import PairedSources as PairedSources
 from .correction.pairs_io import read_pairs as read_pairs
 from .correction.pairs_io import write_pairs as write_pairs

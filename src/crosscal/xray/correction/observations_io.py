@@ -12,6 +12,7 @@ from crosscal.core.errors import DataFileError, InputError
 from crosscal.core.files import existing_file
 from crosscal.core.reading import parsing
 from crosscal.xray.correction.observations import Observation
+from crosscal.xray.correction.pairs_columns import CONSTANTS
 from crosscal.xray.correction.pairs_table import read_sheet
 from crosscal.xray.correction.xcm import read_xcm
 from crosscal.xray.instrument.ogip_spectrum import ResponseFiles, header_files, read_linked
@@ -38,9 +39,9 @@ def read_observations(
     Columns ``source``, ``telescope``, ``pha``; optionally ``arf``, ``rmf``, ``background`` (by default the files that
     ANCRFILE, RESPFILE and BACKFILE name; "none" leaves the background out), ``row`` (of a type II file), ``exposure``
     (s), ``band_low`` and ``band_high`` (keV), and any parameter of the model (nH, Redshift) with the source's own
-    value. Paths are meant from the table's directory. Spectra of different telescopes, and of one telescope, may have
-    different responses. A ``pha`` that is an XSPEC save file (.xcm) stands for the files in it and for the values that
-    its model holds fixed (nH, Redshift).
+    value; columns z and nh are these, and a column ``region`` is not used. Paths are meant from the table's directory.
+    Spectra of different telescopes, and of one telescope, may have different responses. A ``pha`` that is an XSPEC
+    save file (.xcm) stands for the files in it and for the values that its model holds fixed (nH, Redshift).
 
     Parameters
     ----------
@@ -62,14 +63,19 @@ def read_observations(
         raise DataFileError(f"no column {missing[0]!r}", where=str(path), expected=f"columns {', '.join(REQUIRED)}")
     if len(table) == 0:
         raise DataFileError("the table has no rows", where=str(path), expected="one row a spectrum")
-    extra = [name for name in table.colnames if name not in (*REQUIRED, *OPTIONAL)]
+    for name in table.colnames:
+        # As tables of clusters call them; the region is the user's own note.
+        own = next((n for n, names in CONSTANTS.items() if name.lower() in names), name)
+        if own != name and own not in table.colnames:
+            table.rename_column(name, own)
+    extra = [name for name in table.colnames if name not in (*REQUIRED, *OPTIONAL, "region")]
     for name in extra:
         model.parameter(name)
     responses: dict[ResponseFiles, Response] = {}
-    own = {name: tuple(ends) for name, ends in (bands or {}).items()}
+    ranges = {name: tuple(ends) for name, ends in (bands or {}).items()}
     models: dict[tuple[tuple[str, float], ...], Model] = {}
     return [
-        _row(row, k, source, model, extra, own.get(str(row["telescope"]).strip(), band), responses, models)
+        _row(row, k, source, model, extra, ranges.get(str(row["telescope"]).strip(), band), responses, models)
         for k, row in enumerate(table, start=1)
     ]
 

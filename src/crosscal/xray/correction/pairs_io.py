@@ -265,5 +265,7 @@ def as_table(pairs: PairedSources, *, samples: bool = False) -> Any:
         for a, b in combinations(range(len(pairs.quantities)), 2):
             name = f"{pairs.quantities[a]}_{pairs.quantities[b]}_corr_{telescope}"
             table[name] = pairs.covariance[t, :, a, b] / (pairs.sd[t, :, a] * pairs.sd[t, :, b])
+    for name, values in pairs.constants.items():
+        table[name] = values
     table.meta["telescopes"] = json.dumps(list(pairs.telescopes))
     return table

@@ -1,9 +1,10 @@
-"""``job = "xray"``: library -> emulator -> inference -> bias -> corrected ARF."""
+"""``job = "xray"``: (fits of spectra ->) library -> emulator -> inference -> bias -> corrected ARF."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from crosscal.core.files import write_ecsv
 from crosscal.core.frozen import load_value, save_value
 from crosscal.datasets import read_correction, resolve
 from crosscal.inference.posterior import Posterior
@@ -11,10 +12,12 @@ from crosscal.jobs.options import depends_on
 from crosscal.jobs.parts import Part
 from crosscal.jobs.stages import Stages
 from crosscal.xray.correction.emulate import CalibrationEmulator
+from crosscal.xray.correction.fit_pairs import FittedSpectra, fit_spectra, pairs_of
 from crosscal.xray.correction.hierarchical import HierarchicalModel
 from crosscal.xray.correction.infer import infer_model
+from crosscal.xray.correction.observations_io import read_observations
 from crosscal.xray.correction.pairs import PairedSources
-from crosscal.xray.correction.pairs_io import read_pairs
+from crosscal.xray.correction.pairs_io import read_pairs, write_pairs
 from crosscal.xray.correction.train import train, with_fits
 from crosscal.xray.jobs.outcome import XrayOutcome
 from crosscal.xray.jobs.pairs_options import XrayJob
@@ -38,14 +41,62 @@ def run(job: XrayJob, stages: Stages) -> XrayOutcome:
     clusters = simulated_clusters(job, telescope, model)
     if clusters is not None:
         pairs = clusters.pairs()
+    elif job.inference.observations is not None:
+        pairs = fit_stage(job, model, stages)
     else:
         assert job.inference.pairs is not None
         trusted = "" if job.trusted is None else job.trusted.name
-        pairs = read_pairs(resolve(job.inference.pairs), trusted=trusted, corrected=job.telescope.name)
+        pairs = read_pairs(
+            resolve(job.inference.pairs),
+            trusted=trusted,
+            corrected=job.telescope.name,
+            confidence=job.inference.confidence,
+        )
     library = build(job, telescope, model, stages)
     emulator, validation = emulate(job, library, stages)
     calibration = infer_stage(job, emulator, pairs, stages)
     return XrayOutcome(calibration, telescope, job.telescope.band, clusters, library, validation, ensemble=job.ensemble)
+
+
+def fit_stage(job: XrayJob, model: Any, stages: Stages) -> PairedSources:
+    """Fit all spectra of the table, fits.zarr, and write fits.ecsv and pairs.ecsv; an interrupted run goes on."""
+    assert job.inference.observations is not None
+    assert job.trusted is not None
+    trusted, corrected = job.trusted.name, job.telescope.name
+    bands = {t.name: t.band for t in (job.trusted, job.telescope)}
+    table, place = resolve(job.inference.observations), stages.directory
+
+    def fits() -> FittedSpectra:
+        observed = [o for o in read_observations(table, model, bands=bands) if o.telescope in bands]
+        return fit_spectra(
+            observed,
+            store=place / "fits.zarr",
+            executor=job.compute.executor,
+            progress=stages.progress,
+            **job.compute.rest,
+        )
+
+    def work() -> PairedSources:
+        found = fits()
+        write_ecsv(place / "fits.ecsv", found.table())
+        pairs = pairs_of(found, trusted, corrected)
+        write_pairs(place / "pairs.ecsv", pairs)
+        return pairs
+
+    named = depends_on(job, "inference")
+    key = depends_on(job, "telescope", "trusted", "model") | {
+        "free": list(job.library.free),
+        "observations": named["inference"]["observations"],
+        "spectra": named.get("linked"),
+    }
+    return stages.run(
+        "Fits",
+        key=key,
+        files=["fits.zarr", "fits.ecsv", "pairs.ecsv"],
+        work=work,
+        load=lambda: pairs_of(fits(), trusted, corrected),
+        resumes=True,
+    )
 
 
 def build(job: XrayJob, telescope: Any, model: Any, stages: Stages) -> Any:
@@ -135,7 +186,10 @@ def infer_stage(job: XrayJob, emulator: CalibrationEmulator, pairs: PairedSource
         "Inference",
         key=depends_on(job, "inference", "simulation", "trusted", "emulator", "seed"),
         files=[draws.name],
-        after=["Library"] if job.emulator.kind == "exact" else ["Emulator"],
+        after=[
+            *(["Fits"] if plan.observations is not None else []),
+            "Library" if job.emulator.kind == "exact" else "Emulator",
+        ],
         work=sample,
         save=lambda result: result.posterior_draws.write(draws),
         load=lambda: sample(Posterior.read(draws)),

@@ -7,11 +7,13 @@ from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Gt, Lt
 
 from crosscal.core.errors import ConfigError, UnknownNameError
 from crosscal.core.options import NotNegative, OpenTable, Positive, option, options
+from crosscal.datasets import resolve
 from crosscal.jobs.options import AxisTable, Job, validate_value
+from crosscal.xray.correction.observations_io import listed_files
 from crosscal.xray.jobs.options import Count, ModifierChoice, Sampling, Simulation, Source, Telescope, Trusted
 
 
@@ -111,6 +113,11 @@ class Inference(Sampling):
     ----------
     pairs : Path
         Table of N sources (ECSV, CSV, FITS): source, kT_NAME, kT_err_NAME (or kT_err_lo_, kT_err_hi_), ...
+    confidence : float
+        Level of the errors of the table, such as 0.9; by default what its columns and comments say, or 68 %.
+    observations : Path
+        Instead of pairs, a table of their spectra: source, telescope, pha, arf, rmf, background, nH, Redshift, ...; all
+        are fitted first.
     quantities : tuple of str
         By default all that pairs and emulator share.
     sampler : str
@@ -128,6 +135,8 @@ class Inference(Sampling):
     """
 
     pairs: Path | None = option(default=None, example="clusters.ecsv", shown=True)
+    confidence: Annotated[float, Gt(0), Lt(1)] | None = option(default=None, example=0.9)
+    observations: Path | None = option(default=None, example="observations.ecsv")
     quantities: tuple[Literal["kT", "norm", "Abundanc"], ...] | None = option(default=None, example=["kT", "norm"])
     sampler: str = "auto"
     latent: Literal["marginal", "sampled"] = "marginal"
@@ -195,6 +204,7 @@ class XrayJob(Job):
         "trusted.arf",
         "trusted.rmf",
         "inference.pairs",
+        "inference.observations",
         "inference.prior_correction",
         "library.modifier.path",
         "library.modifier.parts.path",
@@ -202,11 +212,20 @@ class XrayJob(Job):
     )
 
     def linked_inputs(self) -> Mapping[str, Path]:
-        """Return the files of the user's own functions."""
-        return {f"library.modifier: {text}": path for text, path in self.library.modifier.code().items()}
+        """Return the files of the user's own functions, and those that the table of spectra names."""
+        code = {f"library.modifier: {text}": path for text, path in self.library.modifier.code().items()}
+        if self.inference.observations is None:
+            return code
+        files = listed_files(resolve(self.inference.observations))
+        return {**code, **{f"inference.observations: {role}": path for role, path in files.items()}}
 
     def __post_init__(self) -> None:
-        if (self.inference.pairs is None) == (self.simulation is None):
-            raise ConfigError("give either inference.pairs or a [simulation] table")
+        given = (self.inference.pairs, self.inference.observations, self.simulation)
+        if sum(one is not None for one in given) != 1:
+            raise ConfigError("give one of inference.pairs, inference.observations or a [simulation] table")
+        if self.inference.observations is not None and not (
+            self.telescope.name and self.trusted is not None and self.trusted.name
+        ):
+            raise ConfigError("give telescope.name and trusted.name, as the table of observations names them")
         if self.simulation is not None and (self.trusted is None or self.trusted.arf is None):
             raise ConfigError("a [simulation] needs a [trusted] telescope with its arf")
