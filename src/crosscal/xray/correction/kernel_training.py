@@ -21,7 +21,7 @@ KERNEL_NODES = 48
 FEW_ENERGIES, SAME = 160, 0.02
 #: More products of amplitudes than these slow the network down more than they help it.
 MOST_PRODUCTS = 10
-#: Passes of L-BFGS between looks at the points held out.
+#: Steps of L-BFGS between looks at the points held out.
 PASS = 100
 
 
@@ -35,7 +35,7 @@ def train_kernel_mlp(
     seed: int = 0,
     hidden: tuple[int, ...] = (64, 64),
     epochs: int = 200,
-    polish: int = 1500,
+    polish: int | None = None,
     patience: int = 4,
     batch: int = 128,
     learning_rate: float = 4e-3,
@@ -57,7 +57,7 @@ def train_kernel_mlp(
     epochs : int
         Passes of Adam with cosine decay.
     polish : int
-        Largest number of steps of L-BFGS after that.
+        Largest number of steps of L-BFGS after that, by default 8 for each pass of Adam.
     patience : int
         Hundreds of steps without a smaller error on the thetas held out before training stops.
     held_out : float
@@ -68,7 +68,8 @@ def train_kernel_mlp(
     InputError
         If there is no hidden layer, or the temperatures differ from theta to theta.
     """
-    if not hidden or min(hidden) < 1 or epochs < 1 or polish < 0:
+    most = 8 * epochs if polish is None else polish
+    if not hidden or min(hidden) < 1 or epochs < 1 or most < 0:
         raise InputError(f"hidden layers {tuple(hidden)}, {epochs} epochs", where="mlp", expected="at least 1 each")
     theta, log_T, values = _product(table)
     names = tuple(i.name for i in table.inputs[:-1])
@@ -101,7 +102,7 @@ def train_kernel_mlp(
     n_held = max(1, round(held_out * len(theta)))
     layers, steps, error = _minimise(
         untrained, theta, np.where(good, target, 0.0), good, (order[n_held:], order[:n_held]), sizes,
-        (seed, epochs, polish, patience, batch, learning_rate), progress,
+        (seed, epochs, most, patience, batch, learning_rate), progress,
     )  # fmt: skip
     scale = np.broadcast_to(sigma, (len(exponents), len(log_T), len(quantities))).ravel()
     weights = [np.asarray(w) for w, _ in layers]
@@ -200,7 +201,7 @@ def _minimise(
     good: Any,
     split: tuple[Any, Any],
     sizes: list[int],
-    options: tuple[int, int, int, int, int, float],
+    settings: tuple[int, int, int, int, int, float],
     progress: Progress,
 ) -> tuple[list[tuple[Any, Any]], int, Floats]:
     """Return the layers that do best on the thetas held out, the steps taken, and their rms error there (k,)."""
@@ -210,7 +211,7 @@ def _minimise(
     from jax.flatten_util import ravel_pytree
     from scipy.optimize import minimize
 
-    seed, epochs, polish, patience, batch, rate = options
+    seed, epochs, polish, patience, batch, rate = settings
     used, held = split
     x, e = emulator.features(theta, np), emulator.envelope(theta, np)
     size = float(np.sqrt(np.mean(target[good] ** 2))) or 1.0
@@ -259,18 +260,24 @@ def _minimise(
             value, gradient = both(v)
             return float(value), np.asarray(gradient)
 
-        v = np.asarray(vector)
-        best, error, taken, last = v, np.asarray(judge(v)), 0, 0
-        for start in range(0, polish, PASS):
-            found = minimize(
-                plain, v, jac=True, method="L-BFGS-B",
-                options={"maxiter": min(PASS, polish - start), "maxcor": 50, "ftol": 1e-12, "gtol": 1e-9},
-            )  # fmt: skip
-            v, taken = found.x, taken + int(found.nit)
-            now = np.asarray(judge(v))
-            advance(min(PASS, polish - start))
+        best, error, taken, last = np.asarray(vector), np.asarray(judge(vector)), 0, 0
+
+        def look(v: Floats) -> None:
+            nonlocal best, error, taken, last
+            taken += 1
+            if taken % PASS == 0:
+                advance(PASS)
+                now = np.asarray(judge(v))
+                if np.mean(now**2) < np.mean(error**2):
+                    best, error, last = np.array(v), now, taken
+                elif taken - last >= patience * PASS:
+                    raise StopIteration
+
+        if polish:
+            options = {"maxiter": polish, "maxfun": 2 * polish, "maxcor": 50, "ftol": 1e-13, "gtol": 1e-9}
+            end = minimize(plain, best, jac=True, method="L-BFGS-B", callback=look, options=options).x
+            now = np.asarray(judge(end))
             if np.mean(now**2) < np.mean(error**2):
-                best, error, last = v, now, start
-            if found.nit < min(PASS, polish - start) or start - last >= patience * PASS:
-                break
+                best, error = end, now
+        advance(max(0, polish - taken // PASS * PASS))
     return list(unravel(jnp.asarray(best))), taken, error
