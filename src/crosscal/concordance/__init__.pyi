@@ -13,6 +13,7 @@ from .priors import TauTable as TauTable
 from .priors import covariance_from_draws as covariance_from_draws
 from .priors import make_prior as make_prior
 from .products import conflicts as conflicts
+from .products import equivalence as equivalence
 from .products import fluxes as fluxes
 from .products import influences as influences
 from .products import leave_one_out as leave_one_out
@@ -28,6 +29,8 @@ from .settings import Checks as Checks
 from .settings import Noise as Noise
 from .settings import Sampling as Sampling
 from .settings import Sources as Sources
+from .streamed import StreamedFit as StreamedFit
+from .streamed import fit_parquet as fit_parquet
 from .synthetic import PUBLISHED as PUBLISHED
 from .synthetic import Simulation as Simulation
 from .synthetic import published_like as published_like

@@ -87,6 +87,7 @@ def closed_form(
     *,
     link: Floats | None = None,
     drift_sd: float | None = None,
+    fluxes: bool = True,
 ) -> AreaPosterior:
     """Return the exact posterior of areas and fluxes for known variances of the cells.
 
@@ -100,6 +101,8 @@ def closed_form(
         Precision of G_j - G_{j-1}; zero where unlinked (see `variability.links`).
     drift_sd : float, optional
         Prior standard deviation of a linear drift of B per unit of time; None for no drift.
+    fluxes : bool
+        Compute ``flux_mean`` and ``flux_sd``, which costs O(cells x channels); else they are empty.
 
     Raises
     ------
@@ -129,7 +132,7 @@ def closed_form(
     mean = covariance @ h
     used = links[links > 0]
     evidence = 0.5 * (h @ mean - log_determinant - quadratic + np.log(p).sum() - np.log(d).sum() + np.log(used).sum())
-    flux_mean, flux_sd = _fluxes(data, t, p, z, d, l, mean, covariance)
+    flux_mean, flux_sd = _fluxes(data, t, p, z, d, l, mean, covariance) if fluxes else (np.empty(0), np.empty(0))
     return AreaPosterior(mean, covariance, s, precision, float(evidence), flux_mean, flux_sd)
 
 

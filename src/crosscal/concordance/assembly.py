@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +19,8 @@ LOG_SCALES = {"ln": 1.0, "log10": float(np.log(10.0)), "magnitude": -0.4 * float
 SCALES = ("linear", *LOG_SCALES, "additive")
 #: Level of a limit of three standard errors, one-sided.
 THREE_SIGMA = 0.99865
+#: Names are numbered so many at a time.
+_BLOCK = 262_144
 
 
 def _numbers(values: ArrayLike, name: str, n: int, where: str) -> Floats:
@@ -45,6 +47,61 @@ def _names(values: Sequence[Any] | NDArray, name: str, where: str) -> NDArray[np
     return array
 
 
+class Coded(NamedTuple):
+    """Names by number: entry k is ``names[code[k]]``; the names are in the order in which they first appear."""
+
+    names: NDArray[np.str_]
+    code: NDArray[np.int64]
+
+    def at(self, k: int) -> str:
+        """Return the name of entry k."""
+        return str(self.names[self.code[k]])
+
+
+class Coder:
+    """Numbers names in the order in which they appear, block by block, so that long columns need little memory."""
+
+    def __init__(self, column: str, where: str) -> None:
+        self.column, self.where = column, where
+        self._number: dict[Any, int] = {}
+        self._done = 0
+
+    def codes(self, values: Sequence[Any] | NDArray) -> NDArray[np.int64]:
+        """Return the numbers of the next names.
+
+        Raises
+        ------
+        InputError
+            If a name is empty.
+        """
+        array = np.asarray(values)
+        found = np.empty(len(array), np.int64)
+        number = self._number
+        for first in range(0, len(array), _BLOCK):
+            block = array[first : first + _BLOCK]
+            words = np.char.strip(block if block.dtype.kind == "U" else block.astype(str))
+            if np.any(words == ""):
+                row = self._done + first + int(np.argmax(words == "")) + 1
+                raise InputError("an empty name", where=f"{self.where}, row {row}, column {self.column!r}")
+            found[first : first + len(block)] = [number.setdefault(word, len(number)) for word in words.tolist()]
+        self._done += len(array)
+        return found
+
+    @property
+    def names(self) -> NDArray[np.str_]:
+        """All names so far."""
+        return np.array(list(self._number), dtype=str)
+
+
+def coded(values: Any, column: str, where: str) -> Coded:
+    """Return names by number."""
+    if isinstance(values, Coded):
+        return values
+    coder = Coder(column, where)
+    code = coder.codes(values)
+    return Coded(coder.names, code)
+
+
 def _loose(name: str) -> str:
     """Return a name without case, blanks and underscores."""
     return re.sub(r"[\s_]+", "", name).casefold()
@@ -59,7 +116,7 @@ def look_alikes(names: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def _refuse_look_alikes(names: NDArray, where: str) -> None:
-    for group in look_alikes([str(n) for n in np.unique(names)]):
+    for group in look_alikes(sorted({str(n) for n in names})):
         shown = ", ".join(repr(n) for n in group)
         merged = ", ".join(f'"{n}" = "{group[0]}"' for n in group[1:])
         raise InputError(
@@ -245,14 +302,14 @@ def assemble(
 ) -> dict[str, Any]:
     """Fields of a `Comparison`; see `Comparison.from_cells`."""
     values, errors, time, known_units = _without_units(values, errors, time, units, where)
-    instruments, sources = _names(instrument, "instrument", where), _names(source, "source", where)
-    n = len(instruments)
+    instruments, sources = coded(instrument, "instrument", where), coded(source, "source", where)
+    n = len(instruments.code)
     if n == 0:
         raise InputError("no measurement", where=where, expected="at least one")
-    if len(sources) != n:
-        raise InputError(f"{len(sources)} sources for {n} rows", where=where, expected="equal lengths")
-    _refuse_look_alikes(instruments, where)
-    bands = np.full(n, "") if band is None else _names(band, "band", where)
+    if len(sources.code) != n:
+        raise InputError(f"{len(sources.code)} sources for {n} rows", where=where, expected="equal lengths")
+    _refuse_look_alikes(instruments.names, where)
+    bands = Coded(np.array([""]), np.zeros(n, np.int64)) if band is None else coded(band, "band", where)
     factor = None if exposure is None else _numbers(exposure, "exposure", n, where)
     if factor is not None:
         _refuse(~(np.isfinite(factor) & (factor > 0)), factor, "exposure", "a positive number", where)
@@ -287,31 +344,37 @@ def assemble(
     }
 
 
-def _refuse_twice(
-    key: NDArray[np.int64], instruments: NDArray, sources: NDArray, bands: NDArray | None, where: str
-) -> None:
+def _refuse_twice(key: NDArray[np.int64], instruments: Coded, sources: Coded, bands: Coded | None, where: str) -> None:
     """Refuse two rows of one cell (instrument, source and band)."""
     order = np.argsort(key, kind="stable")
     same = np.flatnonzero(np.diff(key[order]) == 0)
     if len(same):
         first, second = sorted((int(order[same[0]]), int(order[same[0] + 1])))
-        suffix = f" in band {str(bands[first])!r}" if bands is not None else ""
+        suffix = f" in band {bands.at(first)!r}" if bands is not None else ""
         raise InputError(
-            f"rows {first + 1} and {second + 1} both give source {str(sources[first])!r} in instrument "
-            f"{str(instruments[first])!r}{suffix}",
+            f"rows {first + 1} and {second + 1} both give source {sources.at(first)!r} in instrument "
+            f"{instruments.at(first)!r}{suffix}",
             where=where,
             expected="one measurement a cell, or repeats = true for independent measurements of a constant source",
         )
 
 
-def _unique_in_order(first: NDArray, second: NDArray) -> tuple[tuple[tuple[str, str], ...], NDArray[np.int64]]:
+def _unique_in_order(first: Coded, second: Coded) -> tuple[tuple[tuple[str, str], ...], NDArray[np.int64]]:
     """Number pairs of names in the order in which they first appear."""
-    joined = np.char.add(np.char.add(first, "\x1f"), second)
-    _, start, inverse = np.unique(joined, return_index=True, return_inverse=True)
+    if len(second.names) == 1:
+        # Numbers of names are in this order already, but for names that no row has.
+        own = np.unique(first.code)
+        if len(own) == len(first.names):
+            return tuple((str(name), str(second.names[0])) for name in first.names), first.code
+    joined = first.code * len(second.names) + second.code
+    pairs, start, inverse = np.unique(joined, return_index=True, return_inverse=True)
+    order = np.argsort(start)
     rank = np.empty(len(start), dtype=np.int64)
-    rank[np.argsort(start)] = np.arange(len(start))
-    appearance = np.sort(start)
-    return tuple((str(first[k]), str(second[k])) for k in appearance), rank[inverse.ravel()]
+    rank[order] = np.arange(len(start))
+    keys = tuple(
+        (str(first.names[p // len(second.names)]), str(second.names[p % len(second.names)])) for p in pairs[order]
+    )
+    return keys, rank[inverse.ravel()]
 
 
 def _campaigns(names: NDArray, column: NDArray, n_columns: int, where: str) -> NDArray[np.str_]:

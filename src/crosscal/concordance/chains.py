@@ -34,6 +34,8 @@ class Draws:
     g : array (chain, draw, n_wanted), optional
         Draws of the wanted columns' log fluxes.
     flux_mean, flux_sd : arrays (M,), optional
+    information : (array (N, N), array (N,)), optional
+        Precision and information vector of B from the data alone, where the route has them.
     """
 
     b: Floats
@@ -48,6 +50,7 @@ class Draws:
     converged: bool = True
     messages: tuple[str, ...] = ()
     stats: dict[str, Floats] = field(default_factory=dict)
+    information: tuple[Floats, Floats] | None = None
 
 
 def run_chains(

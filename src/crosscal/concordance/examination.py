@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 from scipy.stats import chi2, kurtosistest
 
 from crosscal.concordance.algebra import AreaPosterior, times_of
 from crosscal.concordance.chains import Draws
 from crosscal.concordance.model import Model
 from crosscal.concordance.predictive import PredictiveCheck, predictive_check
+from crosscal.concordance.priors import AreaPrior
+from crosscal.concordance.residual_tests import Drifts, NoiseScore, drift_warning, drifts, noise_score
 from crosscal.concordance.routes import sample
 from crosscal.concordance.settings import Checks, Sampling
 from crosscal.core.errors import InputError
@@ -22,6 +25,8 @@ Floats = NDArray[np.float64]
 CONFLICT_LIMIT, PREDICTIVE_LIMIT, PULL_LIMIT = 0.01, 0.005, 3.0
 #: Largest problem that is refitted without each instrument by default.
 LEAVE_ONE_OUT_CHANNELS, LEAVE_ONE_OUT_CELLS = 30, 20_000
+#: More groups or instruments than these are told in one sentence.
+MOST_SENTENCES = 4
 #: Tails are tested from so many residuals on, and warn below this p-value times the number of channels.
 LEAST_RESIDUALS, TAIL_LIMIT = 20, 1e-3
 
@@ -36,12 +41,16 @@ class Conflict:
         Members with a finite tau.
     chi2, dof, p_value : float
         Contrasts of (data-only estimate - b) against their covariance (data + L).
+    mandel_paule, dersimonian_laird : float
+        Common standard deviation of B - b between instruments by these estimators, which use no prior (see `between`).
     """
 
     channels: tuple[str, ...]
     chi2: float
     dof: int
     p_value: float
+    mandel_paule: float = np.nan
+    dersimonian_laird: float = np.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +77,8 @@ class LeaveOneOut:
 class ModelTests:
     """All tests of a model against its data, with the sentences that follow from them.
 
-    ``tail_p`` (N,) are the p-values of `tails`.
+    ``tail_p`` (N,) are the p-values of `tails`; ``information`` (N, N) and ``vector`` (N,) are what data alone say of B
+    (see `data_information`); ``drifts`` and ``noise`` are None where they were not tested.
     """
 
     conflicts: tuple[Conflict, ...]
@@ -76,6 +86,10 @@ class ModelTests:
     predictive: PredictiveCheck | None
     tail_p: Floats
     warnings: tuple[str, ...]
+    information: Floats
+    vector: Floats
+    drifts: Drifts | None = None
+    noise: NoiseScore | None = None
 
 
 def _gaussian(model: Model, found: Draws, typical: AreaPosterior | None) -> tuple[Floats, Floats]:
@@ -103,10 +117,17 @@ def conflict_tests(model: Model, information: Floats, vector: Floats) -> tuple[C
     of B from the data alone. With unknown variances the data covariance is taken at their posterior mean.
     Cf. Evans & Moshonov 2006 (Bayesian Analysis 1, 893).
     """
+    return conflicts_of(model.data.channel_names, model.components, model.prior, information, vector)
+
+
+def conflicts_of(
+    channel_names: tuple[str, ...], components: NDArray[np.int32], prior: AreaPrior, information: Floats, vector: Floats
+) -> tuple[Conflict, ...]:
+    """Test each component (see `conflict_tests`)."""
     tests = []
-    for part in range(int(model.components.max()) + 1):
-        inside = np.flatnonzero(model.components == part)
-        anchored = inside[~model.prior.flat[inside]]
+    for part in range(int(components.max()) + 1):
+        inside = np.flatnonzero(components == part)
+        anchored = inside[~prior.flat[inside]]
         n = len(anchored)
         if n < 2:
             continue
@@ -115,12 +136,33 @@ def conflict_tests(model: Model, information: Floats, vector: Floats) -> tuple[C
         basis = np.linalg.svd(np.eye(n) - 1.0 / n)[0][:, : n - 1]
         inner = basis.T @ a @ basis
         estimate = np.linalg.solve(inner, basis.T @ h)
-        difference = estimate - basis.T @ model.prior.mean[anchored]
-        covariance = np.linalg.inv(inner) + basis.T @ model.prior.covariance[np.ix_(anchored, anchored)] @ basis
+        difference = estimate - basis.T @ prior.mean[anchored]
+        covariance = np.linalg.inv(inner) + basis.T @ prior.covariance[np.ix_(anchored, anchored)] @ basis
         statistic = float(difference @ np.linalg.solve(covariance, difference))
-        names = tuple(model.data.channel_names[i] for i in anchored)
-        tests.append(Conflict(names, statistic, n - 1, float(chi2.sf(statistic, n - 1))))
+        names = tuple(channel_names[i] for i in anchored)
+        tests.append(Conflict(names, statistic, n - 1, float(chi2.sf(statistic, n - 1)), *between(difference, inner)))
     return tuple(tests)
+
+
+def between(difference: Floats, information: Floats) -> tuple[float, float]:
+    """Return the standard deviation tau of B - b between instruments by Mandel & Paule and by DerSimonian & Laird.
+
+    ``difference`` d (K,) are orthonormal contrasts of the data's estimate minus b, with ``information`` A (K, K). The
+    first solves d' (A^-1 + tau^2)^-1 d = K, the second is tau^2 = (d' A d - K) / tr A; both are 0 where d' A d < K.
+    Mandel & Paule 1970 (Anal. Chem. 42, 1194); DerSimonian & Laird 1986 (Control. Clin. Trials 7, 177).
+    """
+    values, vectors = np.linalg.eigh(information)
+    square, k = (vectors.T @ difference) ** 2, len(difference)
+
+    def excess(variance: float) -> float:
+        return float(np.sum(square * values / (1 + values * variance)) - k)
+
+    if excess(0.0) <= 0:
+        return 0.0, 0.0
+    top = float(np.sum(square))
+    while excess(top) > 0:
+        top *= 2
+    return float(np.sqrt(brentq(excess, 0.0, top))), float(np.sqrt(excess(0.0) / np.sum(values)))
 
 
 def _marginal(information: Floats, vector: Floats, inside, anchored) -> tuple[Floats, Floats]:
@@ -216,8 +258,15 @@ def examine(
         shift, moved = leave_one_out(model, found, seed=seed, progress=progress)
     check = predictive_check(model, found, replicates=checks.predictive, seed=seed, progress=progress)
     tail_p = tails(model, found)
-    warnings = (*_warnings(model, conflicts, pull, check), *_tail_warning(model, tail_p))
-    return ModelTests(conflicts, LeaveOneOut(pull, shift, moved), check, tail_p, warnings)
+    drifting, score = drifts(model, found), noise_score(model, found)
+    warnings = (
+        *_warnings(model, conflicts, pull, check),
+        *_noise_warning(model, tail_p, score),
+        *drift_warning(model, drifting),
+    )
+    return ModelTests(
+        conflicts, LeaveOneOut(pull, shift, moved), check, tail_p, warnings, information, vector, drifting, score
+    )
 
 
 def residuals(model: Model, found: Draws) -> Floats:
@@ -263,11 +312,19 @@ def tails(model: Model, found: Draws) -> Floats:
     return found_p
 
 
-def _tail_warning(model: Model, tail_p: Floats) -> tuple[str, ...]:
+def _noise_warning(model: Model, tail_p: Floats, score: NoiseScore | None) -> tuple[str, ...]:
+    """Advise Student-t errors where they predict the data better, or residuals have outliers."""
     bad = np.flatnonzero(tail_p * max(model.data.n_channels, 1) < TAIL_LIMIT)
+    names = tuple(model.data.channel_names[i] for i in bad[np.argsort(tail_p[bad])])
+    if score is not None and score.prefers_t:
+        where = f", and the residuals of {_few(names)} have outliers" if len(bad) else ""
+        sentence = (
+            f"Student-t errors predict the measurements better (leave-one-out log score {score.difference:+.1f} +- "
+            f"{score.error:.1f} against Gaussian errors){where}: noise = 'log-t' resists outliers."
+        )
+        return (sentence,)
     if not len(bad):
         return ()
-    names = tuple(model.data.channel_names[i] for i in bad[np.argsort(tail_p[bad])])
     return (f"The residuals of {_few(names)} have outliers that bias the areas: noise = 'log-t' resists them.",)
 
 
@@ -275,19 +332,38 @@ def _few(names: tuple[str, ...], most: int = 5) -> str:
     return ", ".join(names[:most]) + (" ..." if len(names) > most else "")
 
 
-def _warnings(model: Model, conflicts, pull: Floats, check: PredictiveCheck | None) -> tuple[str, ...]:
-    names = model.data.channel_names
-    sentences = [
+def conflict_sentence(test: Conflict) -> str:
+    """What a conflict of priors and data means, and what to do."""
+    return (
         f"The areas disagree more than their priors allow (chi2 = {test.chi2:.1f} for {test.dof} contrasts, "
         f"p = {test.p_value:.2g}) among {_few(test.channels)}: use ratios of areas, not the areas themselves; free the "
         "instrument that is off (tau = inf for it), or let single ones be off (areas = 't')."
-        for test in conflicts
-        if test.p_value < CONFLICT_LIMIT
-    ]
-    sentences += [
-        f"{names[i]} lies {abs(pull[i]):.1f} sd from where the other instruments and its prior put it."
-        for i in np.flatnonzero(np.abs(pull) > PULL_LIMIT)
-    ]
+    )
+
+
+def _conflict_sentences(conflicts: tuple[Conflict, ...]) -> list[str]:
+    """Sentences on the groups in conflict, in one where there are many."""
+    bad = sorted((test for test in conflicts if test.p_value < CONFLICT_LIMIT), key=lambda test: test.p_value)
+    if len(bad) <= MOST_SENTENCES:
+        return [conflict_sentence(test) for test in bad]
+    rest = ", ".join(_few(test.channels, 2) for test in bad[1:4])
+    return [f"{conflict_sentence(bad[0])} The same holds for {len(bad) - 1} other groups ({rest}, ...)."]
+
+
+def _warnings(model: Model, conflicts, pull: Floats, check: PredictiveCheck | None) -> tuple[str, ...]:
+    names = model.data.channel_names
+    sentences = _conflict_sentences(conflicts)
+    far = np.flatnonzero(np.abs(pull) > PULL_LIMIT)
+    far = far[np.argsort(-np.abs(pull[far]))]
+    if len(far) > MOST_SENTENCES:
+        listed = ", ".join(f"{names[i]} ({abs(pull[i]):.1f} sd)" for i in far[:MOST_SENTENCES])
+        sentences.append(
+            f"{len(far)} instruments lie far from where the others and their priors put them: {listed}, ..."
+        )
+    else:
+        sentences += [
+            f"{names[i]} lies {abs(pull[i]):.1f} sd from where the other instruments and its prior put it." for i in far
+        ]
     if check is not None:
         for label, p in (("The scatter is", check.scatter_p), ("The largest residual is", check.extreme_p)):
             bad = np.flatnonzero(p < PREDICTIVE_LIMIT)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from crosscal.concordance.figures_tests import MOST_IN_MATRIX, posteriors, ratio_matrix, residuals
 from crosscal.concordance.result import ConcordanceFit
 from crosscal.plot import COLOURS, figure, instrument_style, legend_below, styled, text
 
@@ -21,6 +22,11 @@ CAPTIONS = {
     "variances": "Noise of each instrument: posterior, scatter about the concordance fluxes, and prior.",
     "influence": "How much of each area comes from its prior: 1 means the data say nothing, 0 that it does not matter. "
     "W takes the fluxes as known, D does not.",
+    "posteriors": "Posterior of each ln area relative to nominal over its prior.",
+    "ratios": "Ratios of effective areas, 100 ln(A of the row / A of the column) with one standard deviation: what the "
+    "data know.",
+    "residuals": "Residuals of single measurements about the concordance in standard deviations, against the flux of "
+    "the source, and against time and energy band where the data have them.",
 }
 #: So many instruments are named under the fluxes.
 MOST_NAMED = 40
@@ -231,6 +237,11 @@ def figures(result: ConcordanceFit) -> dict[str, Figure]:
     drawn = {"adjustments": adjustments(result)}
     if not result.model.in_flux:
         drawn |= {"fluxes": fluxes(result), "agreement": agreement(result)}
+    if 1 < result.data.n_channels <= MOST_IN_MATRIX:
+        drawn["ratios"] = ratio_matrix(result)
+    drawn["posteriors"] = posteriors(result)
+    if not result.model.poisson and not result.model.varying:
+        drawn["residuals"] = residuals(result)
     drawn["influence"] = influence(result)
     if not result.model.poisson and not result.model.in_flux:
         drawn["variances"] = variances(result)

@@ -195,14 +195,14 @@ def _influence(model: Model, found: Draws) -> tuple[Floats, Floats, AreaPosterio
     if found.s is None:
         assert data.variance is not None
         cells = np.bincount(data.row, 1 / data.variance, n)
-        exact = closed_form(data, model.prior, data.variance * _spread(model), link=_links(model, found))
+        exact = closed_form(data, model.prior, data.variance * _spread(model), link=_links(model, found), fluxes=False)
         return prior_weight(model.prior.tau, np.ones(n), 1 / cells), exact.influence[:n, :n], exact
     s = found.s.reshape(-1, n)
     average = s.mean(axis=0)
     cells = model.variance.cells(data, average) * _spread(model)
     harmonic = data.per_channel / np.bincount(data.row, 1 / cells, n)
     weight = prior_weight(model.prior.tau, data.per_channel, harmonic)
-    exact = closed_form(data, model.prior, cells, link=_links(model, found))
+    exact = closed_form(data, model.prior, cells, link=_links(model, found), fluxes=False)
     if not model.compressible:
         return weight, exact.influence[:n, :n], exact
     return weight, _mean_influence(model, s), exact
@@ -236,6 +236,8 @@ def _links(model: Model, found: Draws) -> Floats | None:
 
 def _mean_influence(model: Model, s: Floats, most: int = 1000) -> Floats:
     pattern, precision = model.patterns, model.prior.precision
+    # Each draw costs a factorisation: fewer of large problems, whose influence hardly varies over draws.
+    most = int(min(most, max(20, 2e10 / len(precision) ** 3)))
     picks = s[:: max(1, len(s) // most)]
     total = np.zeros_like(precision)
     nothing = np.zeros(len(precision))
@@ -249,10 +251,12 @@ def _mean_influence(model: Model, s: Floats, most: int = 1000) -> Floats:
 
 def _remarks(model: Model, influence: Floats) -> tuple[str, ...]:
     """What is true of every comparison of this shape and good to know, one sentence each."""
-    own = np.diag(influence)
+    own = np.where([name in model.data.references for name, _ in model.data.channels], -1.0, np.diag(influence))
     worst = int(np.argmax(own))
+    known = model.data.references
+    start = "The common factor" if not known else "Where no flux is known, the common factor"
     sentence = (
-        "The common factor of all areas in a group is known from the prior only; the exact prior influence D is "
+        f"{start} of all areas in a group is known from the prior only; the exact prior influence D is "
         f"largest for {model.data.channel_names[worst]} ({own[worst]:.2f})."
     )
     return (*model.remarks, sentence)

@@ -73,6 +73,10 @@ class Data:
         Pattern of the value columns of a matrix, such as "{inst}_FLUX".
     ignore : list
         Columns of a matrix that are no measurements.
+    to : str or list
+        Column of the instrument in the denominator, where ``flux`` holds ratios of pairs of instruments.
+    known : table
+        Sources of known flux with its standard error, { "G21.5-0.9" = [5.5e-11, 1e-12] }.
     repeats : bool
         Several measurements of one source by one instrument are independent ones of the same flux.
     exposure : str
@@ -117,6 +121,8 @@ class Data:
     missing: tuple[float | str, ...] | None = option(default=None, example=[-99])
     value: str | None = option(default=None, example="{inst}_FLUX")
     ignore: tuple[str, ...] = option(default=(), example=["RA", "DEC"])
+    to: Names | None = option(default=None, example="reference")
+    known: dict[str, tuple[float, float]] = option(factory=dict, example={"G21.5-0.9": [5.5e-11, 1e-12]})
     repeats: bool = False
     exposure: str | None = option(default=None, example="exposure")
     time: str | None = option(default=None, example="mjd")
@@ -142,6 +148,10 @@ class Data:
 
     def read(self) -> Comparison:
         """Read the comparison."""
+        data = self._read()
+        return data.with_known(self.known) if self.known else data
+
+    def _read(self) -> Comparison:
         path = resolve(self.path)
         shared = ("limit", "scale", "confidence", "limit_confidence", "missing", "flux_unit")
         same: dict[str, Any] = {name: getattr(self, name) for name in shared}
@@ -153,7 +163,7 @@ class Data:
         rules = {k: {"min": v.min, "max": v.max} if isinstance(v, Range) else v for k, v in self.select.items()}
         columns = (
             "instrument", "source", "band", "flux", "counts", "log_flux", "error", "log_error", "exposure", "time",
-            "campaign", "rename", "unit", "repeats", "time_unit",
+            "campaign", "rename", "unit", "repeats", "time_unit", "to",
         )  # fmt: skip
         return read_table(path, **{name: getattr(self, name) for name in columns}, select=rules, **same)
 

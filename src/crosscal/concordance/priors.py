@@ -223,6 +223,8 @@ def make_prior(
         raise InputError("additive values without tau", where="prior", expected="tau in the unit of the values")
     if covariance is not None and (estimated or areas == "t"):
         raise InputError("a covariance with an estimated tau or t-distributed areas", where="prior of the areas")
+    if estimated and data.references:
+        raise InputError("an estimated tau beside known fluxes", where="prior of the areas", expected="a number")
     if estimated:
         values = [TAU] * data.n_channels
     elif isinstance(tau, TauTable):
@@ -231,6 +233,7 @@ def make_prior(
         ]
     else:
         values = _by_channel(data, TAU if tau is None else tau, "tau", None)  # type: ignore[arg-type]
+    values = [0.0 if name in data.references else v for (name, _), v in zip(data.channels, values, strict=True)]
     return AreaPrior.build(
         _by_channel(data, mean, "mean", 0.0),
         values,
@@ -264,7 +267,7 @@ def _by_channel(data: Comparison, given: float | Mapping[str, float], what: str,
             raise UnknownNameError("instrument", name, known, where=f"{what} of the prior")
     values = []
     for (instrument, _), name in zip(data.channels, data.channel_names, strict=True):
-        value = given.get(name, given.get(instrument, default))
+        value = given.get(name, given.get(instrument, 0.0 if instrument in data.references else default))
         if value is None:
             raise InputError(f"no value for instrument {name!r}", where=f"{what} of the prior", expected="one for each")
         values.append(float(value))

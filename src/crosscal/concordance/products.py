@@ -31,6 +31,16 @@ CONFLICTS = {
     "chi2": "squared distance between what the data alone say and the priors",
     "dof": "its degrees of freedom",
     "p_value": "chance of a larger distance if priors and data agree",
+    "tau_mandel_paule": "standard deviation of ln area between instruments by Mandel and Paule, without prior",
+    "tau_dersimonian_laird": "the same by DerSimonian and Laird",
+}
+
+EQUIVALENCE = {
+    "instrument": "instrument",
+    "D": "degree of equivalence: its ln area (or value) minus the mean over the compared instruments, data alone",
+    "U": "expanded uncertainty of D, twice its standard deviation",
+    "E_n": "D / U: above 1 in size, the instrument differs from the mean",
+    "component": "instruments of one number are connected by common sources",
 }
 
 LEAVE_ONE_OUT = {
@@ -82,7 +92,30 @@ def conflicts(result: ConcordanceFit) -> Any:
     table["chi2"] = np.array([t.chi2 for t in tests], dtype=float)
     table["dof"] = np.array([t.dof for t in tests], dtype=int)
     table["p_value"] = np.array([t.p_value for t in tests], dtype=float)
+    table["tau_mandel_paule"] = np.array([t.mandel_paule for t in tests], dtype=float)
+    table["tau_dersimonian_laird"] = np.array([t.dersimonian_laird for t in tests], dtype=float)
     return describe(table, CONFLICTS)
+
+
+def equivalence(result: ConcordanceFit) -> Any:
+    """Return degrees of equivalence as key comparisons print them: D, U (k = 2) and E_n = D / U of each instrument.
+
+    D is relative to the unweighted mean of the instruments that are compared; priors of the areas do not enter. NaN
+    where an instrument is compared with no other. CIPM MRA, appendix B.
+    """
+    data, tests, parts = result.data, result.tests, result.model.components
+    d, u = np.full(data.n_channels, np.nan), np.full(data.n_channels, np.nan)
+    for k in range(int(parts.max()) + 1):
+        inside = np.flatnonzero(parts == k)
+        n = len(inside)
+        if n < 2:
+            continue
+        basis = np.linalg.svd(np.eye(n) - 1.0 / n)[0][:, : n - 1]
+        covariance = np.linalg.inv(basis.T @ tests.information[np.ix_(inside, inside)] @ basis)
+        d[inside] = basis @ covariance @ (basis.T @ tests.vector[inside])
+        u[inside] = 2 * np.sqrt(np.einsum("ij,jk,ik->i", basis, covariance, basis))
+    table = ResultTable({"instrument": list(data.channel_names), "D": d, "U": u, "E_n": d / u, "component": parts})
+    return describe(table, EQUIVALENCE)
 
 
 def leave_one_out(result: ConcordanceFit) -> Any:
@@ -134,6 +167,7 @@ def write(result: ConcordanceFit, directory: Path) -> None:
         "influence": influences(result),
         "conflict": conflicts(result),
         "leave_one_out": leave_one_out(result),
+        "equivalence": equivalence(result),
     }
     if result.data.n_channels <= MOST_RATIOS:
         tables["ratios"] = ratios(result)

@@ -238,7 +238,25 @@ class ConcordanceFit(Presented):
                 f"instruments, p = {test.p_value:.3g}."
                 for test in tests
             ]
+        lines += self._compared()
         return "\n".join([*lines, *self.remarks, *self.warnings])
+
+    def _compared(self) -> list[str]:
+        """What was estimated or compared beside the fit: tau by other estimators, the noise."""
+        lines = []
+        tests = self.tests.conflicts
+        if self.model.prior.tau_scale > 0 and len(tests) == 1:
+            lines.append(
+                f"The data alone put the spread of ln areas at {tests[0].mandel_paule:.3g} (Mandel-Paule) or "
+                f"{tests[0].dersimonian_laird:.3g} (DerSimonian-Laird)."
+            )
+        score = self.tests.noise
+        if score is not None and not score.prefers_t:
+            lines.append(
+                f"Leave-one-out log score of Student-t against Gaussian errors: {score.difference:+.1f} +- "
+                f"{score.error:.1f}; Gaussian errors are kept."
+            )
+        return lines
 
     @property
     def checks(self) -> tuple[Check, ...]:
@@ -262,19 +280,20 @@ class ConcordanceFit(Presented):
         bands = f" in {len(data.bands)} bands" if len(data.bands) > 1 else ""
         what = "Values" if data.additive else "Effective areas"
         kind = "counts" if data.counts is not None else "values" if data.additive else "fluxes"
-        compared = self.relative.any()
+        # Known fluxes tell what all areas have in common; else the ratios are what data know.
+        compared = self.relative.any() and not data.references
         draws = self.relative if compared else self.log_factor
         mean = draws.mean(axis=0)
-        chosen = range(len(mean)) if len(mean) <= MOST_NAMED else (int(np.argmax(mean)), int(np.argmin(mean)))
+        own = [i for i, (name, _) in enumerate(data.channels) if name not in data.references]
+        chosen = own if len(own) <= MOST_NAMED else [max(own, key=mean.__getitem__), min(own, key=mean.__getitem__)]
         listed = ", ".join(f"{data.channel_names[i]} {self._change(draws[:, i])}" for i in chosen)
-        sentence = (
-            f"{what} of {len(data.instruments)} instruments{bands} adjusted from {data.n_cells} {kind} of "
-            f"{data.n_columns} sources: {'relative to each other ' if compared else ''}{listed}"
-        )
+        source = f"{data.n_columns} ratios" if data.ratios else f"{data.n_cells} {kind} of {data.n_columns} sources"
+        sentence = f"{what} of {len(data.instruments)} instruments{bands} adjusted from {source}: "
+        sentence += f"{'relative to each other ' if compared else ''}{listed}"
         if compared and self.model.components.max() == 0:
             common = self._change(self.log_factor.mean(axis=1))
             sentence += f"; all together {common}, which only the prior knows"
-        if not self.model.in_flux and not self.model.poisson:
+        if not self.model.in_flux and not self.model.poisson and not data.ratios:
             before, after = (float(np.sqrt(np.nanmean(np.square(x)))) for x in self.spreads())
             if np.isfinite(before) and data.additive:
                 sentence += f"; they scatter by {before:.3g} before and {after:.3g} after"

@@ -11,15 +11,18 @@ from crosscal.concordance import cell_sampler, pattern_samplers
 from crosscal.concordance.algebra import closed_form, times_of, with_drift
 from crosscal.concordance.chains import Draws, latent_state, run_chains, starting_points
 from crosscal.concordance.density_routes import full_nuts, map_, nuts
+from crosscal.concordance.expansion import CHUNK, explore_sums, sums_of
 from crosscal.concordance.flux_route import on_fluxes
 from crosscal.concordance.model import Model
 from crosscal.concordance.settings import Sampling
-from crosscal.core.errors import InputError
+from crosscal.core.errors import FitError, InputError
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.random import generator, integer_seed
 from crosscal.core.registry import Registry
 
 Floats = NDArray[np.float64]
+#: From so many cells with quoted errors on, the likelihood is expanded.
+MANY_CELLS = 200_000
 #: Slice sampling is chosen up to so many channels and products of one collapsed evaluation.
 MOST_SLICED, MOST_SLICE_WORK = 12, 3000
 
@@ -149,6 +152,30 @@ def _gibbs_on_cells(model, seed, draws, chains, warmup, wanted, progress) -> Dra
     )
 
 
+def expansion(
+    model: Model, *, seed: int, draws: int, chains: int, warmup: int, wanted: Any, progress: Progress
+) -> Draws:
+    """Many sources: the likelihood with fluxes integrated out, expanded about its maximum and checked at draws."""
+    if not _expandable(model):
+        raise InputError(
+            "the expansion takes log-normal noise, normal areas of a known tau, no drift and no variability",
+            where="route",
+            expected="route = 'gibbs'",
+        )
+    data, kind = model.data, model.variance.kind
+    # A pilot of the first columns takes most of Newton's steps.
+    pilot = data if data.n_columns <= CHUNK else data.take(np.arange(data.indptr[CHUNK // 4]))
+    whole = sums_of(data, kind)
+    seen = whole if pilot is data or pilot.n_channels < data.n_channels else sums_of(pilot, kind)
+    start = np.where(model.prior.flat, 0.0, model.prior.mean), starting_points(model, 1, seed)[0]
+    return explore_sums(whole, seen, model.prior, model.variance, start, seed, draws, chains, progress)
+
+
+def _expandable(model: Model) -> bool:
+    plain = model.noise == "log-normal" and not model.varying and not model.prior.latent
+    return plain and model.drift_sd is None
+
+
 def _starting_rate(model: Model) -> float:
     if not model.varying:
         return 1.0
@@ -163,6 +190,7 @@ ROUTES = Registry(
     "concordance route",
     {
         "closed-form": closed,
+        "expansion": expansion,
         "map": map_,
         "gibbs": gibbs,
         "slice": slice_,
@@ -188,7 +216,14 @@ def choose(model: Model) -> str:
         return "slice"
     known = model.noise == "log-normal" and not model.variance.unknown
     exact = known and not model.varying and not model.prior.latent
-    return "closed-form" if exact else "gibbs"
+    if exact:
+        return "closed-form"
+    return "expansion" if _expandable(model) and not model.compressible and _many(model) else "gibbs"
+
+
+def _many(model: Model) -> bool:
+    """Whether sources are so many that the likelihood is quadratic where the posterior lies."""
+    return model.data.n_cells >= MANY_CELLS and int(model.data.per_channel.min()) >= MANY_CELLS // 20
 
 
 def sample(
@@ -218,7 +253,14 @@ def sample(
         If the sampler's numerics fail.
     """
     plan = sampling or Sampling()
-    route_of = ROUTES.get(choose(model) if plan.route == "auto" else plan.route)
-    draws, warmup = plan.sizes(model.noise)
-    options = {"seed": seed, "draws": draws, "chains": plan.chains, "warmup": warmup, "wanted": wanted}
-    return route_of(model, progress=progress, **options)
+    chosen = choose(model) if plan.route == "auto" else plan.route
+    draws, warmup = plan.sizes(model.noise, model.data.n_channels)
+    options: dict[str, Any] = {"seed": seed, "draws": draws, "chains": plan.chains, "warmup": warmup, "wanted": wanted}
+    if plan.route == "auto" and chosen == "expansion":
+        try:
+            found = expansion(model, progress=progress, **options)
+        except FitError:
+            found = None
+        # Where the expansion does not hold, the likelihood itself is sampled.
+        return found if found is not None and found.converged else gibbs(model, progress=progress, **options)
+    return ROUTES.get(chosen)(model, progress=progress, **options)

@@ -8,7 +8,7 @@ from annotated_types import Ge
 
 from crosscal.core.options import Positive, option, options
 
-Route = Literal["auto", "closed-form", "map", "gibbs", "slice", "nuts", "full-nuts"]
+Route = Literal["auto", "closed-form", "expansion", "map", "gibbs", "slice", "nuts", "full-nuts"]
 NoiseKind = Literal["log-normal", "gaussian-flux", "log-t", "poisson", "gamma-poisson"]
 VarianceKind = Literal["quoted", "unknown", "quoted+excess"]
 
@@ -69,9 +69,10 @@ class Sampling:
     route : str
         "auto" takes the fastest exact one.
     draws : int
-        Draws kept in each chain; by default 2000, or 500 of gaussian-flux noise, whose draws are nearly independent.
+        Draws kept in each chain; by default 2000, or 500 of gaussian-flux noise and 400 of more than 200 instruments,
+        whose draws are nearly independent.
     warmup : int
-        Draws discarded before them; by default 500, or 100.
+        Draws discarded before them; by default 500, 100, or 60.
     chains : int
         Independent chains.
     """
@@ -81,9 +82,11 @@ class Sampling:
     warmup: Annotated[int, Ge(0)] | None = option(default=None, example=500)
     chains: Annotated[int, Ge(1)] = 4
 
-    def sizes(self, noise: str) -> tuple[int, int]:
-        """Return draws and warm-up of each chain for a kind of noise."""
+    def sizes(self, noise: str, n_channels: int = 1) -> tuple[int, int]:
+        """Return draws and warm-up of each chain for a kind of noise and a number of channels."""
         draws, warmup = (500, 100) if noise == "gaussian-flux" else (2000, 500)
+        if n_channels > 200:
+            draws, warmup = 400, 60
         return draws if self.draws is None else self.draws, warmup if self.warmup is None else self.warmup
 
 

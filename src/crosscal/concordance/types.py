@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.concordance.assembly import assemble, matrix_fields
+from crosscal.concordance.pairs import checked_ratios, known_cells, ratio_cells
 from crosscal.core.display import brief
 from crosscal.core.errors import InputError
 
@@ -52,6 +53,10 @@ class Comparison:
         Values add to the sources' (clock offsets, zero points): B is a shift in their unit, not ln of a factor.
     assumed : tuple of str
         What was taken for granted in reading, one sentence each.
+    references : tuple of str
+        Instruments whose area is exact, whatever the prior of the others.
+    ratios : bool
+        Each column stands for the ratio of two instruments.
     """
 
     channels: tuple[tuple[str, str], ...]
@@ -73,6 +78,8 @@ class Comparison:
     limit: NDArray[np.int8] | None = None
     additive: bool = False
     assumed: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+    ratios: bool = False
 
     __repr__ = brief
 
@@ -172,6 +179,49 @@ class Comparison:
             If the shape does not fit the names, a source or instrument has no data, or a value is infinite.
         """
         return cls(**matrix_fields(log_rate, instruments, sources, variance, label))
+
+    @classmethod
+    def from_ratios(
+        cls,
+        instrument: Sequence[str] | NDArray,
+        to: Sequence[str] | NDArray,
+        ratio: ArrayLike,
+        *,
+        error: ArrayLike | None = None,
+        log_error: ArrayLike | None = None,
+        where: str = "the ratios",
+        assumed: tuple[str, ...] = (),
+    ) -> Comparison:
+        """Build from published ratios of pairs of instruments, ``ratio`` = flux of ``instrument`` over flux of ``to``.
+
+        Parameters
+        ----------
+        ratio : array (n,)
+        error, log_error : array (n,), optional
+            Standard errors of the ratios, or of their natural logarithms.
+
+        Raises
+        ------
+        InputError
+            If a ratio or an error is not positive, or both instruments are one.
+        """
+        log_ratio, variance = checked_ratios(instrument, to, ratio, error, log_error, where)
+        cells = ratio_cells(instrument, to, log_ratio, variance)
+        return replace(cls.from_cells(**cells, where=where, assumed=assumed), ratios=True)
+
+    def with_known(self, known: Mapping[str, Sequence[float]]) -> Comparison:
+        """Return the comparison with sources whose flux is known: they fix what all areas have in common.
+
+        Parameters
+        ----------
+        known : mapping of source to (flux, standard error)
+
+        Raises
+        ------
+        InputError
+            If a source was not measured, the measurements have no errors, or a number is not positive.
+        """
+        return replace(self, **known_cells(self, known))
 
     @property
     def n_channels(self) -> int:

@@ -1,0 +1,93 @@
+"""Long Parquet tables: batches of rows, so that memory holds one of them beside what was made of the others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from crosscal.core.errors import MissingDependencyError, UnknownNameError
+from crosscal.core.files import existing_file
+from crosscal.core.reading import parsing
+
+#: Tables of more rows are read in batches of so many.
+BATCH = 262_144
+#: Columns that are read although no argument names them: the usual names of the measured one.
+USUAL = ("flux", "counts", "log_flux")
+
+
+def open_parquet(path: str | os.PathLike[str]) -> Any:
+    """Return a Parquet file, open for reading.
+
+    Raises
+    ------
+    DataFileError
+        If it is absent or damaged.
+    MissingDependencyError
+        If pyarrow is not installed.
+    """
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError:
+        raise MissingDependencyError("pyarrow", extra="parquet", purpose="Parquet tables") from None
+    file = existing_file(path, what="table")
+    with parsing("the table cannot be read", where=str(file), expected="a Parquet table"):
+        return parquet.ParquetFile(file)
+
+
+def long_parquet(path: Any) -> bool:
+    """Whether this is a Parquet file of more than one batch."""
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path).lower().endswith(".parquet"):
+        return False
+    return bool(open_parquet(path).metadata.num_rows > BATCH)
+
+
+def column_names(file: Any, wanted: Sequence[str], where: str) -> list[str]:
+    """The file's names of the wanted columns (letters may be large or small), and of the usual and of error columns.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such column.
+    """
+    known = list(file.schema_arrow.names)
+    chosen = [name for name in USUAL if name in known]
+    for name in wanted:
+        alike = [c for c in known if c == name] or [c for c in known if c.casefold() == name.casefold()]
+        if len(alike) != 1:
+            raise UnknownNameError("column", name, known, where=where)
+        chosen.append(alike[0])
+    return list(dict.fromkeys(chosen))
+
+
+def parquet_batches(
+    path: str | os.PathLike[str], wanted: Sequence[str], groups: Sequence[int] | None = None
+) -> Iterator[Any]:
+    """Yield astropy Tables of the wanted columns, batch by batch, of all row groups or of some.
+
+    Raises
+    ------
+    DataFileError
+        If the file is damaged.
+    UnknownNameError
+        If it lacks a column.
+    """
+    from astropy.table import Table
+
+    file = open_parquet(path)
+    names = column_names(file, wanted, str(path))
+    batches = file.iter_batches(batch_size=BATCH, columns=names, row_groups=groups)
+    while True:
+        with parsing("the table cannot be read", where=str(path), expected="a Parquet table"):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield Table({name: _plain(batch.column(name)) for name in names})
+
+
+def _plain(column: Any) -> Any:
+    """A column as a NumPy array; text as fixed-width words, which take less memory than objects."""
+    values = column.to_numpy(zero_copy_only=False)
+    if values.dtype != object or any(not isinstance(v, str) for v in values):
+        return values
+    return values.astype(str)

@@ -1,0 +1,312 @@
+"""Cells of a comparison from tables with a row per measurement, one table or many batches of one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscal.concordance.assembly import Coded, Coder
+from crosscal.concordance.table_columns import (
+    ERROR_NAME,
+    Column,
+    Measured,
+    conversion,
+    joined,
+    measured,
+    numeric,
+    selected,
+    texts,
+)
+from crosscal.concordance.types import Comparison
+from crosscal.core.errors import DataFileError, InputError, UnknownNameError
+
+Floats = NDArray[np.float64]
+Missing = Sequence[float | str]
+#: Names of columns that hold magnitudes or decimal logarithms, which must be said.
+_MAGNITUDE = re.compile(r"(?i)(^|[_ ])(ab)?mag(nitude)?s?($|[_ \d])|^m_?(ab|vega)$|mag$")
+_DECIMAL = re.compile(r"(?i)^(log10|lg)|log10|^logf|dex")
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which columns of a table are read, and how; the fields are the arguments of `read_table`."""
+
+    instrument: Column
+    source: Column
+    flux: str | None
+    counts: str | None
+    log_flux: str | None
+    error: str | Sequence[str] | None
+    log_error: str | None
+    scale: str | None
+    confidence: float | None
+    limit: str | None
+    limit_confidence: float | None
+    missing: Missing | None
+    repeats: bool
+    exposure: str | None
+    band: Column | None
+    time: str | None
+    campaign: Column | None
+    select: Mapping[str, Any] | None
+    rename: Mapping[str, str] | None
+    unit: str | None
+    flux_unit: str
+    time_unit: str
+    to: Column | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all columns that are asked for by name."""
+        given = (
+            self.instrument, self.source, self.flux, self.counts, self.log_flux, self.error, self.log_error, self.limit,
+            self.exposure, self.band, self.time, self.campaign, self.unit, tuple(self.select or ()), self.to,
+        )  # fmt: skip
+        listed = ([x] if isinstance(x, str) else list(x or ()) for x in given)
+        return tuple(dict.fromkeys(name for names in listed for name in names))
+
+    def assembled(self, tables: Iterable[Any], where: str, told: tuple[str, ...] = ()) -> Comparison:
+        """Return the comparison of a table, or of batches of one.
+
+        Raises
+        ------
+        InputError
+            Naming file, row and column of what is wrong.
+        """
+        coders = {name: Coder(name, where) for name in ("instrument", "source", "band", "campaign", "to")}
+        parts: list[dict[str, Any]] = []
+        counts = {"rows": 0, "selected": 0, "measured": 0}
+        facts: dict[str, Any] = {}
+        for table in tables:
+            part = self._part(table, where, coders, counts, facts)
+            if part is not None:
+                parts.append(part)
+        if not parts:
+            _refuse_nothing(counts, where, facts.get("value", ""))
+        told = (*told, *facts["told"])
+        if left := counts["selected"] - counts["measured"]:
+            told = (*told, f"{left} of {counts['selected']} rows without a measurement are left out.")
+        joint = {k: np.concatenate([p[k] for p in parts], axis=-1) for k in parts[0]}
+        parts.clear()
+        rows, key = joint.pop("rows"), facts["key"]
+        flags = joint.pop("flags")
+        names = {k: Coded(coders[k].names, joint.pop(k)) for k in coders if k in joint}
+        names["instrument"] = _renamed(names["instrument"], self.rename, where)
+        if "to" in names:
+            return self._ratios(names["instrument"], names["to"], joint, facts, where, told)
+        columns = {
+            "log_error": self.log_error, "exposure": self.exposure, "time": self.time, key: facts["value"],
+            "error": self.error if isinstance(self.error, str) else None,
+        }  # fmt: skip
+        try:
+            return Comparison.from_cells(
+                names.pop("instrument"),  # type: ignore[arg-type]
+                names.pop("source"),  # type: ignore[arg-type]
+                scale=facts["scale"] if key == "flux" else "linear",
+                confidence=self.confidence,
+                limit=flags if np.any(flags != 0) else None,
+                limit_confidence=self.limit_confidence,
+                repeats=self.repeats,
+                where=where,
+                flux_unit=facts["flux_unit"],
+                time_unit=self.time_unit or facts["time_unit"],
+                assumed=told,
+                **names,  # type: ignore[arg-type]
+                **joint,
+            )
+        except InputError as problem:
+            raise _at_file_row(problem, rows, columns) from None
+
+    def _part(
+        self, table: Any, where: str, coders: Mapping[str, Coder], counts: dict[str, int], facts: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """Arrays of one batch, with one entry a measurement; None if it has none. ``counts`` and ``facts`` go on."""
+        keep = selected(table, self.select or {}, where)
+        rows = np.arange(counts["rows"] + 1, counts["rows"] + len(table) + 1)[keep]
+        counts["rows"] += len(table)
+        counts["selected"] += len(rows)
+        if not len(rows):
+            return None
+        table = table[keep] if len(rows) < len(keep) else table
+        name, key = self._value(table, where)
+        found = measured(table, name, where, rows, self.missing)
+        scale = _scale(name, found.unit, self.scale, key == "log_rate", where)
+        if key == "flux" and scale == "linear":
+            _refuse_infinite(found.value, where)
+        facts |= {"value": name, "key": key, "scale": scale}
+        table, rows, found = _with_measurements(table, rows, found)
+        counts["measured"] += len(rows)
+        if not len(rows):
+            return None
+        part: dict[str, Any] = {"rows": rows}
+        units: dict[str, str] = {}
+        for argument in ("log_error", "exposure", "time"):
+            if (column := getattr(self, argument)) is not None:
+                part[argument], units[argument] = numeric(table, column, where, rows, self.missing)
+        if self.log_flux is not None and self.error is not None:
+            raise InputError("log_flux is given with error", where=where, expected="log_error, or flux and scale")
+        errors, told = _errors(table, found, self.error, self.log_error, where, rows, self.missing)
+        flags = found.limit.astype(float)
+        if self.limit is not None:
+            flags = np.where(flags != 0, flags, np.nan_to_num(numeric(table, self.limit, where, rows, self.missing)[0]))
+        wanted = facts.get("flux_unit") or self.flux_unit
+        factor, flux_unit = _units(table, found.unit, self.unit, wanted, where, len(rows))
+        converted = key == "flux" and scale in ("linear", "additive")
+        part |= {key: found.value * factor if converted else found.value, "flags": flags}
+        if errors is not None:
+            part["error"] = errors * factor if converted else errors
+        for which, coder in coders.items():
+            # Ratios need no name of a source.
+            if (columns := getattr(self, which)) is not None and not (which == "source" and self.to is not None):
+                part[which] = coder.codes(joined(table, columns, where))
+        facts |= {"told": told, "flux_unit": flux_unit, "time_unit": units.get("time", "")}
+        return part
+
+    def _ratios(
+        self, first: Coded, second: Coded, joint: Mapping[str, Floats], facts: Mapping[str, Any], where: str,
+        told: tuple[str, ...],
+    ) -> Comparison:  # fmt: skip
+        """The comparison of a table of ratios."""
+        odd = [name for name in ("exposure", "time", "limit", "band", "campaign", "counts") if getattr(self, name)]
+        if odd or facts["scale"] not in ("linear", "ln"):
+            raise InputError(
+                f"ratios with {odd[0] if odd else facts['scale']}", where=where,
+                expected="ratios with errors, or ln ratios (log_flux) with log_error",
+            )  # fmt: skip
+        logs = facts["key"] == "log_rate" or facts["scale"] == "ln"
+        value = joint[facts["key"]]
+        error = joint.get("error")
+        error = None if error is None else np.sqrt(np.mean(np.atleast_2d(error) ** 2, axis=0))
+        log_error = joint.get("log_error", error if logs else None)
+        return Comparison.from_ratios(
+            first.names[first.code], second.names[second.code], np.exp(value) if logs else value,
+            error=None if logs else error, log_error=log_error, where=where, assumed=told,
+        )  # fmt: skip
+
+    def _value(self, table: Any, where: str) -> tuple[str, str]:
+        """Return the measured column, and what it is: "flux", "counts" or "log_rate"."""
+        given = {"flux": self.flux, "counts": self.counts, "log_rate": self.log_flux}
+        if not any(given.values()):
+            usual = {"flux": "flux", "counts": "counts", "log_rate": "log_flux"}
+            given = {k: name if name in table.colnames else None for k, name in usual.items()}
+        chosen = [(name, key) for key, name in given.items() if name is not None]
+        if len(chosen) != 1:
+            raise DataFileError(
+                f"{len(chosen)} of flux, counts and log_flux are given", where=where, expected="exactly one of them"
+            )
+        return chosen[0]
+
+
+def _refuse_nothing(counts: Mapping[str, int], where: str, value: str) -> None:
+    if not counts["rows"]:
+        raise DataFileError("the table has no rows", where=where, expected="one row per measurement")
+    if not counts["selected"]:
+        raise DataFileError("no row is selected", where=where, expected="a selection that keeps rows")
+    raise DataFileError("no row has a measurement", where=f"{where}, column {value!r}", expected="numbers")
+
+
+def _with_measurements(table: Any, rows: NDArray[np.int64], found: Measured) -> tuple[Any, NDArray, Measured]:
+    """Leave out rows without a measurement."""
+    there = np.isfinite(found.value)
+    if there.all():
+        return table, rows, found
+    found = Measured(found.value[there], found.low[there], found.high[there], found.limit[there], found.unit)
+    return table[there], rows[there], found
+
+
+def _scale(name: str, unit: str, scale: str | None, logarithm: bool, where: str) -> str:
+    """Return the scale of the measured column; what its name or unit says must not be contradicted silently."""
+    place = f"{where}, column {name!r}"
+    if scale is not None:
+        return scale
+    if _MAGNITUDE.search(name) or unit.lower().startswith("mag"):
+        raise DataFileError(
+            "the values may be magnitudes", where=place, expected="scale = 'magnitude', or 'linear' if not"
+        )
+    if (logarithm and _DECIMAL.search(name)) or unit.lower().startswith("dex"):
+        raise DataFileError(
+            "the values may be decimal logarithms", where=place,
+            expected="flux = this column with scale = 'log10', or 'ln' for natural logarithms",
+        )  # fmt: skip
+    return "linear"
+
+
+def _refuse_infinite(values: Floats, where: str) -> None:
+    if np.any(np.isinf(values)):
+        k = int(np.argmax(np.isinf(values)))
+        raise DataFileError(f"flux is {values[k]:g}", where=where, expected="a finite number")
+
+
+def _errors(
+    table: Any, found: Measured, error: Any, log_error: str | None, where: str, rows: NDArray, missing: Any
+) -> tuple[Floats | None, tuple[str, ...]]:  # fmt: skip
+    """Errors of the measurements, (n,) or (2, n), from their column or columns or from the cells."""
+    if error is not None:
+        if found.has_errors:
+            raise DataFileError("cells hold errors and an error column is named", where=where, expected="one of them")
+        names = [error] if isinstance(error, str) else list(error)
+        if len(names) not in (1, 2):
+            raise DataFileError(f"{len(names)} error columns", where=where, expected="one, or two: below and above")
+        # A limit needs no error, so that markers there mean nothing.
+        sides = [measured(table, name, where, rows, missing if missing is not None else ()) for name in names]
+        return (sides[0].value if len(sides) == 1 else np.stack([side.value for side in sides])), ()
+    if found.has_errors:
+        return np.stack([found.low, found.high]), ()
+    looks = [c for c in table.colnames if ERROR_NAME.search(c) and table[c].ndim == 1] if log_error is None else []
+    if looks:
+        return None, (f"Column {looks[0]!r} looks like errors and is not used: error = {looks[0]!r} would use it.",)
+    return None, ()
+
+
+def _units(table: Any, own: str, column: str | None, wanted: str, where: str, n: int) -> tuple[Floats, str]:
+    """Factor of each row to one unit, and the unit."""
+    if column is None:
+        factor, unit = conversion(own, wanted, where)
+        return np.full(n, factor), unit
+    named_units = texts(table, column, where)
+    wanted = wanted or str(named_units[0])
+    factors = {u: conversion(str(u), wanted, f"{where}, column {column!r}")[0] for u in np.unique(named_units)}
+    return np.array([factors[u] for u in named_units]), wanted
+
+
+def _renamed(names: Coded, rename: Mapping[str, str] | None, where: str) -> Coded:
+    if not rename:
+        return names
+    for old in rename:
+        if old not in set(names.names):
+            raise UnknownNameError("instrument", old, set(names.names), where=where)
+    coder = Coder("instrument", where)
+    number = coder.codes([rename.get(str(n), str(n)) for n in names.names])
+    return Coded(coder.names, number[names.code])
+
+
+def _at_file_row(problem: InputError, rows: NDArray, columns: Mapping[str, str | None]) -> InputError:
+    """Translate row numbers and keys of the selection into those of the file."""
+
+    def row(match: re.Match) -> str:
+        return f"{match[1]}{rows[int(match[2]) - 1]}"
+
+    def column(match: re.Match) -> str:
+        return f"column {(columns.get(match[1]) or match[1])!r}"
+
+    where = re.sub(r"(, row )(\d+)", row, problem.where or "")
+    where = re.sub(r"column '(\w+)'", column, where)
+    what = re.sub(r"^(rows )(\d+)", row, problem.what)
+    what = re.sub(r"^(rows \d+ and )(\d+)", row, what)
+    expected = problem.expected
+    found = re.search(r", row \d+, column '(.+)'$", where)
+    if expected and found and found[1] in columns.values() and found[1] != columns.get("flux"):
+        # Limits are inclusive; what is no number lies in no range, and what is infinite above every limit.
+        low = "1e-300" if "positive" in expected else "0" if ">= 0" in expected else "-1e300"
+        expected += f"; select = {{{found[1]!r}: {{'min': {low}, 'max': 1e300}}}} leaves such rows out"
+    elif what.startswith("rows "):
+        expected = (
+            f"{expected}; or keep one by select = {{COLUMN: VALUE}}, or tell them apart by more columns, as in "
+            "instrument = ['instrument', COLUMN]"
+        )
+    return InputError(what, where=where, expected=expected)
