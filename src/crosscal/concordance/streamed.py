@@ -183,24 +183,33 @@ def fit_parquet(
     start = np.full(n, float(np.median(starting_variances(pilot, known))))
     first = sums_of(pilot, known.kind) if pilot.channels == table.channels else sums
     mean_b = np.where(prior.flat, 0.0, prior.mean)
+    if np.any(prior.flat):
+        sums.values([(mean_b, start)])
+        _require_anchors(table, prior, sums.shared)
     found = explore_sums(sums, first, prior, spread, (mean_b, start), seed, draws, chains, progress)
     return _concluded(table, prior, known, sums, found, seed)
+
+
+def _require_anchors(table: ChunkedTable, prior: AreaPrior, shared: Floats) -> NDArray[np.int32]:
+    """Return the groups of instruments that share sources; each needs a finite tau."""
+    from scipy.sparse.csgraph import connected_components
+
+    parts: NDArray[np.int32] = connected_components(shared, directed=False)[1]
+    for k in range(int(parts.max()) + 1):
+        if np.all(prior.flat[parts == k]):
+            listed = ", ".join(name for (name, _), part in zip(table.channels, parts, strict=True) if part == k)
+            raise InputError(
+                f"nothing fixes the common area factor of {listed}: each has an infinite tau", where=str(table.path),
+                expected="a finite tau, or a reference (tau = 0), for at least one of them",
+            )  # fmt: skip
+    return parts
 
 
 def _concluded(
     table: ChunkedTable, prior: AreaPrior, variance: VarianceModel, sums: ChunkSums, found: Any, seed: int
 ) -> StreamedFit:
-    from scipy.sparse.csgraph import connected_components
-
     names = tuple(name for name, _ in table.channels)
-    parts = connected_components(sums.shared, directed=False)[1]
-    for k in range(int(parts.max()) + 1):
-        if np.all(prior.flat[parts == k]):
-            listed = ", ".join(n for n, p in zip(names, parts, strict=True) if p == k)
-            raise InputError(
-                f"nothing fixes the common area factor of {listed}: each has an infinite tau", where=str(table.path),
-                expected="a finite tau, or a reference (tau = 0), for at least one of them",
-            )  # fmt: skip
+    parts = _require_anchors(table, prior, sums.shared)
     arrays = {"B": found.b} | ({} if found.s is None else {"sigma": np.sqrt(found.s)})
     posterior = Posterior.from_draws(
         arrays, method=found.method, dims={name: ["channel"] for name in arrays}, coords={"channel": list(names)}
