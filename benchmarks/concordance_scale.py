@@ -136,11 +136,22 @@ def _work_long(path: str, b: list[float], pipe: Any) -> None:
 
 def _work_chunks(path: str, executor: str, workers: int, pipe: Any) -> None:
     """The same table, never in memory."""
+    from contextlib import ExitStack
+
     from crosscal.concordance import fit_parquet
 
-    start = time.perf_counter()
-    options = {} if executor == "serial" else {"workers": workers}
-    result = fit_parquet(path, error="flux_err", tau=0.05, seed=1, executor=executor, **options)
+    with ExitStack() as stack:
+        options: dict[str, Any] = {}
+        if executor == "dask":
+            import distributed
+
+            # One cluster for all passes over the table.
+            cluster = stack.enter_context(
+                distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0")
+            )
+            options["client"] = stack.enter_context(distributed.Client(cluster, set_as_default=False))
+        start = time.perf_counter()
+        result = fit_parquet(path, error="flux_err", tau=0.05, seed=1, executor=executor, **options)
     pipe.send({"wall": time.perf_counter() - start, "peak": peak_bytes() / 2**20, "b": result.log_factor,
                "cells": result.n_cells})  # fmt: skip
 

@@ -56,7 +56,7 @@ def test_run_writes_everything(tmp_path, rng):
     result = run(job, Stages(tmp_path / "work"))
     result.write(tmp_path / "out")
     names = {p.name for p in (tmp_path / "out").iterdir()}
-    kinds = ("summary", "fluxes", "influence", "conflict", "leave_one_out", "correction", "ratios")
+    kinds = ("summary", "fluxes", "influence", "conflict", "leave_one_out", "correction", "ratios", "equivalence")
     tables = {f"{n}.ecsv" for n in kinds}
     # One correction against energy an instrument, since the bands have energies.
     assert names == tables | {

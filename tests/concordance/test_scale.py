@@ -206,3 +206,10 @@ def test_many_groups_in_conflict_are_told_in_one_sentence():
     assert len(warnings) <= 4
     assert "The same holds for 49 other groups" in warnings[0]
     assert "instruments lie far" in " ".join(warnings)
+
+
+def test_faint_tables_that_take_long_are_told():
+    rng = np.random.default_rng(1)
+    flux = rng.lognormal(size=100_000)
+    data = Comparison.from_cells(["a", "b"] * 50_000, np.arange(100_000) // 2, flux=flux, error=0.2 * flux)
+    assert "this takes about 0.3 CPU-hours" in make_model(data).remarks[0]

@@ -51,7 +51,7 @@ class Coded(NamedTuple):
     """Names by number: entry k is ``names[code[k]]``; the names are in the order in which they first appear."""
 
     names: NDArray[np.str_]
-    code: NDArray[np.int64]
+    code: NDArray[np.int32]
 
     def at(self, k: int) -> str:
         """Return the name of entry k."""
@@ -66,7 +66,7 @@ class Coder:
         self._number: dict[Any, int] = {}
         self._done = 0
 
-    def codes(self, values: Sequence[Any] | NDArray) -> NDArray[np.int64]:
+    def codes(self, values: Sequence[Any] | NDArray) -> NDArray[np.int32]:
         """Return the numbers of the next names.
 
         Raises
@@ -75,7 +75,7 @@ class Coder:
             If a name is empty.
         """
         array = np.asarray(values)
-        found = np.empty(len(array), np.int64)
+        found = np.empty(len(array), np.int32)
         number = self._number
         for first in range(0, len(array), _BLOCK):
             block = array[first : first + _BLOCK]
@@ -198,7 +198,9 @@ def _linear(
         return {"log_rate": logs}, ()
     low, high = _errors(error, n, where)
     size = _level(confidence, where)
-    limit, low, high, told = _limits(limits, numbers, low / size, high / size, where)
+    if size != 1.0:
+        low, high = low / size, high / size
+    limit, low, high, told = _limits(limits, numbers, low, high, where)
     for side in (low, high):
         _refuse(~(np.isfinite(side) & (side > 0)), side * size, "error", "a positive number", where)
     fields: dict[str, Any] = {"flux": numbers, "flux_low": low, "flux_high": high}
@@ -229,18 +231,18 @@ def _values(
     _refuse(~np.isfinite(numbers), numbers, name, "a finite number", where)
     if errors["error"] is not None and errors["log_error"] is not None:
         raise InputError("error and log_error are both given", where=where, expected="one of them")
-    factor = np.ones(n) if exposure is None else exposure
     if name == "counts":
         _refuse(numbers < 0, numbers, name, "counts >= 0", where)
     error, log_error = errors["error"], errors["log_error"]
     if scale == "linear" and log_error is None:
         fields, told = _linear(name, numbers, error, confidence, limits, where)
-        fields["log_rate"] = fields["log_rate"] - np.log(factor)
-        for key in ("flux", "flux_low", "flux_high"):
-            if key in fields:
-                fields[key] = fields[key] / factor
+        if exposure is not None:
+            fields["log_rate"] = fields["log_rate"] - np.log(exposure)
+            for key in ("flux", "flux_low", "flux_high"):
+                if key in fields:
+                    fields[key] = fields[key] / exposure
         if name == "counts":
-            fields |= {"counts": numbers, "exposure": factor}
+            fields |= {"counts": numbers, "exposure": np.ones(n) if exposure is None else exposure}
         return fields, told
     if limits[0] is not None and np.any(_numbers(limits[0], "limit", n, where) != 0):
         raise InputError("limits on a logarithmic or additive scale", where=where, expected="limits of fluxes")
@@ -253,7 +255,8 @@ def _values(
     fields = {"log_rate": unit * numbers, "additive": scale == "additive"}
     if scale == "additive" and exposure is not None:
         raise InputError("additive values with an exposure", where=where, expected="values without exposure")
-    fields["log_rate"] = fields["log_rate"] - np.log(factor)
+    if exposure is not None:
+        fields["log_rate"] = fields["log_rate"] - np.log(exposure)
     quoted = log_error if log_error is not None else error
     if quoted is not None:
         low, high = _errors(quoted, n, where)
@@ -309,7 +312,7 @@ def assemble(
     if len(sources.code) != n:
         raise InputError(f"{len(sources.code)} sources for {n} rows", where=where, expected="equal lengths")
     _refuse_look_alikes(instruments.names, where)
-    bands = Coded(np.array([""]), np.zeros(n, np.int64)) if band is None else coded(band, "band", where)
+    bands = Coded(np.array([""]), np.zeros(n, np.int32)) if band is None else coded(band, "band", where)
     factor = None if exposure is None else _numbers(exposure, "exposure", n, where)
     if factor is not None:
         _refuse(~(np.isfinite(factor) & (factor > 0)), factor, "exposure", "a positive number", where)
@@ -319,16 +322,15 @@ def assemble(
         _refuse(~np.isfinite(fields["time"]), fields["time"], "time", "a finite number", where)
     channel_keys, row = _unique_in_order(instruments, bands)
     column_keys, column = _unique_in_order(sources, bands)
-    key = row.astype(np.int64) * len(column_keys) + column
+    order = np.lexsort((row, column))
     if not repeats:
-        _refuse_twice(key, instruments, sources, bands if band is not None else None, where)
+        _refuse_twice(order, row, column, instruments, sources, bands if band is not None else None, where)
     alike = look_alikes([name for name, _ in column_keys])
     if alike and len(column_keys) <= 10_000:
         told = (*told, f"Sources {' and '.join(repr(x) for x in alike[0])} are taken as different ones.")
     groups = (
         None if campaign is None else _campaigns(_names(campaign, "campaign", where), column, len(column_keys), where)
     )
-    order = np.lexsort((row, column))
     flags = {"additive": fields.pop("additive", False)}
     return {
         "channels": channel_keys,
@@ -344,10 +346,12 @@ def assemble(
     }
 
 
-def _refuse_twice(key: NDArray[np.int64], instruments: Coded, sources: Coded, bands: Coded | None, where: str) -> None:
-    """Refuse two rows of one cell (instrument, source and band)."""
-    order = np.argsort(key, kind="stable")
-    same = np.flatnonzero(np.diff(key[order]) == 0)
+def _refuse_twice(
+    order: NDArray[np.int64], row: NDArray, column: NDArray, instruments: Coded, sources: Coded, bands: Coded | None,
+    where: str,
+) -> None:  # fmt: skip
+    """Refuse two rows of one cell (instrument, source and band); ``order`` sorts by column and row."""
+    same = np.flatnonzero((np.diff(row[order]) == 0) & (np.diff(column[order]) == 0))
     if len(same):
         first, second = sorted((int(order[same[0]]), int(order[same[0] + 1])))
         suffix = f" in band {bands.at(first)!r}" if bands is not None else ""
@@ -359,14 +363,14 @@ def _refuse_twice(key: NDArray[np.int64], instruments: Coded, sources: Coded, ba
         )
 
 
-def _unique_in_order(first: Coded, second: Coded) -> tuple[tuple[tuple[str, str], ...], NDArray[np.int64]]:
+def _unique_in_order(first: Coded, second: Coded) -> tuple[tuple[tuple[str, str], ...], NDArray[Any]]:
     """Number pairs of names in the order in which they first appear."""
     if len(second.names) == 1:
         # Numbers of names are in this order already, but for names that no row has.
         own = np.unique(first.code)
         if len(own) == len(first.names):
             return tuple((str(name), str(second.names[0])) for name in first.names), first.code
-    joined = first.code * len(second.names) + second.code
+    joined = first.code.astype(np.int64) * len(second.names) + second.code
     pairs, start, inverse = np.unique(joined, return_index=True, return_inverse=True)
     order = np.argsort(start)
     rank = np.empty(len(start), dtype=np.int64)

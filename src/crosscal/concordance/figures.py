@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -232,22 +233,28 @@ def influence(result: ConcordanceFit) -> Figure:
     return fig
 
 
+def _drawers(result: ConcordanceFit) -> dict[str, Callable[[ConcordanceFit], Figure]]:
+    """The functions that draw a result, in the order in which their figures should be seen."""
+    model = result.model
+    found: dict[str, Callable[[ConcordanceFit], Figure]] = {"adjustments": adjustments}
+    if not model.in_flux:
+        found |= {"fluxes": fluxes, "agreement": agreement}
+    if 1 < result.data.n_channels <= MOST_IN_MATRIX:
+        found["ratios"] = ratio_matrix
+    found["posteriors"] = posteriors
+    if not model.poisson and not model.varying:
+        found["residuals"] = residuals
+    found["influence"] = influence
+    if not model.poisson and not model.in_flux:
+        found["variances"] = variances
+    return found
+
+
 def figures(result: ConcordanceFit) -> dict[str, Figure]:
     """All figures by name, in the order they should be seen."""
-    drawn = {"adjustments": adjustments(result)}
-    if not result.model.in_flux:
-        drawn |= {"fluxes": fluxes(result), "agreement": agreement(result)}
-    if 1 < result.data.n_channels <= MOST_IN_MATRIX:
-        drawn["ratios"] = ratio_matrix(result)
-    drawn["posteriors"] = posteriors(result)
-    if not result.model.poisson and not result.model.varying:
-        drawn["residuals"] = residuals(result)
-    drawn["influence"] = influence(result)
-    if not result.model.poisson and not result.model.in_flux:
-        drawn["variances"] = variances(result)
-    return drawn
+    return {name: draw(result) for name, draw in _drawers(result).items()}
 
 
 def captions(result: ConcordanceFit) -> dict[str, str]:
     """The sentences under the figures."""
-    return CAPTIONS
+    return {name: CAPTIONS[name] for name in _drawers(result)}

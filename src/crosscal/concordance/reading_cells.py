@@ -91,8 +91,8 @@ class Request:
         told = (*told, *facts["told"])
         if left := counts["selected"] - counts["measured"]:
             told = (*told, f"{left} of {counts['selected']} rows without a measurement are left out.")
-        joint = {k: np.concatenate([p[k] for p in parts], axis=-1) for k in parts[0]}
-        parts.clear()
+        # Field by field, so that little is held twice.
+        joint = {k: np.concatenate([p.pop(k) for p in parts], axis=-1) for k in list(parts[0])}
         rows, key = joint.pop("rows"), facts["key"]
         flags = joint.pop("flags")
         names = {k: Coded(coders[k].names, joint.pop(k)) for k in coders if k in joint}
@@ -151,7 +151,7 @@ class Request:
         if self.log_flux is not None and self.error is not None:
             raise InputError("log_flux is given with error", where=where, expected="log_error, or flux and scale")
         errors, told = _errors(table, found, self.error, self.log_error, where, rows, self.missing)
-        flags = found.limit.astype(float)
+        flags: NDArray[Any] = found.limit
         if self.limit is not None:
             flags = np.where(flags != 0, flags, np.nan_to_num(numeric(table, self.limit, where, rows, self.missing)[0]))
         wanted = facts.get("flux_unit") or self.flux_unit
