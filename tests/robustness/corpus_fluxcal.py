@@ -38,6 +38,11 @@ def _layout(name: str) -> Any:
     return build
 
 
+def _mask_file(directory: Path) -> Path:
+    (directory / "mask.dat").write_text("# O2\n6860.0 6970.0  # B band\n7585.0 7710.0\n8120.0 8350.0\n", "utf-8")
+    return directory / "mask.dat"
+
+
 def _mark_failed(path: Path) -> None:
     import tempfile
 
@@ -275,5 +280,6 @@ READERS = [
     simple("fluxcal.stars.template_files.read_spectrum", _two_columns("s.txt", 3000.0, 9000.0), "text"),
     simple("fluxcal.stars.template_files.read_spectrum", _spectrum_fits, "fits"),
     simple("fluxcal.bosz.read_bosz", _bosz, share=0.5),
+    simple("fluxcal.kspecdr.read_mask", _mask_file),
     Reader("fluxcal.kspecdr.calibrate_list", _calibrate, _list, share=0.1, covers=("fluxcal.kspecdr.apply_fluxcal",)),
 ]  # fmt: skip

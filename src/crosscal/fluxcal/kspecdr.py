@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 
 from crosscal.core.errors import ConfigError, CrossCalError, UnknownNameError
 from crosscal.core.files import existing_file, refuse_overwriting
+from crosscal.core.reading import parsing
 from crosscal.fluxcal.calibrator import Calibrator
 from crosscal.fluxcal.frames.red import mark_failed
 from crosscal.fluxcal.frames.source import FrameFile
@@ -34,7 +35,7 @@ ARGUMENTS: Mapping[str, Any] = {
     "CALIBFLUX_CATALOG": "",
     "CALIBFLUX_FWHM": None,
     "CALIBFLUX_METRIC": "chi2",
-    "CALIBFLUX_SMOOTH": True,
+    "CALIBFLUX_SMOOTH": False,
     "CALIBFLUX_TEMPLATES": "bosz",
     "CALIBFLUX_TEMPLATE_FILE": None,
     "CALIBFLUX_FILTERS": None,
@@ -46,8 +47,12 @@ ARGUMENTS: Mapping[str, Any] = {
     "CALIBFLUX_RADIUS": 1.5,
     "CALIBFLUX_MATCH": "position",
     "CALIBFLUX_POSITION": "auto",
+    "CALIBFLUX_MASK": None,
     "CALIBFLUX_OUTPUT": None,
 }
+
+#: KSPECDR's resolution where neither its argument nor the header states one, Angstrom.
+USUAL_FWHM = 3.0
 
 #: Numbers of fibres (from 1) with the types that FIB<n> arguments give them.
 Types = tuple[tuple[int, str], ...]
@@ -185,6 +190,22 @@ def _flag(value: Any, key: str) -> bool:
     return bool(value)
 
 
+def read_mask(path: str | os.PathLike[str]) -> tuple[tuple[float, float], ...]:
+    """Ranges (n of low, high), Angstrom in air, of a file in KSPECDR's form: two columns, # before comments.
+
+    Raises
+    ------
+    DataFileError
+        If it is absent, or a row is not two increasing numbers.
+    """
+    source = existing_file(path, what="mask")
+    with parsing("not a mask", where=source, expected="two columns of numbers, low < high"):
+        rows = np.loadtxt(source, usecols=(0, 1), ndmin=2)
+        if rows.size == 0 or np.any(~(rows[:, 0] < rows[:, 1])):
+            raise ValueError("low >= high, or no rows")
+    return tuple((float(low), float(high)) for low, high in rows)
+
+
 def _position(value: Any) -> bool | str:
     """True, false, or "auto"."""
     return "auto" if str(value).strip().lower() == "auto" else _flag(value, "CALIBFLUX_POSITION")
@@ -195,7 +216,12 @@ def _single(path: Path, values: Mapping[str, Any]) -> Outcome:
         return Outcome(path, None, False, "CALIBFLUX is false: the file was left as it is")
     existing_file(path, what="frame")
     target = Path(values["CALIBFLUX_OUTPUT"]) if values["CALIBFLUX_OUTPUT"] else path
-    return _calibrate(path, target, _calibrator(values), values["FIB"])
+    frame = FrameFile(path, types=values["FIB"]).read()
+    stated = frame.header is not None and frame.header.get("SPECFWHM") is not None
+    if values["CALIBFLUX_FWHM"] is None and not stated and frame.resolution is None:
+        note = f"the file has no SPECFWHM: {USUAL_FWHM} Angstrom, as in KSPECDR"
+        frame = replace(frame, resolution=USUAL_FWHM, notes=(*frame.notes, note))
+    return _finish(_calibrator(values).calibrate(frame), path, target)
 
 
 def _calibrate(path: Path, target: Path, calibrator: Calibrator, types: Types) -> Outcome:
@@ -243,6 +269,7 @@ def _calibrator(values: Mapping[str, Any]) -> Calibrator:
         "ebv": float(values["CALIBFLUX_EBV"]),
         "radius": float(values["CALIBFLUX_RADIUS"]),
         "match": str(values["CALIBFLUX_MATCH"]),
+        **({"mask": read_mask(values["CALIBFLUX_MASK"])} if values["CALIBFLUX_MASK"] else {}),
         "position": _position(values["CALIBFLUX_POSITION"]),
     }
     library = load_templates(values["CALIBFLUX_TEMPLATES"], values["CALIBFLUX_TEMPLATE_FILE"])
