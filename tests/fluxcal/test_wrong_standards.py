@@ -76,10 +76,11 @@ def test_a_spectrum_that_no_template_fits_and_a_stray_velocity():
 
     stars = [*(star(k) for k in range(9)), star(9, chi2=900.0)]
     assert odd_stars(stars, 3.5) == {9: StarStatus.TEMPLATE_OUTLIER}
-    stars = [*(star(k) for k in range(9)), star(9, rv=590.0)]
+    stars = [*(star(k) for k in range(9)), star(9, chi2=200.0, rv=590.0)]
     assert odd_stars(stars, 3.5) == {9: StarStatus.VELOCITY_OUTLIER}
     assert odd_stars(stars[5:], 3.5) == {}, "a few stars say nothing about one that is fast"
-    assert odd_stars([*stars[:9], star(9, rv=-420.0)], 3.5) == {}, "right standards of the halo are fast"
+    for rv, chi2 in ((-420.0, 200.0), (-590.0, 110.0)):
+        assert odd_stars([*stars[:9], star(9, chi2, rv)], 3.5) == {}, "right standards of the halo are fast"
 
 
 def test_colours_that_all_err_alike_are_told():

@@ -18,6 +18,8 @@ USUAL_GREY, USUAL_SLOPE, PRIOR_STARS = 0.15, 0.04, 4.0
 USUAL_VELOCITY = 150.0
 #: Least excess of a star's reduced chi-square over the frame's median, as a factor, and its least value.
 CHI2_FACTOR, LEAST_CHI2 = 4.0, 3.0
+#: Excess of a star whose velocity is odd too: right standards of the halo are fast and fit as well as the others.
+ODD_FACTOR = 1.5
 
 
 def spread(values: NDArray[np.float64], usual: float) -> float:
@@ -88,8 +90,8 @@ def odd_stars(stars: Sequence[StarFit], limit: float) -> dict[int, StarStatus]:
     """Numbers of used stars whose template or velocity does not fit the frame, with the status that says so.
 
     A reduced chi-square four times the frame's median, or, among eight stars or more, a velocity ``limit`` standard
-    deviations from the median, with a standard deviation of at least :data:`USUAL_VELOCITY` (right standards of the
-    halo move at 400 km/s).
+    deviations from the median, with a standard deviation of at least :data:`USUAL_VELOCITY`, of a star whose
+    chi-square is also 1.5 times the median (right standards of the halo move at 400 km/s).
     """
     used = np.array([s.status == StarStatus.USED for s in stars], dtype=bool)
     chi2 = np.array([s.chi2 / s.dof if s.dof > 0 else np.nan for s in stars])
@@ -104,6 +106,8 @@ def odd_stars(stars: Sequence[StarFit], limit: float) -> dict[int, StarStatus]:
     if moving.sum() >= 8:
         scatter = max(float(mad_sd(rv[moving])), USUAL_VELOCITY)
         out = moving & (np.abs(np.nan_to_num(rv) - np.median(rv[moving])) > limit * np.hypot(scatter, error))
+        if judged.any():
+            out &= np.nan_to_num(chi2) > ODD_FACTOR * float(np.median(chi2[judged]))
         found |= {int(k): StarStatus.VELOCITY_OUTLIER for k in np.flatnonzero(out) if int(k) not in found}
     return found if len(found) <= (int(used.sum()) - 1) // 2 else {}
 
