@@ -28,10 +28,9 @@ PASS = 100
 def train_kernel_mlp(
     table: TrainingTable,
     *,
-    task: Any,
-    quantities: tuple[str, ...],
-    fixed: dict[str, float],
+    fits: Any,
     sigma: Floats,
+    between: bool = True,
     seed: int = 0,
     hidden: tuple[int, ...] = (64, 64),
     epochs: int = 200,
@@ -48,10 +47,14 @@ def train_kernel_mlp(
     ----------
     table : TrainingTable
         theta..., T_true; every theta at the same temperatures.
-    task : LibraryTask
-        Whose modifier changes the area.
+    fits : object
+        ``task`` (LibraryTask, whose modifier changes the area), ``quantities``, ``fixed`` (parameters that do not
+        vary) and ``shifts(theta (d,), kT (n,)) -> (n, k)`` by noiseless fits.
     sigma : array (k,)
         Smallest error of each output: the unit of the loss.
+    between : bool
+        Also fit at temperatures half-way between those of the table, where its values have no noise: fits follow the
+        nodes of the plasma table more closely than a library's temperatures do, and these cost little.
     hidden : sequence of int
         Units of the hidden layers.
     epochs : int
@@ -71,7 +74,10 @@ def train_kernel_mlp(
     most = 8 * epochs if polish is None else polish
     if not hidden or min(hidden) < 1 or epochs < 1 or most < 0:
         raise InputError(f"hidden layers {tuple(hidden)}, {epochs} epochs", where="mlp", expected="at least 1 each")
+    task, quantities, fixed = fits.task, fits.quantities, fits.fixed
     theta, log_T, values = _product(table)
+    if between and table.sd is None:
+        log_T, values = _refined(fits, theta, log_T, values)
     names = tuple(i.name for i in table.inputs[:-1])
     low, high = np.log(table.inputs[-1].low), np.log(table.inputs[-1].high)
     nodes = np.linspace(low, high, KERNEL_NODES)
@@ -147,6 +153,14 @@ def _product(table: TrainingTable) -> tuple[Floats, Floats, Floats]:
     values = np.full((len(theta), len(kT), table.values.shape[1]), np.nan)
     values[at_theta.ravel(), at_T.ravel()] = table.values
     return theta, np.log(kT), values
+
+
+def _refined(fits: Any, theta: Floats, log_T: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """Return ln T with the middles between (2 n - 1,), and the values (m, 2 n - 1, k) fitted there as well."""
+    middle = 0.5 * (log_T[1:] + log_T[:-1])
+    order = np.argsort(np.concatenate([log_T, middle]))
+    fresh = np.stack([fits.shifts(one, np.exp(middle)) for one in theta])
+    return np.concatenate([log_T, middle])[order], np.concatenate([values, fresh], axis=1)[:, order]
 
 
 def _exponents(modifier: Any, names: tuple[str, ...], table: TrainingTable, fixed: dict[str, float]) -> Floats:

@@ -82,7 +82,7 @@ def train(
     validation = None
     if simulator is not None and fresh:
         validation = _fresh(table, simulator, fresh, seed)
-    trainers = _trainers(library, chosen, fixed)
+    trainers = _trainers(library, tuple(i.name for i in names), chosen, fixed)
     emulator = train_table(
         table, kind, validation=validation, trainers=trainers, seed=seed, progress=progress, **options
     )
@@ -152,13 +152,15 @@ def exact_map(library: Any, table: TrainingTable, fixed: dict[str, float], teles
     return CalibrationEmulator(emulator, library.modifier, fixed, telescope or _telescope(library), sigma)
 
 
-def _trainers(library: Any, quantities: tuple[str, ...], fixed: dict[str, float]) -> dict[str, Any]:
+def _trainers(
+    library: Any, names: tuple[str, ...], quantities: tuple[str, ...], fixed: dict[str, float]
+) -> dict[str, Any]:
     """Return the perceptron that starts from the linear kernel, where the library can work it out."""
     if library.task is None or library.modifier is None or library.modifier.acts_on != "area":
         return {}
     sigma = np.array(list(smallest_errors(library, quantities).values()))
-    facts = {"task": library.task, "quantities": quantities, "fixed": fixed, "sigma": sigma}
-    return {"mlp": partial(train_kernel_mlp, **facts)}
+    fits = _Fits(library.task, names, fixed, tuple(library.names), quantities)
+    return {"mlp": partial(train_kernel_mlp, fits=fits, sigma=sigma)}
 
 
 def with_fits(emulator: CalibrationEmulator, library: Any) -> CalibrationEmulator:
