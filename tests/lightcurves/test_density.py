@@ -33,6 +33,15 @@ def test_many_vectors_at_once_equal_one_by_one(curves, kernel):
     np.testing.assert_array_equal(model.many(vectors[65:66])[0], values[65:66])
 
 
+def test_pieces_of_a_light_curve_follow_each_other(curves, monkeypatch):
+    model = Model(curves, Settings(kernel="matern32"))
+    density = Density(model)
+    vectors = model.full(density.constrain(density.draw_prior(3, 5)))
+    whole = model.many(vectors)[0]
+    monkeypatch.setattr("crosscal.lightcurves.model.PIECE", 7)
+    np.testing.assert_allclose(model.many(vectors)[0], whole, rtol=1e-12)
+
+
 def test_density_equals_that_of_the_problem(curves):
     enable_x64()
     model = Model(curves, Settings(systematic_error=True, error_scale=True))
@@ -56,6 +65,32 @@ def test_gradient_of_the_density(curves):
             for e in np.eye(density.size)
         ]
         np.testing.assert_allclose(gradient, steps, rtol=1e-5, atol=1e-5 * np.abs(gradient).max())
+
+
+def test_coordinates_of_systematic_errors_are_normal_where_the_data_only_limit_them(curves):
+    """A half-normal of the scale is standard normal; any scale gives the same density up to the Jacobian."""
+    model = Model(curves, Settings(systematic_error=True))
+    density = Density(model)
+    u = density.draw_prior(5, 3)
+    v, mode = density.constrain(u), density.mode(density.constrain(u[0]), 1)
+    other = density.rescaled(mode)
+    assert other.scaled.any()
+    w = other.unconstrain(v)
+    np.testing.assert_allclose(other.constrain(w), v, rtol=1e-9)
+    step = 1e-5
+    for k in range(3):
+        ends = [other.constrain(w[k] + sign * step) for sign in (1, -1)]
+        jacobian = np.log((ends[0] - ends[1]) / (2 * step)).sum()
+        share = (v[k] - density.low) / density.width
+        of_logit = np.log(density.width * share * (1 - share)).sum()
+        assert other(w[k : k + 1])[0] - jacobian == pytest.approx(density(u[k : k + 1])[0] - of_logit, abs=1e-6)
+        value, gradient = other.value_and_gradient(w[k])
+        assert value == pytest.approx(other(w[k : k + 1])[0], abs=1e-9)
+        numeric = [
+            (other(w[k : k + 1] + step * e)[0] - other(w[k : k + 1] - step * e)[0]) / (2 * step)
+            for e in np.eye(other.size)
+        ]
+        np.testing.assert_allclose(gradient, numeric, rtol=1e-5, atol=1e-5 * np.abs(gradient).max())
 
 
 def test_a_vector_where_nothing_is_defined_has_no_density(curves):

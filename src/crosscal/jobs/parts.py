@@ -22,6 +22,7 @@ PARTS = Registry(
         "xray-fit": "crosscal.xray.jobs.fit:PART",
         "concordance": "crosscal.concordance.job:PART",
         "lightcurves": "crosscal.lightcurves.job:PART",
+        "lightcurves-survey": "crosscal.lightcurves.survey.job:PART",
         "fluxcal": "crosscal.fluxcal.job:PART",
     },
 )

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscal.lightcurves.automatic import better_kernel
 from crosscal.lightcurves.honesty import ErrorFactor, error_factors
 from crosscal.lightcurves.identifiability import Overlap, at_limits, overlap, prior_dominated
+from crosscal.lightcurves.misfit import Trend, season_trends, tail_sentences
 from crosscal.lightcurves.sampling import Draws
 from crosscal.lightcurves.ties import Ties, ties
 
@@ -44,6 +46,8 @@ class Diagnostics:
     warnings : tuple of str
     error_factors : tuple of ErrorFactor
         The factor on the errors of each telescope that the data ask for, where errors are used as they are.
+    trends : tuple of Trend
+        Offsets of each telescope from season to season.
     """
 
     route: str
@@ -60,6 +64,7 @@ class Diagnostics:
     outliers: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     error_factors: tuple[ErrorFactor, ...] = ()
+    trends: tuple[Trend, ...] = ()
 
     def __str__(self) -> str:
         head = f"sampled by {self.route}, smallest ESS {self.effective_size:.0f}"
@@ -74,8 +79,8 @@ class Diagnostics:
         return "\n".join([head + ".", *self.warnings])
 
 
-def diagnose(draws: Draws, outliers: dict[str, NDArray[np.int64]]) -> Diagnostics:
-    """Collect diagnostics of finished draws."""
+def diagnose(draws: Draws, z: dict[str, NDArray[np.float64]], outlier: float) -> Diagnostics:
+    """Collect diagnostics of finished draws; ``z`` are leave-one-out residuals by file, outliers beyond ``outlier``."""
     from crosscal.inference.diagnostics import effective_sizes
 
     model, posterior = draws.model, draws.posterior
@@ -90,6 +95,13 @@ def diagnose(draws: Draws, outliers: dict[str, NDArray[np.int64]]) -> Diagnostic
     graph = overlap(model.curves, WINDOW * tau)
     middle = draws.vectors.mean(axis=0)
     tied, factors = ties(model, middle), error_factors(model, middle)
+    outliers = {name: np.flatnonzero(np.abs(values) > outlier) for name, values in z.items()}
+    trends = season_trends(model, middle)
+    misfits = [trend.sentence for trend in trends if trend.sentence]
+    if model.settings.errors == "gaussian":
+        for curve in model.curves.files:
+            misfits += tail_sentences(curve.codes, curve.code, z[curve.name])
+        misfits += better_kernel(model, posterior.log_evidence)
     limits = {lay.labels[p]: side for p, side in at_limits(lay, draws.vectors).items()}
     wide = tuple(lay.labels[p] for p in prior_dominated(lay, draws.vectors))
     return Diagnostics(
@@ -105,8 +117,9 @@ def diagnose(draws: Draws, outliers: dict[str, NDArray[np.int64]]) -> Diagnostic
         wide,
         tied,
         outliers,
-        _sentences(draws, tied, limits, wide, outliers, factors),
+        _sentences(draws, tied, limits, wide, outliers, [*(f.sentence for f in factors if f.sentence), *misfits]),
         factors,
+        trends,
     )
 
 
@@ -116,11 +129,11 @@ def _sentences(
     limits: dict[str, str],
     wide: tuple[str, ...],
     outliers: dict[str, NDArray[np.int64]],
-    factors: tuple[ErrorFactor, ...],
+    misfits: list[str],
 ) -> tuple[str, ...]:
     said = list(draws.posterior.messages)
     said += tied.sentences()
-    said += [factor.sentence for factor in factors if factor.sentence]
+    said += misfits
     for label, side in limits.items():
         which = "both prior limits" if side == "both" else f"the {side} prior limit"
         if label.startswith("log_tau"):

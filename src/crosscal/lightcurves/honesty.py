@@ -38,17 +38,25 @@ class ErrorFactor:
     sd_ln: float
 
     @property
+    def _far(self) -> bool:
+        return bool(abs(np.log(self.factor)) > SIGNIFICANT * self.sd_ln)
+
+    @property
+    def too_small(self) -> bool:
+        """Whether the data ask for clearly larger errors than the stated ones."""
+        return self._far and self.factor > TOO_SMALL
+
+    @property
     def sentence(self) -> str:
         """What must be told; nothing where the stated errors agree with the data."""
         size = f"{self.factor:.2f} (+- {100 * self.sd_ln:.0f} %)"
-        far = abs(np.log(self.factor)) > SIGNIFICANT * self.sd_ln
-        if far and self.factor > TOO_SMALL:
+        if self.too_small:
             return (
                 f"The errors of {self.telescope} look too small: the data ask for {size} times their size, and "
-                "intervals are too narrow as they are; try systematic_error = true, error_scale = true, or errors = "
+                "intervals are too narrow as they are; try systematic_error = 'auto', error_scale = true, or errors = "
                 "'student-t' where few points stand out."
             )
-        if far and self.factor < TOO_LARGE:
+        if self._far and self.factor < TOO_LARGE:
             return (
                 f"The errors of {self.telescope} look too large: the data ask for {size} times their size; try "
                 "error_scale = true."

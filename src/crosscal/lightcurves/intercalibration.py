@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.provenance import record
+from crosscal.lightcurves.automatic import choose
 from crosscal.lightcurves.kernels.base import Kernel
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.normalise import Normalisation
@@ -27,7 +28,7 @@ def intercalibrate(
     settings: Settings | None = None,
     reference: str | None = None,
     kernel: str | Kernel | None = None,
-    systematic_error: bool | None = None,
+    systematic_error: bool | str | None = None,
     error_scale: bool | None = None,
     errors: str | None = None,
     degrees: float | None = None,
@@ -91,9 +92,11 @@ def intercalibrate(
     chosen = replace(settings or Settings(), **changes)
     curves = LightCurves.of(curves)
     ordered = curves.reordered(chosen.reference) if chosen.reference is not None else curves
-    model = Model(ordered, chosen, normalisation=normalisation if isinstance(normalisation, Normalisation) else None)
+    norm = normalisation if isinstance(normalisation, Normalisation) else None
+    decided = choose(ordered, chosen, normalisation=norm, seed=seed, progress=progress)
+    model = Model(ordered, decided.settings, normalisation=norm)
     found = draw_posterior(model, sampler, draws=draws, seed=seed, progress=progress, options=sampler_options)
-    return assemble(ordered, found, seed)
+    return assemble(ordered, found, seed, decided.sentences)
 
 
 def draw_posterior(
@@ -105,7 +108,7 @@ def draw_posterior(
     return draw(model, route=sampler, draws=draws, seed=seed, progress=progress, **(options or {}))
 
 
-def assemble(curves: LightCurves, found: Draws, seed: int) -> Intercalibration:
+def assemble(curves: LightCurves, found: Draws, seed: int, choices: tuple[str, ...] = ()) -> Intercalibration:
     """Make the result of draws: factors in physical units, and where they come from."""
     settings = found.model.settings
     config = {
@@ -115,9 +118,10 @@ def assemble(curves: LightCurves, found: Draws, seed: int) -> Intercalibration:
         "settings": {f.name: _plain(getattr(settings, f.name)) for f in fields(settings)},
         "sampler": found.posterior.method,
         "draws": len(found.vectors),
+        "choices": list(choices),
     }
     factors = Factors.of(found.model, found.vectors, found.means)
-    return Intercalibration(curves, found, factors, seed, record(config=config, seed=seed))
+    return Intercalibration(curves, found, factors, seed, record(config=config, seed=seed), choices=choices)
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 from crosscal.jobs.options import depends_on, plain, validate
 from crosscal.jobs.parts import ForeignJob, Part
 from crosscal.jobs.stages import Stages
+from crosscal.lightcurves.automatic import Chosen, choose
 from crosscal.lightcurves.compat.options import data_path, is_param_line, read_param_file
 from crosscal.lightcurves.evidence import kernel_evidences
 from crosscal.lightcurves.formats.pycali import read_pycali, write_pycali
@@ -22,7 +23,7 @@ from crosscal.lightcurves.options import LightcurvesJob
 from crosscal.lightcurves.outliers import remove_outliers
 from crosscal.lightcurves.result import Intercalibration
 from crosscal.lightcurves.sampling import Draws, KeptDraws
-from crosscal.lightcurves.settings import ModelChoice, Prior
+from crosscal.lightcurves.settings import ModelChoice, Prior, Settings
 from crosscal.lightcurves.synthetic import Truth, simulate
 from crosscal.lightcurves.types import LightCurves
 
@@ -47,7 +48,17 @@ def run(job: LightcurvesJob, stages: Stages) -> Intercalibration:
     for curve in curves.files:
         progress.message(f"{curve.name}: {len(curve)} points of {int((curve.counts > 0).sum())} codes")
     key = depends_on(job, "data", "model", "prior", "sampling", "seed")
-    found = stages.run("Sampling", key=key, work=lambda: KeptDraws.of(_draw(job, curves, stages)))
+    first = curves
+    chosen = Chosen(job.settings())
+    if chosen.settings.automatic:
+        chosen = stages.run(
+            "Choosing the model", key=key,
+            work=lambda: choose(first, job.settings(), seed=job.seed, progress=progress),
+        )  # fmt: skip
+    for sentence in chosen.sentences:
+        progress.message(sentence)
+    model = chosen.settings
+    found = stages.run("Sampling", key=key, work=lambda: KeptDraws.of(_draw(job, model, first, stages)))
     draws = found.draws(curves)
     if job.sampling.remove_outliers is not None:
         kept = without_outliers(curves, draws, job.sampling.remove_outliers)
@@ -56,24 +67,24 @@ def run(job: LightcurvesJob, stages: Stages) -> Intercalibration:
             curves = kept
             again = stages.run(
                 "Sampling without outliers", key=key, after=["Sampling"],
-                work=lambda: KeptDraws.of(_draw(job, kept, stages)),
+                work=lambda: KeptDraws.of(_draw(job, model, kept, stages)),
             )  # fmt: skip
             draws = again.draws(curves)
-    result = assemble(curves, draws, job.seed)
+    result = assemble(curves, draws, job.seed, chosen.sentences)
     if not job.sampling.compare_kernels:
         return result
     rows = stages.run(
         "Comparing kernels",
         key=key,
         work=lambda: kernel_evidences(
-            curves, job.sampling.compare_kernels, settings=job.settings(), seed=job.seed, progress=progress
+            curves, job.sampling.compare_kernels, settings=model, seed=job.seed, progress=progress
         ),
     )
     return replace(result, kernels=tuple(rows))
 
 
-def _draw(job: LightcurvesJob, curves: LightCurves, stages: Stages) -> Draws:
-    model, plan = Model(curves, job.settings()), job.sampling
+def _draw(job: LightcurvesJob, settings: Settings, curves: LightCurves, stages: Stages) -> Draws:
+    model, plan = Model(curves, settings), job.sampling
     return draw_posterior(model, plan.sampler, draws=plan.draws, seed=job.seed, progress=stages.progress, options=None)
 
 

@@ -20,8 +20,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
+from crosscal.lightcurves.integrate import integrate_linear, integrate_many
 from crosscal.lightcurves.kalman import _OPTIONS, _SCALAR, Workspace
-from crosscal.lightcurves.kalman_batch import LANES, grams
+from crosscal.lightcurves.kalman_batch import LANES, grams, grams_of_states
 from crosscal.lightcurves.kernels.base import Kernel
 from crosscal.lightcurves.layout import Layout, make_layout
 from crosscal.lightcurves.normalise import Normalisation
@@ -29,6 +30,8 @@ from crosscal.lightcurves.settings import Settings
 from crosscal.lightcurves.types import LightCurve, LightCurves
 
 _LOG_2PI = float(np.log(2 * np.pi))
+#: Points of a light curve whose transitions are held at once, where a state has several elements.
+PIECE = 2048
 
 
 @njit(**_OPTIONS)
@@ -38,62 +41,6 @@ def _observe(f, e2, code, group, phi, G, eps, b, white, inflation, W, R):
         c, g = code[j], group[j]
         W[j, 0] = phi[c] * f[j] - G[c]
         R[j] = phi[c] * phi[c] * (b[g] * b[g] * e2[j] + eps[g] * eps[g]) * inflation[j] + white
-
-
-@njit(**_OPTIONS)
-def _integrate_linear(gram, beta, inverse):
-    """Write beta = F^-1 B and F^-1; return -1/2 (a - B'F^-1 B) - 1/2 ln|F|, or NaN where F is not positive definite.
-
-    ``gram`` is [[a, B'], [B, F]]. Compiled, because the calls of a few small matrices cost more than a short filter.
-    """
-    m = len(beta)
-    root, solved = np.zeros((m, m)), np.zeros((m, m))  # F = L L', L^-1
-    whitened = np.zeros(m)
-    value = -0.5 * gram[0, 0]
-    for i in range(m):
-        for k in range(i + 1):
-            total = gram[1 + i, 1 + k]
-            for n in range(k):
-                total -= root[i, n] * root[k, n]
-            if i > k:
-                root[i, k] = total / root[k, k]
-            elif total > 0.0:
-                root[i, i] = np.sqrt(total)
-            else:
-                return np.nan
-        solved[i, i] = 1.0 / root[i, i]
-        for k in range(i):
-            total = 0.0
-            for n in range(k, i):
-                total -= root[i, n] * solved[n, k]
-            solved[i, k] = total * solved[i, i]
-        for k in range(i + 1):
-            whitened[i] += solved[i, k] * gram[1 + k, 0]
-        value += 0.5 * whitened[i] * whitened[i] - np.log(root[i, i])
-    for i in range(m):
-        beta[i] = 0.0
-        for n in range(i, m):
-            beta[i] += solved[n, i] * whitened[n]
-        for k in range(m):
-            total = 0.0
-            for n in range(max(i, k), m):
-                total += solved[n, i] * solved[n, k]
-            inverse[i, k] = total
-    return value
-
-
-@njit(**_OPTIONS)
-def _integrate_many(gram, logdet, rest, first, value, beta, inverse):
-    """Integrate over the linear parameters of the vectors from ``first`` on; ``rest`` is added to ln L."""
-    r = gram.shape[0]
-    own = np.empty((r, r))
-    for lane in range(min(gram.shape[2], len(value) - first)):
-        for i in range(r):
-            for k in range(r):
-                own[i, k] = gram[i, k, lane]
-        s = first + lane
-        found = _integrate_linear(own, beta[s], inverse[s]) - 0.5 * logdet[lane] + rest[s]
-        value[s] = found if np.isfinite(found) else -np.inf
 
 
 @njit(**_OPTIONS)
@@ -192,7 +139,7 @@ class FileModel:
         logdet = self.work.forward(self.kernel.observation, A, P0, self.R, self.W, keep)
         m = self.W.shape[1] - 1
         beta, F_inverse = np.empty(m), np.empty((m, m))
-        value = _integrate_linear(self.work.gram, beta, F_inverse) - 0.5 * logdet + self.counts @ np.log(phi)
+        value = integrate_linear(self.work.gram, beta, F_inverse) - 0.5 * logdet + self.counts @ np.log(phi)
         if not np.isfinite(value):
             return -np.inf, None, None
         self._transition = A, P0
@@ -207,29 +154,42 @@ class FileModel:
         """
         n, m = len(theta), self.W.shape[1] - 1
         value, beta, inverse = np.full(n, -np.inf), np.full((n, m), np.nan), np.full((n, m, m), np.nan)
-        if self.kernel.observation != _SCALAR:
-            for s in range(n):
-                found, own, variance = self.evaluate(theta[s], phi[s], G[s], eps[s], b[s])
-                if own is not None and variance is not None:
-                    value[s], beta[s], inverse[s] = found, own, variance
-            return value, beta, inverse
         shift = G if self.with_shift else np.zeros_like(G)
         column = np.zeros(phi.shape[1], dtype=np.int64)
         column[self.shift_codes] = 2 + np.arange(len(self.shift_codes))
-        gram, logdet, decay = np.empty((m + 1, m + 1, LANES)), np.empty(LANES), np.empty((len(self.dt), LANES))
+        gram, logdet = np.empty((m + 1, m + 1, LANES)), np.empty(LANES)
         rest = self.counts @ np.log(phi).T
+        one_element = self.kernel.observation == _SCALAR
+        decay = np.empty((len(self.dt) if one_element else 0, LANES))
         for first in range(0, n, LANES):
             rows = np.minimum(np.arange(first, first + LANES), n - 1)
             sets = [np.ascontiguousarray(a[rows].T) for a in (phi, shift, eps**2, b**2)]
-            self.kernel.decays(theta[rows], self.dt, decay)
-            P0 = np.array([self.kernel.stationary(t)[0, 0] for t in theta[rows]])
             white = np.array([float(np.real(self.kernel.white(t))) for t in theta[rows]])
-            grams(
-                self.flux, self.error2, self.code, self.group, self.inflation, decay, column, P0, white, *sets, gram,
-                logdet,
-            )  # fmt: skip
-            _integrate_many(gram, logdet, rest, first, value, beta, inverse)
+            P0 = np.stack([self.kernel.stationary(t) for t in theta[rows]], axis=-1)
+            if one_element:
+                self.kernel.decays(theta[rows], self.dt, decay)
+                data = self.flux, self.error2, self.code, self.group, self.inflation
+                grams(*data, decay, column, np.ascontiguousarray(P0[0, 0]), white, *sets, gram, logdet)
+            else:
+                self._grams_of_states(theta[rows], column, P0, white, sets, gram, logdet)
+            integrate_many(gram, logdet, rest, first, value, beta, inverse)
         return value, beta, inverse
+
+    def _grams_of_states(
+        self, thetas: NDArray, column: NDArray, P0: NDArray, white: NDArray, sets: list[NDArray], gram: NDArray,
+        logdet: NDArray,
+    ) -> None:  # fmt: skip
+        """Filter states of several elements, a piece of the light curve at a time: transitions are large."""
+        h, d, r = np.array(self.kernel.observation), self.kernel.dimension, len(gram)
+        P, M = P0.copy(), np.zeros((d, r, LANES))
+        gram[:], logdet[:] = 0.0, 0.0
+        A = np.empty((min(PIECE, len(self.dt)), d, d, LANES))
+        for start in range(0, len(self.dt), PIECE):
+            at = slice(start, start + PIECE)
+            dt = self.dt[at]
+            self.kernel.transitions(thetas, dt, A[: len(dt)])
+            data = (a[at] for a in (self.flux, self.error2, self.code, self.group, self.inflation))
+            grams_of_states(h, *data, A[: len(dt)], column, P0, white, *sets, P, M, gram, logdet)
 
     def reverse(self, beta: NDArray, F_inverse: NDArray) -> None:
         """Run the adjoint after ``evaluate(..., keep=True)``; derivatives are left in the workspace."""
@@ -265,6 +225,11 @@ class Model:
         By default what ``settings.normalisation`` asks for.
     marginal : sequence of int, optional
         Codes whose shift is integrated out; all free ones by default, none with an empty sequence.
+
+    Raises
+    ------
+    InputError
+        If a shift to integrate out is held, or a choice of the settings is still "auto".
     """
 
     def __init__(
@@ -276,6 +241,10 @@ class Model:
         marginal: NDArray[np.int64] | None = None,
     ) -> None:
         self.curves, self.settings = curves, settings or Settings()
+        if self.settings.automatic:
+            raise InputError(
+                'a choice is "auto"', where="model", expected="settings that are chosen: see intercalibrate"
+            )
         self.norm = normalisation or Normalisation.of(curves, self.settings.normalisation)
         self.layout: Layout = make_layout(curves, self.settings, self.norm)
         chosen = self.layout.free_shifts if marginal is None else np.asarray(marginal, dtype=np.int64)

@@ -75,6 +75,8 @@ class Intercalibration(Presented):
     provenance : mapping
     kernels : tuple of KernelEvidence
         Evidences of other kernels, best first, where they were asked for.
+    choices : tuple of str
+        What the data chose where the settings said "auto", and why.
     """
 
     kind: ClassVar[str] = "lightcurves"
@@ -86,6 +88,7 @@ class Intercalibration(Presented):
     seed: int = 0
     provenance: Mapping[str, Any] = field(default_factory=dict)
     kernels: tuple[KernelEvidence, ...] = ()
+    choices: tuple[str, ...] = ()
 
     @property
     def model(self) -> Model:
@@ -105,11 +108,8 @@ class Intercalibration(Presented):
     @cached_property
     def diagnostics(self) -> Diagnostics:
         """What to trust and what not."""
-        outliers = {
-            curve.name: np.flatnonzero(np.abs(self.leave_one_out(i).z) > OUTLIER)
-            for i, curve in enumerate(self.curves.files)
-        }
-        return diagnose(self.draws, outliers)
+        z = {curve.name: self.leave_one_out(i).z for i, curve in enumerate(self.curves.files)}
+        return diagnose(self.draws, z, OUTLIER)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -211,7 +211,9 @@ class Intercalibration(Presented):
         )
         more = f" and {len(others) - 6} more" if len(others) > 6 else ""
         points = f"{len(self.curves)} points of {len(others) + 1} telescopes"
-        return f"{points} on the scale of {self.reference}: multiply fluxes of {shown}{more}."
+        return f"{points} on the scale of {self.reference}: multiply fluxes of {shown}{more}." + (
+            f" {' '.join(self.choices)}" if self.choices else ""
+        )
 
     def _present(self, i: int) -> bool:
         return any(curve.counts[i] > 0 for curve in self.curves.files)

@@ -200,13 +200,18 @@ def _sample(model: Model, route: str, draws: int, seed: int, progress: Progress,
     return evidence_from_draws(problem, posterior, seed=seed)
 
 
-def _mode(density: Density, seed: int, progress: Progress, starts: int) -> Mode:
+def mode_of(density: Density, seed: int, starts: int) -> Mode:
+    """Return the mode of a density, looked for from `starting_point` and ``starts`` draws from the prior."""
     named = starting_point(density.model)
     start = np.empty(density.size)
     for name, at in density.named(np.arange(density.size)).items():
         start[at] = named[name]
+    return density.mode(start, seed, starts)
+
+
+def _mode(density: Density, seed: int, progress: Progress, starts: int) -> Mode:
     with progress.stage("Finding the mode", total=1) as advance:
-        mode = density.mode(start, seed, starts)
+        mode = mode_of(density, seed, starts)
         advance(1)
     return mode
 
@@ -229,6 +234,10 @@ def _importance(
 
     density = Density(model)
     mode = _mode(density, seed, progress, starts)
+    if len(mode.vector) and np.isin(density.places, model.layout.syserr).any():
+        near = density.constrain(mode.vector)
+        density = density.rescaled(mode)
+        mode = density.mode(near, seed, 0)
     root = np.asarray(np.linalg.cholesky(mode.covariance), dtype=float)
     first = StudentMixture(np.ones(1), mode.vector[None], root[None], degrees)
     final = proposals or PROPOSALS * draws

@@ -19,15 +19,15 @@ class ModelChoice:
     Attributes
     ----------
     kernel : str
-        How the source varies: see `crosscal list kernels`.
+        How the source varies: see `crosscal list kernels`; "auto" chooses by evidence.
     reference : str
         The telescope whose flux scale is kept; the first one by default.
-    systematic_error : bool
-        Fit an error added in quadrature, per telescope and flag.
+    systematic_error : bool or "auto"
+        Fit an error added in quadrature, per telescope and flag; "auto" decides by leave-one-out prediction.
     error_scale : bool
         Fit a factor on the given errors, per telescope and flag.
     errors : str
-        "student-t" resists outliers.
+        "student-t" resists outliers; "auto" decides by leave-one-out prediction.
     degrees : float
         Degrees of freedom of Student-t errors.
     fixed_scale, fixed_shift : bool
@@ -43,9 +43,9 @@ class ModelChoice:
 
     kernel: str | Kernel = "drw"
     reference: str | None = option(default=None, example="A")
-    systematic_error: bool = False
+    systematic_error: bool | Literal["auto"] = False
     error_scale: bool = False
-    errors: Literal["gaussian", "student-t"] = "gaussian"
+    errors: Literal["gaussian", "student-t", "auto"] = "gaussian"
     degrees: float = 4.0
     fixed_scale: bool = False
     fixed_shift: bool = False
@@ -54,7 +54,8 @@ class ModelChoice:
     normalisation: Literal["mean", "none", "spread"] = "mean"
 
     def __post_init__(self) -> None:
-        find_kernel(self.kernel)
+        if self.kernel != "auto":
+            find_kernel(self.kernel)
         if self.fixed_scale and self.fixed_shift:
             raise ConfigError("scale and shift are both fixed", where="settings", expected="one of them free")
         if not self.degrees > 2:
@@ -110,6 +111,11 @@ class Settings(ModelChoice, Prior):
             low, high = getattr(self, name)
             if used and not low < high:
                 raise ConfigError(f"limits {low:g}, {high:g}", where=f"prior range of {name}", expected="low < high")
+
+    @property
+    def automatic(self) -> bool:
+        """Whether something is left for the data to choose."""
+        return "auto" in (self.kernel, self.systematic_error, self.errors)
 
     @property
     def process(self) -> Kernel:

@@ -61,8 +61,12 @@ class Kernel(ABC):
 
     def decays(self, thetas: NDArray[np.float64], dt: NDArray[np.float64], out: NDArray[np.float64]) -> None:
         """Write the transitions of a state of one element to ``out`` (len(dt), S), for parameters (S, n)."""
+        self.transitions(thetas, dt, out[:, None, None])
+
+    def transitions(self, thetas: NDArray[np.float64], dt: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+        """Write the transitions to ``out`` (len(dt), d, d, S), for parameters (S, n)."""
         for s, theta in enumerate(thetas):
-            out[:, s] = self.transition(theta, dt)[:, 0, 0]
+            out[..., s] = self.transition(theta, dt)
 
     def transition_gradient(self, theta: NDArray[np.float64], dt: NDArray[np.float64]) -> NDArray[np.float64]:
         """dA/dtheta, shape (n_parameters, len(dt), d, d)."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Lt
 
-from crosscal.core.errors import ConfigError, UnknownNameError
+from crosscal.core.errors import ConfigError
 from crosscal.core.options import NotNegative, OpenTable, Positive, option, options
 from crosscal.datasets import resolve
+from crosscal.jobs.compute import Compute
 from crosscal.jobs.options import AxisTable, Job, validate_value
 from crosscal.xray.correction.observations_io import listed_files
 from crosscal.xray.jobs.options import Count, ModifierChoice, Sampling, Simulation, Source, Telescope, Trusted
@@ -152,29 +152,6 @@ class Inference(Sampling):
             SAMPLERS.get(self.sampler)
         elif self.options:
             raise ConfigError(f"{', '.join(self.options)} need a named sampler, not 'auto'")
-
-
-@options
-class Compute(OpenTable):
-    """Where the library is computed; the remaining keys are the executor's options.
-
-    Attributes
-    ----------
-    executor : str
-        See `crosscal list executors`.
-    """
-
-    examples: ClassVar[dict[str, Any]] = {}
-
-    executor: str = option(default="local", shown=True)
-
-    def __post_init__(self) -> None:
-        from crosscal.compute import EXECUTORS
-
-        known = signature(EXECUTORS.get(self.executor)).parameters
-        for name in self.rest:
-            if name not in known:
-                raise UnknownNameError("option", name, known, where=f"executor {self.executor!r}")
 
 
 @options
