@@ -87,6 +87,10 @@ def test_calibrated_table(result):
     np.testing.assert_allclose(
         np.hypot(table["error_measurement"], table["error_calibration"]), table["error"], rtol=1e-12
     )
+    # The model's value at each point is the reconstruction at its time.
+    at = result.reconstruct(times=result.curves.continuum.time[:5])
+    np.testing.assert_allclose(table["source"][:5], at.mean, rtol=1e-9)
+    np.testing.assert_allclose(table["source_sd"][:5], at.sd, rtol=1e-6)
 
 
 def test_reconstruction_is_the_conditional_of_dense_algebra(simulated):

@@ -112,7 +112,7 @@ def test_a_folder_of_parquet_files(place, tmp_path):
         parquet.write_table(pa.table(points), tmp_path / f"source={name}" / "0.parquet")
     found = joint_sources(tmp_path, "source")
     assert [s.name for s in found] == ["a", "b"]
-    assert len(found[0].read(load(place).data.selection)) == 2
+    assert len(found[0].curves(load(place).data.selection)) == 2
 
 
 def test_an_interrupted_run_goes_on_with_the_same_bits(place, finished, tmp_path, monkeypatch):

@@ -156,6 +156,25 @@ def _surveys(directory: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _survey(directory: Path) -> dict[str, Any]:
+    points = "mjd,flux,error,telescope\n1,2,0.1,A\n2,2.1,0.1,B\n3,2.2,0.1,A\n"
+    corpus_lightcurves._text("a.csv", points)(directory)
+    corpus_lightcurves._text("sources.csv", "source,file\none,a.csv\ntwo,a.csv\n")(directory)
+    return {
+        "job": "lightcurves-survey", "output": "run",
+        "data": {"sources": "sources.csv", "season_gap": 60.0, "unit": "mJy", "time_range": [0.0, 9.0]},
+        "model": {"kernel": "auto", "reference": "A", "errors": "auto"},
+        "prior": {"scale": [0.5, 2.0], "tau": [1.0, 1e4]},
+        "sampling": {"sampler": "laplace", "draws": 200, "chunk": 5},
+        "compute": {"executor": "local", "workers": 2},
+        "results": {"curves": True, "worst": 2},
+    }  # fmt: skip
+
+
+def _use_survey(job: Any) -> object:
+    return [source.curves(job.data.selection, job.data.unit) for source in job.data.listed()], job.settings()
+
+
 def _use_lightcurves(job: Any) -> object:
     return job.data.read(job.model.reference), job.settings()
 
@@ -199,5 +218,6 @@ CASES = [
     JobCase("concordance", _concordance, _use_concordance),
     JobCase("lightcurves", _lightcurves, _use_lightcurves),
     JobCase("lightcurves", _surveys, _use_lightcurves, "surveys"),
+    JobCase("lightcurves-survey", _survey, _use_survey),
     JobCase("fluxcal", _fluxcal, _use_fluxcal),
 ]

@@ -9,6 +9,7 @@ expectation and maximisation over the mixture (Dempster, Laird & Rubin 1977).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from crosscal.lightcurves.kernels.base import Kernel
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.normalise import Normalisation
 from crosscal.lightcurves.outliers import leave_one_out
-from crosscal.lightcurves.sampling import mode_of
+from crosscal.lightcurves.sampling import mode_in_scores, mode_of
 from crosscal.lightcurves.settings import Settings
 from crosscal.lightcurves.types import LightCurves
 
@@ -94,8 +95,7 @@ def laplace_evidence(
 ) -> float:
     """Log evidence of a kernel by the Laplace approximation at the mode."""
     model = Model(curves, replace(settings, kernel=kernel), normalisation=normalisation)
-    density = Density(model)
-    return mode_of(density, seed, 1).log_evidence
+    return mode_in_scores(Density(model), seed, 1)[1].log_evidence
 
 
 def better_kernel(model: Model, log_evidence: float | None) -> list[str]:
@@ -119,8 +119,8 @@ def _errors(
     curves: LightCurves, settings: Settings, normalisation: Normalisation | None, seed: int
 ) -> tuple[Settings, str]:
     """Choose among errors as given, systematic errors and Student-t errors: the simplest that predicts as well."""
-    kinds = ("gaussian", "student-t") if settings.errors == "auto" else (settings.errors,)
-    extra = (False, True) if settings.systematic_error == "auto" else (settings.systematic_error,)
+    kinds: Any = ("gaussian", "student-t") if settings.errors == "auto" else (settings.errors,)
+    extra: Any = (False, True) if settings.systematic_error == "auto" else (settings.systematic_error,)
     candidates = [replace(settings, errors=kind, systematic_error=free) for kind in kinds for free in extra]
     found = [predictive_scores(Model(curves, one, normalisation=normalisation), seed) for one in candidates]
     scores = [score for score, _ in found]

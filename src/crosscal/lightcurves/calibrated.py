@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from crosscal.core.errors import InputError
 from crosscal.core.tables import ResultTable, describe
 from crosscal.lightcurves.physical import Factors
+from crosscal.lightcurves.reconstruction import Reconstruction
 from crosscal.lightcurves.types import LightCurve, LightCurves
 
 #: What the columns of `calibrated_table` mean.
@@ -30,6 +31,8 @@ COLUMNS = {
     "flag": "flag of the input",
     "measured_flux": "flux as measured",
     "measured_error": "error as given",
+    "source": "flux of the source at that time by the model, given all points",
+    "source_sd": "its standard deviation",
     "leave_one_out_z": "point minus its prediction by all others, in standard deviations",
 }
 
@@ -113,11 +116,14 @@ def calibrate(curve: LightCurve, factors: Factors, i: int) -> Calibrated:
     return Calibrated(curve, flux, measurement, calibration, design, covariance)
 
 
-def calibrated_table(curves: LightCurves, i: int, found: Calibrated, z: NDArray[np.float64], reference: str) -> Any:
+def calibrated_table(
+    curves: LightCurves, i: int, found: Calibrated, z: NDArray[np.float64], source: Reconstruction, reference: str
+) -> Any:
     """Return the merged light curve of file ``i`` as an astropy TimeSeries (QTable where the time system is unknown).
 
     Columns: time, flux, error (total of each point alone), error_measurement (independent), error_calibration (common
-    to the telescope: it does not average out), telescope, flag, measured flux and error, leave-one-out z.
+    to the telescope: it does not average out), telescope, flag, measured flux and error, the model's flux of the source
+    (``source``, reconstructed at the points' times) and its standard deviation, leave-one-out z.
     """
     from astropy.time import Time
     from astropy.timeseries import TimeSeries
@@ -132,6 +138,8 @@ def calibrated_table(curves: LightCurves, i: int, found: Calibrated, z: NDArray[
         "flag": np.array([curve.flag_labels[c][k] for c, k in zip(curve.code, curve.flag, strict=True)]),
         "measured_flux": curve.flux,
         "measured_error": curve.error,
+        "source": source.mean,
+        "source_sd": source.sd,
         "leave_one_out_z": z,
     }
     if curves.time_format:

@@ -251,7 +251,8 @@ class Intercalibration(Presented):
         i = self.file(file)
         curve = self.curves.files[i]
         if draws is None:
-            return calibrated_table(self.curves, i, self.curve(i), self.leave_one_out(i).z, self.reference)
+            source = self._at_points(i)
+            return calibrated_table(self.curves, i, self.curve(i), self.leave_one_out(i).z, source, self.reference)
         return calibrated_draws(curve, self.factors.thin(draws), i, generator(self.seed, "calibrated", i), noise)
 
     def reconstruct(self, *, file: int | str = 0, times: Any = None) -> Reconstruction:
@@ -267,6 +268,16 @@ class Intercalibration(Presented):
         """
         i = self.file(file)
         wanted = None if times is None else self.curves.times(times, where="reconstruct, times")
+        return self._reconstructed(i, wanted)
+
+    def _at_points(self, i: int) -> Reconstruction:
+        """The source at the observed times, in time order."""
+        curve = self.curves.files[i]
+        if not len(curve):
+            return Reconstruction(curve.name, *(np.zeros(0) for _ in range(3)))
+        return self._reconstructed(i, curve.time)
+
+    def _reconstructed(self, i: int, wanted: NDArray[np.float64] | None) -> Reconstruction:
         few = np.linspace(0, self.factors.n_draws - 1, min(FEW_DRAWS, self.factors.n_draws)).round().astype(int)
         gauge = None
         if self.reference != self.curves.codes[0]:

@@ -28,8 +28,9 @@ LEAST_INSIDE = 0.3
 #: Draws if none are asked for, up to `MANY` points and above, where each evaluation takes a millisecond.
 DRAWS, DRAWS_OF_MANY, MANY = 4000, 1000, 20_000
 
-#: Proposals weighed for each draw.
+#: Proposals weighed for each draw; where they are worth too few draws, so many times as many are tried, so often.
 PROPOSALS = 2
+MORE, ATTEMPTS = 4, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,11 +210,20 @@ def mode_of(density: Density, seed: int, starts: int) -> Mode:
     return density.mode(start, seed, starts)
 
 
-def _mode(density: Density, seed: int, progress: Progress, starts: int) -> Mode:
+def mode_in_scores(density: Density, seed: int, starts: int) -> tuple[Density, Mode]:
+    """Return the mode, and the density that it is of: systematic errors as normal scores (`Density.rescaled`)."""
+    mode = mode_of(density, seed, starts)
+    if not np.isin(density.places, density.model.layout.syserr).any():
+        return density, mode
+    scored = density.rescaled(mode)
+    return scored, scored.mode(density.constrain(mode.vector), seed, 0)
+
+
+def _mode(model: Model, seed: int, progress: Progress, starts: int) -> tuple[Density, Mode]:
     with progress.stage("Finding the mode", total=1) as advance:
-        mode = mode_of(density, seed, starts)
+        found = mode_in_scores(Density(model), seed, starts)
         advance(1)
-    return mode
+    return found
 
 
 def _importance(
@@ -231,27 +241,29 @@ def _importance(
     """Importance sampling as `crosscal.inference.importance`, with the density in compiled batches."""
     from crosscal.inference.importance import Plan, View, adapted
     from crosscal.inference.mixture import StudentMixture
+    from crosscal.inference.weights import KHAT_LIMIT
 
-    density = Density(model)
-    mode = _mode(density, seed, progress, starts)
-    if len(mode.vector) and np.isin(density.places, model.layout.syserr).any():
-        near = density.constrain(mode.vector)
-        density = density.rescaled(mode)
-        mode = density.mode(near, seed, 0)
+    density, mode = _mode(model, seed, progress, starts)
     root = np.asarray(np.linalg.cholesky(mode.covariance), dtype=float)
     first = StudentMixture(np.ones(1), mode.vector[None], root[None], degrees)
     final = proposals or PROPOSALS * draws
-    plan = Plan("importance", draws, final, max(final // 10, 20 * density.size), components, rounds)
     view = View(
         density.names, density.size, density, lambda chosen: density.named(density.constrain(chosen)), lambda _: None
     )
-    return adapted(view, first, plan, generator(seed, "importance"), progress)
+    for attempt in range(ATTEMPTS):
+        n = final * MORE**attempt
+        plan = Plan("importance", draws, n, max(n // 10, 20 * density.size), components, rounds)
+        posterior = adapted(view, first, plan, generator(seed, "importance"), progress)
+        khat = float(posterior.tree["sample_stats"]["khat"].values.flat[0])
+        # Good weights that are worth too few draws: more of them cost less than another sampler.
+        if posterior.converged or proposals is not None or not khat <= KHAT_LIMIT:
+            break
+    return posterior
 
 
 def _laplace(model: Model, draws: int, seed: int, progress: Progress, *, starts: int = STARTS) -> Posterior:
     """The Gaussian at the mode, as `crosscal.inference.laplace`."""
-    density = Density(model)
-    mode = _mode(density, seed, progress, starts)
+    density, mode = _mode(model, seed, progress, starts)
     noise = generator(seed, "laplace").standard_normal((draws, density.size))
     root = np.linalg.cholesky(mode.precision)
     vectors = mode.vector + np.linalg.solve(root.T, noise.T).T

@@ -105,7 +105,7 @@ class SurveyTask:
         InputError
             Naming the file.
         """
-        curves = replace(source.read(self.selection, self.unit), time_unit=self.time_unit)
+        curves = replace(source.curves(self.selection, self.unit), time_unit=self.time_unit)
         if self.time_range is not None:
             curves = curves.between(*self.time_range)
         if self.settings.reference is not None:

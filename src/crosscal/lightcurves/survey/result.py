@@ -108,12 +108,12 @@ class SurveyResult(Presented):
     def warnings(self) -> tuple[str, ...]:
         """What must be known: failures, and kinds of warnings with the number of sources."""
         said = [
-            f"{n} sources are {name}: the column warnings of summary.ecsv says why."
+            f"{n} {'source is' if n == 1 else 'sources are'} {name}: the column warnings of summary.ecsv says why."
             for name, n in self.counts.items()
             if STATUS.index(name) > GOOD + 1
         ]
         kinds = Counter(_kind(text) for record in self.records for text in set(record.get("warnings", ())))
-        said += [f"{n} warnings of the kind: {text}" for text, n in kinds.most_common(5)]
+        said += [f"In {n} source{'s' * (n > 1)}: {text}" for text, n in kinds.most_common(5)]
         return tuple(said)
 
     @property

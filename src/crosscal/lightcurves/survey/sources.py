@@ -43,7 +43,7 @@ class Source:
     files: tuple[tuple[str, str], ...]
     column: str = ""
 
-    def read(self, selection: Selection, unit: str = "") -> LightCurves:
+    def curves(self, selection: Selection, unit: str = "") -> LightCurves:
         """Read and merge the light curves.
 
         Raises
