@@ -105,7 +105,7 @@ def test_the_kernel_is_chosen_by_evidence(monkeypatch):
     assert better_kernel(Model(smooth, Settings()), evidence + 1e4) == []
     assert better_kernel(Model(smooth, Settings()), None) == []
 
-    def fail(*_):
+    def fail(*_, **__):
         raise FitError("No start.")
 
     monkeypatch.setattr(automatic, "laplace_evidence", fail)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from benchmarks.lightcurves_honesty import CASES, replicate, summary
 
 from crosscal.lightcurves.honesty import error_factors
 from crosscal.lightcurves.intercalibration import intercalibrate
@@ -52,3 +53,18 @@ def test_how_often_wrong_and_honest_errors_are_told(slow_scale):
         # Binomial scatter of n replicates.
         margin = 3 * np.sqrt(0.1 * 0.9 / n)
         assert least - margin <= np.mean(shares) <= most + margin
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_intervals_hold_the_truth_or_a_warning_is_given(case, slow_scale):
+    """The benchmark's table of coverage; what it prints at full size is in its records."""
+    n = max(12, round(100 * slow_scale))
+    found = summary([replicate(case, k) for k in range(n)])
+    print(case, {name: round(value, 3) for name, value in found.items()})
+    margin = 3 * np.sqrt(0.1 * 0.9 / n)
+    if case == "clean":
+        assert found["warned"] <= 0.1 + margin
+        assert found["scale 0.95 quiet"] >= 0.95 - 3 * np.sqrt(0.05 * 0.95 / n)
+    else:
+        assert found["warned"] >= 0.9 - margin

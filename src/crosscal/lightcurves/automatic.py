@@ -35,7 +35,7 @@ CANDIDATES = ("drw", "matern32", "matern52", "sho")
 #: Difference of log evidence, and of log predictive density, that decides.
 CLEAR = 3.0
 #: The kernel against which the default is checked, up to so many points, and the gain in log evidence that is told.
-RIVAL, MOST_POINTS, MUCH = "matern32", 20_000, 5.0
+RIVAL, MOST_POINTS, MUCH = "matern32", 5_000, 5.0
 #: Rounds of expectation and maximisation for Student-t errors.
 _ROUNDS = 4
 #: Nodes of the latent precision of Student-t errors.
@@ -91,11 +91,16 @@ def _kernel(
 
 
 def laplace_evidence(
-    curves: LightCurves, settings: Settings, kernel: str | Kernel, normalisation: Normalisation | None, seed: int = 0
+    curves: LightCurves,
+    settings: Settings,
+    kernel: str | Kernel,
+    normalisation: Normalisation | None,
+    seed: int = 0,
+    starts: int = 1,
 ) -> float:
-    """Log evidence of a kernel by the Laplace approximation at the mode."""
+    """Log evidence of a kernel by the Laplace approximation at the mode, which is looked for ``starts`` times more."""
     model = Model(curves, replace(settings, kernel=kernel), normalisation=normalisation)
-    return mode_in_scores(Density(model), seed, 1)[1].log_evidence
+    return mode_in_scores(Density(model), seed, starts)[1].log_evidence
 
 
 def better_kernel(model: Model, log_evidence: float | None) -> list[str]:
@@ -103,7 +108,7 @@ def better_kernel(model: Model, log_evidence: float | None) -> list[str]:
     if model.settings.kernel != CANDIDATES[0] or log_evidence is None or len(model.curves) > MOST_POINTS:
         return []
     try:
-        gain = laplace_evidence(model.curves, model.settings, RIVAL, model.norm) - log_evidence
+        gain = laplace_evidence(model.curves, model.settings, RIVAL, model.norm, starts=0) - log_evidence
     except FitError:
         return []
     if gain < MUCH:
