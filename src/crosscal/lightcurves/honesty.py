@@ -19,7 +19,7 @@ from crosscal.lightcurves.model import Model
 #: Telescopes of fewer points are not judged.
 LEAST_POINTS = 10
 #: A factor differs from one by so many of its standard errors.
-SIGNIFICANT = 2.5
+SIGNIFICANT = 2.0
 #: Errors are told that are too small by more than the first, or too large by more than the second factor.
 TOO_SMALL, TOO_LARGE = 1.1, 0.75
 #: The range in which factors are looked for.
