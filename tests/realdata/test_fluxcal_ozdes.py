@@ -165,6 +165,7 @@ def test_the_field_over_the_plate_helps_held_out_stars(data_dir, parts):
     # over all 73 frames 0.041 against 0.053 mag per 1000 A; 70 stars know each scatter to 8 per cent
     assert slope[1] < 0.9 * slope[0]
     assert slope[1] < 0.055
-    # 70 stars: the field brings grey 0.009 +- 0.007 mag nearer to the catalogue (mean of absolute residuals)
+    # The field brings grey nearer to the catalogue (mean of absolute residuals): by 0.009 +- 0.007 mag here, and by
+    # 0.0096 +- 0.0025 over the 787 stars of all frames that both runs kept (scatters 0.172 with and 0.179 without).
     gain = np.abs(without[:, 0]) - np.abs(with_field[:, 0])
     assert gain.mean() > -2 * gain.std() / np.sqrt(gain.size)

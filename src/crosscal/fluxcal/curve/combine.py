@@ -34,7 +34,7 @@ def combine(
     smooth_scale: float = 120.0,
     n_sigma: float = 4.0,
     common_grey: float = 0.01,
-    common_slope: float = 0.005,
+    common_slope: float = 0.003,
     grey_sigma: float = 3.5,
     slope_sigma: float = 4.0,
     plate: PlatePrior | PlateTerm | None = None,
