@@ -1,4 +1,4 @@
-"""The calibration emulator: error on fresh points and speed."""
+"""The calibration emulator: error on newly simulated points and speed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.record import Record, cpu_seconds
 
 
 def records(quick: bool) -> list[Record]:
-    """Train on a built-in telescope and judge on points simulated afresh."""
+    """Train on a built-in telescope and judge on newly simulated points."""
     import jax
 
     jax.config.update("jax_enable_x64", True)

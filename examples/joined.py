@@ -1,14 +1,14 @@
-"""Two parts in one argument: X-ray clusters and a concordance of blazars correct the same effective area.
+"""Combine two modules: X-ray clusters and a concordance of blazars correct the same effective area.
 
-Telescope B's effective area is 5 % too low at 1 keV and less so at high energies, which nobody is told. It is learned
-twice, in opposite orders, from the same two independent experiments, and both orders must give the same answer:
+The nominal effective area of telescope B is 5 % too low at 1 keV, and by less at high energies (the injected error).
+Two independent experiments recover it in both orders, which must give the same answer:
 
-1. clusters first: spectra of clusters seen by A and B give phi(E) of B and an ensemble of ARFs; the ensemble's averages
-   over energy bands give the concordance its prior covariance, and the concordance finds what is left;
-2. concordance first: blazars seen by B and two other instruments give factors of B in two bands, starting from the same
-   prior uncertainty tau; they enter the X-ray posterior as an independent measurement of phi(E).
+1. clusters first: spectra of clusters observed with A and B give phi(E) of B and an ensemble of ARFs. The averages of
+   the ensemble over energy bands are the prior covariance of the concordance, which infers the remaining correction;
+2. concordance first: blazars observed with B and two other instruments give factors of B in two bands, starting from
+   the same prior uncertainty tau; they enter the X-ray posterior as an independent measurement of phi(E).
 
-Run it with ``python examples/joined.py [DIRECTORY]``; it takes about a minute and needs no data.
+Run it with ``python examples/joined.py [DIRECTORY]``; it takes about a minute and needs no data files.
 """
 
 import sys
@@ -30,7 +30,7 @@ DRAWS, KNOTS = 500, 5
 
 
 def clusters(a, b):
-    """Spectra of eight clusters in the trusted telescope A and in B."""
+    """Spectra of eight clusters observed with the reference telescope A and with B."""
     model = xray.Model("TBabs*apec", nH=0.05, Abundanc=0.3, Redshift=0.05, free=("kT", "norm", "Abundanc"))
     seen = xray.simulate_clusters(a, b, model, xray.Gaussian(), PLANTED, np.geomspace(3, 9, 8), counts=1e4, seed=1)
     return xray.observations_of(seen)
@@ -57,14 +57,14 @@ def blazars(analysed_with):
 
 
 def planted():
-    """The planted error of B as a correction without uncertainty."""
+    """The injected error of B as a correction without uncertainty."""
     energy = np.geomspace(0.5, 8, 200)
     phi = np.asarray(xray.Gaussian().factor(energy, PLANTED))
     return Correction(energy, phi, np.zeros((200, 200)), "energy", unit="keV")
 
 
 def band_factors(correction):
-    """The factor in the middle of each band."""
+    """The factor at the centre of each band."""
     return correction.at([0.5 * (low + high) for low, high in BANDS.values()]).factor
 
 
@@ -78,7 +78,7 @@ def infer(observations, **known):
 
 
 def clusters_first(observations, b, directory):
-    """Order 1: the ensemble of ARFs sets the concordance's prior; the fluxes are derived with the corrected ARF."""
+    """Order 1: the ensemble of ARFs is the prior of the concordance; the fluxes are derived with the corrected ARF."""
     result = infer(observations)
     areas = area_draws(b, result.correction, 400)
     xray.write_arf_ensemble(directory / "b_ensemble.arf", b, areas)
@@ -96,7 +96,7 @@ def clusters_first(observations, b, directory):
     print(f"   correlation of B's bands {correlation:.2f}, shrunk by {100 * shrinkage['example_b']:.1f} %")
     left = concordance.fit(data, covariance=prior, seed=4).correction_for("example_b", BANDS)
     at = result.correction.at(left.coordinate)
-    # What is left is already conditioned on the clusters, so the factors multiply and the last covariance stands.
+    # The remaining correction is conditioned on the clusters, so the factors multiply and the last covariance applies.
     return Correction(
         left.coordinate, at.factor * left.factor, left.covariance, "energy", unit="keV", target="area of B"
     )
@@ -107,7 +107,7 @@ def _from_tau(tau):
 
 
 def concordance_first(observations, directory):
-    """Order 2: what the concordance found is an independent measurement of phi(E) for the X-ray posterior."""
+    """Order 2: the concordance result is an independent measurement of phi(E) for the X-ray posterior."""
     data = blazars((1.0, 1.0))
     # The prior of B belongs to the X-ray posterior and must not be counted twice: here the others' priors are enough.
     found = concordance.fit(data, tau=TAU | {"example_b": np.inf}, seed=4).correction_for("example_b", BANDS)
@@ -116,7 +116,7 @@ def concordance_first(observations, directory):
 
 
 def main(directory):
-    """Run both orders and print their factors beside the planted ones."""
+    """Run both orders and print their factors beside the injected ones."""
     crosscal.enable_x64()
     a, b = xray.example_telescope("a"), xray.example_telescope("b")
     observations = clusters(a, b)
@@ -127,8 +127,8 @@ def main(directory):
     truth = band_factors(planted())
     for k, name in enumerate(BANDS):
         print(
-            f"   {name}: planted {truth[k]:.4f}; clusters first {first.factor[k]:.4f} +- {first.sd[k]:.4f}; "
-            f"concordance first {second.factor[k]:.4f} +- {second.sd[k]:.4f}"
+            f"   {name}: injected {truth[k]:.4f}; clusters first {first.factor[k]:.4f} +/- {first.sd[k]:.4f}; "
+            f"concordance first {second.factor[k]:.4f} +/- {second.sd[k]:.4f}"
         )
     return first, second, truth
 

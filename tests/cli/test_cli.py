@@ -136,7 +136,7 @@ def test_a_finished_run_is_not_repeated(crosscal):
     before = {p: p.read_bytes() for p in Path("out").rglob("*") if p.is_file()}
     code, out, _ = crosscal("run", "toy.toml", "-o", "out", "-q")
     assert code == 0
-    assert out.startswith("This run is already complete")
+    assert out.startswith("Already complete")
     assert "Counted to 4." in out
     assert crosscal("run", "out/job.toml", "-q")[0] == 0
     assert {p: p.read_bytes() for p in Path("out").rglob("*") if p.is_file()} == before
@@ -204,7 +204,7 @@ def test_report_is_written_again_and_foreign_directories_are_refused(crosscal):
     Path("crosscal-demo-toy/report.html").unlink()
     assert crosscal("report", "crosscal-demo-toy")[0] == 0
     assert Path("crosscal-demo-toy/report.html").read_text() == before
-    assert "no finished run here" in crosscal("report", ".")[2]
+    assert "not a directory of a finished run" in crosscal("report", ".")[2]
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))

@@ -72,8 +72,8 @@ def test_without_variance_there_is_nothing_to_test(tmp_path, crosscal):
 @pytest.mark.parametrize(
     ("other", "sentence"),
     [
-        (curve(0.0, energy=ENERGY + 100), "they share no energy"),
-        (Correction(np.array(["a"]), np.ones(1), np.eye(1), "instrument"), "one correction is against energy"),
+        (curve(0.0, energy=ENERGY + 100), "they have no energy in common"),
+        (Correction(np.array(["a"]), np.ones(1), np.eye(1), "instrument"), "(keV), the second given per instrument"),
     ],
 )
 def test_nothing_in_common(runs, other, sentence, crosscal):

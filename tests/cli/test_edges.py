@@ -98,7 +98,7 @@ def test_signals_end_with_a_sentence_and_clean_up(start, number, code, words):
         process.send_signal(number)  # impatience does not cut the clean-up short
     out, err = process.communicate(timeout=20)
     assert process.returncode == code
-    assert err.strip() == f"crosscal: error: {words}; the same command resumes where it stopped."
+    assert err.strip() == f"crosscal: error: {words}; the same command resumes the run."
     assert out == "cleaned\n"
     assert not list(start.work.iterdir())
 
@@ -143,7 +143,7 @@ def test_a_full_disk_under_standard_output_is_one_sentence(start):
     with open("/dev/full", "w") as full:
         _, err = (process := start("say", stdout=full)).communicate(timeout=20)
     assert process.returncode == 1
-    assert err == "crosscal: error: standard output cannot be written (No space left on device).\n"
+    assert err == "crosscal: error: cannot write to standard output (No space left on device).\n"
 
 
 def test_a_full_disk_under_standard_error_stops_no_run(start):

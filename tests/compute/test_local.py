@@ -36,7 +36,7 @@ def test_the_chunk_of_a_killed_worker_is_done_by_another(store, whole, tmp_path)
 
 def test_a_task_that_always_kills_its_worker_becomes_an_error(store):
     with pytest.raises(
-        SweepError, match=r"chunk 4: the task killed its worker 2 times, signal 9 \(often .* memory ran out"
+        SweepError, match=r"chunk 4: the task killed its worker 2 times, signal 9 \(often because it ran out of memory"
     ):
         sweep(Deadly(Noise(store.layout), 4), store, "local", workers=2, attempts=2)
     assert not store.is_done(4)

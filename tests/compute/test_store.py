@@ -156,7 +156,7 @@ def test_processes_that_create_at_once_share_one_store(tmp_path):
 
 
 def test_create_refuses_what_is_there(store, tmp_path):
-    with pytest.raises(StoreError, match="something is there already"):
+    with pytest.raises(StoreError, match="a file of this name already exists"):
         Store.create(store.path, **sweep_cases.contents())
     plain = tmp_path / "notes.txt"
     plain.write_text("mine")

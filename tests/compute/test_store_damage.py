@@ -59,7 +59,7 @@ def test_a_foreign_zarr_store(tmp_path, version):
 
     group = zarr.create_group(tmp_path / "a.zarr", zarr_format=version)
     group.create_array("x", shape=(3,), dtype="f8")
-    with pytest.raises(StoreError, match="foreign" if version == 3 else "missing"):
+    with pytest.raises(StoreError, match="not written by CrossCal" if version == 3 else "missing"):
         Store.open(tmp_path / "a.zarr")
 
 
@@ -67,7 +67,7 @@ def test_a_single_zarr_array(tmp_path):
     import zarr
 
     zarr.create_array(tmp_path / "a.zarr", shape=(3,), dtype="f8")
-    with pytest.raises(StoreError, match="foreign"):
+    with pytest.raises(StoreError, match="not written by CrossCal"):
         Store.open(tmp_path / "a.zarr")
 
 
@@ -213,7 +213,7 @@ def test_flags_that_cannot_be_written_are_an_error(full, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "replace", deny)
-    with pytest.raises(StoreError, match=r"done flags cannot be written \(Permission denied\)"):
+    with pytest.raises(StoreError, match=r"flags of completed chunks cannot be written \(Permission denied\)"):
         full.forget([0])
     monkeypatch.undo()
     assert full.complete

@@ -118,12 +118,12 @@ def test_finished_stages_are_taken_over(tmp_path, rng):
     second = again(("[bands]", "[checks]\npredictive = 50\n[bands]"))
     assert told == [
         "Sampling: already complete, skipped",
-        "Checks: made again, since what it depends on has changed",
+        "Checks: repeated, because its inputs have changed",
     ]
     assert np.array_equal(first.posterior_draws.draws("B"), second.posterior_draws.draws("B"))
     again(("pn = 0.02", "pn = 0.03"))
     assert len(told) == 2
-    assert all("made again" in text for text in told)
+    assert all("repeated, because" in text for text in told)
 
 
 def test_template_is_a_job(tmp_path):
@@ -264,5 +264,5 @@ def test_figures_of_single_sources():
     y = np.array([[0.1, np.nan], [np.nan, 0.2], [0.3, np.nan], [np.nan, 0.1]])
     result = fit(Comparison.from_matrix(y), draws=200, beta=1e-3)
     assert "come from" in result.diagnostics or "prior alone" in result.diagnostics
-    assert "4 of 4 sources are seen by one instrument only" in result.diagnostics
+    assert "4 of 4 sources were observed by only one instrument" in result.diagnostics
     assert set(result.figures()) == set(result.captions)

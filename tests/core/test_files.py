@@ -43,7 +43,7 @@ def test_a_full_disk_is_one_sentence(tmp_path):
 
 def test_existing_outputs_can_be_protected(tmp_path):
     target = write_text(tmp_path / "a.txt", "old")
-    with pytest.raises(DataFileError, match="exists already"), atomic_path(target, overwrite=False):
+    with pytest.raises(DataFileError, match="already exists"), atomic_path(target, overwrite=False):
         pass
     assert target.read_text() == "old"
 
@@ -55,7 +55,7 @@ def test_directories_are_no_outputs(tmp_path):
 
 def test_an_impossible_directory_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataFileError, match="cannot write here"), atomic_path(tmp_path / "file" / "a.txt"):
+    with pytest.raises(DataFileError, match="cannot create the file"), atomic_path(tmp_path / "file" / "a.txt"):
         pass
 
 
@@ -151,7 +151,7 @@ def test_what_cannot_be_removed_is_told(tmp_path, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(os, "unlink", refuse)
-    with pytest.raises(DataFileError, match=r"half-written cannot be removed \(Permission denied\)"):
+    with pytest.raises(DataFileError, match=r"files of an earlier run cannot be removed \(Permission denied\)"):
         remove_partials(tmp_path)
 
 

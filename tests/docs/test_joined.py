@@ -1,4 +1,4 @@
-"""The example that joins two parts: both orders of the same two experiments give one answer, and the planted one."""
+"""The example that combines two modules: both orders of the same two experiments recover the injected error."""
 
 import importlib.util
 from pathlib import Path

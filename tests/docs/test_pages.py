@@ -31,11 +31,11 @@ REFERENCES = {
     "crosscal.concordance": "reference/concordance.md",
     "crosscal.lightcurves": "reference/lightcurves.md",
     "crosscal.fluxcal": "reference/fluxcal.md",
-    "crosscal.compute": "reference/kernel.md",
-    "crosscal.emulator": "reference/kernel.md",
-    "crosscal.datasets": "reference/kernel.md",
-    "crosscal.plot": "reference/kernel.md",
-    "crosscal.report": "reference/kernel.md",
+    "crosscal.compute": "reference/core.md",
+    "crosscal.emulator": "reference/core.md",
+    "crosscal.datasets": "reference/core.md",
+    "crosscal.plot": "reference/core.md",
+    "crosscal.report": "reference/core.md",
 }
 
 

@@ -48,7 +48,7 @@ def test_reproduces_map_at_fresh_points(trained, kind):
     assert np.all(v.maximum >= v.percentile_99)
     assert v.good_enough(1.0)
     assert not v.good_enough(1e-12)
-    assert "256 fresh points" in str(v)
+    assert "256 new points" in str(v)
     json.dumps(v.as_dict())
 
 
@@ -290,7 +290,7 @@ def test_bad_validation(trained, table):
         validate(emulator, smooth, [0.0, 1.0])
     with pytest.raises(InputError, match="simulated values of shape"):
         validate(emulator, lambda p: smooth(p)[:, :1], [1.0, 1.0], n=16)
-    with pytest.raises(InputError, match="every fresh simulation failed"):
+    with pytest.raises(InputError, match="every validation simulation failed"):
         validate(emulator, lambda p: smooth(p) * np.nan, [1.0, 1.0], n=16)
     some = validate(emulator, lambda p: np.where(p[:, :1] > 0, smooth(p), np.nan), [1.0, 1.0], n=16)
     assert some.failed == 8
@@ -343,5 +343,5 @@ def test_a_kind_whose_error_is_no_number_is_never_kept(monkeypatch):
     assert found.kind != "spline"
     assert "not a number" in found.report["refused"]["spline"]
     monkeypatch.setattr(registry, "_without", lambda *_: np.array([np.nan]))
-    with pytest.raises(InputError, match=r"no kind of emulator suits the points.*not a number"):
+    with pytest.raises(InputError, match=r"no kind of emulator can be trained on the points.*not a number"):
         train(table, "auto", seed=1)

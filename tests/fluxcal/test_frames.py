@@ -203,7 +203,7 @@ def test_written_frame_keeps_other_hdus_and_marks_bad_pixels(tmp_path, raw):
         assert hdus[0].header["KEY"] == 1
         assert "a line" in hdus[0].header["HISTORY"]
         assert hdus[0].data.dtype == np.dtype(">f4")
-    with pytest.raises(DataFileError, match="exists already"):
+    with pytest.raises(DataFileError, match="already exists"):
         write_frame(tmp_path / "out.fits", frame, overwrite=False)
 
 

@@ -288,7 +288,7 @@ def test_demo_runs_offline(tmp_path):
     done = demo(PARTS.get("fluxcal"), tmp_path, progress=Listener())
     assert done.passed
     assert (tmp_path / "summary.ecsv").exists()
-    assert any("differs from the truth" in m for m in messages)
+    assert any("differs from the true curve" in m for m in messages)
     # the error of the scale is that of the mean loss of twelve fibres (Student's factor 1.05) and 1 % in common
     curve = done.result.results[0].curve
     loss = np.std(curve.coefficients[:, 0] * MAG, ddof=1)

@@ -177,6 +177,6 @@ def test_a_check_without_a_measurement_says_so():
     from crosscal.fluxcal.quality import Quality, _most
 
     checks = (_most("loo grey", "leave-one-out grey RMS", np.nan, 0.8, " mag"), _most("rms", "scatter", 0.4, 0.3))
-    assert checks[0].why == "leave-one-out grey RMS: not measured, so not judged"
+    assert checks[0].why == "leave-one-out grey RMS: not measured"
     assert str(Quality(checks)).splitlines() == [f"-    {checks[0].why}", "FAIL scatter 0.4 (> 0.3)"]
     assert Quality(checks[:1]).passed

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 
 from crosscal.core.errors import FitError
@@ -69,7 +71,10 @@ def test_the_check_of_a_sampler_gives_the_samplers_reasons():
     from crosscal.core.check import Check
     from crosscal.inference.diagnostics import sampling_check
 
-    assert sampling_check(True, ("a remark.",)).why.startswith("the sampler's criteria are met")
+    rng = np.random.default_rng(3)
+    draws = Posterior.from_draws({"a": rng.normal(size=(2, 500))}, method="nuts", sample_stats={"khat": [[0.27]]})
+    assert sampling_check(True, ("a remark.",)).why == "converged"
+    assert re.fullmatch(r"converged: R-hat [01]\.\d{3}, ESS \d{3,4}, k-hat 0\.27", sampling_check(True, (), draws).why)
     failed = sampling_check(False, ("R-hat of A is 1.2.", "too few draws."))
     assert failed == Check("sampling", False, "R-hat of A is 1.2. too few draws.")
-    assert sampling_check(False).why == "the sampler's criteria are not met"
+    assert sampling_check(False).why == "not converged"

@@ -87,7 +87,7 @@ def test_a_kill_at_any_step_of_the_publication_leaves_one_run(tmp_path, monkeypa
     if (tmp_path / OUTCOME).exists():
         assert whole(tmp_path) in ("one", "two")
     else:
-        with pytest.raises(DataFileError, match="no finished run here"):
+        with pytest.raises(DataFileError, match="not a directory of a finished run"):
             RunRecord.read(tmp_path)
     with run.locked():
         pass

@@ -57,7 +57,7 @@ def test_a_changed_key_repeats_the_stage_and_those_after_it(tmp_path):
     assert run.count == ["a", "b", "b"]
     run.go(key_a=2, key_b=2)
     assert run.count == ["a", "b", "b", "a", "b"]
-    assert "a: made again, since what it depends on has changed" in run.ear.heard
+    assert "a: repeated, because its inputs have changed" in run.ear.heard
 
 
 def test_a_damaged_product_or_memory_repeats_the_stage(tmp_path):
@@ -127,5 +127,5 @@ def test_unused_stages_are_forgotten(tmp_path):
 
 def test_a_finished_run_is_only_loaded(tmp_path):
     Run(tmp_path).go()
-    with pytest.raises(DataFileError, match="what the stage c has left is missing or changed"):
+    with pytest.raises(DataFileError, match="files of the stage c are missing or changed"):
         Stages(tmp_path, complete=True).run("c", key=1, work=lambda: 1)

@@ -26,7 +26,7 @@ _spec = importlib.util.spec_from_file_location("report_runs", Path(__file__).wit
 RUNS = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(RUNS)
 #: Sections that only some runs need: a demonstration has no job file.
-OPTIONAL = {"What was asked", "Figures"}
+OPTIONAL = {"Configuration", "Figures"}
 
 
 @pytest.fixture(scope="module")
@@ -137,11 +137,11 @@ def test_sections_answer_the_questions_in_order(page, report):
     heads = [h.inner_text() for h in page.query_selector_all("h2")]
     assert heads == [name for name in SECTIONS if name in heads]
     assert set(SECTIONS) - set(heads) <= OPTIONAL
-    assert ("What was asked" in heads) == (report.parent / "job.toml").is_file()
+    assert ("Configuration" in heads) == (report.parent / "job.toml").is_file()
     assert page.query_selector("#citations pre").inner_text().startswith("@")
     for link in page.query_selector_all("a[href^='#']"):
         assert page.query_selector(link.get_attribute("href")) is not None
-    assert "Asked:" in page.query_selector("header .facts").inner_text()
+    assert re.search("Configuration:|Command:", page.query_selector("header .facts").inner_text())
     for entry in json.loads((report.parent / "provenance.json").read_text()).get("inputs", {}).values():
         assert entry["sha256"] in page.query_selector("#inputs").inner_text()
     levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3')].map((h) => Number(h.tagName[1]))")

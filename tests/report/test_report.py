@@ -93,13 +93,13 @@ def test_large_drawings_become_png(directory):
 def test_a_run_without_anything_to_add_leaves_sections_out(tmp_path):
     RunRecord(tmp_path, "xray", "Done.").write()
     text = write_report(tmp_path).read_text()
-    assert "no check of this run raised a warning" in text
+    assert "No warnings." in text
     assert ">Checks</h2>" not in text
-    assert ">What was asked</h2>" not in text
+    assert ">Configuration</h2>" not in text
 
 
 def test_foreign_and_damaged_directories_are_refused(tmp_path):
-    with pytest.raises(DataFileError, match="no finished run here"):
+    with pytest.raises(DataFileError, match="not a directory of a finished run"):
         write_report(tmp_path)
     write_text(tmp_path / "outcome.json", "{")
     with pytest.raises(DataFileError, match="damaged"):
@@ -137,7 +137,7 @@ def test_damaged_records_are_refused(directory):
         {"unknown": 1},
     ):  # fmt: skip
         write_text(directory / "outcome.json", json.dumps(content | change))
-        with pytest.raises(DataFileError, match="the record of the run is damaged"):
+        with pytest.raises(DataFileError, match="the files that describe the run are damaged"):
             write_report(directory)
     write_text(directory / "outcome.json", json.dumps(content))
     write_text(directory / "provenance.json", '{"inputs": 3}')
@@ -212,7 +212,7 @@ def test_columns_say_what_they_are_and_tables_what_they_hold(tmp_path):
     RunRecord(tmp_path, "concordance", "Done.").write()
     text = write_report(tmp_path).read_text()
     assert "<dt>W</dt><dd>published prior influence</dd>" in text
-    assert "<summary>What the columns mean</summary>" in text
+    assert "<summary>Description of the columns</summary>" in text
     assert "<dt>q2.5</dt>" not in text  # it does not say
     assert "summary (1 row)" in text
     assert '<caption class="unseen">summary, 1 row</caption>' in text
@@ -223,12 +223,12 @@ def test_columns_say_what_they_are_and_tables_what_they_hold(tmp_path):
 def test_the_head_says_what_was_asked_of_what(directory, tmp_path):
     text = write_report(directory).read_text()
     facts = text[text.index('class="facts"') : text.index("<nav")]
-    assert all(part in facts for part in ("#what-was-asked", "1 input", "seed 5"))
+    assert all(part in facts for part in ("#configuration", "1 input", "seed 5"))
     other = tmp_path / "other"
     other.mkdir()
     RunRecord(other, "xray-fit", "Done.").write()
     text = write_report(other).read_text()
-    assert "Asked: crosscal demo xray-fit &middot; built-in data" in text
+    assert "Command: crosscal demo xray-fit &middot; built-in data" in text
     assert "X-ray spectral fit" in text
 
 

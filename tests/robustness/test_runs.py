@@ -85,7 +85,9 @@ class Runs:
         found = {str(p.relative_to(place)): p.read_bytes() for k in ("*.ecsv", "figures/*.svg") for p in place.glob(k)}
         report = (place / "report.html").read_text()
         report = re.sub(r"(?s)<details><summary>run.log</summary>.*?</details>", "", report)
-        report = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC|took \d+ s|(?<=class='num'>)[\d.]+(?=</td></tr>)", "", report)
+        report = re.sub(
+            r"\d{4}-\d\d-\d\d \d\d:\d\d UTC|run time \d+ s|(?<=class='num'>)[\d.]+(?=</td></tr>)", "", report
+        )
         return {**found, "report.html": re.sub(r"data:image/png;base64,[^\"]*", "", report)}
 
     def partial(self):

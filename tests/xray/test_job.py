@@ -139,9 +139,9 @@ def test_a_fit_tells_its_checks_and_what_goes_together():
     )  # fmt: skip
     assert [check.passed for check in outcome.checks] == [False, False]
     assert not outcome.passed
-    assert outcome.checks[0].why == "a parameter ended on its limit"
+    assert outcome.checks[0].why == "a parameter reached its limit"
     assert "correlation of kT and norm: -0.50" in outcome.diagnostics
-    assert "held at their values: nH" in outcome.diagnostics
+    assert "Fixed: nH" in outcome.diagnostics
     assert len(outcome.warnings) == 3
     assert all(warning.endswith(".") for warning in outcome.warnings)
     assert set(outcome.captions) == {"spectrum"}
@@ -204,7 +204,7 @@ def test_a_run_writes_what_a_user_needs(finished):
         "diagnostics.txt",
     } <= names
     assert outcome.answer.endswith(".")
-    assert "planted error lies in" in outcome.answer
+    assert "injected error lies within" in outcome.answer
 
 
 def test_the_corrected_area_removes_the_bias_of_the_spectra(finished):
@@ -258,12 +258,12 @@ def test_a_stage_runs_again_where_what_it_depends_on_has_changed(finished, tmp_p
     told = heard(inference={"sampler": "laplace", "cross_norm": 0, "draws": 300, "scatter": 0.02})
     assert "Library: already complete, skipped" in told
     assert "Emulator: already complete, skipped" in told
-    assert "Inference: made again, since what it depends on has changed" in told
+    assert "Inference: repeated, because its inputs have changed" in told
     content = copy.deepcopy(DEMO["library"]) | {"A": [-0.2, 0.0, 0.1, 0.2], "mu": [1.0, 1.7, 2.4], "sigma": [0.6, 1.1]}
     content["kT"] = {"min": 1.5, "max": 15, "n": 6, "scale": "log"}
     told = heard(library=content)
     for stage in ("Library", "Emulator", "Inference"):
-        assert f"{stage}: made again, since what it depends on has changed" in told
+        assert f"{stage}: repeated, because its inputs have changed" in told
 
 
 def test_the_level_of_errors_may_stand_in_the_job(tmp_path, monkeypatch):

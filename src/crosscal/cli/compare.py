@@ -28,7 +28,7 @@ def command(first: str, second: str, output: Path | None, average: bool) -> None
     from crosscal.datasets import read_correction, write_correction
 
     if average and output is None:
-        raise InputError("--average has nowhere to write", where="crosscal compare", expected="--output DIRECTORY")
+        raise InputError("--average needs an output directory", where="crosscal compare", expected="--output DIRECTORY")
     a, b = read_correction(first), read_correction(second)
     compared = a.compare(b)
     _show(compared)
@@ -62,7 +62,7 @@ def sentence(compared: Comparison) -> str:
     n = compared.coordinate.size
     where = f"over {first:.4g} to {last:.4g}{unit}" if compared.first.numeric else f"for {n} {compared.first.axis}s"
     left = (
-        f"; they differ by up to {100 * compared.remainder:.2g} % in directions in which neither has a variance"
+        f"; they differ by up to {100 * compared.remainder:.2g} % in directions without variance"
         if compared.remainder > 1e-3
         else ""
     )

@@ -12,7 +12,7 @@ from crosscal import datasets
 
 @click.group("data")
 def command() -> None:
-    """Show, find, fetch and build data.
+    """List, find, download and build data files.
 
     Data are looked for in the directory CROSSCAL_DATA, then in the user's cache, then in the package.
     """
@@ -43,8 +43,8 @@ def find(name: str) -> None:
 
 @command.command("fetch")
 @click.argument("name")
-@click.option("--url", help="Address, for data that are not among the known downloads.")
-@click.option("--sha256", "checksum", help="SHA-256 that the file must have.")
+@click.option("--url", help="URL, for data that are not in the list of known downloads.")
+@click.option("--sha256", "checksum", help="Expected SHA-256 of the file.")
 def fetch(name: str, url: str | None, checksum: str | None) -> None:
     """Download NAME into the user's cache; it is kept only if its SHA-256 matches.
 
@@ -62,10 +62,10 @@ def fetch(name: str, url: str | None, checksum: str | None) -> None:
 @command.command("build-plasma")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option("--coco", type=click.Path(path_type=Path), help="The continuum file, where SOURCE is a line file.")
+@click.option("--coco", type=click.Path(path_type=Path), help="The continuum file, if SOURCE is a line file.")
 @click.option("--bins", default=1000, show_default=True, help="Bins from 0.1 to 17 keV; 20000 for microcalorimeters.")
-@click.option("--lines", default=1900, show_default=True, help="Strongest lines kept at their exact energy.")
-@click.option("--all-lines", is_flag=True, help="Keep every line at its exact energy.")
+@click.option("--lines", default=1900, show_default=True, help="Number of lines stored at their exact energies.")
+@click.option("--all-lines", is_flag=True, help="Store every line at its exact energy.")
 @click.option("--kT", "kT_range", type=(float, float), default=(0.08, 90.0), show_default=True, help="keV.")
 @click.option("--velocity", default=0.0, show_default=True, help="Turbulent broadening of all lines, sigma in km/s.")
 @click.option("--thermal", is_flag=True, help="Thermal broadening of all lines.")
@@ -88,7 +88,7 @@ def build_plasma(source: Path, output: Path, coco: Path | None, all_lines: bool,
 @command.command("area-draws")
 @click.argument("ensembles", nargs=-1, required=True, metavar="NAME=FILE...")
 @click.option("--band", "bands", type=(str, float, float), multiple=True, required=True, help="Name, low, high (keV).")
-@click.option("--index", default=2.0, show_default=True, help="Photon index that the bands are averaged with.")
+@click.option("--index", default=2.0, show_default=True, help="Photon index of the weighting spectrum.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The table to write (ECSV).")
 def area_draws(ensembles: tuple[str, ...], bands: tuple[Any, ...], index: float, output: Path) -> None:
     """Average ensembles of ARFs over energy bands, for `area_draws` of a concordance job's [prior].

@@ -9,8 +9,8 @@ import click
 
 @click.command("demo")
 @click.argument("part", default="xray")
-@click.option("--output", "-o", help="Directory of the results [crosscal-demo-PART].")
-@click.option("--quiet", "-q", is_flag=True, help="No progress bars.")
+@click.option("--output", "-o", help="Directory for the results [crosscal-demo-PART].")
+@click.option("--quiet", "-q", is_flag=True, help="Do not show progress bars.")
 def command(part: str, output: str | None, quiet: bool) -> None:
     """Run PART (xray, concordance, lightcurves, fluxcal) on built-in data, offline.
 

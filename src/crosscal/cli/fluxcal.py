@@ -21,15 +21,15 @@ def _tell(outcome: Any) -> None:
 @click.option("-c", "--catalogue", required=True, help="Photometric catalogue of the standard stars.")
 @click.option("-o", "--output", help="Directory of NAME_cal.fits [beside each frame].")
 @click.option("-f", "--filter", "filters", multiple=True, help="Filter of the catalogue; may be given several times.")
-@click.option("--band", "bands", multiple=True, help="FILTER=COLUMN, where columns are not called like filters.")
-@click.option("--system", help="AB or Vega, for all bands [that of each filter, known by its name].")
+@click.option("--band", "bands", multiple=True, help="FILTER=COLUMN, if columns do not have the names of filters.")
+@click.option("--system", help="AB or Vega, for all bands [the system of each filter].")
 @click.option("--filter-dir", help="Directory with FILTER.dat files; other filters come from speclite.")
 @click.option("--templates", default="bosz", show_default=True, help="Template library, or a grid directory.")
 @click.option("--template-file", help="The published file of the library.")
 @click.option("--fwhm", type=float, help="Resolution in Angstrom [SPECFWHM, else 3.4 pixels].")
 @click.option("--metric", default="chi2", show_default=True, help="chi2 or huber.")
 @click.option("--no-smooth", is_flag=True, help="Do not smooth the curve.")
-@click.option("--position/--no-position", default=None, help="Losses vary over the plate [if left-out stars say so].")
+@click.option("--position/--no-position", default=None, help="Fit losses that vary over the plate [by left-out stars].")
 @click.option("--ebv", type=float, default=0.0, show_default=True, help="E(B-V) of the field.")
 def command(
     frames: tuple[str, ...],

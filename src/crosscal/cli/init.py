@@ -25,4 +25,4 @@ def command(part: str, file: str | None, force: bool) -> None:
     if target.exists() and not force:
         raise InputError("the file exists", where=str(target), expected="a new file name, or --force")
     write_text(target, chosen.template)
-    click.echo(f"Wrote {target}: put in the names of your files and your model, then `crosscal run {target}`.")
+    click.echo(f"Wrote {target}. Edit the file names and the model, then type `crosscal run {target}`.")

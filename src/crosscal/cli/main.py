@@ -19,14 +19,14 @@ from crosscal.core.errors import CrossCalError, encodable
 
 #: Command name to (module, one line of help); a command's module is loaded when it is called.
 COMMANDS = {
-    "demo": ("crosscal.cli.demo", "Run a part on built-in data, offline."),
+    "demo": ("crosscal.cli.demo", "Run a demonstration on built-in data, offline."),
     "init": ("crosscal.cli.init", "Write a commented job file."),
     "run": ("crosscal.cli.run", "Run a job file; finished stages are skipped."),
     "report": ("crosscal.cli.report", "Write the HTML report of a run directory."),
     "compare": ("crosscal.cli.compare", "Compare the corrections of two runs."),
     "list": ("crosscal.cli.list", "List the members of a family (modifiers, models, kernels, ...)."),
     "fluxcal": ("crosscal.cli.fluxcal", "Flux calibrate a list of fibre frames."),
-    "data": ("crosscal.cli.data", "Show, find, fetch and build data."),
+    "data": ("crosscal.cli.data", "List, find, download and build data files."),
 }
 
 
@@ -102,8 +102,8 @@ def _interrupted(error: BaseException | None) -> NoReturn:
     if isinstance(error, EOFError):
         raise error
     if isinstance(error, Stopped):
-        _fail(f"ended by {error}; the same command resumes where it stopped", 128 + error.number)
-    _fail("interrupted; the same command resumes where it stopped", 130)
+        _fail(f"ended by {error}; the same command resumes the run", 128 + error.number)
+    _fail("interrupted; the same command resumes the run", 130)
 
 
 def _not_utf8(error: UnicodeEncodeError) -> NoReturn:
@@ -121,7 +121,7 @@ def _refused(error: OSError) -> NoReturn:
     if problem := output_problem():
         if isinstance(problem, BrokenPipeError):
             sys.exit(1)
-        _fail(f"standard output cannot be written ({problem.strerror})", 1)
+        _fail(f"cannot write to standard output ({problem.strerror})", 1)
     _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror), 1)
 
 

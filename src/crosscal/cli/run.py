@@ -10,11 +10,11 @@ import click
 
 @click.command("run")
 @click.argument("job")
-@click.option("--output", "-o", help="Run directory, instead of the job file's `output`.")
-@click.option("--seed", type=int, help="Seed, instead of the job file's.")
-@click.option("--overwrite", is_flag=True, help="Replace the finished run of another job; do finished work again.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress bars.")
-@click.option("--check", is_flag=True, help="Only validate the job file and look for its input files.")
+@click.option("--output", "-o", help="Run directory; overrides `output` of the job file.")
+@click.option("--seed", type=int, help="Random seed; overrides `seed` of the job file.")
+@click.option("--overwrite", is_flag=True, help="Replace the finished run of another job and repeat completed work.")
+@click.option("--quiet", "-q", is_flag=True, help="Do not show progress bars.")
+@click.option("--check", is_flag=True, help="Only validate the job file and check that its input files exist.")
 def command(job: str, output: str | None, seed: int | None, overwrite: bool, quiet: bool, check: bool) -> None:
     """Run the job file JOB (TOML).
 
@@ -35,6 +35,6 @@ def command(job: str, output: str | None, seed: int | None, overwrite: bool, qui
     )
     if check:
         existing_inputs(loaded, Path(job))
-        click.echo(f"{job} is a valid {part.name} job; its results would go to {loaded.output}.")
+        click.echo(f"{job} is a valid {part.name} job; results will be written to {loaded.output}.")
         return
     finish(run_job(part, loaded, source=Path(job), progress=listener(quiet), overwrite=overwrite))

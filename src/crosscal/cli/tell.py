@@ -20,7 +20,7 @@ def listener(quiet: bool) -> Progress:
 def finish(run: Run) -> None:
     """Print the answer, the failed checks, the warnings and where everything is; exit with 3 if a check failed."""
     if run.repeated:
-        click.echo("This run is already complete: same settings, same inputs. Nothing was done.")
+        click.echo("Already complete (same settings and inputs); nothing to do.")
     click.echo()
     click.echo(run.answer)
     for check in run.checks:

@@ -224,7 +224,8 @@ class SlurmConnection(Connection):
     def deserted(self, seconds: float) -> SweepError:
         jobs = ", ".join(self._jobs()) or "none was submitted"
         return SweepError(
-            f"all Slurm jobs ended without a working Dask worker ({jobs}); see their slurm-*.out; the same job resumes."
+            f"all Slurm jobs ended without a working Dask worker ({jobs}); see their "
+            "output files slurm-*.out; the same job resumes."
         )
 
     def _jobs(self) -> list[str]:
@@ -245,7 +246,8 @@ def _outcomes(future: Any, distributed: Any) -> list[Outcome]:
     except Exception as error:  # the job catches what the task raises: this is from around it
         reason = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(" :.")
         raise SweepError(
-            f"the Dask workers cannot run the task ({reason}); they need the Python, Dask and CrossCal of this process."
+            f"the Dask workers cannot run the task ({reason}); they need the same Python, Dask and CrossCal as this "
+            "process."
         ) from error
     return outcomes
 

@@ -57,7 +57,7 @@ class Local:
 def _gave_up(chunk: int | None, code: int, times: int) -> SweepError:
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     if code == -signal.SIGKILL:
-        how += " (often a sign that memory ran out)"
+        how += " (often because it ran out of memory)"
     if chunk is not None:
         return SweepError(f"chunk {chunk}: the task killed its worker {times} times, {how}.")
     why = "" if code < 0 else "; its standard error says why"

@@ -173,7 +173,7 @@ def make(path: Path, header: Header, coords: Mapping[str, Coordinate], attrs: Ma
         os.rename(temporary, path)
     except OSError as error:
         if os.path.lexists(path):
-            raise StoreError("something is there already", where=str(path), expected="a new name") from error
+            raise StoreError("a file of this name already exists", where=str(path), expected="a new name") from error
         raise StoreError(
             f"the store cannot be created ({error.strerror or error})",
             where=str(path),
@@ -273,7 +273,7 @@ def read_header(path: Path) -> Header:
     root = _read_json(path / "zarr.json", where)
     header = root.get("attributes", {}).get(HEADER) if root.get("node_type") == "group" else None
     if root.get("zarr_format") != 3 or not isinstance(header, dict):
-        raise StoreError("this Zarr store is foreign", where=where, expected="one that CrossCal wrote")
+        raise StoreError("this Zarr store was not written by CrossCal", where=where, expected="one that CrossCal wrote")
     result = Header.from_json(header, where)
     for name in [*result.variables, *result.coords, DONE]:
         with parsing("its description is damaged", where=path / name, error=StoreError):
@@ -285,9 +285,7 @@ def _read_json(path: Path, where: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise StoreError(
-            f"{path.name} is missing", where=where, expected="a Zarr v3 store that was created whole"
-        ) from None
+        raise StoreError(f"{path.name} is missing", where=where, expected="a complete Zarr v3 store") from None
     except (OSError, ValueError) as error:
         raise StoreError(f"{path.name} cannot be read ({error})", where=where, expected="JSON") from error
     if not isinstance(content, dict):

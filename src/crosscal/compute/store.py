@@ -328,7 +328,7 @@ class Store:
 
     def __repr__(self) -> str:
         done = self.done()
-        return f"<Store {self.path}: {np.count_nonzero(done)} of {done.size} chunks done>"
+        return f"<Store {self.path}: {np.count_nonzero(done)} of {done.size} chunks complete>"
 
 
 def _described(

@@ -105,7 +105,7 @@ def sweep(
     runner = make_executor(executor, **options)
     finished = 0
     if len(todo) < len(mine):
-        progress.message(f"{len(mine) - len(todo)} of {len(mine)} chunks were done already")
+        progress.message(f"{len(mine) - len(todo)} of {len(mine)} chunks already complete")
     with progress.stage(name, total=len(mine)) as advance:
         advance(len(mine) - len(todo))
         try:
@@ -118,7 +118,7 @@ def sweep(
         except KeyboardInterrupt:
             left = len(todo) - finished
             raise KeyboardInterrupt(
-                f"interrupted: {left} of {len(mine)} chunks are left; the same job resumes {store.path}"
+                f"interrupted: {left} of {len(mine)} chunks remain; the same job resumes {store.path}"
             ) from None
     if store.complete:
         store.tidy()

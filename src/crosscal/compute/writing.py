@@ -67,7 +67,7 @@ def write_values(path: Path, header: Header, chunk: int, values: Mapping[str, ND
 
 def unmark(path: Path, chunk: int) -> None:
     """Mark a chunk as not done; StoreError if that cannot be written."""
-    with _reported(path, "the done flags cannot be written"):
+    with _reported(path, "the flags of completed chunks cannot be written"):
         write_file(flag_file(path, chunk), b"\x00")
 
 

@@ -133,7 +133,7 @@ def variance_modes(model: Model, problem: Any) -> tuple[tuple[dict[str, Floats],
     smallest = model.data.channel_names[int(np.argmin(starts[1]["s"]))]
     told = (
         f"The density of the variances has {len(modes)} modes; the highest is used. The next, which takes {smallest} "
-        f"as the most exact, is lower by {-drop:.1f} in ln density: route = 'gibbs' weighs them all."
+        f"as the most precise, is lower by {-drop:.1f} in ln density: route = 'gibbs' samples all modes."
     )
     return starts, (told,)
 

@@ -319,13 +319,13 @@ def _noise_warning(model: Model, tail_p: Floats, score: NoiseScore | None) -> tu
     if score is not None and score.prefers_t:
         where = f", and the residuals of {_few(names)} have outliers" if len(bad) else ""
         sentence = (
-            f"Student-t errors predict the measurements better (leave-one-out log score {score.difference:+.1f} +- "
-            f"{score.error:.1f} against Gaussian errors){where}: noise = 'log-t' resists outliers."
+            f"Student-t errors predict the measurements better (leave-one-out log score {score.difference:+.1f} +/- "
+            f"{score.error:.1f} against Gaussian errors){where}: use noise = 'log-t'."
         )
         return (sentence,)
     if not len(bad):
         return ()
-    return (f"The residuals of {_few(names)} have outliers that bias the areas: noise = 'log-t' resists them.",)
+    return (f"The residuals of {_few(names)} have outliers that bias the areas: use noise = 'log-t'.",)
 
 
 def _few(names: tuple[str, ...], most: int = 5) -> str:
@@ -337,7 +337,7 @@ def conflict_sentence(test: Conflict) -> str:
     return (
         f"The areas disagree more than their priors allow (chi2 = {test.chi2:.1f} for {test.dof} contrasts, "
         f"p = {test.p_value:.2g}) among {_few(test.channels)}: use ratios of areas, not the areas themselves; free the "
-        "instrument that is off (tau = inf for it), or let single ones be off (areas = 't')."
+        "discrepant instrument (tau = inf), or allow outlying instruments (areas = 't')."
     )
 
 
@@ -358,11 +358,12 @@ def _warnings(model: Model, conflicts, pull: Floats, check: PredictiveCheck | No
     if len(far) > MOST_SENTENCES:
         listed = ", ".join(f"{names[i]} ({abs(pull[i]):.1f} sd)" for i in far[:MOST_SENTENCES])
         sentences.append(
-            f"{len(far)} instruments lie far from where the others and their priors put them: {listed}, ..."
+            f"{len(far)} instruments are far from the predictions of their priors and the other instruments: {listed}, ..."
         )
     else:
         sentences += [
-            f"{names[i]} lies {abs(pull[i]):.1f} sd from where the other instruments and its prior put it." for i in far
+            f"{names[i]} lies {abs(pull[i]):.1f} sd from the prediction of its prior and the other instruments."
+            for i in far
         ]
     if check is not None:
         for label, p in (("The scatter is", check.scatter_p), ("The largest residual is", check.extreme_p)):
@@ -371,13 +372,13 @@ def _warnings(model: Model, conflicts, pull: Floats, check: PredictiveCheck | No
                 which = ", ".join(f"{names[i]} ({p[i]:.3f})" for i in bad[:4])
                 sentences.append(
                     f"{label} larger than the model predicts for {which} (posterior predictive p-values): "
-                    "consider log-t noise, excess variance or variable sources."
+                    "try log-t noise, excess variance or variable sources."
                 )
         wide = np.flatnonzero(check.scatter_p > 1 - PREDICTIVE_LIMIT)
         if len(wide):
             which = ", ".join(names[i] for i in wide[:4])
             sentences.append(
-                f"The residuals of {which} scatter less than the quoted errors: the errors are too large or share a "
-                "common part, and the intervals of these areas are too wide; variance = 'unknown' estimates them."
+                f"The residuals of {which} scatter less than the quoted errors: the errors are overestimated or "
+                "correlated, and the intervals of these areas are too wide; variance = 'unknown' estimates them."
             )
     return tuple(sentences)

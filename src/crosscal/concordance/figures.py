@@ -21,11 +21,10 @@ CAPTIONS = {
     "agreement": "Scatter of the fluxes of each source over instruments, before and after the adjustment: source by "
     "source, and cumulative.",
     "variances": "Noise of each instrument: posterior, scatter about the concordance fluxes, and prior.",
-    "influence": "How much of each area comes from its prior: 1 means the data say nothing, 0 that it does not matter. "
-    "W takes the fluxes as known, D does not.",
+    "influence": "Influence of the prior on each area: 1 means prior only, 0 data only. W assumes known fluxes.",
     "posteriors": "Posterior of each ln area relative to nominal over its prior.",
-    "ratios": "Ratios of effective areas, 100 ln(A of the row / A of the column) with one standard deviation: what the "
-    "data know.",
+    "ratios": "Ratios of effective areas, 100 ln(A of the row / A of the column) with one standard "
+    "deviation, as constrained by the data.",
     "residuals": "Residuals of single measurements about the concordance in standard deviations, against the flux of "
     "the source, and against time and energy band where the data have them.",
 }
@@ -69,7 +68,7 @@ def adjustments(result: ConcordanceFit) -> Figure:
     axes.axvline(0, color=COLOURS["data"], lw=0.8)
     axes.set_xlim(-reach, reach)
     axes.set_xlabel("Adjustment of the effective area (%)")
-    axes.set_title("How much each effective area should change")
+    axes.set_title("Adjustment of effective areas")
     legend_below(
         fig,
         [
@@ -155,7 +154,7 @@ def agreement(result: ConcordanceFit) -> Figure:
     fig = figure(8.4, 3.8)
     left, right = fig.subplots(1, 2, width_ratios=(1, 1))
     if not good.any():
-        left.text(0.5, 0.5, "no source is seen by two instruments", ha="center", transform=left.transAxes)
+        left.text(0.5, 0.5, "no source was observed by two instruments", ha="center", transform=left.transAxes)
         right.set_axis_off()
         return fig
     x, y = 100 * before[good], 100 * after[good]
@@ -163,7 +162,7 @@ def agreement(result: ConcordanceFit) -> Figure:
     left.plot([0, top], [0, top], color=COLOURS["data"], lw=0.8)
     left.plot(x, y, "o", ms=3.5, color=COLOURS["after"], alpha=0.6, mew=0)
     left.set(xlabel="Scatter, nominal areas (%)", ylabel="Scatter, adjusted areas (%)", xlim=(0, top), ylim=(0, top))
-    left.set_title("Below the line, fluxes agree better")
+    left.set_title("Scatter before and after adjustment")
     for values, colour, label in ((x, COLOURS["before"], "before"), (y, COLOURS["after"], "after")):
         ordered = np.sort(values)
         right.step(ordered, np.arange(1, len(ordered) + 1) / len(ordered), where="post", color=colour, label=label)
@@ -212,7 +211,7 @@ def variances(result: ConcordanceFit) -> Figure:
         handles.append(Line2D([], [], color=COLOURS["data"], marker="x", lw=0, ms=6, label="median quoted error"))
     axes.set_xlim(left=0)
     axes.set_xlabel("Noise of one log flux (%)")
-    axes.set_title("How noisy each instrument is")
+    axes.set_title("Noise of each instrument")
     legend_below(fig, handles, width=80)
     return fig
 
@@ -223,12 +222,14 @@ def influence(result: ConcordanceFit) -> Figure:
     fig, axes, y = _rows(result)
     n = len(y)
     axes.hlines(y, result.prior_weight[:n], np.diag(result.influence)[:n], color=COLOURS["before"], lw=1)
-    axes.plot(result.prior_weight[:n], y, "s", color=COLOURS["before"], ms=6, label="W (published, fluxes as known)")
+    axes.plot(
+        result.prior_weight[:n], y, "s", color=COLOURS["before"], ms=6, label="W (published, assumes known fluxes)"
+    )
     axes.plot(np.diag(result.influence)[:n], y, "o", color=COLOURS["after"], ms=6, label="D (exact)")
     axes.set_xlim(-0.02, 1.02)
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.set_xlabel("Share of the prior in the posterior mean of ln area")
-    axes.set_title("How much comes from the prior")
+    axes.set_xlabel("Weight of the prior in the posterior mean of ln area")
+    axes.set_title("Influence of the prior")
     legend_below(fig, axes.get_legend_handles_labels()[0], width=90)
     return fig
 

@@ -254,9 +254,9 @@ def _remarks(model: Model, influence: Floats) -> tuple[str, ...]:
     own = np.where([name in model.data.references for name, _ in model.data.channels], -1.0, np.diag(influence))
     worst = int(np.argmax(own))
     known = model.data.references
-    start = "The common factor" if not known else "Where no flux is known, the common factor"
+    start = "The common factor" if not known else "If no flux is known, the common factor"
     sentence = (
-        f"{start} of all areas in a group is known from the prior only; the exact prior influence D is "
+        f"{start} of all areas in a group is constrained by the prior only; the exact prior influence D is "
         f"largest for {model.data.channel_names[worst]} ({own[worst]:.2f})."
     )
     return (*model.remarks, sentence)
@@ -272,13 +272,15 @@ def _notes(model: Model, tests: ModelTests) -> tuple[str, ...]:
         lonely = [g[0] for g in groups if len(g) == 1]
         listed = "; ".join(", ".join(g[:6]) + (", ..." if len(g) > 6 else "") for g in groups[:4])
         notes.append(
-            f"The instruments form {parts} groups that share no source ({listed}{'; ...' if parts > 4 else ''}): "
-            "factors of different groups are tied by the prior only."
+            f"The instruments form {parts} groups without common sources ({listed}{'; ...' if parts > 4 else ''}): "
+            "only the prior relates factors of different groups."
         )
         if lonely:
             shown = ", ".join(lonely[:6])
-            notes.append(f"The prior alone gives the areas of {shown}: no other instrument sees their sources.")
+            notes.append(f"The areas of {shown} come from the prior only: no other instrument observed their sources.")
     alone = lonely_columns(data)
     if alone and not model.varying:
-        notes.append(f"{alone} of {data.n_columns} sources are seen by one instrument only and carry no information.")
+        notes.append(
+            f"{alone} of {data.n_columns} sources were observed by only one instrument and carry no information."
+        )
     return (*notes, *tests.warnings)

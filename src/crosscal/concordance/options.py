@@ -46,7 +46,7 @@ class Data:
     kind : str
         "table" has one row per measurement, "matrix" one row per source or instrument.
     instrument : str or list
-        Column, or a list of columns that are joined.
+        Column, or a list of columns that together name the instrument.
     source : str or list
         Column, or a list; simultaneous measurements of one source share its name.
     flux : str
@@ -54,14 +54,14 @@ class Data:
     counts, log_flux : str
         Instead of flux.
     error : str, list or float
-        Column of the standard errors of flux or counts, or two columns [below, above]; leave out if unknown. Of a
+        Column of the standard errors of flux or counts, or two columns [below, above]; omit if unknown. For a
         matrix the pattern of the error columns, or one fraction for all.
     log_error : str
         Column of standard errors of the natural logarithm.
     scale : str
-        What the values are: "linear" fluxes, "ln", "log10", "magnitude", or "additive" values such as clock offsets.
+        Scale of the values: "linear" fluxes, "ln", "log10", "magnitude", or "additive" values such as clock offsets.
     confidence : float
-        Level of the two-sided intervals that errors stand for, such as 0.9; standard errors if left out.
+        Confidence level of the (two-sided) errors, such as 0.9; by default they are standard errors.
     limit : str
         Column that flags upper limits by 1, lower limits by -1; of a matrix the pattern of such columns,
         "{inst}_LIMIT".
@@ -72,37 +72,37 @@ class Data:
     value : str
         Pattern of the value columns of a matrix, such as "{inst}_FLUX".
     ignore : list
-        Columns of a matrix that are no measurements.
+        Columns of a matrix that are not measurements.
     to : str or list
         Column of the instrument in the denominator, where ``flux`` holds ratios of pairs of instruments.
     known : table
         Sources of known flux with its standard error, { "G21.5-0.9" = [5.5e-11, 1e-12] }.
     repeats : bool
-        Several measurements of one source by one instrument are independent ones of the same flux.
+        Treat several measurements of one source by one instrument as independent measurements of the same flux.
     exposure : str
-        Column of the exposure factor T: c / T is compared.
+        Column of the exposure factor T; the values compared are c / T.
     time : str
         Column of times, for drift and variability.
     band : str or list
-        Column of energy bands, where there are several.
+        Column of energy bands, if there are several.
     campaign : str or list
-        Column that groups measurements of one varying source, close in time.
+        Column that groups measurements of a variable source that are close in time.
     select : table
         Rows to keep: a column with a value, a list, or a range { min, max }.
     rename : table
-        Instruments as they are named, to other names.
+        Map from names of instruments in the data to other names.
     unit : str
         Column with the unit of each row's flux and error.
     flux_unit, time_unit : str
-        As astropy spells them; fluxes of another unit are converted.
+        Units in astropy's notation; fluxes in other units are converted.
     rows : str
-        What the rows of a matrix are: "sources" or "instruments".
+        Rows of a matrix: "sources" or "instruments".
     names : str
         Column of a matrix with the names of the rows.
     instruments : list
-        Names of the instruments of a matrix, where the file does not name them.
+        Names of the instruments of a matrix, if the file does not give them.
     logarithmic : bool
-        The numbers of a matrix are natural logarithms (true) or fluxes (false), where scale does not say what they are.
+        Whether a matrix contains natural logarithms (true) or fluxes (false), if scale is not set.
     """
 
     path: Path = option(example="fluxes.csv")
@@ -170,27 +170,27 @@ class Data:
 
 @options
 class Prior:
-    """What is believed of the areas before the comparison.
+    """The prior of the effective areas.
 
     Attributes
     ----------
     tau : float, table or str
         Fractional uncertainty of the areas: a number (0.05 if left out), a table { pn = 0.02, MOS1 = 0.06 }, "iachec",
-        or "estimate" from the data; inf is no knowledge, 0 is a reference. For additive values in their unit.
+        or "estimate" from the data; inf is a flat prior, 0 marks a reference. For additive values in their unit.
     areas : str
-        "t" lets single instruments be far off their prior.
+        "t" allows single instruments to be far from their prior.
     tau_matrix : Path
-        Your own table in percent: rows instruments, columns "lo-hi" in keV.
+        Your own table in percent, with one row per instrument and columns "lo-hi" in keV.
     mean : float or table
         Expected ln area relative to nominal.
     names : table
-        The data's names of instruments to those of the tau table.
+        Map from names of instruments in the data to names in the tau table.
     area_draws : Path
         Monte Carlo draws of areas over bands: correlated priors.
     shrink : bool
         Shrink their covariance (needed for few draws).
     floor : float
-        Further independent fraction, in quadrature.
+        Additional independent fractional uncertainty, added in quadrature.
     """
 
     tau: float | dict[str, float] | Literal["iachec", "estimate"] | None = option(
@@ -221,7 +221,7 @@ class Prior:
 
 @options
 class Arfs:
-    """Nominal effective areas to be corrected.
+    """Nominal effective areas to correct.
 
     Attributes
     ----------
@@ -241,7 +241,7 @@ class Arfs:
 
 @options
 class ConcordanceJob(Job):
-    """Calibration concordance: adjust the effective areas of N instruments from M sources that they share.
+    """Calibration concordance: adjust the effective areas of N instruments with M common sources.
 
     Attributes
     ----------

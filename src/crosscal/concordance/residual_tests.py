@@ -108,7 +108,7 @@ def drift_warning(model: Model, tested: Drifts | None) -> tuple[str, ...]:
     size = 1.0 if data.additive else 100.0
     others = f" (so do {len(bad) - 1} others)" if len(bad) > 1 else ""
     sentence = (
-        f"{data.channel_names[worst]} drifts by {size * tested.slope[worst]:+.2g} +- {size * tested.sd[worst]:.1g}"
+        f"{data.channel_names[worst]} drifts by {size * tested.slope[worst]:+.2g} +/- {size * tested.sd[worst]:.1g}"
         f"{what} per {unit} relative to the mean of all{others}, but the fit has no drift: drift = "
         f"{2 * abs(tested.slope[worst]):.1g}, its prior standard deviation per unit of time, fits it."
     )

@@ -18,6 +18,7 @@ from crosscal.core.check import Check
 from crosscal.core.correction import Correction
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.tables import ResultTable, describe
+from crosscal.inference.diagnostics import sampling_check
 from crosscal.inference.posterior import Posterior
 from crosscal.jobs.result import Presented
 
@@ -34,14 +35,14 @@ SUMMARY = {
     "instrument": "instrument, or detector",
     "band": "energy band",
     "factor": "true over nominal effective area exp(B - b), median of the posterior",
-    "shift": "shift B - b to be taken off the values, median of the posterior",
+    "shift": "shift B - b to subtract from the values, median of the posterior",
     "q*": "quantile of the factor or shift: q2.5 to q97.5 holds 95 %, q16 to q84 holds 68 %",
     "log_factor": "mean of B - b",
     "log_factor_sd": "standard deviation of B - b",
     "relative": "mean of B - b relative to the mean over the instruments that are compared",
-    "relative_sd": "standard deviation of it: what the data say, without the common factor that only the prior knows",
+    "relative_sd": "standard deviation of it: constrained by the data, without the common factor that only the prior constrains",
     "tau": "prior standard deviation of B",
-    "W": "published weight of the prior, which takes the fluxes as known: 0 is data alone, 1 prior alone",
+    "W": "published weight of the prior, which assumes known fluxes: 0 is data alone, 1 prior alone",
     "D": "exact weight of the prior: change of the estimate of B with its own prior mean b",
     "sigma": "standard deviation of the instrument's measurements of ln flux",
     "sigma_sd": "standard deviation of sigma",
@@ -50,7 +51,7 @@ SUMMARY = {
     "n_sources": "measurements of the instrument",
     "component": "instruments of one number are connected by common sources",
     "pull": "area by the sources and the other instruments minus the nominal one, in predictive standard deviations",
-    "scatter_p": "predictive p-value of the scatter of its residuals; below 0.01 the model misses something",
+    "scatter_p": "predictive p-value of the scatter of its residuals; below 0.01 the model is inadequate",
     "extreme_p": "predictive p-value of its largest residuals; below 0.01 there are outliers",
 }
 
@@ -253,7 +254,7 @@ class ConcordanceFit(Presented):
         score = self.tests.noise
         if score is not None and not score.prefers_t:
             lines.append(
-                f"Leave-one-out log score of Student-t against Gaussian errors: {score.difference:+.1f} +- "
+                f"Leave-one-out log score of Student-t against Gaussian errors: {score.difference:+.1f} +/- "
                 f"{score.error:.1f}; Gaussian errors are kept."
             )
         return lines
@@ -262,7 +263,6 @@ class ConcordanceFit(Presented):
     def checks(self) -> tuple[Check, ...]:
         """Whether the sampler converged, and the data agree with the priors of the areas."""
         draws = self.posterior_draws
-        why = "the sampler's criteria are met" if draws.converged else " ".join(draws.messages)
         conflicts = (
             Check(
                 f"prior against data, {_few(test.channels)}",
@@ -271,45 +271,45 @@ class ConcordanceFit(Presented):
             )
             for test in self.tests.conflicts
         )
-        return (Check("sampling", bool(draws.converged), why or "the sampler's criteria are not met"), *conflicts)
+        return (sampling_check(draws.converged, draws.messages), *conflicts)
 
     @property
     def answer(self) -> str:
-        """The result in one sentence: areas relative to each other, which data know, and what all have in common."""
+        """The result in one sentence: areas relative to each other, and their common factor."""
         data = self.data
         bands = f" in {len(data.bands)} bands" if len(data.bands) > 1 else ""
         what = "Values" if data.additive else "Effective areas"
         kind = "counts" if data.counts is not None else "values" if data.additive else "fluxes"
-        # Known fluxes tell what all areas have in common; else the ratios are what data know.
+        # Known fluxes tell what all areas have in common; else the data constrain the ratios.
         compared = self.relative.any() and not data.references
         draws = self.relative if compared else self.log_factor
         mean = draws.mean(axis=0)
         own = [i for i, (name, _) in enumerate(data.channels) if name not in data.references]
         chosen = own if len(own) <= MOST_NAMED else [max(own, key=mean.__getitem__), min(own, key=mean.__getitem__)]
         listed = ", ".join(f"{data.channel_names[i]} {self._change(draws[:, i])}" for i in chosen)
-        source = f"{data.n_columns} ratios" if data.ratios else f"{data.n_cells} {kind} of {data.n_columns} sources"
+        source = f"{data.n_columns} ratios" if data.ratios else f"{data.n_columns} sources ({data.n_cells} {kind})"
         sentence = f"{what} of {len(data.instruments)} instruments{bands} adjusted from {source}: "
         sentence += f"{'relative to each other ' if compared else ''}{listed}"
         if compared and self.model.components.max() == 0:
             common = self._change(self.log_factor.mean(axis=1))
-            sentence += f"; all together {common}, which only the prior knows"
+            sentence += f"; all together {common}, constrained by the prior only"
         if not self.model.in_flux and not self.model.poisson and not data.ratios:
             before, after = (float(np.sqrt(np.nanmean(np.square(x)))) for x in self.spreads())
             if np.isfinite(before) and data.additive:
-                sentence += f"; they scatter by {before:.3g} before and {after:.3g} after"
+                sentence += f"; their scatter is {before:.3g} before and {after:.3g} after the adjustment"
             elif np.isfinite(before):
-                sentence += f"; fluxes scatter by {100 * before:.1f} % before and {100 * after:.1f} % after"
+                sentence += f"; the scatter of fluxes is {100 * before:.1f} % before and {100 * after:.1f} % after the adjustment"
         return sentence + "."
 
     def _change(self, draws: Floats) -> str:
         """A shift or factor with its error; its 95 % interval where ln factor is known to worse than 0.2."""
         mean, sd = float(draws.mean()), float(draws.std(ddof=1))
         if self.data.additive:
-            return f"by {mean:+.3g} +- {sd:.2g} {self.data.flux_unit}".rstrip()
+            return f"by {mean:+.3g} +/- {sd:.2g} {self.data.flux_unit}".rstrip()
         if sd > LOOSE:
             low, high = np.exp(np.quantile(draws, [0.025, 0.975]))
             return f"by a factor {np.exp(np.median(draws)):.2g} (95 %: {low:.2g} to {high:.2g})"
-        return f"by {100 * np.expm1(mean):+.1f} +- {100 * sd:.1f} %"
+        return f"by {100 * np.expm1(mean):+.1f} +/- {100 * sd:.1f} %"
 
     def with_energies(self, energies: Mapping[str, tuple[float, float]]) -> ConcordanceFit:
         """Return the result with the energies of its bands (keV)."""

@@ -209,18 +209,24 @@ class Correction:
             inside = np.isin(self.coordinate.astype(str), other.coordinate.astype(str))
         if not inside.any():
             raise InputError(
-                f"they share no {self.axis}",
+                f"they have no {self.axis} in common",
                 where=f"corrections of {self.target or 'unnamed target'} and {other.target or 'unnamed target'}",
                 expected="overlapping ranges or common names",
             )
         return self.coordinate[inside]
 
+    def _depends(self) -> str:
+        """The axis in words: "a function of energy (keV)", "given per instrument"."""
+        if not self.numeric:
+            return f"given per {self.axis}"
+        return f"a function of {self.axis}" + (f" ({self.unit})" if self.unit else "")
+
     def _check_same_axis(self, other: Correction) -> None:
         if (self.axis, self.unit) != (other.axis, other.unit):
             raise InputError(
-                f"one correction is against {self.axis} [{self.unit}], the other against {other.axis} [{other.unit}]",
+                f"cannot compare: the first correction is {self._depends()}, the second {other._depends()}",
                 where="two corrections",
-                expected="the same axis and unit",
+                expected="corrections with the same axis and unit",
             )
 
 

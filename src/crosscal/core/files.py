@@ -48,7 +48,7 @@ def remove_partials(directory: str | os.PathLike[str]) -> list[Path]:
                     path.unlink(missing_ok=True)
             except OSError as error:
                 raise DataFileError(
-                    f"what an earlier run left half-written cannot be removed ({error.strerror})", where=str(path)
+                    f"incomplete files of an earlier run cannot be removed ({error.strerror})", where=str(path)
                 ) from error
             removed.append(path)
         folders[:] = [n for n in folders if not _LEFTOVER.fullmatch(n)]
@@ -67,7 +67,7 @@ def open_own(path: str | os.PathLike[str], *, append: bool = False) -> IO[str]:
     """
     target = Path(path)
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | (os.O_APPEND if append else 0)
-    advice = "a file of the run itself: remove it, or choose another output"
+    advice = "a regular file written by the run: remove it, or choose another output"
     try:
         number = os.open(target, flags, 0o666)
     except OSError as error:
@@ -77,7 +77,7 @@ def open_own(path: str | os.PathLike[str], *, append: bool = False) -> IO[str]:
     found = os.fstat(number)
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
         os.close(number)
-        what = "the file has a second name" if stat.S_ISREG(found.st_mode) else "not a regular file"
+        what = "the file has a second hard link" if stat.S_ISREG(found.st_mode) else "not a regular file"
         raise DataFileError(what, where=str(target), expected=advice)
     return os.fdopen(number, "a" if append else "r+", encoding="utf-8")
 
@@ -96,7 +96,7 @@ def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iter
     """
     target = Path(path)
     if not overwrite and target.exists():
-        raise DataFileError("the output exists already", where=str(target), expected="a new file name")
+        raise DataFileError("the output already exists", where=str(target), expected="a new file name")
     if target.is_dir():
         raise DataFileError("the output is a directory", where=str(target), expected="a file name")
     try:
@@ -105,7 +105,7 @@ def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iter
         os.close(handle)
         os.chmod(name, 0o666 & ~_umask())
     except OSError as error:
-        raise DataFileError(f"cannot write here ({error.strerror})", where=str(target)) from error
+        raise DataFileError(f"cannot create the file ({error.strerror})", where=str(target)) from error
     temporary = Path(name)
     try:
         yield temporary

@@ -1,4 +1,4 @@
-"""Statistics that a few bad points cannot spoil."""
+"""Robust statistics, insensitive to a few outliers."""
 
 from __future__ import annotations
 

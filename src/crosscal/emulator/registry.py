@@ -58,7 +58,7 @@ def train(
         kind is good to a hundredth of the values' spread, networks are trained for 20 passes only to be compared
         (``report["briefly"]``), and in full if they win all the same.
     validation : TrainingTable, optional
-        Points simulated afresh. Without them a grid is trained on every second node and judged on the others;
+        Newly simulated points. Without them a grid is trained on every second node and judged on the others;
         the chosen kind is then trained on all. For a scattered design a tenth is held out.
     trainers : mapping of kind to callable, optional
         Used in place of the registered ones, where more is known of the map than its points.
@@ -104,15 +104,18 @@ def train(
         if short:
             briefly[name] = short
     if not found:
-        raise InputError("no kind of emulator suits the points", where="training", expected="; ".join(refused.values()))
+        raise InputError(
+            "no kind of emulator can be trained on the points", where="training", expected="; ".join(refused.values())
+        )
     best = min(score, key=lambda name: score[name])
     trained, errors = found[best]
     if trained is None or best in briefly:
         trained = train_kind[best](table, seed=seed, progress=progress)
         errors = errors if validation is None else rms(trained, validation)
     progress.message(
-        f"Emulator: {best} kept; rms error in units of the spread of the values: "
-        + ", ".join(f"{n} {s:.2g}" for n, s in score.items())
+        f"Selected emulator: {best} (rms error / spread of the values: "
+        + ", ".join(f"{n} {s:.2g}" for n, s in sorted(score.items(), key=lambda pair: pair[1]))
+        + ")"
     )
     return trained.with_report(
         errors,
@@ -128,8 +131,8 @@ def train(
 def _judged(table: TrainingTable, validation: TrainingTable | None) -> str:
     """Say what the reported errors were measured on."""
     if validation is not None:
-        return "points simulated afresh"
-    return "every second node, by a coarser grid: too large" if table.halved() else "points held out"
+        return "newly simulated points"
+    return "every second node, with a coarser grid: an upper limit" if table.halved() else "held-out points"
 
 
 def rms(emulator: Emulator, table: TrainingTable) -> np.ndarray:

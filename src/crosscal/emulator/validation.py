@@ -1,4 +1,4 @@
-"""How far an emulator is from values simulated afresh, in units of the statistical error it must not spoil."""
+"""Error of an emulator against newly simulated values, in units of the statistical error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from crosscal.emulator.table import Input
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """Errors (emulated - simulated) / sigma on fresh points.
+    """Errors (emulated - simulated) / sigma on newly simulated points.
 
     Attributes
     ----------
@@ -70,7 +70,9 @@ class Validation:
         }
 
     def __str__(self) -> str:
-        lines = [f"{len(self.errors)} fresh points ({self.failed} failed); error in units of the statistical sigma"]
+        lines = [
+            f"{len(self.errors)} new points ({self.failed} failed); error in units of the statistical error (sigma)"
+        ]
         for k, name in enumerate(self.outputs):
             lines.append(
                 f"  {name}: rms {self.rms[k]:.3g}, 99 % {self.percentile_99[k]:.3g}, max {self.maximum[k]:.3g} "
@@ -100,7 +102,7 @@ def validate(
     n: int = 2000,
     seed: int = 0,
 ) -> Validation:
-    """Compare an emulator with values simulated afresh at off-grid points.
+    """Compare an emulator with newly simulated values at off-grid points.
 
     Parameters
     ----------
@@ -125,6 +127,6 @@ def validate(
         raise InputError(f"simulated values of shape {truth.shape}", where="validation", expected=f"({n}, {len(unit)})")
     good = np.all(np.isfinite(truth), axis=1)
     if not good.any():
-        raise InputError("every fresh simulation failed", where="validation", expected="finite values")
+        raise InputError("every validation simulation failed", where="validation", expected="finite values")
     errors = (emulator.predict(points[good]) - truth[good]) / unit
     return Validation(emulator.outputs, points[good], errors, unit, int((~good).sum()))

@@ -17,13 +17,13 @@ from crosscal.plot import COLOURS, INSTRUMENT_COLOURS, figure, legend_below, sty
 
 CAPTIONS = {
     "curve": "Combined calibration curve with its 68 % band, and the curve of each star after removing its grey level; "
-    "orange: interpolated over masked bands.",
+    "orange: interpolated across masked bands.",
     "ratio": "Each star's throughput over the combined one, with grey level and slope removed; grey bands are masked, "
     "dashed is their rms scatter at each wavelength (FCALRMS).",
     "fits": "Calibrated standard stars (grey level removed) and their template models.",
-    "held_out": "Each star calibrated by the others: offset from its catalogue magnitudes and chromatic slope.",
+    "held_out": "Each star calibrated with the others (leave-one-out): magnitude offset and chromatic slope.",
     "plate": "Grey level and slope of each star at its place on the plate, over the smooth field fitted to them.",
-    "targets": "Standards calibrated as targets: synthetic minus catalogue magnitude in each band, and their colour.",
+    "targets": "Held-out standards calibrated as targets: synthetic minus catalogue magnitude and colour.",
     "night": "Leave-one-star-out residuals of all frames.",
     "frames": "Stars used and scatter (FCALRMS) of every frame.",
 }
@@ -110,7 +110,7 @@ def curve_figure(result: FluxCalibration) -> Figure:
     axes.plot(x, curve.value, color=COLOURS["after"], lw=1.8, label=f"{label}, 68 %")
     gap = np.where(curve.bridged, curve.value, np.nan)
     if np.isfinite(gap).any():
-        axes.plot(x, gap, color=COLOURS["truth"], lw=2.2, label="bridged over masked bands")
+        axes.plot(x, gap, color=COLOURS["truth"], lw=2.2, label="interpolated across masks")
     inside = curve.value[curve.covered]
     axes.set_ylim(0, 1.25 * np.nanquantile(inside, 0.995))
     axes.set(xlabel=_WAVE, ylabel=_LABEL, title=f"{result.info.name}: flux per count rate", xlim=(x[0], x[-1]))
@@ -154,7 +154,7 @@ def ratio_figure(result: FluxCalibration) -> Figure:
     spread = 5 * max(curve.rms, 0.01) if np.isfinite(curve.rms) else 0.2
     axes.set(
         xlabel=_WAVE, ylabel="Star / combined throughput", ylim=(1 - spread, 1 + spread), xlim=(x[0], x[-1]),
-        title=f"{result.info.name}: scatter of the stars, FCALRMS {curve.rms:.3f}; the most scattered are named",
+        title=f"{result.info.name}: scatter of the stars, FCALRMS {curve.rms:.3f}; labels: largest scatter",
     )  # fmt: skip
     return fig
 
@@ -203,7 +203,7 @@ def held_out_figure(result: FluxCalibration) -> Figure:
             left.plot(offset[:, b], y, _BANDS[b % len(_BANDS)], ms=4, color=_band_colour(b), label=text(band))
     left.axvline(0, color=COLOURS["data"], lw=0.8)
     left.set_yticks(y, names, fontsize=7)
-    left.set(xlabel="Calibrated - catalogue (mag)", title="Each star, calibrated by the others")
+    left.set(xlabel="Calibrated - catalogue (mag)", title="Leave-one-out residuals of the stars")
     legend_below(fig, left.get_legend_handles_labels()[0])
     right.axvline(0, color=COLOURS["data"], lw=0.8)
     right.plot([h.slope for h in result.held_out], y, "o", ms=4, color=COLOURS["after"])

@@ -183,8 +183,9 @@ def truth(night: NightCalibration, directory: Path) -> str:
     sd = np.sqrt(np.sum(curve.modes**2, axis=0))[clean]
     loss = float(np.std(curve.coefficients[:, 0] * MAG, ddof=1))
     return (
-        f"The curve differs from the truth by {np.median(offset):+.1%} (median); its error is {np.median(sd):.1%}: "
-        f"fibres lose {loss:.0%} more or less light, and {len(curve.names)} stars average that."
+        f"The curve differs from the true curve by {100 * np.median(offset):+.1f} % (median); its quoted error of "
+        f"{100 * np.median(sd):.1f} % is consistent with {100 * loss:.0f} % fibre-to-fibre scatter averaged over "
+        f"{len(curve.names)} stars."
     )
 
 

@@ -52,24 +52,24 @@ Files = Annotated[tuple[Path, ...], BeforeValidator(expand)]
 
 @options
 class Data:
-    """Frames and how to read them.
+    """The frames and how to read them.
 
     Attributes
     ----------
     frames : list of paths
         Frames of 2dfdr, KSPECDR, DESI, PFS, PypeIt or SDSS; patterns such as "night/*red.fits" work.
     exposure : float
-        Seconds, where the header does not say.
+        Exposure time in seconds, if the header does not give it.
     airmass : float
-        Instead of the header's.
+        Airmass; overrides the header.
     medium : str
-        Of the wavelengths, instead of the header's: "air" or "vacuum".
+        Wavelengths in "air" or "vacuum"; overrides the header.
     wavela : str
-        What to do with a scrunched frame whose WAVELA is stale.
+        Treatment of a scrunched frame whose WAVELA is not up to date.
     layout : str
-        Of the files, see `crosscal list frame-layouts`; by default it is recognised.
+        Layout of the files, see `crosscal list frame-layouts`; by default it is recognised.
     targets : float
-        Calibrate this fraction of the standards as targets and compare them with the catalogue.
+        Fraction of the standards to hold out, calibrate as targets and compare with the catalogue.
     """
 
     frames: Files = option(example=["red_0027.fits"])
@@ -94,30 +94,30 @@ class Data:
 
 @options
 class CatalogueTable:
-    """Photometry of the standards.
+    """Photometry of the standard stars.
 
     Attributes
     ----------
     path : Path
         CSV, ECSV, FITS or VOTable; positions in degrees.
     bands : table
-        Filter to column of magnitudes.
+        Map from filters to columns of magnitudes.
     errors : table
-        Filter to column of errors.
+        Map from filters to columns of errors.
     error : float
-        Magnitude error where there is none, mag.
+        Error of magnitudes without a quoted error, mag.
     columns : table
-        Columns of name, ra, dec, pm_ra, pm_dec (mas/yr) and ebv; usual spellings and known surveys are found alone.
+        Columns of name, ra, dec, pm_ra, pm_dec (mas/yr) and ebv; common names and known surveys are recognised.
     system : str or table
-        "AB" or "Vega", for all filters or filter by filter; by default that of each filter, known by its name.
+        "AB" or "Vega", for all filters or filter by filter; by default the system of each filter.
     missing : list of float
-        Values that mean "not measured", as do magnitudes outside -5 to 40 and errors of 5 or more.
+        Values that mark missing magnitudes, in addition to magnitudes outside -5 to 40 and errors of 5 or more.
     epoch : float
-        Of the positions, for proper motions; by default that of a known survey, else 2000.
+        Epoch of the positions, for proper motions; by default that of the survey, or 2000.
     dust_map : list of paths
         Maps of E(B-V) for stars without one in the catalogue.
     dust_factor : float
-        Of the maps (Schlafly & Finkbeiner 2011).
+        Factor applied to the maps (Schlafly & Finkbeiner 2011).
     """
 
     path: Path = option(example="stars.csv")
@@ -139,7 +139,7 @@ class Filters:
     Attributes
     ----------
     files : list of paths
-        Two columns each; the band is called like the file. Other bands come from speclite.
+        Files with two columns; the band has the name of the file. Other bands come from speclite.
     """
 
     files: Files = option(default=(), example=["filters/DES_g.dat"])
@@ -156,7 +156,7 @@ class Templates:
     file : Path
         The published file, or the table of a grid (grid.ecsv).
     refine : bool
-        Fill the grid by interpolation.
+        Refine the grid by interpolation.
     """
 
     library: str = option(default="kurucz-sdss", shown=True)
@@ -166,7 +166,7 @@ class Templates:
 
 @options
 class Known:
-    """A standard whose spectrum is known.
+    """A standard star with a known spectrum.
 
     Attributes
     ----------
@@ -187,7 +187,7 @@ class FluxcalJob(Job):
     Attributes
     ----------
     fallback : bool
-        Frames that fail take the curve of neighbouring frames of the run.
+        Calibrate frames that fail with the curves of neighbouring frames of the run.
     leave_one_out : bool
         Hold out each star in turn and compare it with the catalogue.
     """

@@ -79,7 +79,7 @@ def apply_fluxcal(red_filename: str | os.PathLike[str], args: Mapping[str, Any])
     Parameters
     ----------
     red_filename : path
-        Replaced by the calibrated frame when all gates pass, unless CALIBFLUX_OUTPUT names another path.
+        Replaced by the calibrated frame if all quality checks pass, unless CALIBFLUX_OUTPUT names another path.
     args : mapping
         Keys of :data:`ARGUMENTS`, and FIB<n>, the type of a fibre; others belong to other stages and are ignored,
         unless they start with CALIBFLUX.
@@ -87,7 +87,7 @@ def apply_fluxcal(red_filename: str | os.PathLike[str], args: Mapping[str, Any])
     Returns
     -------
     Outcome
-        With ``calibrated`` false the file is as it was: CALIBFLUX was false, or the frame failed for the reason given
+        With ``calibrated`` false the file is unchanged: CALIBFLUX was false, or the frame failed for the reason given
         (then CALIBFLUX_OUTPUT, if it names another path, is a copy with FLUXCAL = F and the reason).
 
     Raises
@@ -213,7 +213,7 @@ def _position(value: Any) -> bool | str:
 
 def _single(path: Path, values: Mapping[str, Any]) -> Outcome:
     if not _flag(values["CALIBFLUX"], "CALIBFLUX"):
-        return Outcome(path, None, False, "CALIBFLUX is false: the file was left as it is")
+        return Outcome(path, None, False, "CALIBFLUX is false: the file is left unchanged")
     existing_file(path, what="frame")
     target = Path(values["CALIBFLUX_OUTPUT"]) if values["CALIBFLUX_OUTPUT"] else path
     frame = FrameFile(path, types=values["FIB"]).read()

@@ -41,20 +41,20 @@ def _is_resolution(fwhm: Resolution) -> bool:
 
 @options
 class Options:
-    """How to calibrate.
+    """Options of the calibration.
 
     Attributes
     ----------
     match : str
-        How fibres find their stars; "index" pairs fibres and rows in order: only if you are sure.
+        How fibres are matched to stars: "position", or "index" for the order of rows (only if you are sure of it).
     radius : float
-        Of the match, arcsec.
+        Matching radius, arcsec.
     snr_floor : float
-        Least median signal-to-noise ratio per pixel of a standard.
+        Minimum median signal-to-noise ratio per pixel of a standard star.
     fwhm : float or list of pairs
         Resolution in A, constant or as pairs of wavelength and FWHM; by default SPECFWHM, else 3.4 pixels.
     metric : str
-        Of spectra and templates.
+        Measure of the fit of templates to spectra.
     continuum_terms : int
         Terms of the free continuum in the first pass (0: one per 250 A, 6 to 12).
     second_terms : int
@@ -66,14 +66,14 @@ class Options:
     photometric_weight : float
         Weight of colours in the choice of templates (0: spectrum alone).
     coverage : float
-        Least part of a band that the spectrum must cover to be used as a check, and templates to be used at all.
+        Minimum fraction of a band that the spectrum must cover for a check, and that templates must cover.
     rv_limit : float
         Largest velocity searched, km/s.
     rv_spread : float
         Prior standard deviation of the stars' velocities, km/s.
     rv_required : bool
-        Reject stars without a significant velocity; else they are used at rest (a velocity hardly moves a smooth
-        curve), with NaN as their velocity error.
+        Reject stars without a significant velocity; otherwise they are used at zero velocity (which hardly affects a
+        smooth curve), with NaN as their velocity error.
     ebv : float
         E(B-V) of stars without one in the catalogue.
     law : str
@@ -85,15 +85,15 @@ class Options:
     smooth : str
         Smoothing of the curve.
     smooth_scale : float
-        Distance of knots, or window, A.
+        Spacing of knots, or width of the window, A.
     extrapolation : float
-        So far the curve goes on beyond the outermost pixels that stars measure (a frame that ends in a masked band), A.
+        Largest extrapolation beyond the outermost pixels measured by stars (a frame that ends in a masked band), A.
     n_sigma : float
         Clipping of pixels in the combination.
     slope_order : int
         Order of the chromatic polynomial that may differ from star to star (0: grey only).
     position : bool or "auto"
-        Let the losses vary smoothly over the plate (x, y); "auto" if that predicts stars that are left out better.
+        Fit losses that vary smoothly over the plate (x, y); "auto" if this predicts left-out stars better.
     position_sd : float
         Prior of the chromatic field, mag per 1000 A.
     position_grey_sd : float
@@ -101,13 +101,13 @@ class Options:
     position_scale : float
         Correlation length of the fields, as a fraction of the plate's half size (0.2 m).
     position_shared : bool
-        Frames that are calibrated together share what of the field they have in common, if there are three or more
-        plate configurations; matters only with position.
+        Fit the part of the field that is common to frames calibrated together, if there are three or more plate
+        configurations; needs position.
     position_gradient : (x, y)
-        Prior mean of the gradient of the throughput's slope, mag per 1000 A at the plate's edge: what other frames of
-        the instrument show.
+        Prior mean of the gradient of the throughput's slope, mag per 1000 A at the edge of the plate, as measured in
+        other frames of the instrument.
     common_grey : float
-        Known common error of the photometry, mag: it does not average down over stars.
+        Known common error of the photometry, mag; it does not average out over stars.
     common_slope : float
         Known common error of its colours, mag per 1000 A (by default 8 mmag in g - i); errors of templates are apart.
     extinction_table : Path

@@ -20,29 +20,29 @@ from crosscal.fluxcal.types import StarFit, StarStatus
 #: Offsets of colours below this, mag, are those of photometric systems.
 LEAST_COLOUR = 0.03
 #: Why a check without a measurement passes.
-NOT_JUDGED = "not measured, so not judged"
+NOT_JUDGED = "not measured"
 
 
 @options
 class Limits:
-    """What a frame must reach; one that misses a limit fails, with the reason.
+    """Limits of the quality checks; a frame that misses a limit fails, with the reason.
 
     Attributes
     ----------
     min_stars : int
-        Fewer used stars fail the frame; one star is passed through with a warning.
+        Minimum number of stars used; a single star is accepted with a warning.
     matched_fraction : float
-        Least part of the standards with signal that the catalogue knows.
+        Minimum fraction of the standards with signal that are in the catalogue.
     colour_residual : float
         Largest median RMS (synthetic - catalogue) of the used stars, mag.
     rms : float
         Largest robust fractional scatter of stars about the curve (FCALRMS).
     loo_grey : float
-        Largest RMS of leave-one-out residuals, mag; judged with four stars or more.
+        Largest RMS of leave-one-out residuals, mag; checked with four stars or more.
     loo_slope : float
         Largest RMS of their chromatic slopes, mag per 1000 A.
     coverage : float
-        Least part of the frame's pixels that the curve covers.
+        Minimum fraction of the pixels of the frame that the curve covers.
     """
 
     min_stars: Annotated[int, Ge(1)] = 1
@@ -56,7 +56,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Quality:
-    """All checks of a frame, and what is worth knowing although it passed."""
+    """All checks of a frame, and further notes."""
 
     checks: tuple[Check, ...]
     warnings: tuple[str, ...] = ()
@@ -96,7 +96,7 @@ def _nearest(stars: Sequence[StarFit]) -> str:
         return ""
     arcsec = min(apart)
     unit, size = next(((u, n) for u, n in (("deg", 3600.0), ("arcmin", 60.0)) if arcsec >= n), ("arcsec", 1.0))
-    return f", the nearest star of the catalogue is {arcsec / size:.3g} {unit} from a standard"
+    return f", the nearest star in the catalogue is {arcsec / size:.3g} {unit} from a standard"
 
 
 def _rms(values: Sequence[float]) -> float:
@@ -116,7 +116,7 @@ def _agreement(used: Sequence[StarFit], stars: Sequence[StarFit], curve: Curve |
     rejected = [s for s in stars if s.status in REJECTED]
     found = []
     if rejected:
-        why = f"scale rests on {len(used)} stars, {len(rejected)} rejected"
+        why = f"flux scale from {len(used)} stars, {len(rejected)} rejected"
         found.append(Check("agreement", len(used) > len(rejected), why))
     if curve is not None and len(curve.names) - len(curve.rejected) == 2:
         kept = [k for k in range(len(curve.names)) if k not in curve.rejected]
@@ -146,7 +146,7 @@ def _colour_offset(loo: Sequence[HeldOut]) -> list[str]:
     if abs(offset) < max(LEAST_COLOUR, 3 * error):
         return []
     return [
-        f"colours of held-out stars are off by {offset:+.3f} mag: E(B-V), telluric bands or the photometry are wrong"
+        f"the colours of held-out stars are biased by {offset:+.3f} mag: check E(B-V), telluric bands and photometry"
     ]
 
 
@@ -166,7 +166,7 @@ def judge(stars: Sequence[StarFit], curve: Curve | None, loo: Sequence[HeldOut],
         checks.append(_most("colour", "median colour residual", residual, limits.colour_residual, " mag"))
         several = [s.template for s in used if s.feh <= -2.0 + 1e-6 or s.teff <= 5000 + 1e-6]
         if len(several) > len(used) / 2:
-            warnings.append("most stars sit at the edge of the template grid")
+            warnings.append("the best templates of most stars are at the edge of the template grid")
         checks += _agreement(used, stars, curve, limits)
         warnings += _rejections(stars, curve)
     if curve is not None:
@@ -177,11 +177,11 @@ def judge(stars: Sequence[StarFit], curve: Curve | None, loo: Sequence[HeldOut],
         warnings += list(curve.warnings)
         if curve.extrapolated.any():
             reach = curve.wavelength[curve.extrapolated]
-            text = f"the curve was extrapolated for {np.mean(curve.extrapolated):.1%} of the pixels"
-            warnings.append(f"{text} ({reach[0]:.0f} to {reach[-1]:.0f} Angstrom), with a growing error")
+            text = f"the curve is extrapolated in {100 * np.mean(curve.extrapolated):.1f} % of the pixels"
+            warnings.append(f"{text} ({reach[0]:.0f} to {reach[-1]:.0f} Angstrom), where its error grows")
         bridged = float(np.mean(curve.bridged))
         if bridged > 0.25:
-            warnings.append(f"{bridged:.0%} of the curve bridges masked pixels")
+            warnings.append(f"{100 * bridged:.0f} % of the curve is interpolated across masked pixels")
     if len(loo) >= 4:
         checks.append(_most("loo grey", "leave-one-out grey RMS", _rms([h.grey for h in loo]), limits.loo_grey, " mag"))
         slope = _rms([h.slope for h in loo])

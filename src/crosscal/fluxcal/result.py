@@ -110,12 +110,12 @@ class FluxCalibration(Presented):
         error = float(np.median(np.sqrt(np.sum(self.curve.modes**2, axis=0))[self.curve.covered]))
         return (
             f"{self.info.name}: calibrated with {len(self.used)} of {len(self.stars)} stars{self._rejected}, "
-            f"scatter {self.curve.rms:.1%}, scale known to {error:.1%}{self._field}."
+            f"scatter {100 * self.curve.rms:.1f} %, error of the flux scale {100 * error:.1f} %{self._field}."
         )
 
     @property
     def _field(self) -> str:
-        """What was decided about losses that vary over the plate, where that was asked."""
+        """Whether a field over the plate was used, if the data were to decide."""
         if self.options.position != "auto" or self.curve is None or not np.isfinite(self.info.fibres.x).any():
             return ""
         return "; losses follow a field over the plate" if self.curve.plate is not None else "; no field over the plate"
@@ -130,22 +130,22 @@ class FluxCalibration(Presented):
         """What a user must know before trusting it."""
         notes = [*self.info.notes, *self.notes, *self.quality.warnings]
         if self.source != "stars":
-            notes.append(f"the curve comes from {self.source}")
+            notes.append(f"the curve is taken from {self.source}")
         return tuple(notes)
 
     @property
     def diagnostics(self) -> str:
-        """Gates and warnings, and how well the stars determine level and shape of the curve, in words and numbers."""
+        """Quality checks and warnings, and how well the stars determine the level and the shape of the curve."""
         curve = self.curve
         if curve is None or not curve.covered.any():
             return str(self.quality)
         modes = curve.modes[:, curve.covered]
         level = modes.mean(axis=1, keepdims=True)
         shape = np.median(np.sqrt(np.sum((modes - level) ** 2, axis=0)))
-        known = f"grey level known to {np.sqrt(np.sum(level**2)):.1%} (common to all fibres)"
-        known = f"{known}, shape of the curve to {shape:.1%} at the median wavelength"
-        gaps = f"bridged over masked pixels: {np.mean(curve.bridged):.0%} of the wavelengths"
-        gaps = f"{gaps}; without a curve: {1 - np.mean(curve.covered):.0%}"
+        known = f"error of the flux scale {100 * np.sqrt(np.sum(level**2)):.1f} % (common to all fibres)"
+        known = f"{known}, of the shape of the curve {100 * shape:.1f} % at the median wavelength"
+        gaps = f"interpolated across masks: {100 * np.mean(curve.bridged):.0f} % of the wavelengths"
+        gaps = f"{gaps}; uncalibrated: {100 * (1 - np.mean(curve.covered)):.0f} %"
         return "\n".join([str(self.quality), f"{len(self.used)} stars: {known}", gaps])
 
     @cached_property

@@ -32,7 +32,7 @@ STARS = {
     "colour_residual": "rms of magnitudes about the template",
     "ebv": "extinction E(B-V) applied to the template",
     "bands": "bands whose magnitudes set the scale",
-    "dropped_bands": "bands that were left out as outliers",
+    "dropped_bands": "bands rejected as outliers",
     "throughput": "grey loss of the fibre relative to the curve",
     "slope": "its chromatic part per 1000 Angstrom",
     "loo_grey": "held-out star: mean of synthetic minus catalogue magnitudes",
@@ -42,17 +42,17 @@ STARS = {
 
 FRAMES = {
     "frame": "frame",
-    "passed": "whether all gates were passed",
-    "source": "where the curve comes from: own stars, another frame, or none",
+    "passed": "whether all quality checks were passed",
+    "source": "origin of the curve: own stars, another frame, or none",
     "n_standards": "standard stars in the frame",
-    "n_used": "those that entered the curve",
+    "n_used": "stars used for the curve",
     "FCALRMS": "robust rms of the stars about the curve, a fraction",
     "loo_grey": "scatter over held-out stars of the mean magnitude residual",
     "loo_slope": "scatter over held-out stars of the slope, mag per 1000 Angstrom",
     "loo_colour": "scatter over held-out stars of the colour, mag",
     "airmass": "mean airmass",
     "exposure": "exposure time in s",
-    "reason": "the gate that failed",
+    "reason": "the quality check that failed",
 }
 
 TARGETS = {
@@ -71,8 +71,8 @@ CURVE = {
     "error": "total error of the factor",
     "error_independent": "its part that is independent from pixel to pixel",
     "n_stars": "stars that measure the pixel",
-    "bridged": "no star measures the pixel: the smooth curve goes across",
-    "extrapolated": "beyond the outermost pixel that stars measure: the curve goes on along a line",
+    "bridged": "no star measures the pixel: the curve is interpolated",
+    "extrapolated": "beyond the outermost pixel that stars measure: the curve is extrapolated linearly",
 }
 
 _FORMATS = {

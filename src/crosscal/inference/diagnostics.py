@@ -76,11 +76,25 @@ def convergence(posterior: Posterior, names: Sequence[str] | None = None) -> tup
     return not messages, tuple(messages)
 
 
-def sampling_check(converged: bool, messages: Sequence[str] = ()) -> Check:
-    """Return the check of a sampler: why it failed, in the sampler's own sentences."""
-    met = "the sampler's criteria are met (of R-hat, effective size, divergences, k-hat: those that it has)"
-    failed = " ".join(messages) or "the sampler's criteria are not met"
-    return Check("sampling", bool(converged), met if converged else failed)
+def sampling_check(converged: bool, messages: Sequence[str] = (), posterior: Posterior | None = None) -> Check:
+    """Return the check of a sampler: its figures of convergence, or the messages that say why it failed."""
+    figures = "" if posterior is None else convergence_figures(posterior)
+    met = f"converged: {figures}" if figures else "converged"
+    return Check("sampling", bool(converged), met if converged else " ".join(messages) or "not converged")
+
+
+def convergence_figures(posterior: Posterior) -> str:
+    """Return the largest R-hat, the smallest bulk ESS and k-hat, those that the draws have: "R-hat 1.003, ESS 3500"."""
+    scalars = [name for name in posterior.names if posterior.draws(name).ndim == 1]
+    sizes = effective_sizes(posterior.tree, scalars)
+    found = []
+    if posterior.tree["posterior"].sizes["chain"] > 1 and np.isfinite(sizes["rhat"]).any():
+        found.append(f"R-hat {np.nanmax(sizes['rhat']):.3f}")
+    if np.isfinite(sizes["ess_bulk"]).any():
+        found.append(f"ESS {np.nanmin(sizes['ess_bulk']):.0f}")
+    if "sample_stats" in posterior.tree.children and "khat" in posterior.tree["sample_stats"]:
+        found.append(f"k-hat {float(posterior.tree['sample_stats']['khat'].values.flat[0]):.2f}")
+    return ", ".join(found)
 
 
 @dataclass(frozen=True)

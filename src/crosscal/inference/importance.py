@@ -1,4 +1,4 @@
-"""Adaptive importance sampling: a mixture learns the posterior, from a mode or from the prior on, then is weighed."""
+"""Adaptive importance sampling: a mixture is adapted to the posterior, from a mode or from the prior."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def importance(
     rounds: int = 6,
     progress: Progress = SILENT,
 ) -> Posterior:
-    """Learn the posterior from a Student t at its mode on, then draw, weigh (PSIS) and resample to equal weights.
+    """Adapt a Student t at the mode to the posterior, then draw, weight (PSIS) and resample to equal weights.
 
     A round of learning fits a mixture to all draws so far; where the Laplace approximation is good none is needed.
     The evidence is the mean raw weight, its error from the weights' scatter. The posterior is marked as not converged
@@ -117,7 +117,7 @@ def population(
     rounds: int = 20,
     progress: Progress = SILENT,
 ) -> Posterior:
-    """Learn the posterior from the prior on, so that separate modes are found, then draw, weigh (PSIS) and resample.
+    """Adapt a mixture to the posterior from the prior on, to find separate modes, then draw, weight (PSIS), resample.
 
     Parameters are sampled as normal scores of their priors, z = Phi^-1(F(x)): the prior is N(0, 1) in each, limits
     are far away, and a parameter that the data do not constrain is normal. No gradient is needed.
@@ -149,9 +149,9 @@ def population(
 def adapted(
     view: View, proposal: StudentMixture, plan: Plan, rng: np.random.Generator, progress: Progress
 ) -> Posterior:
-    """Learn from a first proposal on, then weigh new draws, independent of the learning."""
+    """Adapt the first proposal, then importance-weight new, independent draws."""
     pool = _Pool(view.density, view.size, rng)
-    with progress.stage("Learning the posterior", total=plan.rounds) as advance:
+    with progress.stage("Adapting the proposal", total=plan.rounds) as advance:
         for done in range(plan.rounds):
             fraction = pool.add(proposal, plan.each if done else 2 * plan.each)
             good = fraction > GOOD_FRACTION
@@ -160,7 +160,7 @@ def adapted(
             advance(plan.rounds - done if good else 1)
             if good:
                 break
-    with progress.stage("Weighing proposals", total=plan.final) as advance:
+    with progress.stage("Importance-weighting samples", total=plan.final) as advance:
         for attempt in range(ATTEMPTS):
             proposal = proposal.guarded()
             vectors = proposal.draw(rng, plan.final)
@@ -184,7 +184,7 @@ def adapted(
 
 
 def evidence_from_draws(problem: Problem, posterior: Posterior, *, seed: int = 0, n: int = 8000) -> Posterior:
-    """Give a posterior of another sampler its log evidence, by weighing a mixture fitted to its draws.
+    """Give a posterior of another sampler its log evidence, by importance sampling with a mixture fitted to its draws.
 
     A message is added where the Pareto k-hat of the weights says that the evidence is unreliable.
     """
@@ -238,7 +238,7 @@ def _normal_scores(problem: Problem, size: int) -> View:
 
 
 class _Pool:
-    """All draws so far, weighed against the mixture of all that they were drawn from (Cornuet et al. 2012, Scand. J.
+    """All draws so far, weighted relative to the mixture of all proposals (Cornuet et al. 2012, Scand. J.
     Stat. 39, 798)."""
 
     def __init__(self, density: Any, size: int, rng: np.random.Generator) -> None:

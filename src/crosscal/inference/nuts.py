@@ -87,7 +87,7 @@ def nuts(
     diverged = int(stats["diverging"].sum())
     if diverged:
         good = False
-        advice = "the posterior has a region that the sampler cannot enter; raise target_accept or reparametrise."
+        advice = "the sampler cannot explore part of the posterior; raise target_accept or reparametrise."
         messages += (f"{diverged} of {stats['diverging'].size} transitions diverged: {advice}",)
     return Posterior(posterior.tree, "nuts", converged=good, messages=messages)
 

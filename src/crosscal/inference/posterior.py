@@ -26,9 +26,9 @@ COLUMNS = {
     "sd": "posterior standard deviation",
     "median": "posterior median",
     "q*": "quantile of the posterior: q2.5 to q97.5 holds 95 %, q16 to q84 holds 68 %",
-    "rhat": "agreement of the chains (split R-hat): below 1.01 they have converged; empty where there are no chains",
-    "ess_bulk": "number of independent draws that the middle of the posterior is worth",
-    "ess_tail": "number of independent draws that its 5 and 95 % quantiles are worth",
+    "rhat": "agreement of the chains (split R-hat): below 1.01 they have converged; empty if there is only one chain",
+    "ess_bulk": "effective sample size of the centre of the posterior: equivalent number of independent draws",
+    "ess_tail": "effective sample size of its 5 and 95 % quantiles",
     "unit": "unit of the parameter",
 }
 
@@ -47,9 +47,9 @@ class Posterior:
     log_evidence, log_evidence_error : float or None
         Natural log of the marginal likelihood, where the back end gives it.
     converged : bool
-        Whether the back end's own criteria are met (R-hat, ESS, k-hat, divergences).
+        Whether the sampler converged by its own criteria (R-hat, ESS, k-hat, divergences).
     messages : tuple of str
-        What a user must know before trusting the draws.
+        Warnings that a user must know before using the draws.
     provenance : mapping
     """
 

@@ -32,14 +32,14 @@ NO_FILE = "none"
 
 @options
 class Job:
-    """A whole job file. Relative input paths are meant from the job file's directory.
+    """A complete job file. Paths are relative to the job file.
 
     Attributes
     ----------
     job : str
-        The part that does the work.
+        The kind of job (see `crosscal list parts`).
     output : Path
-        The run directory, relative to where you start crosscal.
+        The run directory, relative to the current directory.
     seed : int
         Seed of all random numbers.
     """
@@ -125,7 +125,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     except ValueError:
         # Python refuses to convert them.
         raise ConfigError(
-            "an integer of thousands of digits", where=str(path), expected="numbers that a computer can hold"
+            "an integer of thousands of digits", where=str(path), expected="a number in the range of a 64-bit computer"
         ) from None
 
 

@@ -113,7 +113,9 @@ def existing_inputs(job: Job, source: Path | None) -> dict[str, Path]:
     inputs = {key: resolve(path, directory=True) for key, path in input_paths(job).items()}
     if missing := [f"{key} = {str(path)!r}" for key, path in inputs.items() if not path.exists()]:
         raise InputError(
-            f"no such file: {', '.join(missing)}", where=str(source or "job"), expected="the names of your files"
+            f"no such file: {', '.join(missing)}",
+            where=str(source or "job"),
+            expected="existing files: edit these paths in the job file",
         )
     linked = dict(job.linked_inputs())
     if missing := [f"{key} = {str(path)!r}" for key, path in linked.items() if not path.exists()]:
@@ -219,7 +221,7 @@ def _is_simulated(path: Path, output: Path) -> bool:
 def _refuse_other_job(former: Mapping[str, Any], part: Part, source: Path | None, output: Path) -> None:
     """Check that a directory does not hold the finished run of another job.
 
-    A job file that was edited since is the same job: its stages tell what has to be done again.
+    A job file that was edited since is the same job: its stages determine what must be repeated.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Stages of a run: each product is kept with what it depends on, and loaded instead of made again."""
+"""Stages of a run: each product is stored with a record of its inputs, and loaded if they have not changed."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Stages:
             return load()
         if self.complete:
             raise DataFileError(
-                f"what the stage {name} has left is missing or changed", where=str(self.directory), expected="run again"
+                f"files of the stage {name} are missing or changed", where=str(self.directory), expected="run again"
             )
         self._begin(name, full, names, resumes)
         start = time.monotonic()
@@ -133,11 +133,11 @@ class Stages:
         return True
 
     def _begin(self, name: str, full: str, files: Sequence[str], resumes: bool) -> None:
-        """Remove what another key has left; what this key has begun stays where the stage can go on with it."""
+        """Remove files of another key; files of an unfinished stage with this key stay if the stage can resume."""
         entry = _read(self.directory).get(name, {})
         known = entry or (_read(self.previous).get(name, {}) if self.previous else {})
         if known and known.get("fingerprint") != full:
-            self.progress.message(f"{name}: made again, since what it depends on has changed")
+            self.progress.message(f"{name}: repeated, because its inputs have changed")
         goes_on = resumes and entry.get("fingerprint") == full
         if not goes_on:
             for file in files:
@@ -173,7 +173,7 @@ class Stages:
 
 
 def stage_files(directory: Path) -> set[str]:
-    """Return the files and stores of all stages that a directory remembers, begun ones too."""
+    """Return the files and stores of all stages that a directory records, including unfinished ones."""
     return {f for entry in _read(directory).values() for f in entry["files"]}
 
 

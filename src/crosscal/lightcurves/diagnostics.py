@@ -73,9 +73,9 @@ class Diagnostics:
         if self.rhat is not None:
             head += f", R-hat {self.rhat:.3f}"
         if self.log_evidence is not None:
-            head += f", log evidence {self.log_evidence:.2f} +- {self.log_evidence_error or 0:.2f}"
+            head += f", log evidence {self.log_evidence:.2f} +/- {self.log_evidence_error or 0:.2f}"
         if self.inside < 0.999:
-            head += f", {100 * self.inside:.0f} % of the shift draws inside their limits"
+            head += f", {100 * self.inside:.0f} % of the shift draws inside their prior limits"
         return "\n".join([head + ".", *self.warnings])
 
 
@@ -146,5 +146,5 @@ def _sentences(
         said.append(f"The data hardly constrain {', '.join(told)}: the posterior is as wide as the prior.")
     for name, points in outliers.items():
         if len(points):
-            said.append(f"{len(points)} points of {name} are more than 5 sigma from what all others predict.")
+            said.append(f"{len(points)} points of {name} have leave-one-out residuals above 5 sigma.")
     return tuple(said)

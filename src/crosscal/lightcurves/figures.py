@@ -24,7 +24,7 @@ CAPTIONS = {
     "calibrated": "Measured and calibrated fluxes with the reconstruction of the source (68 and 95 % bands).",
     "residuals": "Leave-one-out residuals in units of their standard deviation, and their histogram against N(0, 1).",
     "factors": "Scale and shift of each telescope with 68 and 95 % intervals, relative to the reference.",
-    "overlap": "When each telescope observed; percentages say how much of its scale the data of the others tell.",
+    "overlap": "When each telescope observed; percentages: information on its scale from the other telescopes.",
     "corner": "Posterior of scale and shift; dashed lines are prior limits.",
     "process": "Posterior of the process of each light curve; dashed lines are prior limits.",
     "errors": "Posterior of systematic errors and error scales; dashed lines are prior limits.",
@@ -140,7 +140,7 @@ def residuals(result: Intercalibration, i: int = 0) -> Figure:
     left.set_xlabel(f"Time ({result.curves.time_unit})")
     left.set_ylabel("Residual (standard deviations)")
     right.set_xlabel("Density")
-    left.set_title(f"{_title(curve.name)}: each point against what all others predict")
+    left.set_title(f"{_title(curve.name)}: leave-one-out residuals")
     return fig
 
 
@@ -172,7 +172,7 @@ def factors(result: Intercalibration) -> Figure:
         panel.xaxis.set_major_locator(MaxNLocator(6))
     panels[0].set_yticks(range(len(seen)), [f.codes[c] for c in seen])
     panels[0].set_ylim(len(seen) - 0.4, -0.6)
-    panels[0].set_title(f"Factors relative to {result.reference} (crosses: held)")
+    panels[0].set_title(f"Factors relative to {result.reference} (crosses: fixed)")
     return fig
 
 
@@ -198,7 +198,7 @@ def coverage(result: Intercalibration) -> Figure:
     text = "all connected in time" if groups == 1 else f"{groups} groups that do not overlap (by colour)"
     panel.set_title(f"Coverage: {text}")
     unit = result.curves.time_unit
-    order = "" if files == 1 else f"; marks from above: {', '.join(curve.name for curve in result.curves.files)}"
+    order = "" if files == 1 else f"; rows, top to bottom: {', '.join(curve.name for curve in result.curves.files)}"
     panel.set_xlabel(f"Time ({unit})\npoints within {graph.window:.3g} {unit} overlap{order}")
     return fig
 

@@ -1,4 +1,4 @@
-"""Whether the stated errors are honest: the factor on the errors of each telescope that the data ask for.
+"""Whether the stated errors are honest: the factor on the errors of each telescope that the data favour.
 
 The model is fitted once more with a free factor b on every telescope's errors, at its mode. The curvature there gives
 the standard error of ln b. Residuals alone are a weak sign where the source varies more between points than the errors
@@ -30,7 +30,7 @@ MOST_POINTS = 20_000
 
 @dataclass(frozen=True)
 class ErrorFactor:
-    """The factor on the errors of one telescope (and flag) in one file that the data ask for, and the sd of its log."""
+    """The factor on the errors of one telescope (and flag) in one file that the data favour, and the sd of its log."""
 
     file: str
     telescope: str
@@ -49,16 +49,16 @@ class ErrorFactor:
     @property
     def sentence(self) -> str:
         """What must be told; nothing where the stated errors agree with the data."""
-        size = f"{self.factor:.2f} (+- {100 * self.sd_ln:.0f} %)"
+        size = f"{self.factor:.2f} (+/- {100 * self.sd_ln:.0f} %)"
         if self.too_small:
             return (
-                f"The errors of {self.telescope} look too small: the data ask for {size} times their size, and "
-                "intervals are too narrow as they are; try systematic_error = 'auto', error_scale = true, or errors = "
-                "'student-t' where few points stand out."
+                f"The errors of {self.telescope} look too small: the data favour {size} times their size, so the "
+                "intervals are too narrow; try systematic_error = 'auto', error_scale = true, or, if there are a few "
+                "outliers, errors = 'student-t'."
             )
         if self._far and self.factor < TOO_LARGE:
             return (
-                f"The errors of {self.telescope} look too large: the data ask for {size} times their size; try "
+                f"The errors of {self.telescope} look too large: the data favour {size} times their size; try "
                 "error_scale = true."
             )
         return ""

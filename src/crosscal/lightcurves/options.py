@@ -25,7 +25,7 @@ Files = tuple[Path, ...]
 
 @options
 class Data:
-    """The light curves of one source: PyCALI's block files, or tables of surveys and others, which are merged.
+    """The light curves of one source: PyCALI's block files, or tables of surveys and others, to be merged.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Data:
     lines : list of Path
         Emission lines in the same form: same telescopes, same scale factors.
     files : list of Path
-        Tables of any kind; the format is found by looking into them (see `crosscal list layouts`).
+        Tables of any kind; the format is recognised from their content (see `crosscal list layouts`).
     ztf, asassn, atlas : list of Path
         Tables of these surveys.
     columns : list of Path
@@ -44,11 +44,11 @@ class Data:
     selection : table
         Cuts, units and choices for tables.
     time_range : (start, stop)
-        Points that are used, after time_start of the selection.
+        Range of times to use, after subtraction of time_start (table selection).
     season_gap : float
-        A new scale and shift after every gap longer than this (not for the reference).
+        Fit a new scale and shift after every gap longer than this (not for the reference).
     season_edges : list of float
-        Or at these times.
+        Or fit a new scale and shift at each of these times.
     unit : str
         Of the fluxes, such as "1e-15 erg / (s cm2 Angstrom)"; fluxes of known units are converted to it.
     time_unit : str
@@ -110,18 +110,18 @@ class Data:
 
 @options
 class Sampling:
-    """How to sample.
+    """The sampler and its options.
 
     Attributes
     ----------
     sampler : str
-        "auto" is importance sampling where it can be trusted, else NUTS; or "laplace", "nested".
+        "auto" uses importance sampling if its diagnostics are good, otherwise NUTS; or "laplace", "nested".
     draws : int
         Posterior draws; 4000 by default, 1000 above 20000 points.
     remove_outliers : float
-        Drop points beyond so many standard deviations of leave-one-out, and sample again.
+        Exclude points with leave-one-out residuals above this many standard deviations, and sample again.
     compare_kernels : list of str
-        Make a table of log evidences of these kernels.
+        Compare the log evidences of these kernels.
     """
 
     sampler: Literal["auto", "importance", "laplace", "nuts", "nested"] = "auto"

@@ -15,6 +15,7 @@ from crosscal.core.correction import Correction
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.random import generator
 from crosscal.core.tables import ResultTable, describe
+from crosscal.inference.diagnostics import sampling_check
 from crosscal.inference.posterior import Posterior
 from crosscal.jobs.result import Presented
 from crosscal.lightcurves.calibrated import Calibrated, calibrate, calibrated_draws, calibrated_table
@@ -41,8 +42,8 @@ COLUMNS = {
     "shift": "posterior mean of the constant G",
     "shift_sd": "standard deviation of shift",
     "covariance": "posterior covariance of scale and shift",
-    "syserr*": "error added in quadrature to the measured ones (file and flag in the name)",
-    "errscale*": "factor on the measured errors (file and flag in the name)",
+    "syserr*": "error added in quadrature to the quoted errors (file and flag in the name)",
+    "errscale*": "factor that multiplies the quoted errors (file and flag in the name)",
     "at_limit": "factors that reach a limit of their prior",
     "held": "factors that were not fitted",
 }
@@ -205,13 +206,13 @@ class Intercalibration(Presented):
         f = self.factors
         others = [i for i, code in enumerate(f.codes) if code != self.reference and self._present(i)]
         if not others:
-            return f"Only {self.reference} has points: there is nothing to intercalibrate."
+            return f"Only {self.reference} has data; nothing to intercalibrate."
         shown = ", ".join(
-            f"{f.codes[i]} by {f.scale[:, i].mean():.4g} +- {f.scale[:, i].std():.2g}" for i in others[:6]
+            f"{f.codes[i]} by {f.scale[:, i].mean():.4g} +/- {f.scale[:, i].std():.2g}" for i in others[:6]
         )
         more = f" and {len(others) - 6} more" if len(others) > 6 else ""
         points = f"{len(self.curves)} points of {len(others) + 1} telescopes"
-        return f"{points} on the scale of {self.reference}: multiply fluxes of {shown}{more}." + (
+        return f"{points} on the flux scale of {self.reference}: multiply the fluxes of {shown}{more}." + (
             f" {' '.join(self.choices)}" if self.choices else ""
         )
 
@@ -311,15 +312,14 @@ class Intercalibration(Presented):
     def checks(self) -> tuple[Check, ...]:
         """Whether the sampling converged, and whether outliers are few."""
         posterior = self.draws.posterior
-        met = "the sampler's criteria are met (of R-hat, effective size, divergences, k-hat: those that it has)"
-        failed = " ".join(posterior.messages) or "the sampler's criteria are not met"
+
         bad = sum(len(found) for found in self.diagnostics.outliers.values())
         n = len(self.curves)
         return (
-            Check("sampling", bool(posterior.converged), met if posterior.converged else failed),
+            sampling_check(posterior.converged, posterior.messages, posterior),
             Check(
                 "outliers",
                 bad <= max(1.0, 0.01 * n),
-                f"{bad} of {n} points beyond {OUTLIER:g} sigma of leave-one-out (at most 1 %)",
+                f"{bad} of {n} points have leave-one-out residuals above {OUTLIER:g} sigma (limit 1 %)",
             ),
         )

@@ -14,31 +14,33 @@ Range = tuple[float, float]
 
 @options
 class ModelChoice:
-    """What is fitted.
+    """The model and its free parameters.
 
     Attributes
     ----------
     kernel : str
-        How the source varies: see `crosscal list kernels`; "auto" chooses by evidence.
+        Variability model of the source: see `crosscal list kernels`; "auto" chooses by evidence.
     reference : str
         The telescope whose flux scale is kept; the first one by default.
     systematic_error : bool or "auto"
-        Fit an error added in quadrature, per telescope and flag; "auto" decides by leave-one-out prediction.
+        Fit a systematic error, added in quadrature, per telescope and flag; "auto" decides by leave-one-out
+        prediction.
     error_scale : bool
-        Fit a factor on the given errors, per telescope and flag.
+        Fit a factor that multiplies the quoted errors, per telescope and flag.
     errors : str
-        "student-t" resists outliers; "auto" decides by leave-one-out prediction.
+        Distribution of the errors: "gaussian", "student-t" if there are outliers, or "auto", which decides by
+        leave-one-out prediction.
     degrees : float
         Degrees of freedom of Student-t errors.
     fixed_scale, fixed_shift : bool
-        Hold all (normalised) scales at 1, all shifts at 0.
+        Fix all (normalised) scales at 1, or all shifts at 0.
     fixed_codes : tuple of str
-        Telescopes whose fluxes are used as they are.
+        Telescopes with scale fixed at 1 and shift at 0.
     fixed_scale_codes : tuple of str
-        Telescopes whose (normalised) scale is held at 1.
+        Telescopes whose (normalised) scale is fixed at 1.
     normalisation : str
-        What fluxes are divided by: "mean" of each telescope, "none" for the mean of the reference, "spread" for the
-        standard deviation of each, which suits difference fluxes.
+        Divisor of the fluxes: "mean" of each telescope, "none" for the mean of the reference, "spread" for the
+        standard deviation of each (for difference fluxes).
     """
 
     kernel: str | Kernel = "drw"

@@ -50,8 +50,8 @@ class Ties:
             i = self.codes.index(code)
             what, share = ("scale", self.scale[i]) if self.scale[i] < LEAST_SHARE else ("shift", self.shift[i])
             text = (
-                f"{code}: only {100 * share:.0f} % of what is known of its {what} comes from data of other telescopes, "
-                f"the rest from the stationarity of the source"
+                f"{code}: only {100 * share:.0f} % of the information on its {what} comes from data of other "
+                f"telescopes, the rest from the stationarity of the source"
             )
             if np.isfinite(self.change[i]):
                 text += (

@@ -66,11 +66,11 @@ def render(record: RunRecord) -> str:
 
 
 def _facts(record: RunRecord) -> list[str]:
-    """What was asked, of what and when, in a few words; the sections below tell it in full."""
+    """The configuration, inputs, seed and date in a few words; the sections below give the details."""
     inputs = len(record.provenance.get("inputs", {}))
     asked = "job.toml" if record.job_text else f"crosscal demo {record.part}"
     found = [
-        f'Asked: <a href="#what-was-asked">{asked}</a>' if record.job_text else f"Asked: {escape(asked)}",
+        f'Configuration: <a href="#configuration">{asked}</a>' if record.job_text else f"Command: {escape(asked)}",
         f'<a href="#inputs">{counted(inputs, "input")}</a>' if inputs else "built-in data",
     ]
     seed, created = record.provenance.get("seed"), moment(str(record.provenance.get("created", "")))

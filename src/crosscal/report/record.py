@@ -100,9 +100,9 @@ class RunRecord:
         path = Path(directory) / OUTCOME
         if not path.is_file():
             raise DataFileError(
-                "no finished run here", where=str(directory), expected=f"a run directory with {OUTCOME}"
+                "not a directory of a finished run", where=str(directory), expected=f"a run directory with {OUTCOME}"
             )
-        with parsing("the record of the run is damaged", where=path, expected="run again"):
+        with parsing("the files that describe the run are damaged", where=path, expected="run again"):
             content = json.loads(path.read_text(encoding="utf-8"))
             for key in ("warnings", "citations"):
                 content[key] = tuple(content.get(key, ()))

@@ -24,7 +24,7 @@ SECTIONS = Registry(
         "Diagnostics and identifiability": "crosscal.report.sections:diagnostics",
         "Figures": "crosscal.report.sections:figures",
         "Tables": "crosscal.report.sections:tables",
-        "What was asked": "crosscal.report.sections:asked",
+        "Configuration": "crosscal.report.sections:configuration",
         "Inputs": "crosscal.report.sections:inputs",
         "Files": "crosscal.report.sections:files",
         "How to reproduce": "crosscal.report.sections:reproduce",
@@ -42,20 +42,20 @@ _REPEATS = re.compile(r"^(?:ok|FAIL|note|warning:)\s+")
 
 
 def warnings(record: RunRecord) -> str:
-    """What must be known before the answer is trusted."""
+    """Warnings that a reader must know before using the answer."""
     if not record.warnings:
-        return '<p class="good">None: no check of this run raised a warning.</p>'
+        return '<p class="good">No warnings.</p>'
     return "<ul>" + "".join(f'<li class="warn">{escape(typeset(w))}</li>' for w in record.warnings) + "</ul>"
 
 
 def checks(record: RunRecord) -> str:
-    """What was checked, passed or failed and why."""
+    """The checks of the run: name, passed or failed, detail."""
     rows = [(c.name, "passed" if c.passed else "FAILED", typeset(c.why)) for c in record.checks]
     if not rows:
         return ""
     failed = sum(not c.passed for c in record.checks)
     caption = f"Checks: {failed} of {len(rows)} failed"
-    return table(("check", "verdict", "why"), rows, name="checks", caption=caption).replace(
+    return table(("check", "result", "detail"), rows, name="checks", caption=caption).replace(
         "<td>FAILED</td>", '<td class="warn"><b>FAILED</b></td>'
     )
 
@@ -67,9 +67,9 @@ def figures(record: RunRecord) -> str:
 
 
 def diagnostics(record: RunRecord) -> str:
-    """What the data constrain and what they do not, in the result's own words.
+    """What the data constrain and what they do not, as the result describes it.
 
-    Lines that say again what a check or a warning above has said are left out.
+    Lines that repeat a check or a warning above are omitted.
     """
     told = {*record.warnings, *(c.why for c in record.checks)}
     lines = [line for line in record.diagnostics.splitlines() if _REPEATS.sub("", line) not in told]
@@ -85,7 +85,7 @@ def tables(record: RunRecord) -> str:
         header = [f"{c}{u}" for c, u in zip(content.colnames, units, strict=True)]
         rows = [[cell(value) for value in row] for row in content[:MAX_ROWS]]
         note = (
-            f"<p>First {MAX_ROWS} of {len(content)} rows; all are in {escape(name)}.ecsv.</p>"
+            f"<p>First {MAX_ROWS} of {len(content)} rows; the full table is in {escape(name)}.ecsv.</p>"
             if len(content) > MAX_ROWS
             else ""
         )
@@ -106,10 +106,10 @@ def _columns(content: Any) -> str:
     found.pop("", None)
     items = [f"<dt>{escape(', '.join(k))}</dt><dd>{escape(typeset(v))}</dd>" for v, k in found.items()]
     legend = f'<dl class="columns">{"".join(items)}</dl>'
-    return f"<details><summary>What the columns mean</summary>{legend}</details>" if items else ""
+    return f"<details><summary>Description of the columns</summary>{legend}</details>" if items else ""
 
 
-def asked(record: RunRecord) -> str:
+def configuration(record: RunRecord) -> str:
     """The job file as run, with all defaults filled in."""
     return (
         f"<details><summary>job.toml</summary><pre>{escape(record.job_text)}</pre></details>" if record.job_text else ""
@@ -121,7 +121,7 @@ def inputs(record: RunRecord) -> str:
     entries = record.provenance.get("inputs", {})
     rows = [(role, entry["path"], entry["sha256"]) for role, entry in entries.items()]
     if not rows:
-        return "<p>Built-in data only.</p>"
+        return "<p>Only built-in data were used.</p>"
     return table(("role", "file", "SHA-256"), rows, name="inputs", caption="Input files with their SHA-256")
 
 
@@ -143,9 +143,9 @@ def reproduce(record: RunRecord) -> str:
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     seed = record.provenance.get("seed")
     about = (
-        f"<p>{'' if seed is None else f'Seed {seed}; '}{escape(listed)}; took {record.seconds:.0f} s.</p>"
+        f"<p>{'' if seed is None else f'Seed {seed}; '}{escape(listed)}; run time {record.seconds:.0f} s.</p>"
         if versions
-        else f"<p>Took {record.seconds:.0f} s.</p>"
+        else f"<p>Run time {record.seconds:.0f} s.</p>"
     )
     log = f"<details><summary>run.log</summary><pre>{escape(record.log)}</pre></details>" if record.log else ""
     return f"<pre>{escape(chr(10).join(lines))}</pre>{about}{log}"

@@ -11,7 +11,7 @@ import numpy as np
 
 #: Signs that plain text spells out, and what the field writes.
 _SIGNS = (
-    (r"\+-", "\u00b1"),
+    (r"\+/?-", "\u00b1"),
     (r"(?<![\w.])-(?=\d)", "\u2212"),
     (r">=", "\u2265"),
     (r"<=", "\u2264"),

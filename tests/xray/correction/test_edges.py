@@ -44,7 +44,7 @@ def test_temperatures_far_off_give_no_headline(pairs, amplitude_only, factor):
     assert "no correction of the effective area of other can be given" in found.answer
     assert not found.diagnostics.identified
     assert not {c.name: c.passed for c in found.checks}["limits"]
-    assert any("A lies at its limit" in text and "widen A of the library" in text for text in found.warnings)
+    assert any("A is at its limit" in text and "widen A of the library" in text for text in found.warnings)
     assert any("sources disagree with the others" in text for text in found.warnings)
 
 
@@ -53,7 +53,7 @@ def test_a_prior_that_the_data_contradict_is_told(pairs, amplitude_only):
     found = result_of(amplitude_only, pairs, tau=0.02)
     (text,) = found.diagnostics.edges
     assert text.startswith("Data and prior disagree on A:")
-    assert "a wider prior would move the answer" in text
+    assert "a wider prior would change the answer" in text
 
 
 def test_a_posterior_wider_than_its_prior_is_not_called_prior_dominated(rng):

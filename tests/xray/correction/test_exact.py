@@ -51,7 +51,7 @@ def of_amplitude(n, exact=True):
     table = TrainingTable.from_grid(grid, list(OUTPUTS.values()), shifts(full[:, :3], full[:, 3]))
     found = ExactMap(table.inputs, table.outputs, np.zeros(3), task=Analytic())
     fits = CalibrationEmulator(found, Gaussian(), FIXED, "acis", {})
-    spline = train_table(table, "spline").with_report(np.zeros(3), judged="points simulated afresh")
+    spline = train_table(table, "spline").with_report(np.zeros(3), judged="newly simulated points")
     return CalibrationEmulator(spline, Gaussian(), FIXED, "acis", {}, exact=fits if exact else None)
 
 
@@ -156,7 +156,7 @@ def test_inference_by_fits_alone_agrees(pairs):
 
 def test_the_emulators_error_enters_the_likelihood(pairs):
     emulator = of_amplitude(25, exact=False)
-    poor = replace(emulator, emulator=emulator.emulator.with_report([0.02, 0.0, 0.0], judged="points simulated afresh"))
+    poor = replace(emulator, emulator=emulator.emulator.with_report([0.02, 0.0, 0.0], judged="newly simulated points"))
     params = {"A": jnp.asarray(0.2), "scatter": jnp.asarray(0.01)}
     expected = jnp.asarray(pairs.values[1])
     good, wide = (HierarchicalModel(pairs, e).noise(params, expected)[:, 0, 0] for e in (emulator, poor))

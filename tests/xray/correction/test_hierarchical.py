@@ -288,5 +288,5 @@ def test_an_emulator_says_what_it_is_in_one_line(emulator, amplitude_only):
     assert text.startswith("<CalibrationEmulator 'pn': spline map of A, mu, sigma, T_true to kT (rms error")
     assert len(text.splitlines()) == 1
     assert " sigma)" in text
-    assert text.endswith("judged on every second node, by a coarser grid: too large>")
+    assert text.endswith("tested on every second node, with a coarser grid: an upper limit>")
     assert " sigma)" not in repr(amplitude_only)  # no statistical error to compare with

@@ -99,7 +99,7 @@ def test_three_telescopes():
     assert sorted(m.telescope for b in both.blocks if not b.corrected for m in b.members) == ["A", "A", "C", "C"]
     alone = prepare([*observations, replace(observations[0], source="only A")], "A")
     assert alone.sources == ("s0", "s1")
-    assert "only one side saw them: only A" in alone.notes[0]
+    assert "only one telescope observed them: only A" in alone.notes[0]
 
 
 def test_sources_that_cannot_be_fitted_are_left_out_with_a_word():
@@ -109,7 +109,7 @@ def test_sources_that_cannot_be_fitted_are_left_out_with_a_word():
     data = prepare(broken, "A")
     assert data.sources == ("s0", "s2", "s3", "s4")
     assert data.notes == (
-        "1 of 5 sources are left out, as their trusted spectrum cannot be used (s1: no usable counts).",
+        "1 of 5 sources are excluded: their reference spectrum cannot be used (s1: no usable counts).",
     )
     with pytest.raises(FitError, match=r"1 of 5 sources cannot be used .* most_left_out"):
         prepare(broken, "A", most_left_out=0.1)
@@ -125,7 +125,7 @@ def test_a_temperature_on_its_limit_is_left_out_and_an_abundance_of_zero_is_not(
     hot[2] = replace(hot[2], spectrum=xray.fakeit(a, no_metals, counts=2e3, band=BAND, seed=5))
     data = prepare(hot, "A")
     assert data.sources == ("s1", "s2", "s3", "s4")
-    assert "s0: kT ended on a limit" in data.notes[0]
+    assert "s0: kT reached a limit" in data.notes[0]
 
 
 def test_bias_with_a_parameter_that_the_model_does_not_tabulate():

@@ -29,7 +29,7 @@ FORMS = {
     "tabs.tsv": (PLAIN.replace(",", "\t"), ()),
     "semicolons.csv": (PLAIN.replace(",", ";"), ()),
     "spaces.txt": (PLAIN.replace(",", "  "), ()),
-    "vizier.tsv": (VIZIER, ("column Name is taken as the source's name", "not used: _RA")),
+    "vizier.tsv": (VIZIER, ("column Name is used as the name of the source", "not used: _RA")),
     "vizier.csv": (VIZIER.replace("\t", ";"), ("column Name is taken", "not used: _RA")),
     "xga.csv": (
         (
@@ -81,10 +81,10 @@ FORMS = {
     "gaps.csv": (
         PLAIN + "A3,,,5.0,0.2\nA4,<3.0,,5.0,0.2\nA5,4.0,--,4.0,0.1\nA6,4.0,0.1,nan,0.1\n",
         (
-            "'A3' is left out: no kT of pn",
-            "'A4' is left out: kT of pn is a limit",
-            "'A5' is left out: no error of kT of pn",
-            "'A6' is left out: no kT of acis",
+            "'A3' is excluded: no kT of pn",
+            "'A4' is excluded: kT of pn is a limit",
+            "'A5' is excluded: no error of kT of pn",
+            "'A6' is excluded: no kT of acis",
         ),
     ),
     "limits.csv": (
@@ -92,7 +92,7 @@ FORMS = {
             "source,kT_pn,kT_err_pn,l_kT_pn,kT_acis,kT_err_acis\nA1,5.0,0.1,,5.5,0.2\nA2,7.0,0.2,,7.9,0.3\n"
             "A3,9.0,0.2,>,8.9,0.3\n"
         ),
-        ("'A3' is left out: kT of pn is a limit",),
+        ("'A3' is excluded: kT of pn is a limit",),
     ),
 }
 

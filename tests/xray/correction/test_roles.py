@@ -43,7 +43,7 @@ def test_names_decide_in_any_order_of_columns(pairs, tmp_path, order, names):
     assert found.telescopes == ("pn", "acis")
     np.testing.assert_allclose(found.values, pairs.values, rtol=1e-12)
     (note,) = found.provenance["notes"]
-    assert "pn is trusted and acis corrected; mos is not used" in note
+    assert "pn is the reference and acis is corrected; mos is not used" in note
 
 
 @pytest.mark.parametrize("order", [("acis", "pn"), ("pn", "acis")])
@@ -57,10 +57,10 @@ def test_one_name_is_enough_of_two(pairs, tmp_path, order, names):
     [
         ({"trusted": "mos"}, (), "no column 'kT_mos'; expected a telescope of acis, pn"),
         ({"corrected": "aciss"}, (), "no column 'kT_aciss'"),
-        ({"trusted": "pn", "corrected": "pn"}, (), "'pn' is trusted and corrected"),
-        ({"corrected": "acis"}, ("mos",), "nothing says which is the trusted telescope"),
-        ({"trusted": "pn"}, ("mos",), "nothing says which is the telescope to be corrected"),
-        ({}, ("mos",), "nothing says which is"),
+        ({"trusted": "pn", "corrected": "pn"}, (), "'pn' is both the reference and the telescope to correct"),
+        ({"corrected": "acis"}, ("mos",), "which is the reference telescope"),
+        ({"trusted": "pn"}, ("mos",), "which is the telescope to be corrected"),
+        ({}, ("mos",), "it is not stated which is"),
     ],
 )
 def test_names_that_do_not_decide_are_refused(pairs, tmp_path, names, extra, match):
@@ -82,9 +82,9 @@ def test_the_order_of_columns_never_decides(pairs, amplitude_only, tmp_path, ord
 
 
 def test_an_emulator_of_the_trusted_telescope_is_refused(pairs, amplitude_only):
-    with pytest.raises(InputError, match=r"the emulator is of acis, which is the trusted .* expected trusted='pn'"):
+    with pytest.raises(InputError, match=r"the emulator is of acis, which is the reference .* expected trusted='pn'"):
         infer(pairs.swapped(), amplitude_only)
-    with pytest.raises(InputError, match="the emulator is of acis, which is the trusted"):
+    with pytest.raises(InputError, match="the emulator is of acis, which is the reference"):
         infer(pairs, amplitude_only, trusted="acis")
     with pytest.raises(UnknownNameError, match="telescope 'mos'"):
         infer(pairs, amplitude_only, trusted="mos")
@@ -97,7 +97,7 @@ def test_metadata_that_disagree_with_the_names_are_told(pairs, tmp_path):
     assert read_pairs(path).provenance["notes"] == []
     turned = read_pairs(path, trusted="acis")
     assert turned.telescopes == ("acis", "pn")
-    assert "The table itself calls pn trusted" in turned.provenance["notes"][0]
+    assert "The table names pn as the reference" in turned.provenance["notes"][0]
 
 
 def test_samples_keep_their_telescope(pairs):
@@ -116,9 +116,9 @@ def test_answer_and_effective_area_name_both_telescopes(pairs, amplitude_only, t
     result = infer(read_pairs(path), amplitude_only, trusted="pn", tau=0.1, sampler="laplace", draws=200)
     assert result.telescopes == ("pn", "acis")
     assert abs(result.posterior_draws.mean("A") - 0.12) < 4 * result.posterior_draws.sd("A")
-    assert result.answer.startswith("With pn trusted, the effective area of acis should be multiplied by")
+    assert result.answer.startswith("Relative to pn, the effective area of acis should be multiplied by")
     area = xray.example_telescope("a")
     xray.write_arf(tmp_path / "c.arf", area.corrected(result.correction), history=result)
     history = " ".join(fits.getheader(tmp_path / "c.arf", 1)["HISTORY"])
-    assert "trusted telescope: pn" in history
+    assert "reference telescope: pn" in history
     assert "corrected telescope: acis" in history

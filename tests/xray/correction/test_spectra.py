@@ -180,9 +180,9 @@ def test_bad_observations(clusters, prepared):
     with pytest.raises(InputError, match="trusted and corrected"):
         prepare(observations, trusted, trusted)
     third = replace(observations[0], telescope="third")
-    with pytest.raises(InputError, match="2 telescopes besides the trusted"):
+    with pytest.raises(InputError, match="2 telescopes besides the reference"):
         prepare([*observations, third], trusted)
-    with pytest.raises(InputError, match="no source was seen by third"):
+    with pytest.raises(InputError, match="no source was observed with both"):
         prepare([replace(third, source="another"), *observations], trusted, "third")
     o = observations[0]
     other = Observation(o.source, o.telescope, o.spectrum, o.response, o.model.replace(free=("kT", "norm")), o.band)

@@ -132,7 +132,7 @@ def test_bad_options(tiny, tmp_path, options, message):
 def test_bad_output_name_and_overwriting(tiny, tmp_path, table_file):
     with pytest.raises(InputError, match=r"expected a name ending in \.npz"):
         build_plasma(tiny.line, tiny.coco, tmp_path / "x.fits")
-    with pytest.raises(DataFileError, match="exists already"):
+    with pytest.raises(DataFileError, match="already exists"):
         build_plasma(tiny.line, tiny.coco, table_file, overwrite=False)
 
 

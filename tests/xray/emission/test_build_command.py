@@ -24,7 +24,7 @@ def test_builds_a_table_that_a_model_uses(tiny, tmp_path, capsys):
     assert (table.kT.size, table.line_energy.size, table.velocity, table.thermal) == (5, 95, 200.0, True)
     assert Model("apec", table=output, kT=2.0).spectrum([0.5, 1.0, 2.0]).min() > 0
     assert run("data", "build-plasma", tiny.line, output, "--coco", tiny.coco) == 1
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert run("data", "build-plasma", tiny.line, output, "--coco", tiny.coco, "--bins", 50, "--force") == 0
 
 

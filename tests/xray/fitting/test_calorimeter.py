@@ -149,7 +149,7 @@ def test_an_interval_that_meets_a_better_minimum_says_so(telescope, plasma):
     problem = found._problem
     # A fit that stopped short of the minimum.
     problem.statistic, problem.x = found.statistic + 5.0, problem.x + np.array([0.0, 1e-9])
-    with pytest.raises(FitError, match="interval of kT met a better minimum: fit again from kT = "):
+    with pytest.raises(FitError, match="interval of kT found a better minimum: fit again from kT = "):
         found.interval("kT")
 
 

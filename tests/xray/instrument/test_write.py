@@ -133,7 +133,7 @@ def test_inputs_are_not_overwritten(make):
 
 def test_existing_outputs_are_kept_on_request(small, tmp_path):
     path = write_arf(tmp_path / "new.arf", small)
-    with pytest.raises(DataFileError, match="exists already"):
+    with pytest.raises(DataFileError, match="already exists"):
         write_arf(path, small, overwrite=False)
 
 

@@ -275,9 +275,9 @@ def _curve(
     value = 1 / done.value
     warnings = []
     if keep.sum() == 1:
-        warnings.append("one star only: its vector was passed through; fibre losses of that star enter the scale")
+        warnings.append("only one star: its vector is the curve, so the fibre loss of that star biases the flux scale")
     elif keep.sum() < 3:
-        warnings.append("2 stars only: a wrong one cannot be recognised unless they disagree")
+        warnings.append("only 2 stars: a wrong one is found only if they disagree")
     rejected = tuple(int(k) for k in np.flatnonzero(~keep))
     return Curve(
         stack.wavelength,

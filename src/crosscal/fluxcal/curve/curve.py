@@ -28,9 +28,9 @@ class Curve:
     modes : array (k, n_pix)
         Correlated errors: Cov(ln C) = diag(variance / C^2) + modes^T modes.
     covered : array of bool (n_pix,)
-        Where the curve is supported by stars (bridged gaps included).
+        Where the curve is supported by stars (interpolated gaps included).
     bridged : array of bool (n_pix,)
-        Telluric and other gaps that smoothing bridged.
+        Telluric and other gaps across which the smooth curve is interpolated.
     n_stars : array of int (n_pix,)
         Stars per pixel.
     scatter : array (n_pix,)
@@ -39,12 +39,12 @@ class Curve:
         Grey, slope (per 1000 A), curvature of each star in mag, relative to the curve: positive = more throughput.
     coefficient_errors : array (n_star, order + 1), mag
     rejected : tuple of int
-        Numbers of stars left out as outliers, with ``rejected_why`` "grey" or "slope".
+        Numbers of stars rejected as outliers, with ``rejected_why`` "grey" or "slope".
     rms : float
         Robust RMS fractional scatter over all pixels and stars.
     plate : PlateTerm or None
     extrapolated : array of bool (n_pix,)
-        Pixels beyond the outermost that stars measure, where the curve goes on along a line.
+        Pixels beyond the outermost that stars measure, where the curve is extrapolated linearly.
     """
 
     wavelength: NDArray[np.float64]

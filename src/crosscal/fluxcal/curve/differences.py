@@ -28,7 +28,7 @@ def difference_modes(
     r_sb, the mean residual of star s at node b relative to the curve, enters the curve with the star's share w_sb of
     the weight there. Its covariance is sum_s w_sb w_sb' r_sb r_sb' / (1 - w_sb), drawn towards the usual difference
     between stars and templates (as much as four stars) and widened by Student's t for few stars. The error that all
-    templates share comes on top.
+    templates share is added.
 
     Parameters
     ----------

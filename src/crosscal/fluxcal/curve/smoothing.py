@@ -32,11 +32,11 @@ def smooth_throughput(
     *,
     errors: bool = True,
 ) -> Smooth:
-    """Smooth a throughput and bridge its gaps; NaN beyond the outermost good pixels.
+    """Smooth a throughput and interpolate across its gaps; NaN beyond the outermost good pixels.
 
     ``spline``: ln T is a cubic B-spline with knots every ``scale`` Angstrom. Its coefficients minimise the residuals
-    of T
-    itself (Gauss-Newton), because the mean of ln T of noisy pixels is biased by -sigma^2 / 2.
+    of T itself
+    (Gauss-Newton), because the mean of ln T of noisy pixels is biased by -sigma^2 / 2.
     ``savgol``: cubic Savitzky-Golay in a window of ``scale`` Angstrom of T relative to a broad spline, with gaps
     weighted out.
     ``none``: the pixels as they are, gaps from the spline.
@@ -89,7 +89,7 @@ def _spline(
     scale: float,
     errors: bool,
 ) -> Smooth:
-    """Cubic B-spline of ln T by Gauss-Newton; a small second-difference penalty bridges gaps without knots' noise."""
+    """Cubic B-spline of ln T by Gauss-Newton; a small second-difference penalty interpolates across gaps smoothly."""
     key = np.ascontiguousarray(wave).tobytes()
     design, left, basis = _design(key, scale), *_nonzero(key, scale)
     weight = np.where(good, 1 / np.where(good, variance, 1.0), 0.0)

@@ -91,7 +91,7 @@ def transfer_function(
         rejected_why=(),
         rms=float(np.mean([c.rms for c in chosen])),
         plate=None,
-        warnings=("from neighbouring frames: the scale holds for the spread between them",),
+        warnings=("from neighbouring frames: the error of the flux scale is the spread between them",),
     )
 
 

@@ -49,25 +49,25 @@ class Selection:
         Largest error in magnitudes; for fluxes 2.5 / ln(10) times the relative error. "auto" is 0.1 for the magnitudes
         of ASAS-SN and ZTF, and no limit elsewhere.
     keylabel : str
-        Put before every code.
+        Prefix of every code.
     codes : tuple of str
-        Only these telescopes, if any are given.
+        Use only these telescopes.
     error : float or None
-        Error of points for which a table gives none: magnitudes for magnitudes, else the unit of the fluxes. Such
-        points are left out by default.
+        Error of points without a quoted error, in magnitudes or in the unit of the fluxes. By default such points
+        are excluded.
     merge_objects : bool
-        Join object ids, fields or observers of one filter, which are kept apart by default.
+        Merge object ids, fields or observers in the same filter; by default they are kept separate.
     by_camera : bool
-        One code per camera, where a survey tells them apart.
+        Use one code per camera, if the survey identifies them.
     use_flux : bool
-        Take the flux column of a survey that gives magnitudes too.
+        Use the flux column of a survey that also gives magnitudes.
     time_format : str
-        What the times of a table count that does not say so: "jd", "mjd", "hjd", "bjd", ...
+        Time format of tables that do not state it: "jd", "mjd", "hjd", "bjd", ...
     position : (ra, dec) or None
-        Of the source, ICRS degrees: needed to join heliocentric or barycentric times with others.
+        Position of the source, ICRS degrees; needed to merge heliocentric or barycentric times with others.
     columns : mapping of str to str
-        Columns by what they hold ("time", "flux", "error", "magnitude", "telescope", "filter"), where they are not
-        found by name.
+        Column names by role ("time", "flux", "error", "magnitude", "telescope", "filter"), for columns that are not
+        recognised by name.
     """
 
     zeropoint: float | dict[str, float] | None = option(default=None, example={"V": 3.6e-9, "zg": 4.8e-9})

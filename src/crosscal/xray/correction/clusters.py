@@ -143,7 +143,7 @@ def simulate_clusters(
     Parameters
     ----------
     trusted, other : Response
-        Nominal calibrations; the trusted one is also the true one.
+        Nominal calibrations; that of the reference telescope is also the true one.
     model : Model
         Values of its parameters are the truth, apart from kT and norm.
     modifier, theta

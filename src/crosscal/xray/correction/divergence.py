@@ -44,7 +44,7 @@ def squared_means(p: Cloud, q: Cloud) -> Any:
     """Squared difference of the means, each quantity in units of p's rms error over the sources.
 
     D = sum_k (m_p - m_q)_k^2 / s_k^2; for temperatures alone this is proportional to the plain sum of
-    (T_0 - T_1)^2, in which hot sources weigh most.
+    (T_0 - T_1)^2, in which hot sources dominate.
     """
     import jax.numpy as jnp
 

@@ -52,19 +52,19 @@ def disagreements(draws: Mapping[str, Floats], prior: Mapping[str, Floats], flat
         ratio = float(np.std(draws[name]) / np.std(prior[name]))
         if name not in flat and outside > DISAGREE:
             found[name] = (
-                f"Data and prior disagree on {name}: {100 * outside:.0f} % of the posterior lie outside {low:.3g} to "
-                f"{high:.3g}, which the prior gives 95 %; a wider prior would move the answer."
+                f"Data and prior disagree on {name}: {100 * outside:.0f} % of the posterior is outside the 95 % "
+                f"interval of the prior, {low:.3g} to {high:.3g}; a wider prior would change the answer."
             )
         elif ratio > WIDER:
             found[name] = (
                 f"The posterior of {name} is {ratio:.2f} times as wide as its prior (sd {np.std(prior[name]):.3g}): "
-                "several solutions fit, on both sides of what the prior prefers; a wider prior would move the answer."
+                "there are several solutions, on both sides of the prior mean; a wider prior would change the answer."
             )
     return found
 
 
 def beyond(names: Sequence[str], kT: Floats, domain: tuple[float, float]) -> tuple[str, ...]:
-    """Name the sources whose trusted temperature (n,) keV lies beyond the library's temperatures."""
+    """Name the sources whose reference temperature (n,) keV is outside the temperatures of the library."""
     low, high = domain
     outside = np.flatnonzero((kT < low) | (kT > high))
     if not len(outside):
@@ -100,8 +100,8 @@ def discrepant(names: Sequence[str], residuals: Floats) -> tuple[str, ...]:
 def limit_sentences(found: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
     """Say which limits decide the answer."""
     return tuple(
-        f"{name} lies at its limit {limit:.3g} in {100 * share:.0f} % of the draws: the limit decides, not the data; "
-        f"widen {name} of the library."
+        f"{name} is at its limit {limit:.3g} in {100 * share:.0f} % of the draws: the limit, not the data, determines "
+        f"the answer; widen {name} of the library."
         for name, (limit, share) in found.items()
     )
 
@@ -109,10 +109,10 @@ def limit_sentences(found: Mapping[str, tuple[float, float]]) -> tuple[str, ...]
 def no_answer(n_constrained: int, amplitudes: Mapping[str, tuple[float, float]]) -> str:
     """Say why no correction should be quoted: nothing is constrained, or the library's limit of a size decides."""
     if n_constrained == 0:
-        return "the sources constrain no direction of it, so that the posterior is the prior"
+        return "the sources constrain no direction of phi(E): the posterior is the prior"
     if amplitudes:
-        shown = ", ".join(f"{name} lies at its limit {limit:.3g}" for name, (limit, _) in amplitudes.items())
-        return f"the sources ask for more than the library holds ({shown})"
+        shown = ", ".join(f"{name} is at its limit {limit:.3g}" for name, (limit, _) in amplitudes.items())
+        return f"the sources need a larger correction than the library covers ({shown})"
     return ""
 
 

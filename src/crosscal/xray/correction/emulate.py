@@ -77,7 +77,7 @@ class CalibrationEmulator:
         judged = self.emulator.report.get("judged")
         return (
             f"<CalibrationEmulator {self.telescope!r}: {self.emulator.kind} map of {', '.join(self.emulator.names)} "
-            f"to {', '.join(found)}{f'; judged on {judged}' if judged else ''}>"
+            f"to {', '.join(found)}{f'; tested on {judged}' if judged else ''}>"
         )
 
     @property
@@ -223,7 +223,7 @@ class CalibrationEmulator:
         return 8.0 if str(self.emulator.report.get("judged", "")).startswith("every second node") else 1.0
 
     def validate(self, n: int = 2000, *, seed: int = 0) -> Validation:
-        """Compare with ``n`` off-grid points simulated afresh, in units of the smallest statistical error.
+        """Compare with ``n`` off-grid newly simulated points, in units of the smallest statistical error.
 
         Raises
         ------

@@ -171,8 +171,8 @@ def reweighted(model: Any, posterior: Posterior, *, seed: int = 0) -> Posterior:
     facts = {**posterior.provenance, "exact": {KHAT: khat, SHARE: share}}
     if not _trusted(khat, share):
         text = (
-            f"The emulator's error changes the posterior by more than re-weighting with exact fits can mend (k-hat "
-            f"{khat:.2f}, {100 * share:.0f} % of the draws count): take emulator kind 'exact', or more nodes."
+            f"The emulator's error changes the posterior by more than re-weighting with exact fits can correct (k-hat "
+            f"{khat:.2f}, {100 * share:.0f} % effective draws): use emulator kind 'exact', or more nodes."
         )
         return replace(posterior, messages=(*posterior.messages, text), provenance=facts)
     rng = generator(seed, "exact")

@@ -37,7 +37,7 @@ class _Rows:
 
 @dataclass(frozen=True, eq=False)
 class HierarchicalModel:
-    """Sources of true x_i = (kT, norm, Z), measured by a trusted telescope 0 and by telescope 1 of unknown area.
+    """Sources of true x_i = (kT, norm, Z), measured by a reference telescope 0 and by telescope 1 of unknown area.
 
     ::
 

@@ -154,30 +154,30 @@ class Diagnostics:
 
     @property
     def identified(self) -> bool:
-        """Whether the parameters, not only phi where it is constrained, can be believed."""
+        """Whether the parameters are constrained by the data, and not only phi where it is constrained."""
         open_ones = self.aliases or self.prior_dominated or self.limits
         return not open_ones and self.modes.n_constrained > 0
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences about what should not be trusted."""
+        """Sentences about what the data do not constrain, or what is unreliable."""
         found = []
         if self.modes.n_constrained == 0:
             found.append("The data constrain no direction of phi(E): the result is the prior.")
         if self.aliases:
             many = len(self.aliases)
-            others = "1 other solution fits" if many == 1 else f"{many} other solutions fit"
+            others = f"{many} degenerate solution{'' if many == 1 else 's'}"
             found.append(
-                f"theta is not identified: {others} as well (delta chi2 < "
-                f"{ALIAS_DELTA}); use the posterior band of phi(E), not the parameters."
+                f"theta is not identified: {others} with delta chi2 < {ALIAS_DELTA}; use the posterior band of phi(E), "
+                "not the parameters."
             )
         if self.prior_dominated:
             names = ", ".join(f"{n} ({r:.2f})" for n, r in self.prior_dominated.items())
-            found.append(f"Known from the prior only (posterior sd / prior sd): {names}.")
+            found.append(f"Constrained by the prior only (posterior sd / prior sd): {names}.")
         if self.p_value < 0.01:
             found.append(
                 f"The sources do not agree after the correction (p = {self.p_value:.2g}): the family of phi may be "
-                "wrong, or errors too small."
+                "wrong, or the errors too small."
             )
         return (*found, *limit_sentences(self.limits), *self.edges, *self.messages)
 
@@ -185,7 +185,7 @@ class Diagnostics:
         shown = ", ".join(f"{s:.1f}" for s in self.modes.signal_to_noise[:8])
         more = ", ..." if len(self.modes.signal_to_noise) > 8 else ""
         lines = [
-            f"constrained modes of phi(E): {self.modes.n_constrained} (S/N {shown}{more}; above {CONSTRAINED:g} count)"
+            f"constrained modes of phi(E): {self.modes.n_constrained} (S/N {shown}{more}; threshold {CONSTRAINED:g})"
         ]
         if self.best:
             lines.append("best fit by likelihood: " + ", ".join(f"{k} = {v:.4g}" for k, v in self.best.items()))

@@ -55,7 +55,7 @@ def infer(
     progress: Progress = SILENT,
     **options: Any,
 ) -> CalibrationResult:
-    """Infer which change of a telescope's effective area makes the sources agree with a trusted telescope.
+    """Infer which change of a telescope's effective area makes the sources agree with a reference telescope.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def infer(
     emulator : CalibrationEmulator
         Of the telescope to be corrected.
     trusted : str, optional
-        Name of the trusted telescope; by default the first of ``pairs.telescopes``. Needed where a table was read
+        Name of the reference telescope; by default the first of ``pairs.telescopes``. Needed where a table was read
         without roles and does not name the emulator's telescope.
     sampler : str
         A sampler of `crosscal.inference` ("population", "nuts", "nested", ...), or "auto": "population" for at most
@@ -283,7 +283,7 @@ def _search(
     def log_factor(vector: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.log(np.maximum(model.emulator.factor(grid, vector[: len(names)]), 1e-3))
 
-    with progress.stage("Searching for other solutions", total=1) as advance:
+    with progress.stage("Searching for degenerate solutions", total=1) as advance:
         best, _, aliases = find_aliases(chi2, bounds, log_factor, seed=seed)
         advance(1)
     return best, aliases, ()

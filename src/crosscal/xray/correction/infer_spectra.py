@@ -59,7 +59,7 @@ def infer_spectra(
     modifier : Modifier
         The family of phi, for instance ``Spline(knots=10, low=0.7, high=7)``.
     trusted : str or sequence of str
-        Name of the trusted telescope, or names of several.
+        Name of the reference telescope, or names of several.
     corrected : str, optional
         Name of the telescope to be corrected; the only one that is not trusted by default. Spectra of further
         telescopes are not used, which a warning says.
@@ -71,7 +71,7 @@ def infer_spectra(
     norm_scatter, tau, priors, prior_correction
         See `SpectraModel`.
     most_left_out : float
-        Sources whose trusted spectrum cannot be fitted, or ends with kT or the norm on a limit, are left out with a
+        Sources whose reference spectrum cannot be fitted, or ends with kT or the norm on a limit, are left out with a
         warning, up to this share of the sources; beyond it nothing is inferred.
     energy : array, keV, optional
         Grid of the correction; the band by default.
@@ -168,7 +168,7 @@ def _search(
     def log_factor(theta: Floats) -> Floats:
         return np.log(np.maximum(modifier.factor(grid, theta), 1e-3))
 
-    with progress.stage("Searching for other solutions", total=1) as advance:
+    with progress.stage("Searching for degenerate solutions", total=1) as advance:
         best, _, aliases = find_aliases(chi2, bounds, log_factor, starts=16, seed=seed)
         advance(1)
     return best, aliases

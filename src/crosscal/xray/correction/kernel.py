@@ -54,7 +54,7 @@ class LinearKernel:
     def fisher(self, names: Sequence[str] | None = None) -> Floats:
         """Return the information (k, k) in the fitted values of ``names`` (all by default), summed over sources.
 
-        The true values are known from the trusted telescope: only the errors of this one count.
+        The true values are known from the reference telescope: only the errors of this one count.
         """
         chosen = [self.names.index(n) for n in (self.names if names is None else names)]
         kernel = self.kernel[:, chosen]

@@ -145,7 +145,7 @@ def prepare(
     most_left_out: float = MOST_LEFT_OUT,
     progress: Progress = SILENT,
 ) -> Prepared:
-    """Fit each source to the trusted telescope and tabulate its spectrum over the range that this leaves.
+    """Fit each source to the reference telescope and tabulate its spectrum over the range that this leaves.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def prepare(
     corrected : str, optional
         The telescope whose area is to be corrected; the only other one by default.
     most_left_out : float
-        Share of the sources that may be left out because their trusted spectrum cannot be fitted.
+        Largest fraction of sources that may be excluded because their reference spectrum cannot be fitted.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def prepare(
     names = tuple(dict.fromkeys(o.source for o in used))
     free = used[0].model.free
     scaled = multiplicative(used[0].model)
-    with progress.stage("Fitting the trusted telescope", total=len(names)) as advance:
+    with progress.stage("Fitting the reference telescope", total=len(names)) as advance:
         pilot, trouble = fit_trusted([o for o in used if o.telescope in roles[0]], names, free, scaled)
         advance(len(names))
     if trouble:
@@ -193,10 +193,10 @@ def _left_out(trouble: Mapping[str, str], n: int, most: float) -> str:
     more = f"; and {len(trouble) - 5} more" if len(trouble) > 5 else ""
     if len(trouble) == n or len(trouble) > most * n:
         raise FitError(
-            f"The trusted spectra of {len(trouble)} of {n} sources cannot be used ({shown}{more}): free fewer "
-            f"parameters, leave these sources out of the table, or allow more with most_left_out (now {most:g})."
+            f"The reference spectra of {len(trouble)} of {n} sources cannot be used ({shown}{more}): free fewer "
+            f"parameters, remove these sources from the table, or raise most_left_out (now {most:g})."
         )
-    return f"{len(trouble)} of {n} sources are left out, as their trusted spectrum cannot be used ({shown}{more})."
+    return f"{len(trouble)} of {n} sources are excluded: their reference spectrum cannot be used ({shown}{more})."
 
 
 def _select(
@@ -212,27 +212,33 @@ def _select(
     others = [n for n in names if n not in right]
     if corrected is None and len(others) != 1:
         raise InputError(
-            f"{len(others)} telescopes besides the trusted {', '.join(right)}",
+            f"{len(others)} telescopes besides the reference {', '.join(right)}",
             where=where,
-            expected=f"the one to be corrected named: {', '.join(others) or 'none is there'}",
+            expected=f"the name of the one to correct: {', '.join(others) or 'the table has no other'}",
         )
     target = others[0] if corrected is None else corrected
     if target in right:
-        raise InputError(f"{target!r} is trusted and corrected", where=where, expected="two different telescopes")
+        raise InputError(
+            f"{target!r} is both the reference and the telescope to correct",
+            where=where,
+            expected="two different telescopes",
+        )
     unused = [n for n in others if n != target]
     if unused:
-        notes.append(f"Spectra of {', '.join(unused)} are not used: {target} is corrected, {', '.join(right)} trusted.")
+        notes.append(
+            f"Spectra of {', '.join(unused)} are not used: {target} is corrected, {', '.join(right)} is the reference."
+        )
     used = [o for o in observations if o.telescope == target or o.telescope in right]
     seen = [{o.source for o in used if (o.telescope == target) == side} for side in (False, True)]
     both = seen[0] & seen[1]
     if not both:
         raise InputError(
-            f"no source was seen by {target} and by {', '.join(right)}", where=where, expected="sources seen by both"
+            f"no source was observed with both {target} and {', '.join(right)}", where=where, expected="common sources"
         )
     alone = [s for s in dict.fromkeys(o.source for o in used) if s not in both]
     if alone:
         shown = ", ".join(alone[:5]) + (", ..." if len(alone) > 5 else "")
-        notes.append(f"{len(alone)} sources are left out, as only one side saw them: {shown}.")
+        notes.append(f"{len(alone)} sources are excluded, because only one telescope observed them: {shown}.")
     used = [o for o in used if o.source in both]
     for o in used:
         if set(o.model.free) != set(used[0].model.free):

@@ -39,7 +39,7 @@ def read_observations(
     Columns ``source``, ``telescope``, ``pha``; optionally ``arf``, ``rmf``, ``background`` (by default the files that
     ANCRFILE, RESPFILE and BACKFILE name; "none" leaves the background out), ``row`` (of a type II file), ``exposure``
     (s), ``band_low`` and ``band_high`` (keV), and any parameter of the model (nH, Redshift) with the source's own
-    value; columns z and nh are these, and a column ``region`` is not used. Paths are meant from the table's directory.
+    value; columns z and nh are these, and a column ``region`` is not used. Paths are relative to the table.
     Spectra of different telescopes, and of one telescope, may have different responses. A ``pha`` that is an XSPEC
     save file (.xcm) stands for the files in it and for the values that its model holds fixed (nH, Redshift).
 

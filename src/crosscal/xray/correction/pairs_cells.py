@@ -63,7 +63,7 @@ def cells_of(sheet: Sheet, names: list[str], source: str, directory: Path, confi
     used = {source, by_row, logs, *(c.name for c in known)}
     rest = [n for n in sheet.table.colnames if n not in used and "_corr_" not in n]
     if source != "source":
-        sheet.notes.append(f"column {source} is taken as the source's name")
+        sheet.notes.append(f"column {source} is used as the name of the source")
     if rest:
         sheet.notes.append(f"columns that are not used: {', '.join(rest)}")
     return cells
@@ -257,5 +257,5 @@ def assembled(
                     why.append(f"no {quantity} of {telescope}")
                 elif not np.isfinite(sd[t, i, k]):
                     why.append(f"no error of {quantity} of {telescope}")
-        notes.append(f"the source {cells.names[i]!r} is left out: {', '.join(why)}")
+        notes.append(f"the source {cells.names[i]!r} is excluded: {', '.join(why)}")
     return values, sd, complete, notes

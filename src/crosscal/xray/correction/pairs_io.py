@@ -131,11 +131,11 @@ def _chosen(
     notes = []
     if unused := [name for name in known if name not in chosen]:
         notes.append(
-            f"Of {', '.join(known)} in the table, {chosen[0]} is trusted and {chosen[1]} corrected; "
+            f"Of {', '.join(known)} in the table, {chosen[0]} is the reference and {chosen[1]} is corrected; "
             f"{', '.join(unused)} {'is' if len(unused) == 1 else 'are'} not used."
         )
     if stated and stated != chosen:
-        notes.append(f"The table itself calls {stated[0]} trusted; the names that were given make it {chosen[0]}.")
+        notes.append(f"The table names {stated[0]} as the reference; the arguments name {chosen[0]}, which is used.")
     return chosen, {"roles": BY_ORDER if by_order else "names", "notes": notes}
 
 

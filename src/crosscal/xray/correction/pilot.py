@@ -1,4 +1,4 @@
-"""A first fit of each source to the trusted telescope: where its parameters are, and the range they can have."""
+"""A first fit of each source to the reference telescope: where its parameters are, and the range they can have."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-#: Rise of the trusted telescope's statistic at the ends of the range in which a source is tabulated (6.3 sigma).
+#: Rise of the reference telescope's statistic at the ends of the range in which a source is tabulated (6.3 sigma).
 REACH = 40.0
 #: Half-width of that range in errors of the fit where no such ends are found.
 WINDOW = 8.0
@@ -30,7 +30,7 @@ WINDOW = 8.0
 
 @dataclass(frozen=True, eq=False)
 class Pilot:
-    """A first fit of each source to the trusted telescope, and the range in which its spectrum is tabulated.
+    """A first fit of each source to the reference telescope, and the range in which its spectrum is tabulated.
 
     Attributes
     ----------
@@ -121,7 +121,7 @@ def _tabulated(model: Model) -> bool:
 def _trouble(status: int, at_limit: Sequence[str]) -> str:
     """Return why a fit cannot be used, or nothing; a linear parameter at its limit (an abundance of 0) is no harm."""
     if at_limit:
-        return f"{' and '.join(at_limit)} ended on a limit"
+        return f"{' and '.join(at_limit)} reached a limit"
     return "" if status in (Status.OK, Status.AT_BOUND) else MEANING[Status(status)]
 
 

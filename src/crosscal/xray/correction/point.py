@@ -98,7 +98,7 @@ def minimise_divergence(
     divergence : str
         A name in ``DIVERGENCES``.
     trusted : str, optional
-        The trusted telescope of the pairs; see `with_roles`.
+        The reference telescope of the pairs; see `with_roles`.
     starts : int
         Quasi-random starting points of the search.
     bootstrap : int

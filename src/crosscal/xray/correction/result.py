@@ -98,7 +98,7 @@ class CalibrationResult(Presented):
             provenance={
                 **self.provenance,
                 "corrected telescope": self.telescopes[1],
-                "trusted telescope": self.telescopes[0],
+                "reference telescope": self.telescopes[0],
             },
         )
 
@@ -114,16 +114,18 @@ class CalibrationResult(Presented):
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        """Whether the sampler converged, the model describes the data, and no other solution fits as well."""
+        """Whether the sampler converged, the model describes the data, and there are no degenerate solutions."""
         found = self.diagnostics
-        checks = [sampling_check(found.converged, found.messages)]
+        checks = [sampling_check(found.converged, found.messages, self.posterior_draws)]
         if np.isfinite(found.p_value):
             why = f"p = {found.p_value:.3g} (>= 0.001)"
             checks.append(Check("predictive check", bool(found.p_value >= 1e-3), why))
         checks.append(Check("limits", not found.no_answer, found.no_answer or "no limit decides the answer"))
         many = len(found.aliases)
-        others = "1 other solution fits" if many == 1 else f"{many or 'no'} other solutions fit"
-        checks.append(Check("identified", not many, f"{others} as well (none should)"))
+        others = (
+            f"{many} degenerate solution{'' if many == 1 else 's'} found" if many else "no degenerate solutions found"
+        )
+        checks.append(Check("identified", not many, others))
         return tuple(checks)
 
     def summary(self) -> Any:
@@ -162,14 +164,14 @@ class CalibrationResult(Presented):
         inside = self.energy >= 0.5
         k = int(np.argmax(np.where(inside, np.abs(np.log(middle)) / np.maximum(self.correction.sd, 1e-9), -1)))
         text = (
-            f"With {self.telescopes[0]} trusted, the effective area of {self.telescopes[1]} should be multiplied by "
+            f"Relative to {self.telescopes[0]}, the effective area of {self.telescopes[1]} should be multiplied by "
             f"{middle[k]:.3f} (68 %: {low[k]:.3f} to {high[k]:.3f}) at {self.energy[k]:.1f} keV"
         )
         if self.biases is not None:
             kT = float(self.kT[np.argmin(np.abs(self.kT - 8.0))])
             ratio = self.temperature_bias([kT]).ratio[:, 0] - 1
-            off = f"{100 * ratio.mean():+.1f} +- {100 * ratio.std():.1f} %"
-            text += f"; its nominal temperatures are off by {off} at {kT:.0f} keV"
+            off = f"{100 * ratio.mean():+.1f} +/- {100 * ratio.std():.1f} %"
+            text += f"; temperatures derived with the nominal area are biased by {off} at {kT:.0f} keV"
         return text + "."
 
     def write(self, directory: str | os.PathLike[str], *, response: Any = None, draws: int = 100) -> Path:

@@ -28,14 +28,18 @@ def roles(
         if name and name not in known:
             raise UnknownNameError("telescope", name, known, where=where)
     if trusted and trusted == corrected:
-        raise InputError(f"{trusted!r} is trusted and corrected", where=where, expected="two different telescopes")
+        raise InputError(
+            f"{trusted!r} is both the reference and the telescope to correct",
+            where=where,
+            expected="two different telescopes",
+        )
     if trusted and corrected:
         return trusted, corrected
     others = [name for name in known if name not in (trusted, corrected)]
     if not (trusted or corrected) or len(others) != 1:
-        missing = "the trusted telescope" if corrected else "the telescope to be corrected"
+        missing = "the reference telescope" if corrected else "the telescope to be corrected"
         raise InputError(
-            f"it holds {', '.join(known)}, and nothing says which is {missing}",
+            f"it contains {', '.join(known)}, but it is not stated which is {missing}",
             where=where,
             expected="names of both: [trusted] name and [telescope] name, or trusted= and corrected= in Python",
         )
@@ -55,7 +59,7 @@ def with_roles(pairs: PairedSources, telescope: str, trusted: str | None = None)
     Raises
     ------
     InputError
-        If the emulator is of the trusted telescope, or nothing says who is trusted; UnknownNameError if ``trusted`` is
+        If the emulator is of the reference telescope, or no reference is named; UnknownNameError if ``trusted`` is
         not in the pairs.
     """
     names, by_order = pairs.telescopes, pairs.provenance.get("roles") == BY_ORDER
@@ -65,7 +69,7 @@ def with_roles(pairs: PairedSources, telescope: str, trusted: str | None = None)
         chosen = roles(names, corrected=telescope, where="paired sources")
     elif by_order:
         raise InputError(
-            f"the order of columns does not say whether {names[0]} or {names[1]} is trusted",
+            f"the order of columns does not say whether {names[0]} or {names[1]} is the reference",
             where="paired sources",
             expected=f"trusted={names[0]!r} or trusted={names[1]!r}",
         )
@@ -73,7 +77,7 @@ def with_roles(pairs: PairedSources, telescope: str, trusted: str | None = None)
         chosen = names
     if telescope == chosen[0]:
         raise InputError(
-            f"the emulator is of {telescope}, which is the trusted telescope of the pairs",
+            f"the emulator is of {telescope}, which is the reference telescope of the pairs",
             where="paired sources",
             expected=f"trusted={chosen[1]!r}, or an emulator of {chosen[1]}",
         )

@@ -50,7 +50,7 @@ def table_check(model: Any, posterior: Any) -> tuple[float, tuple[str, ...]]:
     if worst > SAID:
         said.append(
             f"Tabulated spectra differ from the model by up to {worst:.2g} standard deviations ({where}): use "
-            "interp = 'spline', fewer free parameters, or trusted spectra with more counts."
+            "interp = 'spline', fewer free parameters, or reference spectra with more counts."
         )
     return worst, (*said, *(_ends(model, posterior) if sampled else ()))
 

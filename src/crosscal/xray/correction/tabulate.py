@@ -1,4 +1,4 @@
-"""Spectra of one source as polynomials of its parameters, over the range that the trusted telescope leaves them.
+"""Spectra of one source as polynomials of its parameters, over the range that the reference telescope leaves them.
 
 Every table is compared with the model itself: the degree of the polynomials grows until they agree.
 """

@@ -44,14 +44,14 @@ def train(
     ----------
     library : Library
     kind : str
-        "auto" (the kind with the smallest error on points simulated afresh, where the library can simulate), a name
+        "auto" (the kind with the smallest error on newly simulated points, where the library can simulate), a name
         in ``crosscal.emulator.EMULATORS``, or "exact": nothing is trained, and inference fits spectra itself.
     telescope : str
         Name of the telescope; "acis", "pn", ... also choose its row of prior uncertainties.
     quantities : tuple of str, optional
         By default all fitted parameters among kT, norm, Abundanc.
     fresh : int
-        Number of points simulated afresh to choose and judge by; 0 uses the grid only.
+        Number of newly simulated points to choose and judge by; 0 uses the grid only.
     **options
         For the named kind.
 
@@ -97,8 +97,8 @@ def train(
     )
     if coarse := [f"{name} {error:.2g}" for name, error in found.relative_errors.items() if error > COARSE]:
         progress.message(
-            f"The emulator's rms error is not small beside the smallest statistical error ({', '.join(coarse)} of it, "
-            f"judged on {emulator.report['judged']}): more nodes would help."
+            f"The emulator's rms error is not small compared with the smallest statistical error ({', '.join(coarse)}, "
+            f"tested on {emulator.report['judged']}): use more nodes."
         )
     return found
 

@@ -77,7 +77,7 @@ def area(
             for axes in panels if response is not None else [lower]:
                 axes.axvspan(low, high, color="#bbbbbb", alpha=0.3, lw=0, zorder=0)
         if outside:
-            lower.plot([], [], color="#bbbbbb", alpha=0.5, lw=7, label="outside the band fitted")
+            lower.plot([], [], color="#bbbbbb", alpha=0.5, lw=7, label="outside the fitted band")
     _focus(lower, energy, draws, planted, fitted)
     lower.set_ylabel("Correction φ(E)")
     lower.set_xlabel("Energy (keV)")
@@ -126,7 +126,7 @@ def bias(result: Any, *, power: float = 1.5, planted: ArrayLike | None = None) -
         bottom.plot(result.kT, 100 * (ratio**power - 1), "--", color=COLOURS["truth"])
     a, b = result.power_law().mean(axis=0)
     law = f"$T_{{nominal}}$ = {a:.3f} $T^{{{b:.3f}}}$ (keV)"
-    top.set_title(f"What the nominal calibration does to temperatures: {law}", parse_math=True)
+    top.set_title(f"Effect of the nominal calibration on temperatures: {law}", parse_math=True)
     legend_below(fig, top.get_legend_handles_labels()[0])
     log_axis(bottom, result.kT[0], result.kT[-1])
     bottom.set_xlabel("True temperature (keV)")
@@ -161,7 +161,7 @@ def modes(found: Any, energy: ArrayLike, *, most: int = 5) -> Figure:
     left.set_xlabel("Mode")
     left.set_xticks(np.arange(1, len(shown) + 1, 1 if len(shown) < 8 else 2))
     left.set_ylabel("Prior sd / measurement error")
-    left.set_title("How well each is measured")
+    left.set_title("Significance of each mode")
     for i in range(min(most, len(shown))):
         right.plot(energy, 100 * found.shapes[i], color=colours[i], label=f"{i + 1}")
     right.axhline(0, color=COLOURS["before"], lw=1)

@@ -56,7 +56,7 @@ def library(found: Any, *, quantity: str = "kT", lines: int = 5) -> Figure:
 
 @styled
 def emulator(validation: Any) -> Figure:
-    """Draw histograms of an emulator's errors on fresh points, in units of the smallest statistical error.
+    """Draw histograms of an emulator's errors on newly simulated points, in units of the smallest statistical error.
 
     Parameters
     ----------

@@ -32,17 +32,17 @@ __all__ = [
 
 CAPTIONS = {
     "area": "Effective area before and after the correction, and the correction phi(E) with its 68 and 95 % bands; the "
-    "prior's 68 % interval is dotted. Outside the band fitted (grey) the curve is what its family extrapolates.",
-    "bias": "What the nominal calibration does to temperatures: fractional bias against true temperature, 68 and 95 %.",
-    "pairs": "Ratio of the two telescopes' values against the trusted temperature, before and after the correction; "
+    "prior's 68 % interval is dotted. Outside the fitted band (grey) the curve is extrapolated.",
+    "bias": "Bias of temperatures derived with the nominal calibration, against true temperature, 68 and 95 %.",
+    "pairs": "Ratio of the two telescopes' values against the reference temperature, before and after the correction; "
     "bars are 1 sigma.",
     "corner": "Posterior of the correction's parameters: contours hold 68 and 95 %; numbers are the median "
     "and the 68 % interval.",
-    "modes": "Independent directions of ln phi(E): how well each is measured against the prior, and their shapes.",
-    "emulator": "Emulated minus freshly simulated values at off-grid points, over the smallest statistical error "
-    "in the library; dashed: 99 % of the points lie inside.",
-    "library": "Slices of the library: bias of kT against true temperature as one parameter of the correction changes "
-    "and the others stay.",
+    "modes": "Independent directions of ln phi(E): their significance relative to the prior, and their shapes.",
+    "emulator": "Emulated minus newly simulated values at off-grid points, in units of the smallest statistical error "
+    "in the library; dashed: 99 % of the points.",
+    "library": "Slices of the library: bias of kT against true temperature as one parameter of the correction varies "
+    "and the others are fixed.",
     "spectra": "Summed residuals of the corrected telescope's spectra, with the nominal area and with the correction.",
     "stacked": "Counts of the corrected telescope over the trusted telescope's model folded through it, summed over "
     "sources, with 68 % errors by bootstrap over sources; dashed: the smooth factor of the area that describes the "

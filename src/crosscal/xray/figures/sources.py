@@ -25,7 +25,7 @@ def pairs(before: Any, after: Any = None) -> Figure:
     for k, (axes, name) in enumerate(zip(panels, names, strict=True)):
         for which, colour, face, shift, label in (
             (before, COLOURS["before"], "white", 1.0, "nominal calibration"),
-            (after, COLOURS["after"], COLOURS["after"], 1.012, "corrected (drawn a little to the right)"),
+            (after, COLOURS["after"], COLOURS["after"], 1.012, "corrected (shifted to the right for clarity)"),
         ):
             if which is None:
                 continue
@@ -36,7 +36,7 @@ def pairs(before: Any, after: Any = None) -> Figure:
         axes.set_ylabel(labels[name])
     # Handles of an error bar know their symbol only through the axes.
     fig.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    panels[0].set_title(f"{before.telescopes[1]} against {before.telescopes[0]}: on the line, the two agree")
+    panels[0].set_title(f"{before.telescopes[1]} against {before.telescopes[0]}")
     kT = before.values[0, :, 0]
     log_axis(panels[-1], 0.9 * kT.min(), 1.1 * kT.max())
     panels[-1].set_xlabel(f"kT of {before.telescopes[0]} (keV)")
@@ -129,7 +129,7 @@ def spectra(result: Any) -> Figure:
     axes.axhline(1, color=COLOURS["data"], lw=1)
     axes.set_ylabel("Counts / model, all sources")
     axes.set_xlabel("Energy (keV)")
-    axes.set_title("Residuals of the corrected telescope: on the line, area and spectra agree")
+    axes.set_title("Residuals of the corrected telescope")
     fig.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     log_axis(axes, *model.band)
     return fig

@@ -53,7 +53,7 @@ class Status(IntEnum):
 
 MEANING = {
     Status.OK: "converged",
-    Status.AT_BOUND: "a parameter ended on its limit",
+    Status.AT_BOUND: "a parameter reached its limit",
     Status.NO_CONVERGENCE: "no convergence",
     Status.SINGULAR: "the data do not determine all free parameters",
     Status.BAD_DATA: "no usable counts",

@@ -35,12 +35,12 @@ Array = NDArray[np.float64]
 #: What the columns of `FitResult.summary` mean.
 COLUMNS = {
     "parameter": "parameter of the model",
-    "value": "best value, or the one it was held at",
+    "value": "best-fit value, or the value at which it was fixed",
     "error": "1 sigma from the curvature at the best fit",
     "unit": "unit of value and error",
     "free": "whether it was fitted",
     "low": "lower end of the interval from the change of the statistic",
-    "high": "upper end of it",
+    "high": "upper end of the interval",
 }
 
 # Probability of a larger statistic below which the data reject the model.
@@ -106,7 +106,7 @@ class FitResult(Presented):
             low, high = self.intervals.get(name, (value - self.errors[name], value + self.errors[name]))
             shown.append(f"{name} = {with_errors(value, value - low, high - value)} {unit}".rstrip())
         return (
-            f"{self.name or 'The spectrum'}: {', '.join(shown) or 'nothing was free'}; {self.statistic_name} = "
+            f"{self.name or 'The spectrum'}: {', '.join(shown) or 'no free parameters'}; {self.statistic_name} = "
             f"{self.statistic:.1f} for {self.dof} degrees of freedom (p = {self.pvalue:.2g})."
         )
 
@@ -154,9 +154,11 @@ class FitResult(Presented):
                 *self._problem.profile_arguments(), j, direction, float(delta), *self._problem.rest()
             )
             if np.isinf(x):
-                raise FitError(f"the interval of {name} met a better minimum: fit again from {self._met()}.")
+                raise FitError(
+                    f"the search for the interval of {name} found a better minimum: fit again from {self._met()}."
+                )
             if not np.isfinite(x):
-                raise FitError(f"the profile of {name} failed on the way to delta = {delta:g}.")
+                raise FitError(f"the profile of {name} failed before it reached delta = {delta:g}.")
             point = self._problem.x.copy()
             point[j] = x
             ends.append(float(self._problem.source.from_engine(point)[j]))
@@ -253,7 +255,7 @@ class FitResult(Presented):
         shown = [(names[i], names[j], covariance[i, j] / (sd[i] * sd[j])) for i, j in pairs]
         lines += [f"correlation of {one} and {other}: {value:+.2f}" for one, other, value in shown]
         held = [p.name for p in self.model.parameters if p.name not in names]
-        lines.append(f"held at their values: {', '.join(held) or 'none'}")
+        lines.append(f"Fixed: {', '.join(held) or 'none'}")
         return "\n".join(lines)
 
     @cached_property

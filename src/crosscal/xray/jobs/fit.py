@@ -35,10 +35,10 @@ class FitTelescope(Telescope):
     rmf : Path
         OGIP RMF; by default the file that RESPFILE names.
     band : (low, high)
-        Channels that have a part in it, keV, as `notice` of XSPEC and Sherpa; by default 0.7 to 7.0, or all where
-        `ignored` is written as in XSPEC.
+        Energy range in keV; channels that overlap it are used, as with `notice` in XSPEC and Sherpa. By default 0.7
+        to 7.0, or all channels if `ignored` is given as in XSPEC.
     block : int
-        Number of the matrix in a file with several, from 1; by default the one of the spectrum's time.
+        Number of the matrix in a file with several, from 1; by default the one valid at the time of the spectrum.
     """
 
     arf: Path | None = option(default=None, example="source.arf")  # type: ignore[assignment]
@@ -58,18 +58,18 @@ class SpectrumFile:
     row : int
         Number of the spectrum in a type II file, from 1.
     background : Path
-        Fitted together with the source (wstat); by default the file that BACKFILE names; "none" leaves it out.
+        Background spectrum, fitted with the source (wstat); by default the file named by BACKFILE; "none" ignores it.
     exposure : float
-        Seconds, where the file has no EXPOSURE or a wrong one.
+        Exposure time in seconds, if EXPOSURE is missing or wrong in the file.
     statistic : str
-        "cstat", "wstat", "pgstat", "chi2", "chi2-gehrels" or "chi2-model"; by default what suits the data.
+        "cstat", "wstat", "pgstat", "chi2", "chi2-gehrels" or "chi2-model"; by default chosen to suit the data.
     grouping : str
-        "auto" uses the file's own groups where it has any, "file" requires them; "none" leaves channels apart, "counts"
-        joins them to min_counts, "optimal" follows Kaastra & Bleeker.
+        "auto" uses the grouping in the file, if there is one, "file" requires it; "none" does not group channels,
+        "counts" groups them to min_counts, "optimal" follows Kaastra & Bleeker (2016).
     min_counts : int
-        Least counts in a group.
+        Minimum counts per group.
     ignored : list of (low, high), or str
-        Ranges that are left out, keV; or as in XSPEC: "**-0.5 7.0-**".
+        Excluded energy ranges, keV; or as in XSPEC: "**-0.5 7.0-**".
     """
 
     pha: Path = option(example="source.pha")
@@ -93,7 +93,7 @@ class FitJob(Job):
     Attributes
     ----------
     delta : float
-        Rise of the statistic that bounds the intervals: 1.0 for 68 %, 2.706 for 90 %.
+        Increase of the statistic at the ends of the intervals: 1.0 for 68 %, 2.706 for 90 %.
     """
 
     job: Literal["xray-fit"] = "xray-fit"

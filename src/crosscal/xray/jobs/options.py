@@ -28,7 +28,7 @@ Count = Annotated[int, Gt(0)]
 
 @options
 class Telescope:
-    """The telescope to be corrected.
+    """The telescope to correct.
 
     Attributes
     ----------
@@ -57,12 +57,12 @@ class Telescope:
 
 @options
 class Trusted(Telescope):
-    """The reference telescope; its files are needed where sources are simulated.
+    """The reference telescope, whose calibration is assumed correct; its files are needed to simulate sources.
 
     Attributes
     ----------
     name : str
-        Name in the table of sources; not needed where the table holds one telescope beside the corrected one.
+        Name in the table of sources; not needed if the table has only one telescope besides the one to correct.
     """
 
     name: str = option(default="", example="pn", shown=True)
@@ -78,13 +78,13 @@ class Trusted(Telescope):
             If no ARF is named.
         """
         if self.arf is None:
-            raise ConfigError("no arf", where="[trusted]", expected="the ARF of the trusted telescope")
+            raise ConfigError("no arf", where="[trusted]", expected="the ARF of the reference telescope")
         return super().response()
 
 
 @options
 class Source(OpenTable):
-    """The spectral model; its remaining keys are parameters under their XSPEC names, which stay at these values.
+    """The spectral model; the remaining keys are parameters with their XSPEC names, fixed at the given values.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class Source(OpenTable):
     plasma : str
         "built-in", a table of `crosscal data build-plasma`, or a directory of AtomDB files.
     free : tuple of str
-        Parameters to be fitted.
+        Free parameters.
     """
 
     examples: ClassVar[dict[str, Any]] = {"nH": 0.05, "Abundanc": 0.3, "Redshift": 0.05}
@@ -199,7 +199,7 @@ def modifier_choice(content: Any) -> ModifierChoice:
 
 @options
 class Planted(OpenTable):
-    """An effective-area error put into simulated data; the remaining keys are the modifier's parameters.
+    """An error injected into the effective area of simulated data; the remaining keys are the modifier's parameters.
 
     Attributes
     ----------
@@ -221,7 +221,7 @@ class Planted(OpenTable):
 
 @options
 class Simulation:
-    """Simulated clusters instead of measured ones, seen by a trusted telescope and by one with an injected error.
+    """Simulated instead of real clusters, observed with the reference telescope and with one with an injected error.
 
     Attributes
     ----------
@@ -230,7 +230,7 @@ class Simulation:
     kT : (low, high)
         Their temperatures, keV.
     counts, trusted_counts : float
-        Expected counts of each cluster in the corrected and in the trusted telescope.
+        Expected counts of each cluster in the corrected and in the reference telescope.
     planted : table
         The injected error: family and parameters.
     """
@@ -244,12 +244,12 @@ class Simulation:
 
 @options
 class Sampling:
-    """Options of a sampler; unset ones take the sampler's own defaults.
+    """Options of the sampler; by default those of the chosen sampler.
 
     Attributes
     ----------
     draws, warmup, chains : int
-        Draws kept and discarded in each chain, and number of chains.
+        Draws kept and warm-up draws discarded in each chain, and number of chains.
     """
 
     draws: Count | None = option(default=None, example=1000)

@@ -105,9 +105,9 @@ class XrayOutcome(Presented):
         inside = [self.coverage(level) for level in (0.68, 0.95)]
         before, after = (self.residual_bias(corrected) for corrected in (False, True))
         return (
-            f"{text} The planted error lies in the 68 / 95 % band at {100 * inside[0]:.0f} / {100 * inside[1]:.0f} % "
-            f"of the energies; refitted with the corrected area, the mean bias of temperatures went from {before} "
-            f"to {after}."
+            f"{text} The injected error lies within the 68 % (95 %) band over {100 * inside[0]:.0f} % "
+            f"({100 * inside[1]:.0f} %) of the energy range; the corrected area changes the mean bias of temperatures "
+            f"from {before} to {after}."
         )
 
     def coverage(self, level: float) -> float:
@@ -135,4 +135,4 @@ class XrayOutcome(Presented):
         ratio = np.log(pairs.values[1, :, 0] / pairs.values[0, :, 0])
         sd = np.hypot(*(pairs.sd[k, :, 0] / pairs.values[k, :, 0] for k in (0, 1)))
         mean, error = weighted_mean(ratio, sd)
-        return f"{100 * mean:+.2f} +- {100 * error:.2f} %"
+        return f"{100 * mean:+.2f} +/- {100 * error:.2f} %"

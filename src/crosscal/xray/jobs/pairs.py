@@ -29,7 +29,7 @@ CHECKED = 500
 
 
 def run(job: XrayJob, stages: Stages) -> XrayOutcome:
-    """Build the library, train the emulator, infer the correction; finished stages are not done again.
+    """Build the library, train the emulator, infer the correction; finished stages are not repeated.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def build(job: XrayJob, telescope: Any, model: Any, stages: Stages) -> Any:
 
 
 def emulate(job: XrayJob, library: Any, stages: Stages) -> tuple[CalibrationEmulator, Any]:
-    """Train the emulator on the library and check it on fresh points, or load both."""
+    """Train the emulator on the library and check it on newly simulated points, or load both."""
     path, checked = stages.directory / "emulator.npz", stages.directory / "stages" / "emulator-check.npz"
 
     def work() -> tuple[CalibrationEmulator, Any]:

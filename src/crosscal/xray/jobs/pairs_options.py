@@ -36,11 +36,11 @@ class Library(OpenTable):
     counts : float
         Expected counts in the band.
     noise : str
-        "asimov" fits expected counts, "poisson" draws them.
+        "asimov" fits the expected counts, "poisson" adds Poisson noise.
     realisations : int
         Draws for each point, for Poisson noise.
     free : tuple of str
-        Parameters fitted.
+        Free parameters of the fits.
     """
 
     examples: ClassVar[dict[str, Any]] = {
@@ -96,9 +96,9 @@ class Emulation:
     Attributes
     ----------
     kind : str
-        See `crosscal list emulators`; "auto" keeps the one that validates better on points it has not seen.
+        See `crosscal list emulators`; "auto" selects the one with the smallest error on held-out points.
     validation : int
-        Off-grid points simulated afresh.
+        Number of newly simulated off-grid points.
     """
 
     kind: str = option(default="auto", shown=True)
@@ -119,19 +119,19 @@ class Inference(Sampling):
         Instead of pairs, a table of their spectra: source, telescope, pha, arf, rmf, background, nH, Redshift, ...; all
         are fitted first.
     quantities : tuple of str
-        By default all that pairs and emulator share.
+        By default all quantities that both pairs and emulator have.
     sampler : str
         See `crosscal list samplers`; "auto" chooses by the number of parameters.
     latent : str
         Whether true temperatures are integrated out or sampled.
     scatter : float
-        Scale of the prior of the intrinsic scatter; 0 leaves it out.
+        Scale of the prior of the intrinsic scatter; 0 for no scatter.
     cross_norm : float
-        Prior sd of ln of the relative normalisation; 0 leaves it out.
+        Prior sd of ln of the relative normalisation; 0 fixes it at 1.
     tau : float or str
         Prior sd of the effective area, or a telescope of the IACHEC matrix; by default that of the telescope's name.
     prior_correction : Path
-        correction.nc of another run, against energy: what another method found.
+        correction.nc of another run (a function of energy), used as an independent measurement.
     """
 
     pairs: Path | None = option(default=None, example="clusters.ecsv", shown=True)
@@ -156,7 +156,7 @@ class Inference(Sampling):
 
 @options
 class XrayJob(Job):
-    """Learn the correction of a telescope's effective area from sources that a trusted telescope saw as well.
+    """Infer the correction of a telescope's effective area from sources that a reference telescope also observed.
 
     Attributes
     ----------

@@ -39,15 +39,15 @@ class SpectraInference(Sampling):
     modifier : table
         Family of phi(E) with its options (see `crosscal list modifiers`).
     sampler : str
-        How the posterior is explored.
+        Sampler of the posterior (see `crosscal list samplers`).
     tau : float or str
         Prior sd of the area, or a telescope of the IACHEC matrix; by default that of the telescope's name.
     norm_scatter : float
         Scatter of ln norm between the telescopes.
     prior_correction : Path
-        correction.nc of another run, against energy: what another method found.
+        correction.nc of another run (a function of energy), used as an independent measurement.
     most_left_out : float
-        Share of the sources that may be left out because their trusted fit ends on a limit.
+        Largest fraction of sources that may be excluded because a parameter of their reference fit reaches a limit.
     """
 
     observations: Path | None = option(default=None, example="observations.ecsv", shown=True)
@@ -61,7 +61,7 @@ class SpectraInference(Sampling):
 
 @options
 class SpectraJob(Job):
-    """Learn the correction of an effective area from the spectra themselves: every source's parameters are free.
+    """Infer the correction of an effective area directly from spectra; the parameters of every source are free.
 
     Attributes
     ----------
