@@ -49,7 +49,7 @@ def test_outliers_of_one_instrument_are_told_and_gaussian_errors_are_not():
         told += result.tests.noise.prefers_t
     assert told == 5
     assert quiet == 0
-    assert "noise = 'log-t' resists outliers" in " ".join(result.warnings)
+    assert "use noise = 'log-t'" in " ".join(result.warnings)
 
 
 @pytest.mark.parametrize("nu", [np.inf, 4.0])

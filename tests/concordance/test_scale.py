@@ -205,7 +205,7 @@ def test_many_groups_in_conflict_are_told_in_one_sentence():
     warnings = conduct_tests(model, found, Checks(leave_one_out=False, predictive=0), 1).warnings
     assert len(warnings) <= 4
     assert "The same holds for 49 other groups" in warnings[0]
-    assert "instruments lie far" in " ".join(warnings)
+    assert "instruments are far" in " ".join(warnings)
 
 
 def test_faint_tables_that_take_long_are_told():

@@ -1,4 +1,4 @@
-"""Should one believe it? Prior-data conflict, leave-one-instrument-out, posterior predictive checks."""
+"""Checks of a result: prior-data conflict, leave-one-instrument-out, posterior predictive checks."""
 
 from __future__ import annotations
 
@@ -358,7 +358,7 @@ def _warnings(model: Model, conflicts, pull: Floats, check: PredictiveCheck | No
     if len(far) > MOST_SENTENCES:
         listed = ", ".join(f"{names[i]} ({abs(pull[i]):.1f} sd)" for i in far[:MOST_SENTENCES])
         sentences.append(
-            f"{len(far)} instruments are far from the predictions of their priors and the other instruments: {listed}, ..."
+            f"{len(far)} instruments are far from the predictions of the others and their priors: {listed}, ..."
         )
     else:
         sentences += [

@@ -40,7 +40,7 @@ SUMMARY = {
     "log_factor": "mean of B - b",
     "log_factor_sd": "standard deviation of B - b",
     "relative": "mean of B - b relative to the mean over the instruments that are compared",
-    "relative_sd": "standard deviation of it: constrained by the data, without the common factor that only the prior constrains",
+    "relative_sd": "standard deviation of it: constrained by the data, without the common factor",
     "tau": "prior standard deviation of B",
     "W": "published weight of the prior, which assumes known fluxes: 0 is data alone, 1 prior alone",
     "D": "exact weight of the prior: change of the estimate of B with its own prior mean b",
@@ -296,9 +296,9 @@ class ConcordanceFit(Presented):
         if not self.model.in_flux and not self.model.poisson and not data.ratios:
             before, after = (float(np.sqrt(np.nanmean(np.square(x)))) for x in self.spreads())
             if np.isfinite(before) and data.additive:
-                sentence += f"; their scatter is {before:.3g} before and {after:.3g} after the adjustment"
+                sentence += f"; scatter {before:.3g} before and {after:.3g} after the adjustment"
             elif np.isfinite(before):
-                sentence += f"; the scatter of fluxes is {100 * before:.1f} % before and {100 * after:.1f} % after the adjustment"
+                sentence += f"; flux scatter {100 * before:.1f} % before and {100 * after:.1f} % after the adjustment"
         return sentence + "."
 
     def _change(self, draws: Floats) -> str:

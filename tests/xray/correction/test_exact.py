@@ -175,7 +175,7 @@ def test_an_emulators_error_is_compared_with_those_of_the_pairs(pairs):
 
     assert told(0.001) == []
     (text,) = told(0.007)
-    assert "not small beside the errors of the pairs (kT 0.49 of them, judged on points simulated afresh)" in text
+    assert "not small compared with the errors of the pairs (kT 0.49 of them, tested on newly simulated points)" in text
     with pytest.raises(InputError, match="larger than the errors of the pairs"):
         told(0.02)
     (text,) = told(0.02, of_amplitude(5))

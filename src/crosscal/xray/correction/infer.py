@@ -234,11 +234,13 @@ def emulator_against_pairs(model: HierarchicalModel) -> list[str]:
             expected="more nodes in the library, another kind of emulator, or kind 'exact'",
         )
     if not np.all(np.isfinite(error)):
-        return ["The emulator's error is not known: train it with points simulated afresh, or take kind 'exact'."]
+        return ["The emulator's error is not known: train it with newly simulated points, or use kind 'exact'."]
     if named:
-        judged = model.emulator.emulator.report.get("judged", "the points that it learned from")
-        told = f"The emulator's rms error is not small beside the errors of the pairs ({', '.join(named)} of them, "
-        return [f"{told}judged on {judged}); it is part of the likelihood, and more nodes would narrow the answer."]
+        judged = model.emulator.emulator.report.get("judged", "its training points")
+        told = (
+            f"The emulator's rms error is not small compared with the errors of the pairs ({', '.join(named)} of them, "
+        )
+        return [f"{told}tested on {judged}); it is included in the likelihood: use more nodes to narrow the answer."]
     return []
 
 

@@ -104,7 +104,7 @@ class CalibrationResult(Presented):
 
     @cached_property
     def stacked(self) -> StackedRatio | None:
-        """Data over the trusted telescope's model, stacked over sources; None where no spectra were fitted."""
+        """Data over the reference telescope's model, stacked over sources; None where no spectra were fitted."""
         return ratio_of_model(self.model) if isinstance(self.model, SpectraModel) else None
 
     @property

@@ -21,7 +21,7 @@ from crosscal.xray.fitting.table import FoldedTable
 
 #: Temperatures at which spectra of each source are fitted for one theta; between them a polynomial in ln T.
 NODES = 5
-#: The true temperature of a source is looked for within this many errors of what the trusted telescope found ...
+#: The true temperature of a source is looked for within this many errors of what the reference telescope found ...
 REACH = 6.0
 #: ... and within at least and at most this much of it, in ln T.
 NARROWEST, WIDEST = 0.05, 0.8

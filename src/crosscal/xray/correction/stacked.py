@@ -40,7 +40,7 @@ FEW = 8
 class StackedRatio:
     """The ratio of recorded to predicted counts, stacked over sources, in the two ways of Nevalainen & Molendi 2023.
 
-    With D_ib the net counts of source i in bin b, S_i the photon spectrum fitted to the trusted telescope, and A and R
+    With D_ib the net counts of source i in bin b, S_i the photon spectrum fitted to the reference telescope, and A and R
     area and redistribution of the other,
 
     - after the convolution: ratio_b = sum_i D_ib / sum_i sum_E R_bE A_E S_iE;
@@ -123,12 +123,12 @@ def stacked_ratio(
     bootstrap: int = RESAMPLED,
     seed: int = 0,
 ) -> StackedRatio:
-    """Fit each source to the trusted telescope, fold that model through the other one, and stack data over model.
+    """Fit each source to the reference telescope, fold that model through the other one, and stack data over model.
 
     Parameters
     ----------
     observations : sequence of Observation
-        Their models need only represent the trusted spectra: several temperatures where one does not.
+        Their models need only represent the reference spectra: several temperatures where one does not.
     trusted, corrected : str
         See `prepare`.
     bins : int or array (n + 1,), keV
@@ -220,7 +220,7 @@ def ratio_of_model(
 
 
 def _spectra(model: SpectraModel, blocks: Sequence[Any]) -> Iterator[Floats]:
-    """Return photons of each spectrum (n, n_energy), times exposure, at the fits to the trusted telescope."""
+    """Return photons of each spectrum (n, n_energy), times exposure, at the fits to the reference telescope."""
     pilot = model.data.pilot
     rows = np.asarray(model.rows(np.zeros((len(model.data.sources), len(pilot.names)))))
     for block in blocks:

@@ -44,7 +44,7 @@ CAPTIONS = {
     "library": "Slices of the library: bias of kT against true temperature as one parameter of the correction varies "
     "and the others are fixed.",
     "spectra": "Summed residuals of the corrected telescope's spectra, with the nominal area and with the correction.",
-    "stacked": "Counts of the corrected telescope over the trusted telescope's model folded through it, summed over "
+    "stacked": "Counts of the corrected telescope over the reference telescope's model folded through it, summed over "
     "sources, with 68 % errors by bootstrap over sources; dashed: the smooth factor of the area that describes the "
     "same counts; band: phi(E) of the inference, 68 and 95 %.",
     "spectrum": "Counts and model per second and keV with 1 sigma bars; residuals in units of their expected sd.",
