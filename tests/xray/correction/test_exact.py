@@ -170,7 +170,7 @@ def test_an_emulators_error_is_compared_with_those_of_the_pairs(pairs):
 
     def told(error, emulator=None):
         emulator = of_amplitude(5, exact=False) if emulator is None else emulator
-        judged = emulator.emulator.with_report(np.full(3, error), judged="points simulated afresh")
+        judged = emulator.emulator.with_report(np.full(3, error), judged="newly simulated points")
         return emulator_against_pairs(HierarchicalModel(pairs, replace(emulator, emulator=judged), scatter=None))
 
     assert told(0.001) == []

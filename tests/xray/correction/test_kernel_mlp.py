@@ -64,7 +64,7 @@ def test_the_network_learns_what_the_kernel_leaves(trained):
     alone = replace(trained, emulator=empty).validate(200)
     both = trained.validate(200)
     assert np.all(both.rms < 0.5 * alone.rms)
-    assert emulator.report["judged"] == "points simulated afresh"
+    assert emulator.report["judged"] == "newly simulated points"
     # Ten temperatures of the library and nine half-way between them.
     np.testing.assert_allclose(np.exp(emulator.nodes[::2]), np.geomspace(2, 10, 10))
     assert len(emulator.nodes) == 19

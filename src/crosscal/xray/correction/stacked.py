@@ -40,7 +40,7 @@ FEW = 8
 class StackedRatio:
     """The ratio of recorded to predicted counts, stacked over sources, in the two ways of Nevalainen & Molendi 2023.
 
-    With D_ib the net counts of source i in bin b, S_i the photon spectrum fitted to the reference telescope, and A and R
+    With D_ib the net counts of source i in bin b, S_i the photon spectrum fitted to the reference telescope, A and R
     area and redistribution of the other,
 
     - after the convolution: ratio_b = sum_i D_ib / sum_i sum_E R_bE A_E S_iE;
@@ -128,7 +128,7 @@ def stacked_ratio(
     Parameters
     ----------
     observations : sequence of Observation
-        Their models need only represent the reference spectra: several temperatures where one does not.
+        Their models must describe the reference spectra: use several temperatures if one is not enough.
     trusted, corrected : str
         See `prepare`.
     bins : int or array (n + 1,), keV
