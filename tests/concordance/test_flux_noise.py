@@ -119,8 +119,8 @@ def test_errors_count_as_gaussian_in_flux_below_twenty_sigma():
 @pytest.mark.slow
 @pytest.mark.parametrize("detect", [None, 3.0])
 @pytest.mark.parametrize("snr", [1.5, 3.0, 5.0, 10.0])
-def test_no_bias_at_any_signal_to_noise(snr, detect):
-    pulls, inside, number = [], [], 100
+def test_no_bias_at_any_signal_to_noise(snr, detect, slow_scale):
+    pulls, inside, number = [], [], max(10, round(100 * slow_scale))
     for k in range(number):
         data, _ = faint([k, int(10 * snr)], snr=snr, detect=detect)
         b = run(make_model(data), seed=k, draws=400, warmup=100, chains=1).b.reshape(-1, 3)
@@ -129,6 +129,6 @@ def test_no_bias_at_any_signal_to_noise(snr, detect):
         pulls.append(contrast.mean() / contrast.std())
         inside.append(low < 0 < high)
     print(f"S/N {snr}, limits {detect}: mean pull {np.mean(pulls):+.2f}, coverage {np.mean(inside):.3f}")
-    # The mean of 100 pulls has an error of 0.1, coverage one of 0.022.
-    assert abs(np.mean(pulls)) < 0.5
-    assert np.mean(inside) > 0.88
+    # Errors of the mean and of the coverage, 0.1 and 0.022 for 100 runs.
+    assert abs(np.mean(pulls)) < 0.3 + 2 / np.sqrt(number)
+    assert np.mean(inside) > 0.95 - 3.2 * np.sqrt(0.95 * 0.05 / number)
