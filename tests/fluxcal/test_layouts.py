@@ -153,7 +153,7 @@ def test_masks_types_and_status(written, tmp_path):
 
     frame = fluxcal.read_frame(changed(written["desi"], tmp_path / "d.fits", bad_fibre))
     assert list(frame.fibres.type[:5]) == ["C", "C", "N", "P", "C"]
-    assert any("1 standards are left out by FIBERSTATUS" in note for note in frame.notes)
+    assert any("1 standards are excluded by FIBERSTATUS" in note for note in frame.notes)
 
 
 def test_a_trace_set_jumps_between_the_halves_of_a_detector():

@@ -73,7 +73,7 @@ def test_honest_errors_are_kept():
 def test_errors_that_are_too_small_get_a_systematic_error(monkeypatch):
     """By prediction, and by the likelihood where prediction does not tell."""
     curves, settings = changed(source(points=80), with_small_errors), replace(AUTO, errors="gaussian")
-    for words in ("left-out points rises by", "the data ask for larger errors by a factor (B "):
+    for words in ("left-out points rises by", "the data favour errors larger by a factor (B "):
         found = choose(curves, settings)
         assert found.settings.systematic_error is True
         (sentence,) = found.sentences

@@ -39,7 +39,7 @@ def as_texts(value: Any, *keys: str) -> None:
 
 
 class StarStatus(IntEnum):
-    """What became of one candidate standard star."""
+    """The outcome for one candidate standard star."""
 
     USED = 0
     NO_SIGNAL = 1

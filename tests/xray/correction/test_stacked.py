@@ -70,7 +70,7 @@ def test_bad_requests(observations):
     two = [o for o in observations if o.source in (observations[0].source, observations[1].source)]
     few = stacked_ratio(two, trusted=trusted, bins=[0.1, 0.2, 1.0, 3.0, 7.0], bootstrap=20)
     assert any("few for a bootstrap" in note for note in few.notes)
-    assert any("1 of 4 bins hold no counts" in note for note in few.notes)
+    assert any("1 of 4 bins have no counts" in note for note in few.notes)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ MOST_TELESCOPES = 8
 
 CAPTIONS = {
     "scales": "Scale of each telescope against the reference of its source: share of the sources below a value.",
-    "outcome": "What became of the sources.",
+    "outcome": "Outcome of the sources.",
     "worst": "A source with serious warnings, as measured and calibrated, with the reconstruction of the source.",
 }
 

@@ -202,9 +202,9 @@ def ratio_of_model(
     )
     notes = list(data.notes)
     if n_source < FEW:
-        notes.append(f"{n_source} sources are few for a bootstrap, whose errors are then too small")
+        notes.append(f"{n_source} sources are few for a bootstrap: its errors are underestimated")
     if empty.any():
-        notes.append(f"{int(empty.sum())} of {n_bin} bins hold no counts and are left out")
+        notes.append(f"{int(empty.sum())} of {n_bin} bins have no counts and are excluded")
     return StackedRatio(
         data.telescopes,
         n_source,

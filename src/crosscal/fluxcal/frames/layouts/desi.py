@@ -101,7 +101,7 @@ def _fibres(table: Any, notes: list[str]) -> Fibres:
     status = column("FIBERSTATUS", 0).astype(np.int64)
     out = (kind == "C") & (status != 0)
     if out.any():
-        notes.append(f"{out.sum()} standards are left out by FIBERSTATUS")
+        notes.append(f"{out.sum()} standards are excluded by FIBERSTATUS")
     kind[out] = "N"
     # Focal-plane positions are in millimetre.
     x, y = (1e3 * column(f"FIBERASSIGN_{a}", np.nan).astype(float) for a in "XY")
