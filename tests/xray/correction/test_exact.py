@@ -19,8 +19,8 @@ from crosscal.xray.correction.exact import KHAT, NODES, SHARE, ExactMap, reweigh
 from crosscal.xray.correction.hierarchical import HierarchicalModel
 from crosscal.xray.correction.infer import emulator_against_pairs, infer, unused_constants
 from crosscal.xray.correction.simulate import simulate_pairs
+from crosscal.xray.correction.source_fits import MOST_SOURCES, of_sources
 from crosscal.xray.correction.source_fits import NODES as SOURCE_NODES
-from crosscal.xray.correction.source_fits import of_sources
 from crosscal.xray.correction.train import train, with_fits
 from crosscal.xray.modifiers.gaussian import Gaussian
 
@@ -284,15 +284,21 @@ def test_sources_that_cannot_have_fits_of_their_own_are_refused(library, sources
     exact = train(library, "exact").only("kT")
     with pytest.raises(InputError, match="nH = -1"):
         of_sources(exact, replace(sources, constants={"nH": np.full(6, -1.0)}))
+
+
+def test_very_many_sources_share_one_absorption_and_redshift(library, sources):
+    n = MOST_SOURCES + 1
     many = replace(
         sources,
-        names=tuple(map(str, range(2001))),
-        values=np.repeat(sources.values[:, :1], 2001, axis=1),
-        covariance=np.repeat(sources.covariance[:, :1], 2001, axis=1),
-        constants={"nH": np.full(2001, 0.1)},
+        names=tuple(map(str, range(n))),
+        values=np.repeat(sources.values[:, :1], n, axis=1),
+        covariance=np.repeat(sources.covariance[:, :1], n, axis=1),
+        constants={"nH": np.full(n, 0.1)},
     )
-    with pytest.raises(InputError, match="2001 sources with an absorption or redshift of their own"):
-        of_sources(exact, many)
+    model = HierarchicalModel(many, train(library, "exact"), scatter=None)
+    assert model.own_constants == ()
+    (text,) = unused_constants(model, drawn(0.05, 0.01, 20))
+    assert text == "nH of each source is not used: exact fits take them of at most 500 sources."
 
 
 def test_exact_maps_refuse_what_they_cannot_do(library, tmp_path):

@@ -28,7 +28,7 @@ from crosscal.xray.correction.identifiability import Diagnostics, find_aliases, 
 from crosscal.xray.correction.pairs import PairedSources
 from crosscal.xray.correction.priors import CROSS_NORM_SD, SCATTER_SCALE
 from crosscal.xray.correction.result import CalibrationResult
-from crosscal.xray.correction.source_fits import usable
+from crosscal.xray.correction.source_fits import MOST_SOURCES, usable
 
 #: Up to this many parameters "auto" takes the population sampler.
 FEW_PARAMETERS = 10
@@ -170,6 +170,8 @@ def unused_constants(model: HierarchicalModel, posterior: Posterior) -> list[str
     names, verb = ", ".join(left), "is" if len(left) == 1 else "are"
     if own:
         return [f"{names} of each source {verb} not used: the library fits {'it' if len(left) == 1 else 'them'}."]
+    if len(model.pairs) > MOST_SOURCES:
+        return [f"{names} of each source {verb} not used: exact fits take them of at most {MOST_SOURCES} sources."]
     why = "the library has one absorption and one redshift for all sources, and biases change with both"
     return [f"{names} of each source {verb} not used: {why}; emulator kind 'exact' uses them."]
 

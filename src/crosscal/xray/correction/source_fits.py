@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscal.core.errors import InputError
 from crosscal.emulator.base import Floats
 from crosscal.xray.correction.emulate import CalibrationEmulator
 from crosscal.xray.correction.exact import ExactMap, chebyshev_nodes, polynomials, to_coefficients
@@ -25,8 +24,8 @@ NODES = 5
 REACH = 6.0
 #: ... and within at least and at most this much of it, in ln T.
 NARROWEST, WIDEST = 0.05, 0.8
-#: Above this many different sources one theta takes a good part of a second.
-MOST_SOURCES = 2000
+#: More sources than these would fill the memory: each has a folded table of its own, of about a megabyte.
+MOST_SOURCES = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,17 +170,11 @@ def of_sources(emulator: CalibrationEmulator, pairs: PairedSources) -> Calibrati
     Raises
     ------
     InputError
-        If the model has no such parameter or cannot take the value, or there are more than `MOST_SOURCES` sources.
+        If the model cannot take a value.
     """
     exact = emulator.emulator
     assert isinstance(exact, ExactMap)
     fits, task = exact.task, exact.task.task
-    if len(pairs) > MOST_SOURCES:
-        raise InputError(
-            f"{len(pairs)} sources with an absorption or redshift of their own",
-            where="exact fits",
-            expected=f"at most {MOST_SOURCES}, or a table without these columns",
-        )
     constants = {}
     for name in usable(emulator, pairs):
         given = np.asarray(pairs.constants[name], dtype=float)
@@ -210,10 +203,14 @@ def of_sources(emulator: CalibrationEmulator, pairs: PairedSources) -> Calibrati
 
 
 def usable(emulator: CalibrationEmulator, pairs: PairedSources) -> list[str]:
-    """Return which constants of the pairs the fits can take: those that the library holds and does not fit."""
-    if not isinstance(emulator.emulator, ExactMap) or getattr(emulator.emulator.task, "task", None) is None:
+    """Return which constants of the pairs the fits can take: those that the library holds and does not fit.
+
+    Of more than `MOST_SOURCES` sources they take none.
+    """
+    exact = emulator.emulator
+    if not isinstance(exact, ExactMap) or len(pairs) > MOST_SOURCES:
         return []
-    task = emulator.emulator.task.task
-    if task.model is None:
+    task = getattr(exact.task, "task", None)
+    if task is None or task.model is None:
         return []
     return [n for n in pairs.constants if n in task.model.names and n not in task.nodes.names]
