@@ -38,6 +38,18 @@ def test_a_drift_is_told_and_none_is_not(noise):
     assert "drift" not in " ".join(quiet.warnings)
 
 
+def test_a_drift_of_clocks_is_told_in_their_unit():
+    rng = np.random.default_rng(1)
+    time = np.repeat(np.arange(30.0), 3)
+    offset = 1000.0 * rng.normal(size=30).repeat(3) + np.where(np.arange(90) % 3 == 0, 20.0 * time, 0.0)
+    data = Comparison.from_cells(
+        ["A", "B", "C"] * 30, [f"s{k // 3}" for k in range(90)], flux=offset + rng.normal(0, 5, 90),
+        error=np.full(90, 5.0), scale="additive", flux_unit="ns", time=time, time_unit="d",
+    )  # fmt: skip
+    warnings = fit(data, tau=1000.0, variance="quoted", leave_one_out=False, predictive=0).warnings
+    assert "A drifts by +13" in " ".join(warnings)
+
+
 def test_outliers_of_one_instrument_are_told_and_gaussian_errors_are_not():
     options = {"leave_one_out": False, "draws": 200, "warmup": 50, "chains": 1, "predictive": 0}
     told, quiet = 0, 0

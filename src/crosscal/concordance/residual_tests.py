@@ -84,7 +84,9 @@ def drifts(model: Model, found: Draws) -> Drifts | None:
     n = linear.n_channels
     if n < data.n_channels:
         return None
-    exact = closed_form(linear, model.prior, variance, drift_sd=1.0 / float(np.ptp(data.time)), fluxes=False)
+    # Additive values move by as much as they span.
+    size = float(np.ptp(linear.log_rate)) or 1.0 if data.additive else 1.0
+    exact = closed_form(linear, model.prior, variance, drift_sd=size / float(np.ptp(data.time)), fluxes=False)
     contrast = np.zeros((n, n))
     for k in range(int(model.components.max()) + 1):
         inside = np.flatnonzero(model.components == k)
@@ -104,7 +106,7 @@ def drift_warning(model: Model, tested: Drifts | None) -> tuple[str, ...]:
     bad = np.flatnonzero(tested.p_value * data.n_channels < DRIFT_LIMIT)
     worst = bad[np.argmax(np.abs(tested.slope[bad]) / tested.sd[bad])]
     unit = data.time_unit or "unit of time"
-    what = "" if data.additive else " %"
+    what = f" {data.flux_unit}".rstrip() if data.additive else " %"
     size = 1.0 if data.additive else 100.0
     others = f" (so do {len(bad) - 1} others)" if len(bad) > 1 else ""
     sentence = (
