@@ -163,3 +163,14 @@ def test_figures_of_what_to_trust():
     other = fit(simulate(2, 5, seed=2).data, seed=1, leave_one_out=False, draws=50, chains=2, predictive=0)
     with pytest.raises(InputError, match="fits of different instruments"):
         overlay({"one": result, "two": other})
+
+
+def test_campaigns_are_read_from_tables(tmp_path):
+    path = tmp_path / "t.csv"
+    rows = [f"{i},s{j},{1 + 0.1 * j},0.01,{j},c{j // 2}" for j in range(4) for i in "ab"]
+    path.write_text("instrument,source,flux,e,t,c\n" + "\n".join(rows) + "\n")
+    data = read_table(path, error="e", time="t", campaign="c")
+    assert list(data.campaign) == ["c0", "c0", "c1", "c1"]
+    path.write_text(path.read_text() + "d,s0,1.0,0.01,0,c9\n")
+    with pytest.raises(InputError, match="one source belongs to campaigns"):
+        read_table(path, error="e", time="t", campaign="c")

@@ -39,14 +39,6 @@ def _refuse(bad: NDArray[np.bool_], values: Floats, name: str, expected: str, wh
         raise InputError(f"{name} is {values[k]:g}", where=f"{where}, row {k + 1}, column {name!r}", expected=expected)
 
 
-def _names(values: Sequence[Any] | NDArray, name: str, where: str) -> NDArray[np.str_]:
-    array = np.char.strip(np.asarray(values).astype(str))
-    empty = array == ""
-    if np.any(empty):
-        raise InputError("an empty name", where=f"{where}, row {int(np.argmax(empty)) + 1}, column {name!r}")
-    return array
-
-
 class Coded(NamedTuple):
     """Names by number: entry k is ``names[code[k]]``; the names are in the order in which they first appear."""
 
@@ -329,7 +321,7 @@ def assemble(
     if alike and len(column_keys) <= 10_000:
         told = (*told, f"Sources {' and '.join(repr(x) for x in alike[0])} are taken as different ones.")
     groups = (
-        None if campaign is None else _campaigns(_names(campaign, "campaign", where), column, len(column_keys), where)
+        None if campaign is None else _campaigns(coded(campaign, "campaign", where), column, len(column_keys), where)
     )
     flags = {"additive": fields.pop("additive", False)}
     return {
@@ -381,18 +373,18 @@ def _unique_in_order(first: Coded, second: Coded) -> tuple[tuple[tuple[str, str]
     return keys, rank[inverse.ravel()]
 
 
-def _campaigns(names: NDArray, column: NDArray, n_columns: int, where: str) -> NDArray[np.str_]:
-    groups = np.empty(n_columns, dtype=names.dtype)
-    groups[column] = names
-    clash = groups[column] != names
+def _campaigns(names: Coded, column: NDArray, n_columns: int, where: str) -> NDArray[np.str_]:
+    groups = np.empty(n_columns, dtype=np.int32)
+    groups[column] = names.code
+    clash = groups[column] != names.code
     if np.any(clash):
         k = int(np.argmax(clash))
         raise InputError(
-            f"one source belongs to campaigns {str(groups[column][k])!r} and {str(names[k])!r}",
+            f"one source belongs to campaigns {str(names.names[groups[column][k]])!r} and {names.at(k)!r}",
             where=f"{where}, row {k + 1}, column 'campaign'",
             expected="one campaign per source",
         )
-    return groups
+    return names.names[groups]
 
 
 def matrix_fields(
