@@ -44,8 +44,8 @@ def read_table(
     Parameters
     ----------
     path : path or table
-        A file (CSV, text, ECSV, FITS, Parquet, LaTeX, machine-readable), or an astropy Table, pandas or xarray object
-        or mapping of columns in memory.
+        A file (CSV, text, ECSV, FITS, Parquet, LaTeX, machine-readable), or a table in
+        memory: astropy, pandas, polars, xarray, a structured array, or a mapping of columns.
     instrument, source, band, campaign : str or list of str
         Columns that name things; several columns are joined by a blank.
     flux, counts, log_flux : str

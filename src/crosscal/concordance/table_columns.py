@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from crosscal.concordance.cells import MARKERS, read_cell
 from crosscal.core.errors import ConfigError, DataFileError, MissingDependencyError, UnknownNameError
 from crosscal.core.files import existing_file
+from crosscal.core.memory import as_table, is_path
 from crosscal.core.reading import parsing
 
 Column = str | Sequence[str]
@@ -35,7 +35,7 @@ class Loaded(NamedTuple):
 
 
 def load_columns(source: Any) -> Loaded:
-    """Read a table: a file, or an astropy Table, pandas or xarray object or mapping of columns in memory.
+    """Read a table: a file, or any table in memory (see `as_table`).
 
     Text files may have separators ``,``, ``;``, tabs, bars or blanks, decimal commas, ``#`` comments, a byte-order
     mark, UTF-8 or UTF-16; LaTeX and the machine-readable tables of CDS and AAS are recognised.
@@ -47,8 +47,8 @@ def load_columns(source: Any) -> Loaded:
     MissingDependencyError
         If a Parquet file needs pyarrow.
     """
-    if not isinstance(source, str | os.PathLike):
-        return Loaded(_in_memory(source), "the table")
+    if not is_path(source):
+        return Loaded(as_table(source, where="the table"), "the table")
     from astropy.table import Table
 
     path = existing_file(source, what="table")
@@ -69,24 +69,6 @@ def load_columns(source: Any) -> Loaded:
         if name.endswith(".ecsv"):
             return Loaded(Table.read(path, format="ascii.ecsv"), str(source))
         return _from_text(_decoded(path.read_bytes(), str(source)), str(source))
-
-
-def _in_memory(source: Any) -> Any:
-    """Turn an object in memory into an astropy Table."""
-    from astropy.table import Table
-
-    if isinstance(source, Table):
-        return source
-    with parsing("not a table", where="the table", expected="columns of equal length"):
-        if hasattr(source, "to_dataframe"):
-            source = source.to_dataframe().reset_index()
-        if hasattr(source, "iloc"):
-            return Table.from_pandas(source)
-        if isinstance(source, Mapping):
-            return Table({str(k): v for k, v in source.items()})
-    raise DataFileError(
-        f"a {type(source).__name__}", where="the table", expected="a path, astropy Table, pandas, xarray or a dict"
-    )
 
 
 def _decoded(content: bytes, where: str) -> str:

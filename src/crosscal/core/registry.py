@@ -81,8 +81,7 @@ class Registry:
         UnknownNameError
             With the closest known names, if there is no such member.
         """
-        self._read_plugins()
-        key = self._match(name, where)
+        key = self.name_of(name, where=where)
         member = self._members[key]
         if isinstance(member, EntryPoint):
             member = member.load()
@@ -92,7 +91,15 @@ class Registry:
         self._members[key] = member
         return member
 
-    def _match(self, name: str, where: str | None) -> str:
+    def name_of(self, name: str, *, where: str | None = None) -> str:
+        """Return the registered name that is meant, without importing the member.
+
+        Raises
+        ------
+        UnknownNameError
+            With the closest known names, if there is no such member.
+        """
+        self._read_plugins()
         if name in self._members:
             return name
         lowered = {key.lower(): key for key in self._members}

@@ -302,7 +302,7 @@ def known_star(
 
 def calibrate(
     frame: Frame | str | os.PathLike[str],
-    catalogue: Catalogue | str | os.PathLike[str],
+    catalogue: Catalogue | str | os.PathLike[str] | Any,
     templates: TemplateLibrary | str | os.PathLike[str] = "kurucz-sdss",
     filters: Sequence[Filter | str] | None = None,
     *,
@@ -324,10 +324,11 @@ def calibrate(
     Parameters
     ----------
     frame : Frame or path
-    catalogue : Catalogue or path
-        A path needs columns called like the filters, or those of a known survey (``read_catalogue`` for anything else).
+    catalogue : Catalogue, path or table in memory
+        A file or table needs columns called like the filters, or those of a known survey (``read_catalogue`` for
+        anything else).
     templates : TemplateLibrary or name or path of a grid
-    filters : filters or names; needed with a catalogue path, else loaded by the catalogue's band names
+    filters : filters or names; needed with a file or table, else loaded by the catalogue's band names
     fwhm, ebv, metric, method, smooth, position, mask : optional
         The options that are most often needed, each as in `Options`.
     options : Options
@@ -354,7 +355,7 @@ def calibrate(
     chosen = replace(options or Options(), **{k: v for k, v in named.items() if v is not None})
     if not isinstance(catalogue, Catalogue):
         if not filters:
-            raise InputError("a catalogue file without filters", where="calibrate", expected="filters=[...]")
+            raise InputError("a catalogue without filters", where="calibrate", expected="filters=[...]")
         loaded = load_filters(filters, directory=filter_directory)
         bands = guess_bands(catalogue, [f.name for f in loaded])
         catalogue = read_catalogue(catalogue, bands=bands, errors=guess_errors(catalogue, bands))

@@ -299,7 +299,7 @@ def _config_error(model: type, error: ValidationError, source: str) -> ConfigErr
     named = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
     more = f" (and {len(others)} more problem{'s' if len(others) > 1 else ''}: {named})" if others else ""
     if first["type"] == "unexpected_keyword_argument":
-        known = _fields_at(model, keys[:-1])
+        known = fields_at(model, keys[:-1])
         return ConfigError(f"unknown key {keys[-1]!r}{more}", where=where, expected=closest(keys[-1], known))
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, InputError):
@@ -342,7 +342,7 @@ def _tables_for(model: type, keys: list[str]) -> list[type]:
     return found
 
 
-def _fields_at(model: type, keys: list[str]) -> list[str]:
+def fields_at(model: type, keys: list[str]) -> list[str]:
     """Return the known keys of the table at a place."""
     return sorted({f.name for table in _tables_for(model, keys) for f in fields(table)})
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crosscal.core.errors import ConfigError
 from crosscal.core.registry import Registry
-from crosscal.jobs.options import Job, read_toml, validate
-from crosscal.jobs.result import JobResult
-from crosscal.jobs.stages import Stages
-from crosscal.jobs.template import template
+
+if TYPE_CHECKING:
+    # Names of parts are looked up before anything heavy is imported, so that a command answers at once.
+    from crosscal.jobs.options import Job
+    from crosscal.jobs.result import JobResult
+    from crosscal.jobs.stages import Stages
 
 PARTS = Registry(
     "part",
@@ -58,6 +60,8 @@ class Part:
     @property
     def template(self) -> str:
         """A commented job file."""
+        from crosscal.jobs.template import template
+
         return template(self.model)
 
 
@@ -85,16 +89,35 @@ def part_of(content: Mapping[str, Any], source: str) -> Part:
     return PARTS.get(name, where=f"{source}: key job")
 
 
-def load_job(path: str) -> tuple[Part, Job]:
-    """Read a job file, or a parameter file of another program, into its part and its job."""
+def load_job(path: str, changes: Sequence[tuple[str, Any]] = ()) -> tuple[Part, Job]:
+    """Read a job file, or a parameter file of another program, into its part and its job.
+
+    Parameters
+    ----------
+    path : str
+    changes : sequence of (str, object)
+        Dotted key and the value that takes the place of the file's, in order. A relative path in it is meant as if it
+        stood in the file.
+
+    Raises
+    ------
+    ConfigError
+        If the file or a change does not describe a possible job.
+    """
     from crosscal.core.files import existing_file
+    from crosscal.jobs.changes import changed
+    from crosscal.jobs.options import plain, read_toml, validate
 
     with open(existing_file(path, what="job file"), encoding="utf-8", errors="replace") as stream:
         first = next((line for line in stream if line.strip() and not line.startswith("#")), "")
+    source = f"{path} with --set" if changes else path
     for name in FOREIGN_JOBS:
         foreign: ForeignJob = FOREIGN_JOBS.get(name)
         if foreign.recognise(first):
-            return PARTS.get(foreign.part), foreign.read(path)
+            part, job = PARTS.get(foreign.part), foreign.read(path)
+            if not changes:
+                return part, job
+            return part, validate(part.model, changed(part.model, plain(job), changes), source=source)
     content = read_toml(path)
     part = part_of(content, path)
-    return part, validate(part.model, content, source=path)
+    return part, validate(part.model, changed(part.model, content, changes), source=source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -22,10 +23,13 @@ from crosscal.jobs.directory import RunDirectory, make_directory
 from crosscal.jobs.finished import Run, as_run, prepare_jax
 from crosscal.jobs.options import Job, input_paths, plain, toml_text, validate, write_toml
 from crosscal.jobs.parts import PARTS, Part, load_job, part_of
+from crosscal.jobs.plan import Plan, plan_stages
 from crosscal.jobs.result import JobResult
 from crosscal.jobs.stages import Stages, stage_files
 from crosscal.report.html import write_report
 from crosscal.report.record import LOG, RunRecord, changed_files, inventory
+
+_LOG = logging.getLogger("crosscal.run")
 
 #: What joins parts, done after a job: ``join(result, directory, progress)``.
 JOINS = Registry("joint product", {"corrected-arfs": "crosscal.joins:write_corrected_arfs"})
@@ -131,6 +135,8 @@ def run_job(part: Part, job: Job, *, source: Path | None, progress: Progress = S
     _refuse_losses(job, inputs, source)
     with directory.locked():
         provenance = record(inputs=inputs, config=plain(job), seed=job.seed)
+        for role, entry in provenance["inputs"].items():
+            _LOG.debug("%s: %s, sha256 %s", role, entry.get("path"), entry["sha256"])
         identity = _identity(part, job, provenance)
         former = directory.finished()
         if former is not None and not overwrite:
@@ -139,6 +145,29 @@ def run_job(part: Part, job: Job, *, source: Path | None, progress: Progress = S
             _refuse_other_job(former, part, source, job.output)
         prepare_jax(progress)
         return _work(part, job, directory, provenance, identity, source, progress, fresh=overwrite)
+
+
+def plan_job(part: Part, job: Job, *, source: Path | None, overwrite: bool = False) -> Plan:
+    """Say what `run_job` would do, without doing or writing it: which stages it would skip, and which it would run.
+
+    Raises
+    ------
+    CrossCalError
+        What `run_job` would raise before its first work: of settings, inputs, and the directory.
+    """
+    inputs = existing_inputs(job, source)
+    _refuse_losses(job, inputs, source)
+    directory = RunDirectory(job.output)
+    former = None if overwrite else directory.finished()
+    if former is not None:
+        provenance = record(inputs=inputs, config=plain(job), seed=job.seed)
+        same = former.get("identity") == _identity(part, job, provenance)
+        if same and not changed_files(job.output, former.get("files", {})):
+            return Plan(job.output, complete=True)
+        _refuse_other_job(former, part, source, job.output)
+    prepare_jax()
+    places = [] if overwrite else [p for p in (directory.pending, directory.path) if p.is_dir()]
+    return plan_stages(part.run, job, job.output, places)
 
 
 def _work(
@@ -252,7 +281,9 @@ class Logged:
         begin = time.monotonic()
         with self.inner.stage(name, total) as advance:
             yield advance
-        self._write(f"{name}: {time.monotonic() - begin:.1f} s")
+        text = f"{name}: {time.monotonic() - begin:.1f} s"
+        _LOG.debug(text)
+        self._write(text)
 
     def message(self, text: str) -> None:
         """Pass on and log a message."""

@@ -177,6 +177,16 @@ def stage_files(directory: Path) -> set[str]:
     return {f for entry in _read(directory).values() for f in entry["files"]}
 
 
+def recorded_names(directory: Path) -> list[str]:
+    """Return the names of the stages that a directory remembers, in the order in which they ran."""
+    return list(_read(directory))
+
+
+def begun_stages(directory: Path) -> dict[str, str]:
+    """Return the stages that an interrupted run has begun: name to fingerprint."""
+    return {k: str(v.get("fingerprint")) for k, v in _read(directory).items() if not v.get("finished")}
+
+
 def _finished(directory: Path, name: str, full: str) -> dict[str, Any]:
     """Return the entry of a stage that was finished with this fingerprint and whose files are unchanged, else {}."""
     entry = _read(directory).get(name, {})

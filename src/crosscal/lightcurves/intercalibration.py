@@ -15,6 +15,7 @@ from crosscal.lightcurves.kernels.base import Kernel
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.normalise import Normalisation
 from crosscal.lightcurves.physical import Factors
+from crosscal.lightcurves.reading import read
 from crosscal.lightcurves.result import Intercalibration
 from crosscal.lightcurves.sampling import Draws, draw
 from crosscal.lightcurves.settings import Range, Settings
@@ -23,7 +24,7 @@ from crosscal.lightcurves.types import LightCurves
 
 
 def intercalibrate(
-    curves: LightCurves | Mapping[str, tuple[ArrayLike, ...]],
+    curves: LightCurves | Mapping[str, tuple[ArrayLike, ...]] | Any,
     *,
     settings: Settings | None = None,
     reference: str | None = None,
@@ -56,9 +57,9 @@ def intercalibrate(
 
     Parameters
     ----------
-    curves : LightCurves, or mapping of code to (time, flux, error)
-        What one of the readers gives; several tables are joined by :func:`crosscal.lightcurves.read` or
-        :func:`crosscal.lightcurves.merge`.
+    curves : LightCurves, mapping of code to (time, flux, error), or what :func:`crosscal.lightcurves.read` takes
+        What one of the readers gives; a table or time series in memory with a column that names the telescope; a
+        mapping or list of them, or of files, one for each telescope.
     settings : Settings, optional
         All choices about the model together.
     reference, kernel, systematic_error, error_scale, errors, degrees, fixed_scale, fixed_shift, fixed_codes,
@@ -90,13 +91,21 @@ def intercalibrate(
     }  # fmt: skip
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     chosen = replace(settings or Settings(), **changes)
-    curves = LightCurves.of(curves)
+    curves = _light_curves(curves)
     ordered = curves.reordered(chosen.reference) if chosen.reference is not None else curves
     norm = normalisation if isinstance(normalisation, Normalisation) else None
     decided = choose(ordered, chosen, normalisation=norm, seed=seed, progress=progress)
     model = Model(ordered, decided.settings, normalisation=norm)
     found = draw_posterior(model, sampler, draws=draws, seed=seed, progress=progress, options=sampler_options)
     return assemble(ordered, found, seed, decided.sentences)
+
+
+def _light_curves(curves: Any) -> LightCurves:
+    """Light curves as they are, of arrays, or read from tables in memory and files."""
+    of_arrays = isinstance(curves, Mapping) and all(isinstance(v, list | tuple) for v in curves.values())
+    if isinstance(curves, LightCurves) or of_arrays:
+        return LightCurves.of(curves)
+    return read(curves)
 
 
 def draw_posterior(

@@ -42,9 +42,9 @@ def read(
     ----------
     *sources : paths, tables in memory, or mappings of telescope to one of them
         Files of any survey in ``crosscal list layouts``, PyCALI's blocks, or tables with named columns (text of any
-        delimiter, IPAC, CDS, ECSV, RDB, VOTable, FITS, Parquet); astropy tables and time series, pandas data frames,
-        lightkurve light curves, mappings of column name to array. A telescope that a table does not name is called as
-        the key of the mapping, or as the file.
+        delimiter, IPAC, CDS, ECSV, RDB, VOTable, FITS, Parquet); astropy tables and time series, pandas and polars
+        data frames, xarray Datasets, lightkurve light curves, mappings of column name to array. A telescope that a
+        table does not name is called as the key of the mapping, or as the file.
     selection : Selection, optional
         Cuts, units and choices.
     name, unit : str
@@ -119,7 +119,7 @@ def _labelled(sources: tuple[Any, ...]) -> list[tuple[str, Any]]:
 def _of_tables(source: Mapping[Any, Any]) -> bool:
     """Whether a mapping holds one table or file per telescope, rather than columns."""
     return all(
-        isinstance(v, str | os.PathLike | Mapping) or hasattr(v, "colnames") or hasattr(v, "columns")
+        isinstance(v, str | os.PathLike | Mapping) or any(hasattr(v, a) for a in ("colnames", "columns", "data_vars"))
         for v in source.values()
     )
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from crosscal.core.errors import ConfigError, DataFileError, UnknownNameError
 from crosscal.core.files import existing_file
+from crosscal.core.memory import as_table, is_path
 from crosscal.core.reading import parsing
 from crosscal.fluxcal.stars.photometry import vega_to_ab
 from crosscal.fluxcal.stars.systems import SYSTEMS, identify, recognise
@@ -57,8 +58,9 @@ def read_catalogue(
 
     Parameters
     ----------
-    path : path or astropy Table
-        Any table that astropy reads; positions in degrees, or one column of SkyCoord in a table in memory.
+    path : path or table
+        Any file that astropy reads, or a table in memory (astropy, pandas, polars, xarray, a mapping of columns);
+        positions in degrees, or one column of SkyCoord in a table in memory.
     bands : mapping of filter name to column name
     errors : mapping of filter name to column name, optional
         Gaia's ``..._flux_over_error`` are read as signal-to-noise ratios.
@@ -227,8 +229,8 @@ def _system(band: str, stated: str | Mapping[str, str] | None, where: str) -> st
 
 def _load(source: Source, format: str | None) -> tuple[Any, str]:
     """A table and where it comes from."""
-    if hasattr(source, "colnames"):
-        return source, "table in memory"
+    if not is_path(source):
+        return as_table(source, where="the catalogue"), "table in memory"
     target = existing_file(source, what="catalogue")
     return _read(target, format), str(target)
 
@@ -256,7 +258,7 @@ def guess_bands(path: Source, filters: list[str], *, some: bool = False) -> dict
 
     Parameters
     ----------
-    path : path or astropy Table
+    path : path or table
     filters : list of str
     some : bool
         Leave out filters without a column, if there is one with.

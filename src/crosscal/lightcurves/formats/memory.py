@@ -1,4 +1,4 @@
-"""Tables in memory: astropy tables and time series, pandas data frames, lightkurve, mappings of columns."""
+"""Tables in memory: astropy tables and time series, lightkurve, pandas, polars, xarray, mappings of columns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from crosscal.core.errors import InputError
+from crosscal.core.memory import as_table
 from crosscal.lightcurves.formats.raw import RawTable, of_columns, of_table
 
 
@@ -16,7 +16,7 @@ def raw_of_memory(table: Any, label: str) -> RawTable:
 
     Raises
     ------
-    InputError
+    DataFileError
         If it is none.
     """
     if hasattr(table, "colnames"):
@@ -28,15 +28,11 @@ def raw_of_memory(table: Any, label: str) -> RawTable:
                 units[str(name)] = str(values.unit)
             columns[str(name)] = values if hasattr(values, "jd1") else np.asarray(getattr(values, "value", values))
         return of_columns(columns, label, units)
-    if hasattr(table, "columns") and hasattr(table, "to_numpy"):
+    if hasattr(table, "iloc") and hasattr(table, "columns"):
         columns = {str(name): table[name].to_numpy() for name in table.columns}
         units = {str(k): str(v) for k, v in dict(getattr(table, "attrs", {}).get("units", {})).items()}
         index = getattr(table.index, "name", None)
         if index and str(index) not in columns:
             columns = {str(index): table.index.to_numpy(), **columns}
         return of_columns(columns, label, units)
-    raise InputError(
-        f"a {type(table).__name__}",
-        where="read",
-        expected="a file name, an astropy table or time series, a pandas data frame, or a mapping of columns",
-    )
+    return of_table(as_table(table, where="read"), label)

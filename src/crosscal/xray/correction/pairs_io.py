@@ -20,6 +20,7 @@ import numpy as np
 
 from crosscal.core.errors import ConfigError, DataFileError, InputError, closest
 from crosscal.core.files import atomic_path, check_path_first, existing_file, sha256
+from crosscal.core.memory import is_path
 from crosscal.xray.correction.pairs import QUANTITIES, Floats, PairedSources
 from crosscal.xray.correction.pairs_cells import Cells, assembled, cells_of
 from crosscal.xray.correction.pairs_columns import source_column
@@ -30,7 +31,7 @@ FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits", ".fit": 
 
 
 def read_pairs(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Any,
     *,
     trusted: str = "",
     corrected: str = "",
@@ -51,8 +52,9 @@ def read_pairs(
 
     Parameters
     ----------
-    path : path
-        ECSV, CSV, TSV (VizieR's with lines of units and dashes), VOTable or FITS.
+    path : path or table
+        ECSV, CSV, TSV (VizieR's with lines of units and dashes), VOTable or FITS; or a table in memory: astropy,
+        pandas, polars, xarray, a structured array, or a mapping of columns.
     trusted, corrected : str, optional
         Names of the two telescopes, as the columns have them; in a table of two, one of them is enough. Without both,
         the table's metadata ``telescopes`` are (trusted, corrected); where there are none either, `infer` asks who is
@@ -72,10 +74,9 @@ def read_pairs(
     """
     if confidence is not None and not 0 < confidence < 1:
         raise ConfigError(f"a confidence of {confidence:g}", where="read_pairs", expected="a share such as 0.9")
-    source = existing_file(path, what="table of pairs")
-    where = str(path)
-    sheet = read_sheet(source)
-    table = sheet.table
+    source = existing_file(path, what="table of pairs") if is_path(path) else None
+    sheet = read_sheet(path if source is None else source)
+    where, table = sheet.where, sheet.table
     if len(table) == 0:
         raise DataFileError("the table has no rows", where=where, expected="one row a source")
     name = "source" if "source" in table.colnames else source_column(table.colnames)
@@ -89,14 +90,15 @@ def read_pairs(
             chosen, facts = _chosen(tuple(dict.fromkeys(found)), table, asked, where)
             pairs = _of_samples(table, names, chosen, where)
         else:
-            cells = cells_of(sheet, names, name, source.parent, confidence)
+            cells = cells_of(sheet, names, name, Path() if source is None else source.parent, confidence)
             chosen, facts = _chosen(cells.telescopes, table, asked, where)
             pairs = _of_cells(sheet, cells, chosen)
     except DataFileError:
         raise
     except InputError as error:
         raise DataFileError(error.what, where=f"{where}, {error.where}", expected=error.expected) from error
-    return replace(pairs, provenance={"file": where, "sha256": sha256(source), **facts})
+    content = {} if source is None else {"sha256": sha256(source)}
+    return replace(pairs, provenance={"file": where, **content, **facts})
 
 
 def _named(table: Any) -> tuple[str, ...] | None:

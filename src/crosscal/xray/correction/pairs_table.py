@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import DataFileError
+from crosscal.core.memory import as_table, is_path
 from crosscal.core.reading import parsing, read_text
 
 Floats = NDArray[np.float64]
@@ -77,8 +78,8 @@ class Sheet:
             raise DataFileError(f"unit {given}", where=where, expected=unit) from error
 
 
-def read_sheet(source: Path) -> Sheet:
-    """Read a table by its suffix.
+def read_sheet(source: Any) -> Sheet:
+    """Read a table by its suffix, or take one in memory.
 
     Raises
     ------
@@ -87,6 +88,8 @@ def read_sheet(source: Path) -> Sheet:
     """
     from astropy.table import Table
 
+    if not is_path(source):
+        return _sheet(as_table(source, where="the table of pairs"), "table in memory")
     where = str(source)
     suffix = Path(source.name.removesuffix(".gz")).suffix.lower()
     if suffix not in FORMATS:
@@ -95,6 +98,11 @@ def read_sheet(source: Path) -> Sheet:
         if FORMATS[suffix] == "text":
             return _text_sheet(read_text(source), where, suffix)
         table = Table.read(source, format=FORMATS[suffix])
+    return _sheet(table, where)
+
+
+def _sheet(table: Any, where: str) -> Sheet:
+    """A table with what its metadata and its descriptions of columns say."""
     comments = [str(c) for c in table.meta.get("comments", ())]
     comments += [f"{n}: {table[n].description}" for n in table.colnames if getattr(table[n], "description", None)]
     return Sheet(table, where, comments)
