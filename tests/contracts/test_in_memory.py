@@ -1,5 +1,6 @@
 """Every verb that reads a table takes it in memory too, whatever package it comes from; a new verb joins by a line."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -125,13 +126,13 @@ def caught(monkeypatch):
 
 
 def calibrate(table):
-    return fluxcal.calibrate(None, table, SimpleNamespace(), ["decam2014-g"])
+    return fluxcal.calibrate(SimpleNamespace(), table, SimpleNamespace(), ["decam2014-g"])
 
 
 #: Verb, columns, and what is read of them as an array.
 VERBS = {
     "concordance.read_table": (concordance.read_table, LONG, lambda data: data.log_rate),
-    "concordance.read_matrix": (concordance.read_matrix, WIDE, lambda data: data.log_rate),
+    "concordance.read_matrix": (partial(concordance.read_matrix, logarithmic=False), WIDE, lambda data: data.log_rate),
     "concordance.read_area_draws": (concordance.read_area_draws, DRAWS, lambda draws: np.stack(list(draws.values()))),
     "xray.read_pairs": (
         lambda t: xray.read_pairs(t, trusted="a", corrected="b"), PAIRS, lambda p: np.stack([p.values, p.sd])
@@ -150,8 +151,9 @@ VERBS = {
 
 
 @pytest.fixture(autouse=True)
-def any_templates(monkeypatch):
-    monkeypatch.setattr("crosscal.fluxcal.calibrator.TemplateLibrary", SimpleNamespace)
+def any_frame_and_templates(monkeypatch):
+    for name in ("TemplateLibrary", "Frame"):
+        monkeypatch.setattr(f"crosscal.fluxcal.calibrator.{name}", SimpleNamespace)
 
 
 @pytest.mark.parametrize("container", CONTAINERS, ids=lambda f: f.__name__)

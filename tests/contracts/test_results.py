@@ -156,6 +156,17 @@ def test_repr_is_the_answer(case):
     assert result.answer[:60] in text
 
 
+def test_a_notebook_shows_answer_table_and_figure(case):
+    _, result = case
+    html = result._repr_html_()
+    assert "<table" in html
+    assert html.count("<img") == 1
+    assert "passed: " in html
+    diagnostics = result.diagnostics
+    assert "<pre" in diagnostics._repr_html_()
+    assert "\\n" not in diagnostics._repr_html_()
+
+
 def test_files(case, written):
     name, result = case
     table = QTable.read(written / "summary.ecsv")

@@ -64,9 +64,13 @@ class Told(Progress):
         _LOG.info(text)
 
 
+def _nothing(n: int) -> None:
+    """Count steps that nobody watches."""
+
+
 @contextmanager
 def _unseen() -> Iterator[Advance]:
-    yield lambda n=1: None
+    yield _nothing
 
 
 def listener(quiet: bool, verbose: bool = False) -> Progress:

@@ -16,6 +16,7 @@ from crosscal.concordance.model import Model
 from crosscal.concordance.types import Comparison
 from crosscal.core.check import Check
 from crosscal.core.correction import Correction
+from crosscal.core.display import Words
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.tables import ResultTable, describe
 from crosscal.inference.diagnostics import sampling_check
@@ -240,7 +241,7 @@ class ConcordanceFit(Presented):
                 for test in tests
             ]
         lines += self._compared()
-        return "\n".join([*lines, *self.remarks, *self.warnings])
+        return Words("\n".join([*lines, *self.remarks, *self.warnings]))
 
     def _compared(self) -> list[str]:
         """What was estimated or compared beside the fit: tau by other estimators, the noise."""

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosscal.concordance.assembly import assemble, matrix_fields
 from crosscal.concordance.pairs import checked_ratios, known_cells, ratio_cells
-from crosscal.core.display import brief
+from crosscal.core.display import brief, brief_html
 from crosscal.core.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -82,6 +82,7 @@ class Comparison:
     ratios: bool = False
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     @classmethod
     def from_cells(

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crosscal.core.display import brief
+from crosscal.core.display import brief, brief_html
 from crosscal.core.errors import InputError
+from crosscal.core.sketch import Sketch
 from crosscal.core.units import plain
 
 
@@ -54,6 +55,12 @@ class Correction:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     __repr__ = brief
+    _repr_html_ = brief_html
+
+    def _sketch_(self) -> Sketch:
+        numbers = self.coordinate if self.numeric else np.arange(self.coordinate.size)
+        label = f"{self.axis} ({self.unit})" if self.unit else self.axis
+        return Sketch(numbers, self.factor, label, "factor", points=not self.numeric)
 
     def __post_init__(self) -> None:
         coordinate, factor = np.asarray(self.coordinate), np.asarray(self.factor, dtype=float)
@@ -265,6 +272,7 @@ class Comparison:
     remainder: float
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     @property
     def coordinate(self) -> NDArray[Any]:

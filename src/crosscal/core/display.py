@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Mapping, Sized
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
+from html import escape
 from typing import Any
 
 from crosscal.core.errors import CrossCalError
 
 #: Longest text of one field, and of an answer.
 LONGEST, LONGEST_ANSWER = 60, 240
+#: Rows and columns of a result's table that a notebook shows.
+ROWS, COLUMNS = 8, 8
 
 
 def brief(value: Any) -> str:
@@ -52,3 +57,83 @@ def _short(value: Any) -> str:
     if isinstance(value, Sized) and not isinstance(value, str):
         return f"<{type(value).__name__} of {len(value)}>"
     return text[: LONGEST - 3].splitlines()[0] + "..."
+
+
+class Words(str):
+    """Text of several lines: a prompt and a notebook show it as it reads, not as one quoted line."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return words_html(self)
+
+
+def words_html(value: Any) -> str:
+    """Return the text of a value for a notebook, line by line; a class takes it by ``_repr_html_ = words_html``."""
+    return f'<pre style="white-space: pre-wrap">{escape(str(value))}</pre>'
+
+
+def brief_html(value: Any) -> str:
+    """Return what a notebook shows of a dataclass with arrays: its fields in brief and, where it has one, its sketch.
+
+    A dataclass takes it by ``_repr_html_ = brief_html``; its method ``_sketch_()`` returns a `Sketch`.
+    """
+    shown = [(f.name, _short(getattr(value, f.name))) for f in fields(value) if f.repr]
+    return titled_html(value, shown)
+
+
+def titled_html(value: Any, rows: list[tuple[str, str]]) -> str:
+    """Return the name of a value's class, rows of a name and a text, and the value's sketch."""
+    cells = "".join(
+        f'<tr><th scope="row" style="text-align: left">{escape(name)}</th>'
+        f'<td style="text-align: left">{escape(text)}</td></tr>'
+        for name, text in rows
+    )
+    drawn = value._sketch_().svg() if hasattr(value, "_sketch_") else ""
+    return f"<div><b>{type(value).__name__}</b><table>{cells}</table>{drawn}</div>"
+
+
+def answer_html(value: Any) -> str:
+    """Return what a notebook shows of a result: answer, checks, warnings, the first rows of its table, one figure.
+
+    A result takes it by ``_repr_html_ = answer_html``. What has no answer yet shows its fields.
+    """
+    try:
+        answer = str(value.answer)
+    except CrossCalError:
+        return brief_html(value) if is_dataclass(value) else words_html(repr(value))
+    lines = [f"{'passed' if c.passed else 'FAILED'}: {c.name}" + (f" ({c.why})" if c.why else "") for c in value.checks]
+    lines += [f"warning: {text}" for text in value.warnings]
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return (
+        f"<div><p><b>{escape(answer)}</b></p>{f'<ul>{items}</ul>' if items else ''}"
+        f"{_table_html(value.summary())}{_figure_html(value)}</div>"
+    )
+
+
+def _table_html(table: Any) -> str:
+    shown = table[table.colnames[:COLUMNS]][:ROWS]
+    shown = shown._readable() if hasattr(shown, "_readable") else shown
+    lines = shown.pformat(html=True, max_lines=-1, max_width=-1, show_dtype=False)
+    n, m = len(table), len(table.colnames)
+    cut = f"{ROWS} of {n} rows" if n > ROWS else "", f"{COLUMNS} of {m} columns" if m > COLUMNS else ""
+    more = " and ".join(part for part in cut if part)
+    return "\n".join(lines) + (f"<p>{more} of summary()</p>" if more else "")
+
+
+def _figure_html(value: Any) -> str:
+    """The first figure of a result; without one, nothing."""
+    try:
+        name, figure = next(iter(value.figures().items()), ("", None))
+    except CrossCalError:
+        return ""
+    if figure is None:
+        return ""
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=80, facecolor="white")
+    caption = escape(str(value.captions.get(name, name)))
+    data = base64.b64encode(image.getvalue()).decode("ascii")
+    return f'<img alt="{caption}" src="data:image/png;base64,{data}" style="max-width: 100%">'

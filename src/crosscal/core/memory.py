@@ -32,8 +32,8 @@ def as_table(source: Any, *, where: str = "table in memory") -> Any:
         An astropy Table, QTable or TimeSeries (returned as it is), a pandas or polars DataFrame, an xarray Dataset or
         DataArray, a pyarrow Table, a structured array (`FITS_rec` too), or a mapping of column names to arrays,
         Quantities, Times or SkyCoords. Units in ``df.attrs["units"]`` (by column) and ``ds[name].attrs["units"]``
-        become units of columns; a pandas index with a name and the coordinates of a Dataset become columns; missing values
-        are masked or NaN.
+        become units of columns; a pandas index with a name and the coordinates of a Dataset become columns; missing
+        values are masked or NaN.
     where : str
         For the message.
 
@@ -74,7 +74,8 @@ def _of_pandas(frame: Any) -> Any:
 
 def _of_xarray(data: Any) -> Any:
     data = data if hasattr(data, "data_vars") else data.to_dataset(name=data.name or "value")
-    frame = data.to_dataframe().reset_index()
+    counted = [name for name in data.dims if name not in data.coords]
+    frame = data.to_dataframe().reset_index().drop(columns=counted)
     return _with_units(_of_pandas(frame), {name: data[name].attrs.get("units") for name in data.variables})
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from crosscal.core.check import Check
 from crosscal.core.correction import Correction
+from crosscal.core.display import Words
 from crosscal.core.errors import FitError
 from crosscal.core.provenance import record
 from crosscal.core.robust import mad_sd
@@ -138,7 +139,7 @@ class FluxCalibration(Presented):
         """Quality checks and warnings, and how well the stars determine the level and the shape of the curve."""
         curve = self.curve
         if curve is None or not curve.covered.any():
-            return str(self.quality)
+            return Words(str(self.quality))
         modes = curve.modes[:, curve.covered]
         level = modes.mean(axis=1, keepdims=True)
         shape = np.median(np.sqrt(np.sum((modes - level) ** 2, axis=0)))
@@ -146,7 +147,7 @@ class FluxCalibration(Presented):
         known = f"{known}, of the shape of the curve {100 * shape:.1f} % at the median wavelength"
         gaps = f"interpolated across masks: {100 * np.mean(curve.bridged):.0f} % of the wavelengths"
         gaps = f"{gaps}; uncalibrated: {100 * (1 - np.mean(curve.covered)):.0f} %"
-        return "\n".join([str(self.quality), f"{len(self.used)} stars: {known}", gaps])
+        return Words("\n".join([str(self.quality), f"{len(self.used)} stars: {known}", gaps]))
 
     @cached_property
     def correction(self) -> Correction:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crosscal.core.display import brief
+from crosscal.core.display import brief, brief_html
 from crosscal.core.errors import InputError
+from crosscal.core.sketch import Sketch
 from crosscal.core.units import floats, plain
 from crosscal.fluxcal.flux_units import from_quantities
 
@@ -97,6 +98,7 @@ class Fibres:
     type: NDArray[np.str_]
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     def __post_init__(self) -> None:
         as_texts(self, "name", "type")
@@ -165,6 +167,7 @@ class Frame:
     resolution: float | tuple[tuple[float, float], ...] | None = None
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     def __post_init__(self) -> None:
         where = self.name or "frame"
@@ -206,6 +209,12 @@ class Frame:
                 where=f"{where}[VARIANCE], fibre {row + 1}, pixel {pixel + 1}",
                 expected="variances >= 0, or NaN for a bad pixel",
             )
+
+    def _sketch_(self) -> Sketch:
+        flux = np.where(self.good, self.flux, np.nan)
+        brightest = flux[int(np.argmax(np.nansum(flux, axis=1)))]
+        unit = "calibrated" if self.calibrated else "counts"
+        return Sketch(self.grid, brightest, "wavelength (\u00c5)", f"brightest spectrum ({unit})")
 
     @property
     def good(self) -> NDArray[np.bool_]:
@@ -251,6 +260,7 @@ class Catalogue:
     notes: tuple[str, ...] = ()
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     def __post_init__(self) -> None:
         as_texts(self, "name")
@@ -315,6 +325,7 @@ class StarFit:
     mismatch: NDArray[np.float64] | None = None
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     @property
     def reason(self) -> str:
@@ -347,6 +358,7 @@ class CalibrationVector:
     mismatch: NDArray[np.float64] | None = None
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     def __post_init__(self) -> None:
         if self.mismatch is None:

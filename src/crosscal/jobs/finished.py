@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from crosscal.core.check import Check
 from crosscal.core.correction import Correction
+from crosscal.core.display import Words, answer_html
 from crosscal.core.progress import SILENT, Progress
 from crosscal.datasets import cache_directory, read_correction
 from crosscal.inference.posterior import Posterior
@@ -54,6 +55,8 @@ class Run:
     captions: Mapping[str, str] = field(default_factory=dict)
     repeated: bool = False
     _results: tuple[JobResult, ...] = field(default=(), repr=False, compare=False)
+
+    _repr_html_ = answer_html
 
     @property
     def kind(self) -> str:
@@ -129,7 +132,7 @@ if TYPE_CHECKING:
 def as_run(found: RunRecord, *, repeated: bool = False, results: tuple[JobResult, ...] = ()) -> Run:
     """Return the run of a record; ``results`` is the part's own result, where it is in memory."""
     return Run(
-        found.directory, found.part, found.answer, found.warnings, tuple(found.checks), found.diagnostics,
+        found.directory, found.part, found.answer, found.warnings, tuple(found.checks), Words(found.diagnostics),
         found.seconds, found.citations, {f["name"]: f.get("caption", "") for f in found.figures}, repeated, results,
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 
 from crosscal.core.check import Check
 from crosscal.core.correction import Correction
-from crosscal.core.display import by_answer
+from crosscal.core.display import answer_html, by_answer
 from crosscal.core.registry import Registry
 from crosscal.inference.posterior import Posterior
 
@@ -158,6 +158,7 @@ class Presented:
     posterior_draws: Any
 
     __repr__ = by_answer
+    _repr_html_ = answer_html
 
     @property
     def checks(self) -> tuple[Check, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscal.core.display import words_html
 from crosscal.lightcurves.automatic import better_kernel
 from crosscal.lightcurves.honesty import ErrorFactor, error_factors
 from crosscal.lightcurves.identifiability import Overlap, at_limits, overlap, prior_dominated
@@ -65,6 +66,8 @@ class Diagnostics:
     warnings: tuple[str, ...] = ()
     error_factors: tuple[ErrorFactor, ...] = ()
     trends: tuple[Trend, ...] = ()
+
+    _repr_html_ = words_html
 
     def __str__(self) -> str:
         head = f"sampled by {self.route}, smallest ESS {self.effective_size:.0f}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscal.core.display import brief
+from crosscal.core.display import brief, brief_html
 from crosscal.core.errors import InputError
 from crosscal.lightcurves.kalman import Workspace, simulate
 from crosscal.lightcurves.model import FileModel, Model
@@ -30,6 +30,7 @@ class Reconstruction:
     sd: NDArray[np.float64]
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
 
 def default_times(model: Model, i: int) -> NDArray[np.float64]:

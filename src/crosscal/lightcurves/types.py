@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crosscal.core.display import brief
+from crosscal.core.display import brief, brief_html
 from crosscal.core.errors import InputError, UnknownNameError
+from crosscal.core.sketch import Sketch
 from crosscal.core.units import plain
 from crosscal.lightcurves.timesystem import SCALES, TimeSystem
 
@@ -58,6 +59,10 @@ class LightCurve:
     unit: str = ""
 
     __repr__ = brief
+    _repr_html_ = brief_html
+
+    def _sketch_(self) -> Sketch:
+        return Sketch(self.time, self.flux, "time", f"flux ({self.unit})" if self.unit else "flux", points=True)
 
     @classmethod
     def build(
@@ -163,6 +168,10 @@ class LightCurves:
     notes: tuple[str, ...] = ()
 
     __repr__ = brief
+    _repr_html_ = brief_html
+
+    def _sketch_(self) -> Sketch:
+        return replace(self.continuum._sketch_(), x_label=f"time ({self.time_unit})")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lines", tuple(self.lines))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscal.core.display import brief
+from crosscal.core.display import brief, brief_html
 from crosscal.fluxcal.curve.position import PlateTerm
 from crosscal.fluxcal.types import as_floats
 
@@ -66,6 +66,7 @@ class Curve:
     extrapolated: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     def __post_init__(self) -> None:
         keys = ("value", "variance", "modes", "scatter", "coefficients", "coefficient_errors")

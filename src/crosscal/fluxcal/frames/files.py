@@ -11,7 +11,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from crosscal.core.display import brief
+from crosscal.core.display import brief, brief_html
 from crosscal.core.errors import DataFileError
 from crosscal.core.files import existing_file
 from crosscal.core.reading import parsing
@@ -35,6 +35,7 @@ class CalibratedFrame:
     result: FluxCalibration
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     @property
     def flux(self) -> Any:

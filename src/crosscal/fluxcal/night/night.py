@@ -10,6 +10,7 @@ import numpy as np
 
 from crosscal.core.check import Check
 from crosscal.core.correction import Correction
+from crosscal.core.display import Words
 from crosscal.core.errors import FitError, InputError
 from crosscal.core.robust import mad_sd
 from crosscal.core.tables import describe
@@ -197,7 +198,7 @@ class NightCalibration(Presented):
     def diagnostics(self) -> str:
         """Checks of the failed frames, else of all."""
         failed = [r for r in self.results if not r.passed] or list(self.results)
-        return "\n".join(f"{r.info.name}\n{r.diagnostics}" for r in failed[:20])
+        return Words("\n".join(f"{r.info.name}\n{r.diagnostics}" for r in failed[:20]))
 
     @property
     def _first(self) -> FluxCalibration:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from crosscal.core.display import words_html
 from crosscal.core.errors import InputError
 from crosscal.xray.correction.edges import WIDER, limit_sentences
 
@@ -180,6 +181,8 @@ class Diagnostics:
                 "wrong, or the errors too small."
             )
         return (*found, *limit_sentences(self.limits), *self.edges, *self.messages)
+
+    _repr_html_ = words_html
 
     def __str__(self) -> str:
         shown = ", ".join(f"{s:.1f}" for s in self.modes.signal_to_noise[:8])

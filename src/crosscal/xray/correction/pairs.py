@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscal.core.display import brief
+from crosscal.core.display import brief, brief_html
 from crosscal.core.errors import InputError, UnknownNameError
 
 Floats = NDArray[np.float64]
@@ -60,6 +60,7 @@ class PairedSources:
     notes: tuple[str, ...] = ()
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     def __post_init__(self) -> None:
         names, quantities = tuple(map(str, self.names)), tuple(self.quantities)

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from crosscal.core.display import titled_html
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.parameter import Parameter
+from crosscal.core.sketch import Sketch
 from crosscal.core.units import plain
 from crosscal.xray.emission import syntax
 from crosscal.xray.emission.component import Additive, Component, Convolution, Multiplicative, Settings
@@ -320,6 +322,18 @@ class Model:
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value:g}" for name, value in self.fixed.items())
         return f"Model({self.expression!r}, {shown}{', ' if shown else ''}free={self.free!r})"
+
+    def _repr_html_(self) -> str:
+        rows = [("expression", self.expression)]
+        for row in self.describe():
+            state = "free" if row["free"] else "held"
+            rows.append((row["name"], f"{row['value']:g} {row['unit']} ({state})".replace("  ", " ")))
+        return titled_html(self, rows)
+
+    def _sketch_(self) -> Sketch:
+        edges = np.geomspace(0.3, 10.0, 201)
+        spectrum = self.spectrum(edges) / np.diff(edges)
+        return Sketch(np.sqrt(edges[1:] * edges[:-1]), spectrum, "energy (keV)", "photon/cm\u00b2/s/keV", log=True)
 
     def __reduce__(self):
         return _rebuild, (

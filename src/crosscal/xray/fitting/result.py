@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.check import Check
+from crosscal.core.display import Words
 from crosscal.core.errors import FitError, UnknownNameError
 from crosscal.core.provenance import record
 from crosscal.core.tables import describe
@@ -256,7 +257,7 @@ class FitResult(Presented):
         lines += [f"correlation of {one} and {other}: {value:+.2f}" for one, other, value in shown]
         held = [p.name for p in self.model.parameters if p.name not in names]
         lines.append(f"Fixed: {', '.join(held) or 'none'}")
-        return "\n".join(lines)
+        return Words("\n".join(lines))
 
     @cached_property
     def provenance(self) -> Mapping[str, Any]:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse
 
-from crosscal.core.display import brief
+from crosscal.core.display import brief, brief_html
 from crosscal.core.errors import InputError
+from crosscal.core.sketch import Sketch
 from crosscal.core.units import plain
 from crosscal.xray.instrument.checks import GAP, Floats, band_mask, frozen_vector
 
@@ -84,6 +85,7 @@ class Response:
     headers: Mapping[str, tuple[tuple[str, Any, str], ...]] = field(default_factory=dict, repr=False)
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     def __post_init__(self) -> None:
         where = f"response {self.name!r}" if self.name else "response"
@@ -115,6 +117,9 @@ class Response:
         }  # fmt: skip
         for key, value in values.items():
             object.__setattr__(self, key, value)
+
+    def _sketch_(self) -> Sketch:
+        return Sketch(self.energy, self.area, "energy (keV)", "effective area (cm\u00b2)", log=True)
 
     @property
     def n_energy(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crosscal.core.display import brief
+from crosscal.core.display import brief, brief_html
 from crosscal.core.errors import InputError
 from crosscal.core.units import plain
 from crosscal.xray.instrument.checks import Floats, frozen_vector
@@ -74,6 +74,7 @@ class Spectrum:
     time: tuple[float, float] | None = None
 
     __repr__ = brief
+    _repr_html_ = brief_html
 
     def __post_init__(self) -> None:
         where = f"spectrum {self.name!r}" if self.name else "spectrum"
