@@ -104,3 +104,12 @@ def test_any_name_of_an_instrument_is_shown_as_it_is(tmp_path, crosscal):
     assert "$a_{ (68, 95 %)" in drawn
     assert "_b (68, 95 %)" in drawn
     assert "\\alpha{" in drawn
+
+
+def test_json_is_all_of_standard_output(runs, crosscal):
+    code, out, err = crosscal("compare", str(runs / "a"), str(runs / "b"), "--json", "-o", str(runs / "out"))
+    told = json.loads(out)
+    assert code == 0
+    assert told["chi2"] == pytest.approx(2.0)
+    assert "agree over 0.5 to 8 keV" in told["answer"]
+    assert "Written to" in err

@@ -7,10 +7,11 @@ import pytest
 
 from crosscal.core.errors import FitError, InputError, UnknownNameError
 from crosscal.core.progress import SILENT
+from crosscal.inference.posterior import Posterior
 from crosscal.lightcurves.evidence import compare_kernels
 from crosscal.lightcurves.intercalibration import intercalibrate
 from crosscal.lightcurves.model import Model
-from crosscal.lightcurves.sampling import draw
+from crosscal.lightcurves.sampling import draw, of_equal_chains
 from crosscal.lightcurves.settings import Settings
 from crosscal.lightcurves.student import draw_student
 from crosscal.lightcurves.synthetic import simulate
@@ -130,6 +131,7 @@ def test_student_errors_resist_outliers(two):
     sigma = reference.draws.vectors[:, 0].mean()
     assert abs(student.draws.vectors[:, 0].mean() - sigma) < 0.5 * abs(gaussian.draws.vectors[:, 0].mean() - sigma)
     # The latent scales name the outliers, except where the light curve is too sparse to tell.
+    assert student.posterior["posterior"].sizes["chain"] == 4
     inflation = student.draws.inflation
     assert np.median(inflation[hit]) > 5 * np.median(inflation)
     assert len(set(np.argsort(inflation)[-len(hit) :]) & set(hit)) > len(hit) / 2
@@ -178,3 +180,21 @@ def test_nuts_takes_over_where_importance_fails(two, importance):
     assert said
     # The evidence comes from a proposal fitted to the draws of NUTS.
     assert found.posterior.log_evidence == pytest.approx(importance.posterior.log_evidence, abs=0.1)
+
+
+def test_draws_keep_their_chains():
+    inside = np.array([1, 1, 0, 1, 1, 1, 0, 0, 1, 1, 1, 1], dtype=bool)
+
+    def of(chains):
+        posterior = Posterior.from_draws({"x": np.zeros((chains, 12 // chains))}, method="nuts")
+        return of_equal_chains(inside, posterior)
+
+    kept, chains = of(3)
+    assert chains == 3
+    np.testing.assert_array_equal(kept.reshape(3, 4).sum(axis=1), [2, 2, 2])
+    assert not np.any(kept & ~inside)
+    kept, chains = of(1)
+    assert chains == 1
+    np.testing.assert_array_equal(kept, inside)
+    inside[4:8] = False
+    assert of(3)[1] == 1

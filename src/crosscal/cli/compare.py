@@ -18,8 +18,9 @@ ROWS = 12
 @click.argument("first")
 @click.argument("second")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Directory for the table, figure and numbers.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON, and nothing else, on stdout.")
 @click.option("--average", is_flag=True, help="Also write the inverse-covariance mean of the two to OUTPUT.")
-def command(first: str, second: str, output: Path | None, average: bool) -> None:
+def command(first: str, second: str, output: Path | None, as_json: bool, average: bool) -> None:
     """Compare two corrections: do FIRST and SECOND agree within their uncertainties?
 
     FIRST and SECOND are run directories of any part, or correction.nc files. The two are taken as independent.
@@ -31,8 +32,20 @@ def command(first: str, second: str, output: Path | None, average: bool) -> None
         raise InputError("--average needs an output directory", where="crosscal compare", expected="--output DIRECTORY")
     a, b = read_correction(first), read_correction(second)
     compared = a.compare(b)
-    _show(compared)
-    click.echo(f"\n{sentence(compared)}")
+    facts = {
+        "first": first,
+        "second": second,
+        "answer": str(compared),
+        "chi2": compared.chi2,
+        "dof": compared.dof,
+        "p_value": compared.p_value if compared.dof else None,
+        "remainder": compared.remainder,
+    }
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+    else:
+        _show(compared)
+        click.echo(f"\n{compared}")
     if output is None:
         return
     from crosscal.core.files import write_ecsv, write_text
@@ -41,38 +54,10 @@ def command(first: str, second: str, output: Path | None, average: bool) -> None
     write_ecsv(output / "comparison.ecsv", table(compared))
     names = (Path(first).name, Path(second).name)
     save_figures({"comparison": comparison(compared, names if names[0] != names[1] else ("A", "B"))}, output)
-    facts = {
-        "first": first,
-        "second": second,
-        "chi2": compared.chi2,
-        "dof": compared.dof,
-        "p_value": compared.p_value,
-        "remainder": compared.remainder,
-    }
     write_text(output / "comparison.json", json.dumps(facts, indent=1) + "\n")
     if average:
         write_correction(output / "correction.nc", a.average(b))
-    click.echo(f"Written to {output}.")
-
-
-def sentence(compared: Comparison) -> str:
-    """Return the verdict in one sentence."""
-    first, last = compared.coordinate[0], compared.coordinate[-1]
-    unit = f" {compared.first.unit}" if compared.first.unit else ""
-    n = compared.coordinate.size
-    where = f"over {first:.4g} to {last:.4g}{unit}" if compared.first.numeric else f"for {n} {compared.first.axis}s"
-    left = (
-        f"; they differ by up to {100 * compared.remainder:.2g} % in directions without variance"
-        if compared.remainder > 1e-3
-        else ""
-    )
-    if not compared.dof:
-        return f"Neither correction has a variance {where}, so there is nothing to test{left}."
-    verdict = "agree" if compared.p_value > 0.05 else "disagree"
-    return (
-        f"The corrections {verdict} {where}: chi2 = {compared.chi2:.2f} for {compared.dof} "
-        f"degree{'s' if compared.dof > 1 else ''} of freedom, p = {compared.p_value:.2g}{left}."
-    )
+    click.echo(f"Written to {output}.", err=as_json)
 
 
 def table(compared: Comparison) -> Any:

@@ -21,6 +21,7 @@ from crosscal.concordance.result import ConcordanceFit
 from crosscal.concordance.routes import sample
 from crosscal.concordance.settings import Checks, Noise, NoiseKind, Route, Sampling, Sources, VarianceKind
 from crosscal.concordance.types import Comparison
+from crosscal.core.keywords import keywords
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.provenance import record
 from crosscal.inference.diagnostics import convergence
@@ -29,6 +30,7 @@ from crosscal.inference.posterior import Posterior
 Floats = NDArray[np.float64]
 
 
+@keywords
 def fit(
     data: Comparison,
     *,

@@ -16,6 +16,7 @@ from crosscal.concordance.types import Comparison
 from crosscal.concordance.variability import Walk, independent, random_walk
 from crosscal.concordance.variance import EXCESS_BETA, VarianceModel, make_variance_model
 from crosscal.core.errors import InputError
+from crosscal.core.keywords import keywords
 
 Floats = NDArray[np.float64]
 NOISES = ("log-normal", "gaussian-flux", "log-t", "poisson", "gamma-poisson")
@@ -115,6 +116,7 @@ class Model:
         return replace(self, walk=walk, prior=prior, variance=self.variance.drop(index), components=parts)
 
 
+@keywords
 def make_model(
     data: Comparison,
     prior: AreaPrior | None = None,

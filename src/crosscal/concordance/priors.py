@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosscal.concordance.types import Comparison
 from crosscal.core.errors import InputError, UnknownNameError
+from crosscal.core.keywords import keywords
 from crosscal.core.linalg import oas_covariance
 
 Floats = NDArray[np.float64]
@@ -181,6 +182,7 @@ def _by_words(name: str, entries: Mapping[str, Sequence[tuple[float, float, floa
 Tau = float | Mapping[str, float] | TauTable | Literal["estimate"]
 
 
+@keywords
 def make_prior(
     data: Comparison,
     tau: Tau | None = None,

@@ -10,8 +10,10 @@ from crosscal.concordance.parquet import long_parquet, parquet_batches
 from crosscal.concordance.reading_cells import Missing, Request
 from crosscal.concordance.table_columns import Column, load_columns
 from crosscal.concordance.types import Comparison
+from crosscal.core.keywords import keywords
 
 
+@keywords
 def read_table(
     path: str | os.PathLike[str] | Any,
     *,

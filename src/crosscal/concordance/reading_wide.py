@@ -14,6 +14,7 @@ from crosscal.concordance.cells import read_cell
 from crosscal.concordance.table_columns import ERROR_NAME, load_columns, measured, numeric, texts
 from crosscal.concordance.types import Comparison
 from crosscal.core.errors import DataFileError, InputError, UnknownNameError
+from crosscal.core.keywords import keywords
 
 Floats = NDArray[np.float64]
 Missing = Sequence[float | str]
@@ -24,6 +25,7 @@ _METADATA = re.compile(
 )
 
 
+@keywords
 def read_matrix(
     path: str | os.PathLike[str] | Any,
     *,

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosscal.concordance.types import Comparison
 from crosscal.core.errors import InputError, UnknownNameError
+from crosscal.core.keywords import keywords
 from crosscal.core.random import generator
 
 Floats = NDArray[np.float64]
@@ -73,6 +74,7 @@ class Simulation:
     g: Floats
 
 
+@keywords
 def simulate(
     n_instruments: int,
     n_sources: int,
@@ -180,6 +182,7 @@ def _pattern(rng: np.random.Generator, m: int, n: int, filled: float) -> NDArray
     return present
 
 
+@keywords
 def published_like(name: str, *, tau: float = 0.05, seed: int = 0) -> Simulation:
     """Simulate a data set of the shape and hyper-parameters of a published run (the originals are not public).
 

@@ -10,10 +10,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crosscal.core.display import brief, brief_html
+from crosscal.core.display import brief, brief_html, words_html
 from crosscal.core.errors import InputError
+from crosscal.core.registry import Registry
 from crosscal.core.sketch import Sketch
 from crosscal.core.units import plain
+
+#: How a correction is drawn, tabulated and written, by what stands above this package.
+FORMS = Registry(
+    "form of a correction",
+    {
+        "plot": "crosscal.plot.comparison:plot_correction",
+        "table": "crosscal.jobs.products:correction_table",
+        "xarray": "crosscal.datasets.corrections:as_dataset",
+        "file": "crosscal.jobs.products:write_correction_file",
+    },
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +70,7 @@ class Correction:
     _repr_html_ = brief_html
 
     def _sketch_(self) -> Sketch:
-        numbers = self.coordinate if self.numeric else np.arange(self.coordinate.size)
+        numbers = np.asarray(self.coordinate if self.numeric else np.arange(self.coordinate.size), dtype=float)
         label = f"{self.axis} ({self.unit})" if self.unit else self.axis
         return Sketch(numbers, self.factor, label, "factor", points=not self.numeric)
 
@@ -192,6 +204,46 @@ class Correction:
             provenance={"averaged": [dict(self.provenance), dict(other.provenance)]},
         )
 
+    def plot(self, ax: Any = None, *, label: str = "", colour: str = "") -> Any:
+        """Draw the factor with its 68 and 95 % intervals, and return the matplotlib Axes.
+
+        ``second.plot(first.plot(label="first"), label="second")`` draws two corrections together.
+
+        Parameters
+        ----------
+        ax : Axes, optional
+            What to draw into; by default a new figure.
+        label : str
+            Of the legend; by default the target.
+        colour : str
+            By default the next colour of the axes.
+        """
+        return FORMS.get("plot")(self, ax, label=label, colour=colour)
+
+    def to_table(self) -> Any:
+        """Return an astropy QTable: coordinate, factor, standard deviation of its logarithm, 68 and 95 % intervals."""
+        return FORMS.get("table")(self)
+
+    def to_xarray(self) -> Any:
+        """Return an xarray Dataset: ``factor``, ``log_covariance`` and, where there are any, ``draws``."""
+        return FORMS.get("xarray")(self)
+
+    def write(self, path: Any) -> Any:
+        """Write netCDF (``.nc``: all of it; `crosscal.read_correction` reads it back) or a table (``.ecsv``).
+
+        Parameters
+        ----------
+        path : path
+
+        Raises
+        ------
+        InputError
+            If the name ends in neither.
+        DataFileError
+            If the file cannot be written.
+        """
+        return FORMS.get("file")(path, self)
+
     def compare(self, other: Correction) -> Comparison:
         """Compare with an independent correction where both are defined, on this one's coordinate.
 
@@ -272,7 +324,43 @@ class Comparison:
     remainder: float
 
     __repr__ = brief
-    _repr_html_ = brief_html
+    _repr_html_ = words_html
+
+    def __str__(self) -> str:
+        return f"{self.verdict} {self.largest}".strip()
+
+    @property
+    def verdict(self) -> str:
+        """Whether the two agree, in one sentence."""
+        n, unit = self.coordinate.size, f" {self.first.unit}" if self.first.unit else ""
+        range_ = f"{self.coordinate[0]:.4g} to {self.coordinate[-1]:.4g}{unit}" if self.first.numeric else ""
+        where = f"over {range_}" if range_ else f"for {n} {self.first.axis}{'s' if n > 1 else ''}"
+        left = (
+            f"; they differ by up to {100 * self.remainder:.2g} % in directions without variance"
+            if self.remainder > 1e-3
+            else ""
+        )
+        if not self.dof:
+            return f"Neither correction has a variance {where}, so there is nothing to test{left}."
+        verdict = "agree" if self.p_value > 0.05 else "disagree"
+        return (
+            f"The corrections {verdict} {where}: chi2 = {self.chi2:.2f} for {self.dof} "
+            f"degree{'s' if self.dof > 1 else ''} of freedom, p = {self.p_value:.2g}{left}."
+        )
+
+    @property
+    def largest(self) -> str:
+        """Where the two differ most, by how much, and by how many standard deviations, in one sentence."""
+        k = int(np.argmax(np.abs(self.log_ratio)))
+        if self.log_ratio[k] == 0:
+            return "They are equal."
+        at = self.coordinate[k]
+        unit = f" {self.first.unit}" if self.first.unit else ""
+        place = f"at {at:.4g}{unit}" if self.first.numeric else f"for {at}"
+        percent = 100 * np.expm1(abs(self.log_ratio[k]))
+        higher, lower = ("first", "second") if self.log_ratio[k] > 0 else ("second", "first")
+        sigma = f" ({abs(self.log_ratio[k]) / self.sd[k]:.1f} standard deviations)" if self.sd[k] > 0 else ""
+        return f"They differ most {place}, where the {higher} is {percent:.2g} % above the {lower}{sigma}."
 
     @property
     def coordinate(self) -> NDArray[Any]:

@@ -18,6 +18,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
 from crosscal.core.errors import ConfigError, UnknownNameError
+from crosscal.core.keywords import keywords
 from crosscal.core.units import plain
 
 T = TypeVar("T")
@@ -112,7 +113,9 @@ def options(cls: type[T]) -> type[T]:
     cls.__post_init__ = __post_init__  # type: ignore[attr-defined]
     extra = "allow" if getattr(cls, "open_table", False) else "forbid"
     cls.__pydantic_config__ = {"extra": extra, "arbitrary_types_allowed": True}  # type: ignore[attr-defined]
-    return dataclass(frozen=True, kw_only=True)(cls)
+    made = dataclass(frozen=True, kw_only=True)(cls)
+    made.__init__ = keywords(made.__init__, where=made.__name__)  # type: ignore[method-assign]
+    return made
 
 
 class OpenTable:

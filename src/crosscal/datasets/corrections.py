@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from crosscal.core.correction import Correction
 from crosscal.core.errors import DataFileError, InputError
 from crosscal.core.files import existing_file
+from crosscal.core.keywords import keywords
 from crosscal.core.netcdf import write_netcdf
 from crosscal.core.reading import parsing
 from crosscal.core.seal import check_seal
@@ -20,15 +22,21 @@ CORRECTION_FILE = "correction.nc"
 
 
 def write_correction(path: str | os.PathLike[str], correction: Correction) -> Path:
-    """Write a correction as netCDF-4.
-
-    Variables ``factor`` (n,), ``log_covariance`` (n, n), where there are any ``draws`` (n_draws, n), against the
-    coordinate named by the correction's axis; attributes ``axis``, ``units``, ``target``, ``provenance`` (JSON).
+    """Write a correction as netCDF-4; the content is that of `as_dataset`.
 
     Raises
     ------
     DataFileError
         If the file cannot be written.
+    """
+    return write_netcdf(path, as_dataset(correction), sealed=True)
+
+
+def as_dataset(correction: Correction) -> Any:
+    """Return a correction as an xarray Dataset.
+
+    Variables ``factor`` (n,), ``log_covariance`` (n, n), where there are any ``draws`` (n_draws, n), against the
+    coordinate named by the correction's axis; attributes ``axis``, ``units``, ``target``, ``provenance`` (JSON).
     """
     import xarray
 
@@ -41,7 +49,7 @@ def write_correction(path: str | os.PathLike[str], correction: Correction) -> Pa
     }
     if correction.draws is not None:
         content["draws"] = (("draw", axis), correction.draws)
-    data = xarray.Dataset(
+    return xarray.Dataset(
         content,
         coords={axis: (axis, coordinate, {"units": correction.unit})},
         attrs={
@@ -50,9 +58,9 @@ def write_correction(path: str | os.PathLike[str], correction: Correction) -> Pa
             "provenance": json.dumps(dict(correction.provenance), default=str),
         },
     )
-    return write_netcdf(path, data, sealed=True)
 
 
+@keywords
 def read_correction(path: str | os.PathLike[str]) -> Correction:
     """Read what `write_correction` wrote: the file, or a run directory that holds it.
 

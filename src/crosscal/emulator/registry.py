@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from crosscal.core.errors import InputError
+from crosscal.core.keywords import check_keywords
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.registry import Registry
 from crosscal.emulator.base import Emulator
@@ -73,6 +74,7 @@ def train(
     train_kind = {name: EMULATORS.get(name) for name in EMULATORS} | dict(trainers or {})
     if kind != "auto":
         EMULATORS.get(kind)
+        check_keywords(train_kind[kind], options, where=f"emulator kind {kind!r}")
         trained = train_kind[kind](table, seed=seed, progress=progress, **options)
         errors = _held_out_error(kind, train_kind[kind], table, validation, trained, seed, options)
         return trained.with_report(errors, kind=kind, chosen="on request", judged=_judged(table, validation))

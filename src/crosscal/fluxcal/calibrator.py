@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
+from crosscal.core.keywords import keywords
 from crosscal.fluxcal.curve.curve import Curve
 from crosscal.fluxcal.curve.loo import combine_with, leave_one_out
 from crosscal.fluxcal.curve.outliers import odd_stars
@@ -300,6 +301,7 @@ def known_star(
     )
 
 
+@keywords
 def calibrate(
     frame: Frame | str | os.PathLike[str],
     catalogue: Catalogue | str | os.PathLike[str] | Any,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from crosscal.core.correction import Correction
-from crosscal.core.errors import FitError
+from crosscal.core.errors import FitError, InputError
 from crosscal.core.files import write_ecsv, write_text
 from crosscal.core.provenance import write_provenance
 from crosscal.core.tables import describe
@@ -60,6 +61,23 @@ def _where_there_is_one(get: Callable[[], T]) -> T | None:
         return get()
     except FitError:
         return None
+
+
+def write_correction_file(path: str | os.PathLike[str], correction: Correction) -> Path:
+    """Write a correction as netCDF or as a table, by the suffix.
+
+    Raises
+    ------
+    InputError
+        For another suffix; DataFileError if the file cannot be written.
+    """
+    target = Path(path)
+    if target.suffix == ".nc":
+        return write_correction(target, correction)
+    if target.suffix == ".ecsv":
+        write_ecsv(target, correction_table(correction))
+        return target
+    raise InputError(f"a correction with suffix {target.suffix!r}", where=str(path), expected=".nc or .ecsv")
 
 
 def correction_table(correction: Correction, meanings: Mapping[str, str] = COLUMNS) -> Any:

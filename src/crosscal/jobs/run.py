@@ -15,6 +15,7 @@ from typing import Any
 from crosscal import __version__
 from crosscal.core.errors import ConfigError, DataFileError, InputError
 from crosscal.core.files import open_own, refuse_inputs_inside, refuse_overwriting, require_utf8
+from crosscal.core.keywords import keywords
 from crosscal.core.progress import SILENT, Advance, Progress
 from crosscal.core.provenance import fingerprint, record, write_provenance
 from crosscal.core.registry import Registry
@@ -35,6 +36,7 @@ _LOG = logging.getLogger("crosscal.run")
 JOINS = Registry("joint product", {"corrected-arfs": "crosscal.joins:write_corrected_arfs"})
 
 
+@keywords
 def run(
     job: str | os.PathLike[str] | Mapping[str, Any] | Job,
     *,

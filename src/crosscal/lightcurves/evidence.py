@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from crosscal.core.errors import InputError
+from crosscal.core.keywords import keywords
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.tables import ResultTable, describe
 from crosscal.lightcurves.intercalibration import intercalibrate
@@ -27,6 +28,7 @@ COLUMNS = {
 }
 
 
+@keywords
 def compare_kernels(
     curves: LightCurves,
     kernels: Sequence[str | Kernel] = ("drw", "drw+jitter", "matern32", "matern52", "sho"),

@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from crosscal.core.keywords import check_keywords, keywords
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.provenance import record
 from crosscal.lightcurves.automatic import choose
@@ -23,6 +24,7 @@ from crosscal.lightcurves.student import draw_student
 from crosscal.lightcurves.types import LightCurves
 
 
+@keywords
 def intercalibrate(
     curves: LightCurves | Mapping[str, tuple[ArrayLike, ...]] | Any,
     *,
@@ -113,6 +115,7 @@ def draw_posterior(
 ) -> Draws:
     """Draw from the posterior of a model by the sampler that suits its errors."""
     if model.settings.errors == "student-t":
+        check_keywords(draw_student, options or {}, where="sampler of Student-t errors")
         return draw_student(model, draws=draws, seed=seed, progress=progress, **(options or {}))
     return draw(model, route=sampler, draws=draws, seed=seed, progress=progress, **(options or {}))
 

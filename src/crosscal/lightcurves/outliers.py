@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
+from crosscal.core.keywords import keywords
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.types import LightCurves
 
@@ -67,6 +68,7 @@ def leave_one_out(model: Model, vectors: NDArray[np.float64], i: int = 0) -> Lea
     return LeaveOneOut(mean, sd, mean / sd)
 
 
+@keywords
 def remove_outliers(
     curves: LightCurves, model: Model, vectors: NDArray[np.float64], threshold: float = 5.0
 ) -> tuple[LightCurves, list[NDArray[np.int64]]]:

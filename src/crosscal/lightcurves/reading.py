@@ -14,6 +14,7 @@ from typing import Any
 
 from crosscal.core.errors import DataFileError, InputError
 from crosscal.core.files import existing_file
+from crosscal.core.keywords import keywords
 from crosscal.lightcurves.formats.columns import curves_of
 from crosscal.lightcurves.formats.curves import Columns, Curves
 from crosscal.lightcurves.formats.layout import Layout
@@ -151,6 +152,7 @@ def _distinct(found: Curves | LightCurves, taken: set[str], label: str) -> Curve
     return renamed
 
 
+@keywords
 def read_table(
     path: Source, selection: Selection | None = None, *, telescope: str = "", layout: str = "auto"
 ) -> Curves | LightCurves:

@@ -121,7 +121,8 @@ class Intercalibration(Presented):
     def posterior_draws(self) -> Posterior:
         """Draws in physical units: kernel parameters, mean, scale, shift, systematic error, error scale.
 
-        ``vector`` holds the normalised full vector of each draw.
+        ``vector`` holds the normalised full vector of each draw. Draws of a sampler with chains keep them; importance
+        sampling and the Laplace approximation have one.
         """
         f = self.factors
         arrays: dict[str, NDArray[np.float64]] = {
@@ -135,7 +136,7 @@ class Intercalibration(Presented):
         unit = self.curves.continuum.unit
         sampled = self.draws.posterior
         return Posterior.from_draws(
-            {name: values[None] for name, values in arrays.items()},
+            {name: values.reshape(self.draws.chains, -1, *values.shape[1:]) for name, values in arrays.items()},
             method=sampled.method,
             dims=dims,
             coords={

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import FitError, UnknownNameError
+from crosscal.core.keywords import check_keywords
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.random import generator
 from crosscal.inference.laplace import Mode
@@ -51,6 +52,8 @@ class Draws:
         Share of the draws whose shifts fell into the prior box; the others were dropped.
     inflation : array (N of all files,), optional
         With Student-t errors, the posterior mean of the factor on each point's variance: large for outliers.
+    chains : int
+        The draws are those of so many chains, one after another, equally many of each.
     """
 
     model: Model
@@ -59,6 +62,7 @@ class Draws:
     posterior: Posterior
     inside: float
     inflation: NDArray[np.float64] | None = None
+    chains: int = 1
 
     @property
     def effective_size(self) -> float:
@@ -96,6 +100,7 @@ class KeptDraws:
     messages: tuple[str, ...]
     inside: float
     inflation: NDArray[np.float64] | None
+    chains: int
 
     @classmethod
     def of(cls, draws: Draws) -> KeptDraws:
@@ -110,7 +115,7 @@ class KeptDraws:
         return cls(
             draws.model.settings, draws.model.marginal, draws.vectors, draws.means, params, stats, posterior.method,
             posterior.log_evidence, posterior.log_evidence_error, posterior.converged, tuple(posterior.messages),
-            draws.inside, draws.inflation,
+            draws.inside, draws.inflation, draws.chains,
         )  # fmt: skip
 
     def draws(self, curves: LightCurves, normalisation: Normalisation | None = None) -> Draws:
@@ -121,7 +126,7 @@ class KeptDraws:
             sample_stats=self.stats, log_evidence=self.log_evidence, log_evidence_error=self.log_evidence_error,
             converged=self.converged, messages=self.messages,
         )  # fmt: skip
-        return Draws(model, self.vectors, self.means, posterior, self.inside, self.inflation)
+        return Draws(model, self.vectors, self.means, posterior, self.inside, self.inflation, self.chains)
 
 
 def draw(
@@ -171,7 +176,21 @@ def draw(
         posterior = replace(
             posterior, log_evidence=posterior.log_evidence + float(np.log(share)), log_evidence_error=float(error)
         )
-    return Draws(model, vectors[inside], means[inside], posterior, share)
+    kept, chains = of_equal_chains(inside, posterior)
+    return Draws(model, vectors[kept], means[kept], posterior, share, chains=chains)
+
+
+def of_equal_chains(inside: NDArray[np.bool_], posterior: Posterior) -> tuple[NDArray[np.bool_], int]:
+    """Return which draws are kept, equally many of each chain, and the number of chains.
+
+    The longer chains lose their last draws. Where one chain has none inside, all draws count as one chain.
+    """
+    chains = int(posterior.tree["posterior"].sizes["chain"])
+    table = inside.reshape(chains, -1)
+    least = int(table.sum(axis=1).min())
+    if least == 0:
+        return inside, 1
+    return (table & (np.cumsum(table, axis=1) <= least)).ravel(), chains
 
 
 def default_draws(model: Model) -> int:
@@ -183,6 +202,9 @@ def _sample(model: Model, route: str, draws: int, seed: int, progress: Progress,
     from crosscal.inference.importance import evidence_from_draws
     from crosscal.inference.registry import sample
 
+    own = {"laplace": _laplace, "importance": _importance, "auto": _importance}.get(route)
+    if own is not None:
+        check_keywords(own, options, where=f"sampler {route!r}")
     if route == "laplace":
         return _laplace(model, draws, seed, progress, **options)
     if route in ("auto", "importance"):

@@ -23,7 +23,7 @@ from crosscal.inference.posterior import Posterior
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.problem import blocks, make_problem
 from crosscal.lightcurves.reconstruction import sample_path
-from crosscal.lightcurves.sampling import Draws, default_draws, starting_point
+from crosscal.lightcurves.sampling import Draws, default_draws, of_equal_chains, starting_point
 
 State = dict[str, Any]
 
@@ -182,4 +182,6 @@ def draw_student(
         raise FitError("No posterior draw has its shifts inside their prior limits.")
     inflation = posterior.draws("inflation").mean(axis=0)
     small = replace(small, converged=good, messages=messages)
-    return Draws(model, vectors[inside], means[inside], small, float(inside.mean()), inflation)
+    kept_draws, chains = of_equal_chains(inside, small)
+    share = float(inside.mean())
+    return Draws(model, vectors[kept_draws], means[kept_draws], small, share, inflation, chains)

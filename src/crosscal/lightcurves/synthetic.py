@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
+from crosscal.core.keywords import keywords
 from crosscal.core.random import generator
 from crosscal.lightcurves.kalman import simulate as simulate_path
 from crosscal.lightcurves.kernels.base import Kernel
@@ -50,6 +51,7 @@ def draw_process(kernel: Kernel, theta: NDArray, time: NDArray[np.float64], rng:
     return path + np.sqrt(np.real(kernel.white(theta))) * rng.standard_normal(len(time))
 
 
+@keywords
 def simulate(
     *,
     seed: int = 0,

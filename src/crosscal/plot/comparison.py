@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from crosscal.core.correction import Comparison, Correction
+from crosscal.core.errors import InputError
 from crosscal.plot.bands import LEVELS
-from crosscal.plot.style import COLOURS, figure, log_axis, styled, text
+from crosscal.plot.style import COLOURS, INSTRUMENT_COLOURS, figure, log_axis, styled, text
 
 
 @styled
@@ -45,6 +46,49 @@ def comparison(compared: Comparison, names: tuple[str, str] = ("A", "B")) -> Fig
         bottom.set_xticks(x, [str(c) for c in compared.coordinate], rotation=90 if x.size > 5 else 0)
         bottom.set_xlabel(compared.first.axis.capitalize())
     return fig
+
+
+@styled
+def plot_correction(correction: Correction, ax: Axes | None = None, *, label: str = "", colour: str = "") -> Axes:
+    """Draw one correction with its 68 and 95 % intervals into axes, or into those of a new figure.
+
+    Parameters
+    ----------
+    correction : Correction
+    ax : Axes, optional
+    label : str
+        Of the legend; by default the target.
+    colour : str
+        By default the next colour of the axes; corrections against names are set side by side.
+
+    Raises
+    ------
+    InputError
+        If the axes hold a correction against another coordinate, or of other names.
+    """
+    axes = figure(6.4, 4.0).subplots() if ax is None else ax
+    numeric, unit = correction.numeric, f" ({correction.unit})" if correction.unit else ""
+    wanted = f"{correction.axis.capitalize()}{unit}"
+    if axes.get_xlabel() not in ("", wanted):
+        raise InputError(
+            f"the axes are against {axes.get_xlabel()}", where="Correction.plot", expected=f"axes against {wanted}"
+        )
+    number = len(axes.get_legend_handles_labels()[0])
+    names = [str(c) for c in correction.coordinate]
+    x = np.asarray(correction.coordinate if numeric else np.arange(len(names)), dtype=float)
+    if not numeric and number and [t.get_text() for t in axes.get_xticklabels()] != names:
+        raise InputError("the axes show other names", where="Correction.plot", expected=", ".join(names))
+    shown = colour or INSTRUMENT_COLOURS[number % len(INSTRUMENT_COLOURS)]
+    _draw(axes, x, correction, label or correction.target or "correction", shown, 0.0 if numeric else 0.12 * number)
+    axes.set(xlabel=wanted, ylabel="Factor")
+    if not numeric:
+        axes.set_xticks(x, names, rotation=90 if len(names) > 5 else 0)
+    elif x[0] > 0 and x[-1] / x[0] > 5:
+        log_axis(axes, x[0], x[-1])
+    if not number:
+        axes.axhline(1, color="0.5", lw=0.8)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+    return axes
 
 
 def _draw(axes: Axes, x: NDArray[np.float64], correction: Correction, name: str, colour: str, offset: float) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError, UnknownNameError
+from crosscal.core.keywords import keywords
 from crosscal.core.robust import huber_weights, mad_sd
 from crosscal.fluxcal.curve.curve import MAG, Curve, compress, polynomials
 from crosscal.fluxcal.curve.differences import difference_modes
@@ -25,6 +26,7 @@ from crosscal.fluxcal.types import CalibrationVector
 METHODS = ("throughput", "ivar-mean")
 
 
+@keywords
 def combine(
     vectors: Sequence[CalibrationVector],
     *,

@@ -11,12 +11,14 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from crosscal.core.files import atomic_path, check_path_first, existing_file
+from crosscal.core.keywords import keywords
 from crosscal.core.reading import parsing
 from crosscal.fluxcal.frames.layouts.base import Given
 from crosscal.fluxcal.frames.layouts.registry import LAYOUTS, layout_of
 from crosscal.fluxcal.types import Frame
 
 
+@keywords
 def read_frame(
     path: str | os.PathLike[str],
     *,

@@ -6,6 +6,7 @@ from collections.abc import Sequence, Set
 
 import numpy as np
 
+from crosscal.core.keywords import keywords
 from crosscal.core.progress import SILENT, Progress
 from crosscal.fluxcal.calibrator import Calibrator
 from crosscal.fluxcal.curve.curve import MAG
@@ -17,6 +18,7 @@ from crosscal.fluxcal.result import FluxCalibration
 from crosscal.fluxcal.types import Frame
 
 
+@keywords
 def calibrate_frames(calibrator: Calibrator, frames: Sequence[Frame], *, loo: bool = True) -> NightCalibration:
     """Calibrate frames together.
 

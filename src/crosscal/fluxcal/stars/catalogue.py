@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from crosscal.core.errors import ConfigError, DataFileError, UnknownNameError
 from crosscal.core.files import existing_file
+from crosscal.core.keywords import keywords
 from crosscal.core.memory import as_table, is_path
 from crosscal.core.reading import parsing
 from crosscal.fluxcal.stars.photometry import vega_to_ab
@@ -42,6 +43,7 @@ _GUESSES: Mapping[str, tuple[str, ...]] = {
 Source = str | os.PathLike[str] | Any
 
 
+@keywords
 def read_catalogue(
     path: Source,
     *,

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from crosscal.core.errors import DataFileError, InputError
 from crosscal.core.files import existing_file
+from crosscal.core.keywords import keywords
 from crosscal.core.provenance import fingerprint
 from crosscal.core.reading import parsing
 from crosscal.core.registry import Registry
@@ -54,6 +55,7 @@ DEFAULT_PATHS = {
 CACHE_VERSION = 4
 
 
+@keywords
 def load_templates(
     name: str | os.PathLike[str] = "kurucz-sdss",
     path: str | os.PathLike[str] | None = None,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from crosscal.core.errors import InputError
+from crosscal.core.keywords import keywords
 from crosscal.lightcurves.formats.curves import Columns, Curves
 from crosscal.lightcurves.formats.selection import WAVELENGTHS
 from crosscal.lightcurves.timesystem import LIGHT_TIME, TimeSystem, moved
@@ -21,6 +22,7 @@ _SAME_SOURCE = 10.0 / 3600.0
 Group = Mapping[str, Columns] | LightCurves
 
 
+@keywords
 def merge(
     *groups: Group | Sequence[Group],
     name: str = "continuum",

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import FitError, InputError
+from crosscal.core.keywords import keywords
 from crosscal.core.random import generator, point_seeds
 from crosscal.core.units import energies, plain
 from crosscal.xray.correction.pairs import QUANTITIES, PairedSources
@@ -126,6 +127,7 @@ class Clusters:
         return out
 
 
+@keywords
 def simulate_clusters(
     trusted: Response,
     other: Response,

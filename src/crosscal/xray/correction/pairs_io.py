@@ -20,6 +20,7 @@ import numpy as np
 
 from crosscal.core.errors import ConfigError, DataFileError, InputError, closest
 from crosscal.core.files import atomic_path, check_path_first, existing_file, sha256
+from crosscal.core.keywords import keywords
 from crosscal.core.memory import is_path
 from crosscal.xray.correction.pairs import QUANTITIES, Floats, PairedSources
 from crosscal.xray.correction.pairs_cells import Cells, assembled, cells_of
@@ -30,6 +31,7 @@ from crosscal.xray.correction.roles import BY_ORDER, roles
 FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits", ".fit": "fits"}
 
 
+@keywords
 def read_pairs(
     path: str | os.PathLike[str] | Any,
     *,

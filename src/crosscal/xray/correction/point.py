@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import FitError, InputError
+from crosscal.core.keywords import keywords
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.random import generator
 from crosscal.inference.jaxconfig import require_x64
@@ -74,6 +75,7 @@ def corrected_cloud(emulator: CalibrationEmulator, pairs: PairedSources, theta: 
     return Cloud(mean, covariance, samples)
 
 
+@keywords
 def minimise_divergence(
     pairs: PairedSources,
     emulator: CalibrationEmulator,

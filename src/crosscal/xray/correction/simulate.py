@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from crosscal.core.errors import InputError
+from crosscal.core.keywords import keywords
 from crosscal.core.random import generator
 from crosscal.core.units import plain
 from crosscal.xray.correction.emulate import CalibrationEmulator
 from crosscal.xray.correction.pairs import PairedSources
 
 
+@keywords
 def simulate_pairs(
     emulator: CalibrationEmulator,
     theta: Mapping[str, float] | ArrayLike,

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from crosscal.core.errors import InputError
+from crosscal.core.keywords import keywords
 from crosscal.xray.fitting import statistics
 from crosscal.xray.fitting.data import data_of, default_statistic, error_notes
 from crosscal.xray.fitting.poisson import poisson_counts
@@ -32,6 +33,7 @@ _SIMULATIONS = 1000
 _MANY_EMPTY, _FEW = 0.1, 10.0
 
 
+@keywords
 def fit(
     spectrum: Spectrum,
     response: Response,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crosscal.core.errors import DataFileError
+from crosscal.core.keywords import keywords
 from crosscal.xray.instrument.links import linked, unlinked
 from crosscal.xray.instrument.ogip import read_response
 from crosscal.xray.instrument.ogip_arf import MATRIX_NAMES, PathLike
@@ -44,6 +45,7 @@ def read_spectra(
     return tuple(_with_background(spectrum, background, k, scaled) for k, (spectrum, scaled) in enumerate(found))
 
 
+@keywords
 def read_spectrum(
     path: PathLike,
     background: PathLike | None = "auto",
@@ -152,6 +154,7 @@ def header_files(
     return {role: link.path for role, link in found.items() if link is not None}
 
 
+@keywords
 def read_observation(
     pha: PathLike,
     arf: PathLike | None = None,
