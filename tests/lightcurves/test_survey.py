@@ -196,8 +196,10 @@ def test_what_a_reader_gives_is_short_to_see_and_goes_straight_into_the_verb(wri
     assert LightCurves.of(curves).codes == tuple(curves)
     joined = LightCurves.of(curves)
     assert LightCurves.of(joined) is joined
-    with pytest.raises(InputError, match="curves of type str; expected LightCurves"):
-        intercalibrate("ztf.csv")
+    with pytest.raises(InputError, match=r"curves of type int; expected LightCurves"):
+        LightCurves.of(3)
+    with pytest.raises(InputError, match=r"absent\.csv"):
+        intercalibrate("absent.csv")
 
 
 def test_time_series():

@@ -287,3 +287,17 @@ def test_print_cuts_nothing(browser, finished):
             "[...document.querySelectorAll('.scroll')].every((e) => e.scrollWidth <= e.clientWidth + 1)"
         )
         page.close()
+
+
+#: What makes axe, the checker of accessibility, list its complaints: rule, element and what is wrong.
+AXE = """async () => (await axe.run(document)).violations.flatMap(
+    (v) => v.nodes.map((n) => `${v.id}: ${n.target}: ${n.failureSummary}`))"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(page, scheme):
+    axe = pytest.importorskip("axe_playwright_python", reason="needs the extra 'browser'")
+    page.emulate_media(color_scheme=scheme)
+    page.add_script_tag(content=(Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
+    assert page.evaluate("axe.version") >= "4"
+    assert page.evaluate(AXE) == []
