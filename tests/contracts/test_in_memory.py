@@ -144,6 +144,11 @@ VERBS = {
     ),
     "fluxcal.calibrate": (calibrate, STARS, lambda c: np.stack([c.ra, c.magnitude[:, 0]])),
     "lightcurves.read": (lightcurves.read, CURVES, lambda c: np.stack([c.continuum.time, c.continuum.flux])),
+    "lightcurves.from_timeseries": (
+        lambda t: lightcurves.read(t) if hasattr(t, "suffix") else lightcurves.from_timeseries(t),
+        CURVES,
+        lambda c: np.stack([c.continuum.time, c.continuum.flux]),
+    ),
     "lightcurves.intercalibrate": (
         lightcurves.intercalibrate, CURVES, lambda c: np.stack([c.continuum.time, c.continuum.flux])
     ),

@@ -203,7 +203,7 @@ def held_out_figure(result: FluxCalibration) -> Figure:
             left.plot(offset[:, b], y, _BANDS[b % len(_BANDS)], ms=4, color=_band_colour(b), label=text(band))
     left.axvline(0, color=COLOURS["data"], lw=0.8)
     left.set_yticks(y, names, fontsize=7)
-    left.set(xlabel="Calibrated - catalogue (mag)", title="Leave-one-out residuals of the stars")
+    left.set(xlabel="Calibrated \u2212 catalogue (mag)", title="Leave-one-out residuals of the stars")
     legend_below(fig, left.get_legend_handles_labels()[0])
     right.axvline(0, color=COLOURS["data"], lw=0.8)
     right.plot([h.slope for h in result.held_out], y, "o", ms=4, color=COLOURS["after"])
@@ -280,7 +280,7 @@ def targets_figure(night: NightCalibration) -> Figure:
         label = text(f"{bands[b]}: scatter {scatter:.3f}")
         left.plot(snr, offset[:, b], _BANDS[b % len(_BANDS)], ms=4, color=_band_colour(b), label=label)
     left.axhline(0, color=COLOURS["data"], lw=0.8)
-    left.set(xlabel="S/N per pixel", ylabel="Calibrated - catalogue (mag)", title=f"{len(targets)} targets")
+    left.set(xlabel="S/N per pixel", ylabel="Calibrated \u2212 catalogue (mag)", title=f"{len(targets)} targets")
     legend_below(fig, left.get_legend_handles_labels()[0])
     finite = np.isfinite(colour)
     if finite.any():
@@ -288,7 +288,7 @@ def targets_figure(night: NightCalibration) -> Figure:
         spread = float(mad_sd(colour[finite]))
         right.set_title(f"median {np.median(colour[finite]):+.3f}, scatter {spread:.3f}", fontsize=9)
     right.axhline(0, color=COLOURS["data"], lw=0.8)
-    right.set(xlabel="S/N per pixel", ylabel="Colour, calibrated - catalogue (mag)")
+    right.set(xlabel="S/N per pixel", ylabel="Colour, calibrated \u2212 catalogue (mag)")
     return fig
 
 
@@ -307,7 +307,9 @@ def frames_figure(night: NightCalibration) -> Figure:
     if failed.any():
         height = np.nan_to_num(rms, nan=0.0)[failed]
         axes.plot(x[failed], height, "x", ms=7, color=COLOURS["limit"], label="failed")
-    axes.set(xlabel="Frame", ylabel="FCALRMS", title="Scatter of stars about each frame's curve")
+    axes.set(
+        xlabel="Frame", ylabel="Scatter about the curve (FCALRMS)", title="Scatter of stars about each frame's curve"
+    )
     axes.set_ylim(0, None)
     twin = axes.twinx()
     twin.plot(x, [len(r.used) for r in night.results], drawstyle="steps-mid", color=COLOURS["before"], lw=0.9)

@@ -226,6 +226,7 @@ def corners(result: Intercalibration) -> dict[str, Figure]:
         columns.clear()
         limits.clear()
 
+    unit = f"\n({result.curves.continuum.unit})" if result.curves.continuum.unit else ""
     free = [c for c in range(len(f.codes)) if np.ptp(f.scale[:, c]) > 0 or np.ptp(f.shift[:, c]) > 0]
     for first in range(0, len(free), _PER_CORNER):
         for c in free[first : first + _PER_CORNER]:
@@ -234,7 +235,7 @@ def corners(result: Intercalibration) -> dict[str, Figure]:
             add(f"scale {f.codes[c]}", f.scale[:, c], (np.exp(lay.low[place]) * to, np.exp(lay.high[place]) * to))
             place = lay.shift[c]
             C0 = norm.shift_to_physical
-            add(f"shift {f.codes[c]}", f.shift[:, c], (lay.low[place] * C0, lay.high[place] * C0))
+            add(f"shift {f.codes[c]}{unit}", f.shift[:, c], (lay.low[place] * C0, lay.high[place] * C0))
         flush(
             "corner" if len(free) <= _PER_CORNER else f"corner_{first // _PER_CORNER + 1}",
             f"relative to {result.reference}",
@@ -255,9 +256,9 @@ def corners(result: Intercalibration) -> dict[str, Figure]:
                 tag = f.codes[c] + (f" flag {k}" if result.curves.n_flags > 1 else "")
                 C = norm.factors[i, c]
                 place = lay.syserr[i, c, k]
-                add(f"eps {tag}", f.syserr[:, i, c, k], (lay.low[place] * C, lay.high[place] * C))
+                add(f"added error {tag}{unit}", f.syserr[:, i, c, k], (lay.low[place] * C, lay.high[place] * C))
                 place = lay.errscale[i, c, k]
-                add(f"ln b {tag}", np.log(f.errscale[:, i, c, k]), (lay.low[place], lay.high[place]))
+                add(f"ln error factor {tag}", np.log(f.errscale[:, i, c, k]), (lay.low[place], lay.high[place]))
             page = "" if len(used) <= _PER_CORNER else f"_{first // _PER_CORNER + 1}"
             flush(f"errors{suffix(i, len(f.files))}{page}", f"errors of {name}")
     return found

@@ -15,6 +15,7 @@ from typing import Any
 from crosscal.core.errors import DataFileError, InputError
 from crosscal.core.files import existing_file
 from crosscal.core.keywords import keywords
+from crosscal.core.memory import as_table
 from crosscal.lightcurves.formats.columns import curves_of
 from crosscal.lightcurves.formats.curves import Columns, Curves
 from crosscal.lightcurves.formats.layout import Layout
@@ -84,7 +85,7 @@ def from_timeseries(series: Any, *, code: str = "telescope", flux: str = "flux",
 
     Parameters
     ----------
-    series : TimeSeries, Table or lightkurve's LightCurve
+    series : TimeSeries, Table or lightkurve's LightCurve; any other table in memory with a column of times
     code, flux, error : str
         Column names; without a ``code`` column all points are of one telescope. Where there is no column of the
         default names, columns are found as `read` finds them (``flux_err``, say).
@@ -96,6 +97,7 @@ def from_timeseries(series: Any, *, code: str = "telescope", flux: str = "flux",
     DataFileError
         If there are no times, fluxes or errors, or no point is left.
     """
+    series = as_table(series, where="time series")
     named = {"telescope": (code, "telescope"), "flux": (flux, "flux"), "error": (error, "error")}
     columns = {role: name for role, (name, usual) in named.items() if name in series.colnames or name != usual}
     if "telescope" in columns and columns["telescope"] not in series.colnames:

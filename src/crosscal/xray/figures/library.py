@@ -69,7 +69,7 @@ def emulator(validation: Any) -> Figure:
         edge = max(1.5 * validation.percentile_99[k], 1e-6)
         axes.hist(np.clip(errors, -edge, edge), bins=np.linspace(-edge, edge, 61), color=COLOURS["after"], alpha=0.8)
         axes.set_yscale("log")
-        axes.set_xlabel("Emulated - simulated (smallest σ)")
+        axes.set_xlabel("Emulated \u2212 simulated (smallest σ)")
         axes.set_title(
             f"{validation.outputs[k]}\n99 %: {validation.percentile_99[k]:.2g} σ, max: {validation.maximum[k]:.2g} σ",
             fontsize=9,

@@ -112,12 +112,20 @@ def result_figures(
         if result.stacked is not None:
             found["stacked"] = stacked(result.stacked, result.correction)
     if len(result.theta_names) <= 12:
+        labels = {n: _with_unit(result, n) for n in result.theta_names}
         truth = None
         if clusters is not None and set(result.theta_names) <= set(clusters.theta):
-            truth = {n: float(clusters.theta[n]) for n in result.theta_names}
-        found["corner"] = corner(result.theta, list(result.theta_names), truth=truth, title="Parameters of φ(E)")
+            truth = {label: float(clusters.theta[n]) for n, label in labels.items()}
+        found["corner"] = corner(result.theta, list(labels.values()), truth=truth, title="Parameters of φ(E)")
     found["modes"] = modes(result.diagnostics.modes, result.energy)
     return found
+
+
+def _with_unit(result: Any, name: str) -> str:
+    """A parameter's name as an axis shows it: "mu (keV)"."""
+    draws = result.posterior_draws.tree["posterior"]
+    unit = draws[name].attrs.get("units", "") if name in draws else ""
+    return f"{name} ({unit})" if unit else name
 
 
 def fit_figures(result: Any) -> dict[str, Figure]:
