@@ -183,7 +183,7 @@ def recorded_names(directory: Path) -> list[str]:
 
 
 def begun_stages(directory: Path) -> dict[str, str]:
-    """Return the stages that an interrupted run has begun: name to fingerprint."""
+    """Return the stages that an interrupted run has started: name to fingerprint."""
     return {k: str(v.get("fingerprint")) for k, v in _read(directory).items() if not v.get("finished")}
 
 
