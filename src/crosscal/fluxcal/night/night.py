@@ -166,6 +166,12 @@ class NightCalibration(Presented):
             text += f"; {aside['n']:.0f} targets against the catalogue: grey {aside['grey']:.3f} mag"
             if np.isfinite(aside["colour"]):
                 text += f", colour {aside['colour']:.3f} mag (median {aside['colour_median']:+.3f})"
+        asked = [r for r in good if r.options.position == "auto" and np.isfinite(r.info.fibres.x).any()]
+        if asked:
+            fields = sum(r.curve is not None and r.curve.plate is not None for r in asked)
+            text += (
+                f"; losses follow a field over the plate in {fields} frames" if fields else "; no field over the plate"
+            )
         return text + "."
 
     @property
