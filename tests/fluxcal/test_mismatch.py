@@ -115,3 +115,30 @@ def test_a_field_must_predict_left_out_stars(smooth):
             kept[judged] += fit_plate(x, y, c, np.full(c.shape, 0.005), prior) is not None
     assert kept[True] >= 18 if smooth else kept[True] <= 3
     assert kept[True] <= kept[False]
+
+
+def test_a_job_can_keep_the_published_fluxes(monkeypatch, tmp_path):
+    from crosscal.core.errors import InputError
+    from crosscal.fluxcal import job as module
+    from crosscal.fluxcal.job_options import CatalogueTable, Data, FluxcalJob, Templates
+
+    seen = []
+
+    def load(name, file, **choices):
+        seen.append(choices)
+        raise InputError("enough", where="here", expected="nothing")
+
+    monkeypatch.setattr(module, "load_templates", load)
+    monkeypatch.setattr(module, "read_stars", lambda table: None)
+    monkeypatch.setattr(module, "_filters", lambda names, files: [])
+    for correct in (True, False):
+        table = CatalogueTable(path=tmp_path / "x.csv", bands={"a": "b"})
+        made = FluxcalJob(
+            data=Data(frames=(tmp_path / "f.fits",)),
+            catalogue=table,
+            templates=Templates(correct=correct),
+            output=tmp_path,
+        )
+        with pytest.raises(InputError, match="enough"):
+            module.make_calibrator(made)
+        assert seen[-1]["correct"] is correct

@@ -65,7 +65,7 @@ def make_calibrator(job: FluxcalJob) -> Calibrator:
     name = job.templates.library
     if file is not None and file.name == "grid.ecsv":
         name, file = "grid", file.parent
-    library = load_templates(name, file, refine=job.templates.refine)
+    library = load_templates(name, file, refine=job.templates.refine, correct=job.templates.correct)
     known = {k.star: read_spectrum(resolve(k.path)) for k in job.known}
     options = replace(job.method, extinction_table=job.method.site)
     return Calibrator(catalogue, library, filters, options, job.quality, known)

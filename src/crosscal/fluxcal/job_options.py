@@ -157,11 +157,14 @@ class Templates:
         The published file, or the table of a grid (grid.ecsv).
     refine : bool
         Refine the grid by interpolation.
+    correct : bool
+        Correct the templates for their mean difference from measured stars, where it is known.
     """
 
     library: str = option(default="kurucz-sdss", shown=True)
     file: Path | None = option(default=None, example="grid/grid.ecsv")
     refine: bool = True
+    correct: bool = True
 
 
 @options
