@@ -184,6 +184,7 @@ def finished(tmp_path_factory):
     return output, run(small(output)).result
 
 
+@pytest.mark.slow
 def test_a_run_writes_what_a_user_needs(finished):
     output, outcome = finished
     names = {p.name for p in output.iterdir()}
@@ -207,6 +208,7 @@ def test_a_run_writes_what_a_user_needs(finished):
     assert "injected error lies within" in outcome.answer
 
 
+@pytest.mark.slow
 def test_the_corrected_area_removes_the_bias_of_the_spectra(finished):
     _, outcome = finished
 
@@ -221,6 +223,7 @@ def test_the_corrected_area_removes_the_bias_of_the_spectra(finished):
     assert abs(after) < 3.5 * error
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_repeated_and_still_gives_its_result(finished):
     output, outcome = finished
     ear = Ear()
@@ -233,11 +236,13 @@ def test_a_finished_run_is_not_repeated_and_still_gives_its_result(finished):
     assert set(again.figures()) == set(outcome.figures())
 
 
+@pytest.mark.slow
 def test_results_read_their_library_where_it_is(finished):
     _, outcome = finished
     assert np.all(np.isfinite(outcome.library.values("kT")))
 
 
+@pytest.mark.slow
 def test_a_stage_runs_again_where_what_it_depends_on_has_changed(finished, tmp_path, monkeypatch):
     class EnoughError(Exception):
         """Inference has begun: what comes after is not what this test is about."""
@@ -412,6 +417,7 @@ def test_the_notes_of_a_fit_are_warnings_of_its_job(tmp_path):
     assert "the moon was up." in told.warnings
 
 
+@pytest.mark.slow
 def test_what_was_tolerated_in_the_telescope_s_files_is_told(finished):
     _, outcome = finished
     response = dataclasses.replace(outcome.response, notes=("a.rmf[MATRIX]: F_CHAN has no TLMIN",))

@@ -153,6 +153,7 @@ def test_simulate_reproduces_grid_points(asimov):
     assert np.all(again["status_nominal"] == Status.OK)
 
 
+@pytest.mark.slow
 def test_profiles(telescope, plasma, design):
     small = build_library(telescope, plasma, design, kT=[4.0], band=BAND, counts=2e4, profile=(-2, 2, 5))
     kT, rise = small.profile()
