@@ -10,9 +10,11 @@ from scipy.stats import gamma, norm
 from crosscal.core.errors import FitError, InputError
 from crosscal.lightcurves import automatic
 from crosscal.lightcurves.automatic import better_kernel, choose, mixture_density, predictive_scores
+from crosscal.lightcurves.density import Density
 from crosscal.lightcurves.intercalibration import intercalibrate
 from crosscal.lightcurves.misfit import heavy_tails, season_trends, tail_sentences
 from crosscal.lightcurves.model import Model
+from crosscal.lightcurves.sampling import mode_of
 from crosscal.lightcurves.settings import Settings
 from crosscal.lightcurves.synthetic import simulate
 from crosscal.lightcurves.types import LightCurves
@@ -99,17 +101,21 @@ def test_the_kernel_is_chosen_by_evidence(monkeypatch):
     found = choose(smooth, Settings(kernel="auto"))
     assert found.settings.kernel == "matern32"
     assert found.sentences[0].startswith("kernel = 'matern32' was chosen by log evidence; the others: drw -")
-    evidence = automatic.laplace_evidence(smooth, Settings(), "drw", None)
-    (told,) = better_kernel(Model(smooth, Settings()), evidence)
+    model = Model(smooth, Settings())
+    density = Density(model)
+    x = model.full(density.constrain(mode_of(density, 0, 0).vector))
+    (told,) = better_kernel(model, x)
     assert "varies more smoothly than a damped random walk" in told
-    assert better_kernel(Model(smooth, Settings()), evidence + 1e4) == []
-    assert better_kernel(Model(smooth, Settings()), None) == []
+    assert better_kernel(Model(smooth, Settings(kernel="matern32")), x) == []
+    rough = Model(source(), Settings())
+    density = Density(rough)
+    assert better_kernel(rough, rough.full(density.constrain(mode_of(density, 0, 0).vector))) == []
 
-    def fail(*_, **__):
+    def fail(*_):
         raise FitError("No start.")
 
-    monkeypatch.setattr(automatic, "laplace_evidence", fail)
-    assert better_kernel(Model(smooth, Settings()), evidence) == []
+    monkeypatch.setattr(Density, "highest", fail)
+    assert better_kernel(model, x) == []
 
 
 def test_a_choice_is_in_the_answer():

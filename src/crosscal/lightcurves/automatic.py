@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 CANDIDATES = ("drw", "matern32", "matern52", "sho")
 #: Difference of log evidence, and of log predictive density, that decides.
 CLEAR = 3.0
-#: The kernel against which the default is checked, up to so many points, and the gain in log evidence that is told.
+#: The kernel against which the default is checked, up to so many points, and the gain in log density that is told.
 RIVAL, MOST_POINTS, MUCH = "matern32", 5_000, 5.0
 #: Rounds of expectation and maximisation for Student-t errors.
 _ROUNDS = 4
@@ -96,25 +96,32 @@ def laplace_evidence(
     kernel: str | Kernel,
     normalisation: Normalisation | None,
     seed: int = 0,
-    starts: int = 1,
 ) -> float:
-    """Log evidence of a kernel by the Laplace approximation at the mode, which is looked for ``starts`` times more."""
+    """Log evidence of a kernel by the Laplace approximation at the mode."""
     model = Model(curves, replace(settings, kernel=kernel), normalisation=normalisation)
-    return mode_in_scores(Density(model), seed, starts)[1].log_evidence
+    return mode_in_scores(Density(model), seed, 1)[1].log_evidence
 
 
-def better_kernel(model: Model, log_evidence: float | None) -> list[str]:
-    """Say whether a smoother process describes the source much better than the damped random walk of the default."""
-    if model.settings.kernel != CANDIDATES[0] or log_evidence is None or len(model.curves) > MOST_POINTS:
+def better_kernel(model: Model, x: Floats) -> list[str]:
+    """Say whether a smoother process, with as many parameters, describes the source much better than the default.
+
+    Its highest posterior density is compared with that of the model at its full vector ``x``, the posterior mean.
+    """
+    if model.settings.kernel != CANDIDATES[0] or len(model.curves) > MOST_POINTS:
         return []
+    smoother = Model(
+        model.curves, replace(model.settings, kernel=RIVAL), normalisation=model.norm, marginal=model.marginal
+    )
+    here, there = Density(model), Density(smoother)
+    start = here.unconstrain(x[here.places])
     try:
-        gain = laplace_evidence(model.curves, model.settings, RIVAL, model.norm, starts=0) - log_evidence
+        gain = there.highest([start])[1] - float(here(start[None])[0])
     except FitError:
         return []
     if gain < MUCH:
         return []
     told = (
-        f"The source varies more smoothly than a damped random walk (log evidence {gain:.1f} higher with kernel = "
+        f"The source varies more smoothly than a damped random walk (log density {gain:.1f} higher with kernel = "
         f"{RIVAL!r}): intervals may be too narrow; try kernel = 'auto'."
     )
     return [told]

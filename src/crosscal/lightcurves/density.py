@@ -7,6 +7,7 @@ scale is known from a mode: there a limit is a normal distribution, which propos
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -150,24 +151,35 @@ class Density:
         FitError
             If no start reaches a finite density.
         """
+        best = self.highest([self.unconstrain(start), *self.draw_prior(seed, starts)])
+        hessian = difference_hessian(lambda u: self._objective(u)[1], best[0])
+        precision, well_curved = nearest_precision(hessian)
+        return Mode(best[0], best[1], precision, well_curved)
+
+    def highest(self, points: Sequence[Floats]) -> tuple[Floats, float]:
+        """Climb from unconstrained vectors (d,); return the vector of the highest density, and its logarithm.
+
+        Raises
+        ------
+        FitError
+            If no start reaches a finite density.
+        """
         from scipy.optimize import minimize
 
-        def objective(u: Floats) -> tuple[float, Floats]:
-            value, gradient = self.value_and_gradient(u)
-            if not np.isfinite(value):
-                return 1e300, np.zeros_like(u)
-            return -value, -np.nan_to_num(gradient)
-
         best: Any = None
-        for point in (self.unconstrain(start), *self.draw_prior(seed, starts)):
-            found = minimize(objective, point, jac=True, method="L-BFGS-B", options={"maxiter": 1000})
+        for point in points:
+            found = minimize(self._objective, point, jac=True, method="L-BFGS-B", options={"maxiter": 1000})
             if np.isfinite(found.fun) and found.fun < 1e299 and (best is None or found.fun < best.fun):
                 best = found
         if best is None:
             raise FitError("No start of the mode search has a finite posterior density.")
-        hessian = difference_hessian(lambda u: objective(u)[1], best.x)
-        precision, well_curved = nearest_precision(hessian)
-        return Mode(np.asarray(best.x), -float(best.fun), precision, well_curved)
+        return np.asarray(best.x), -float(best.fun)
+
+    def _objective(self, u: Floats) -> tuple[float, Floats]:
+        value, gradient = self.value_and_gradient(u)
+        if not np.isfinite(value):
+            return 1e300, np.zeros_like(u)
+        return -value, -np.nan_to_num(gradient)
 
 
 def _scores(x: Floats, scale: Floats, high: Floats) -> Floats:

@@ -104,7 +104,7 @@ def diagnose(draws: Draws, z: dict[str, NDArray[np.float64]], outlier: float) ->
     if model.settings.errors == "gaussian":
         for curve in model.curves.files:
             misfits += tail_sentences(curve.codes, curve.code, z[curve.name])
-        misfits += better_kernel(model, posterior.log_evidence)
+        misfits += better_kernel(model, middle)
     limits = {lay.labels[p]: side for p, side in at_limits(lay, draws.vectors).items()}
     wide = tuple(lay.labels[p] for p in prior_dominated(lay, draws.vectors))
     return Diagnostics(
