@@ -93,8 +93,12 @@ def replicate(case: str, k: int, **options: Any) -> Outcome:
 def source(case: str, k: int, rng: np.random.Generator) -> tuple[LightCurves, Truth]:
     """Simulate a source; of a supernova all telescopes see the same true curve."""
     make = CASES[case]
-    curves, truth = simulate(seed=20_000 + k, points=POINTS, span=SPAN)
+    # Seasons of 120 d are separated by gaps of 80 d, for as many points.
+    curves, truth = simulate(seed=20_000 + k, points=POINTS if make is not seasons else 5 * POINTS // 3, span=SPAN)
     curve = curves.continuum
+    if make is seasons:
+        seen = curve.time % 200 < 120
+        curve, truth = curve.take(seen), replace(truth, flux=(truth.flux[0][seen],))
     mine = curve.code == 1
     if make is not supernova:
         return LightCurves(make(curve, mine, rng)), truth

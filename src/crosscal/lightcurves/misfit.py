@@ -19,7 +19,7 @@ LEAST_RESIDUALS, DEGREES = 20, 4.0
 #: Gain in log density by heavy tails that is told.
 CLEAR = 4.0
 #: A change with season is told at this chance of finding it where there is none.
-CHANCE = 1e-3
+CHANCE = 5e-3
 #: Points of a telescope in a season, at least.
 LEAST_IN_SEASON = 3
 #: Seasons are separated by gaps longer than this share of the whole; without gaps the time is cut in so many parts.
