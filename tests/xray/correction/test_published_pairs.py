@@ -30,17 +30,17 @@ FORMS = {
     "semicolons.csv": (PLAIN.replace(",", ";"), ()),
     "spaces.txt": (PLAIN.replace(",", "  "), ()),
     "vizier.tsv": (VIZIER, ("column Name is used as the name of the source", "not used: _RA")),
-    "vizier.csv": (VIZIER.replace("\t", ";"), ("column Name is taken", "not used: _RA")),
+    "vizier.csv": (VIZIER.replace("\t", ";"), ("column Name is used", "not used: _RA")),
     "xga.csv": (
         (
             "name,Tx_500_pn,Tx_500_pn-,Tx_500_pn+,Tx_500_acis,Tx_500_acis-,Tx_500_acis+,rad\n"
             "A1,5.0,0.1,0.1,5.5,0.2,0.2,1\nA2,7.0,0.2,0.2,7.9,0.3,0.3,1\n"
         ),
-        ("column name is taken", "not used: rad"),
+        ("column name is used", "not used: rad"),
     ),
     "telescope-first.csv": (
         "cluster,pn_kT,pn_kT_err,acis_kT,acis_kT_err\nA1,5.0,0.1,5.5,0.2\nA2,7.0,0.2,7.9,0.3\n",
-        ("column cluster is taken",),
+        ("column cluster is used",),
     ),
     "negative.csv": (
         (
@@ -76,7 +76,7 @@ FORMS = {
     ),
     "rows-out-of-order.csv": (
         "Cluster,Instrument,kT,e_kT,E_kT\nA1,pn,5.0,0.1,0.1\nA2,acis,7.9,0.3,0.3\nA2,pn,7.0,0.2,0.2\nA1,acis,5.5,0.2,0.2\n",
-        ("column Cluster is taken",),
+        ("column Cluster is used",),
     ),
     "gaps.csv": (
         PLAIN + "A3,,,5.0,0.2\nA4,<3.0,,5.0,0.2\nA5,4.0,--,4.0,0.1\nA6,4.0,0.1,nan,0.1\n",
