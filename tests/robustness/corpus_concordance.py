@@ -49,6 +49,32 @@ def _read_long(path: Path) -> object:
     return read_table(path, error="err", band="band", time="time", select=select, flux_unit="erg / (s cm2)")
 
 
+def _sorted_parquet(directory: Path) -> Path:
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    columns = {
+        "instrument": ["pn", "MOS1"] * 4,
+        "source": [f"s{k // 2}" for k in range(8)],
+        "flux": [1.0, 1.1, 2.0, 2.2, 3.0, 3.1, 4.0, 4.1],
+        "err": [0.1] * 8,
+    }
+    parquet.write_table(pyarrow.table(columns), directory / "long.parquet", row_group_size=4)
+    return directory / "long.parquet"
+
+
+def _read_chunks(path: Path) -> object:
+    from crosscal.concordance.chunks import ChunkedTable
+    from crosscal.concordance.reading_cells import Request
+
+    request = Request(
+        "instrument", "source", "flux", None, None, "err", None, None, None, None, None, None, False,
+        None, None, None, None, None, None, None, "", "",
+    )  # fmt: skip
+    table = ChunkedTable.open(path, request)
+    return [table.read(k) for k in range(len(table.chunks))]
+
+
 def _text(name: str, content: str) -> Any:
     def build(directory: Path) -> Path:
         (directory / name).write_text(content)
@@ -92,6 +118,13 @@ READERS = [
     *(
         Reader("concordance.reading.read_table", _long(suffix), _read_long, suffix[1:])
         for suffix in (".csv", ".ecsv", ".fits", ".txt", ".parquet")
+    ),
+    Reader(
+        "concordance.chunks.ChunkedTable.open",
+        _sorted_parquet,
+        _read_chunks,
+        covers=("concordance.chunks.ChunkedTable.read", "concordance.parquet.open_parquet"),
+        share=0.3,
     ),
     simple("concordance.table_columns.load_columns", _long(".csv")),
     Reader("concordance.reading_wide.read_matrix", _text("matrix.csv", MATRIX), _read_matrix),

@@ -34,6 +34,10 @@ NO_READERS = {
     "concordance.cells.read_cell": "reads one cell; fuzzed through the tables",
     "concordance.options.Data.read": "fuzzed with the job files",
     "core.reading.read_text": "part of readers of text, which are fuzzed",
+    **{
+        f"fluxcal.frames.{layout}.read": "called by read_frame, which is fuzzed with files of this layout"
+        for layout in ("red", "layouts.desi", "layouts.pfs", "layouts.pypeit", "layouts.sdss")
+    },
     "fluxcal.frames.source.FrameFile.read": "calls read_frame, which is fuzzed",
     "fluxcal.job.read_stars": "calls read_catalogue and read_dust_map, which are fuzzed",
     "fluxcal.stars.resample.convert_medium": "converts wavelengths in memory",

@@ -24,6 +24,7 @@ from crosscal.concordance.reading_cells import Request
 from crosscal.concordance.types import Comparison
 from crosscal.core.errors import DataFileError, InputError
 from crosscal.core.progress import SILENT, Progress
+from crosscal.core.reading import parsing
 
 Floats = NDArray[np.float64]
 #: Row groups are joined to chunks of at least so many rows.
@@ -81,10 +82,11 @@ class ChunkedTable:
             )  # fmt: skip
         file = open_parquet(path)
         source, instrument = column_names(file, [request.source, request.instrument], str(path))[-2:]
-        chunks = _chunks(file, source, str(path))
-        names: dict[str, None] = {}
-        for batch in file.iter_batches(columns=[instrument]):
-            names |= dict.fromkeys(str(v).strip() for v in batch.column(0).unique().to_pylist())
+        with parsing("the table cannot be read", where=str(path), expected="columns of names in a Parquet table"):
+            chunks = _chunks(file, source, str(path))
+            names: dict[str, None] = {}
+            for batch in file.iter_batches(columns=[instrument]):
+                names |= dict.fromkeys(str(v).strip() for v in batch.column(0).unique().to_pylist())
         return cls(path, request, tuple((name, "") for name in names), chunks)
 
     def read(self, number: int) -> Comparison:
@@ -93,7 +95,7 @@ class ChunkedTable:
         Raises
         ------
         DataFileError
-            If a source comes twice, with others between.
+            If a source comes twice, with others between, or the chunk is empty.
         """
         chunk = self.chunks[number]
         wanted = self.request.columns
@@ -105,8 +107,12 @@ class ChunkedTable:
             ends = parquet_batches(self.path, wanted, [chunk.more])
             tables += [table[np.asarray(table[str(self.request.source)]) == chunk.last] for table in ends]
         where = f"{self.path}, chunk {number}"
-        names = np.concatenate([np.asarray(t[str(self.request.source)]) for t in tables])
-        if 1 + int(np.sum(names[1:] != names[:-1])) != len(np.unique(names)):
+        if not sum(map(len, tables)):
+            raise DataFileError("no rows", where=where, expected="one row a measurement")
+        with parsing("the column of sources cannot be used", where=where, expected="names or numbers"):
+            names = np.concatenate([np.asarray(t[str(self.request.source)]) for t in tables])
+            changes, distinct = int(np.sum(names[1:] != names[:-1])), len(np.unique(names))
+        if 1 + changes != distinct:
             raise _unsorted(where)
         return self.request.assembled(tables, where)
 
