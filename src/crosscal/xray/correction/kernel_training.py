@@ -208,6 +208,35 @@ def _fewer_energies(emulator: KernelMLP, theta: Floats, sigma: Floats) -> Kernel
     return few if np.quantile(np.abs(change), 0.99) < SAME else emulator
 
 
+def _first_layers(sizes: list[int], size: float, rng: np.random.Generator) -> list[tuple[Any, Any]]:
+    """Return random weights and no offsets; the last layer's outputs are small beside the targets' ``size``."""
+    import jax.numpy as jnp
+
+    layers = []
+    for k, (a, b) in enumerate(pairwise(sizes)):
+        spread = np.sqrt((2.0 if k else 1.0) / a) * (0.1 * size if k == len(sizes) - 2 else 1.0)
+        layers.append((jnp.asarray(spread * rng.standard_normal((a, b))), jnp.zeros(b)))
+    return layers
+
+
+def _epoch(loss: Any, data: tuple[Any, ...], optimiser: Any) -> Any:
+    """Return the compiled pass over the rows of ``data`` in the order given, shape (steps, batch)."""
+    import jax
+    import optax
+
+    @jax.jit
+    def epoch(p: Any, state: Any, order: Any) -> Any:
+        def step(carry: Any, rows: Any) -> Any:
+            p, state = carry
+            gradient = jax.grad(loss)(p, *(a[rows] for a in data))
+            updates, state = optimiser.update(gradient, state)
+            return (optax.apply_updates(p, updates), state), None
+
+        return jax.lax.scan(step, (p, state), order)[0]
+
+    return epoch
+
+
 def _minimise(
     emulator: KernelMLP,
     theta: Floats,
@@ -230,10 +259,7 @@ def _minimise(
     x, e = emulator.features(theta, np), emulator.envelope(theta, np)
     size = float(np.sqrt(np.mean(target[good] ** 2))) or 1.0
     rng = generator(seed, "kernel-mlp-start")
-    layers: list[tuple[Any, Any]] = []
-    for k, (a, b) in enumerate(pairwise(sizes)):
-        spread = np.sqrt((2.0 if k else 1.0) / a) * (0.1 * size if k == len(sizes) - 2 else 1.0)
-        layers.append((jnp.asarray(spread * rng.standard_normal((a, b))), jnp.zeros(b)))
+    layers = _first_layers(sizes, size, rng)
     data = tuple(jnp.asarray(a[used]) for a in (x, e, target, good.astype(float)))
     outside = tuple(jnp.asarray(a[held]) for a in (x, e, target, good.astype(float)))
 
@@ -249,17 +275,7 @@ def _minimise(
     optimiser = optax.adam(
         optax.warmup_cosine_decay_schedule(rate / 20, rate, min(5, epochs // 2) * steps, epochs * steps, rate / 100)
     )
-
-    @jax.jit
-    def epoch(p: Any, state: Any, order: Any) -> Any:
-        def step(carry: Any, rows: Any) -> Any:
-            p, state = carry
-            gradient = jax.grad(loss)(p, *(a[rows] for a in data))
-            updates, state = optimiser.update(gradient, state)
-            return (optax.apply_updates(p, updates), state), None
-
-        return jax.lax.scan(step, (p, state), order)[0]
-
+    epoch = _epoch(loss, data, optimiser)
     with progress.stage("Training the network", total=epochs + polish) as advance:
         state = optimiser.init(layers)
         for _ in range(epochs):
