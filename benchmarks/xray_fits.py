@@ -93,7 +93,7 @@ def _speed(data: Path, quick: bool) -> list[Record]:
 
 
 def _agreement(data: Path) -> list[Record]:
-    """24 noisy spectra and the six noiseless ones of a planted error, XSPEC's interpolation, AtomDB's own files."""
+    """24 noisy spectra and the six noiseless ones of an injected error, XSPEC's interpolation, AtomDB's own files."""
     from crosscal import xray
     from crosscal.xray.fitting.batch import fit_counts
     from crosscal.xray.fitting.templates import FoldedTemplates

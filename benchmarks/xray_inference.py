@@ -21,9 +21,9 @@ def records(quick: bool) -> list[Record]:
     n = 12 if quick else 60
     model = xray.Model("TBabs*apec", nH=0.05, Abundanc=0.3, Redshift=0.05, free=("kT", "norm", "Abundanc"))
     a, b = xray.example_telescope("a"), xray.example_telescope("b")
-    planted = {"A": 0.1, "mu": 1.7, "sigma": 0.93}
+    injected = {"A": 0.1, "mu": 1.7, "sigma": 0.93}
     kT = draw_temperatures(n, 2, 12, 1)
-    clusters = simulate_clusters(a, b, model, xray.Gaussian(), planted, kT, counts=5e4, seed=4)
+    clusters = simulate_clusters(a, b, model, xray.Gaussian(), injected, kT, counts=5e4, seed=4)
     observations = xray.observations_of(clusters)
     family = xray.Spline(knots=10, low=0.7, high=7.0)
 
@@ -37,7 +37,7 @@ def records(quick: bool) -> list[Record]:
     cpu, (wall, result) = cpu_seconds(run)
     sizes = effective_sizes(result.posterior, family.names)
     low, high = result.correction.interval(0.95)
-    truth = clusters.planted(result.energy)
+    truth = clusters.injected(result.energy)
     inside = float(np.mean((truth >= low) & (truth <= high)))
     good = bool(sizes["rhat"].max() < 1.01 and sizes["ess_bulk"].min() > 400)
     found = [
@@ -45,7 +45,7 @@ def records(quick: bool) -> list[Record]:
         Record("the same", "xray", cpu, "CPU s"),
         Record("largest R-hat of a coefficient", "xray", float(sizes["rhat"].max()), "", goal="< 1.01", passed=good),
         Record("smallest bulk ESS", "xray", float(sizes["ess_bulk"].min()), "", goal="> 400", passed=good),
-        Record("planted phi inside the 95 % band", "xray", inside, "of energies"),
+        Record("injected phi inside the 95 % band", "xray", inside, "of energies"),
     ]
     kernels = [linear_kernel(t, model, {"kT": np.geomspace(2, 12, 60)}, band=(0.7, 7.0), counts=5e4) for t in (a, b)]
     for label, names in (

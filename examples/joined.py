@@ -24,7 +24,7 @@ from crosscal.xray.instrument.ensemble import area_draws
 
 BANDS = {"soft": (0.7, 1.5), "hard": (2.0, 5.0)}
 TAU = {"example_b": 0.05, "third": 0.05, "fourth": 0.05}
-PLANTED = {"A": 0.05, "mu": 1.0, "sigma": 1.5}
+INJECTED = {"A": 0.05, "mu": 1.0, "sigma": 1.5}
 #: Draws of a chain, and knots of phi(E).
 DRAWS, KNOTS = 500, 5
 
@@ -32,7 +32,7 @@ DRAWS, KNOTS = 500, 5
 def clusters(a, b):
     """Spectra of eight clusters observed with the reference telescope A and with B."""
     model = xray.Model("TBabs*apec", nH=0.05, Abundanc=0.3, Redshift=0.05, free=("kT", "norm", "Abundanc"))
-    seen = xray.simulate_clusters(a, b, model, xray.Gaussian(), PLANTED, np.geomspace(3, 9, 8), counts=1e4, seed=1)
+    seen = xray.simulate_clusters(a, b, model, xray.Gaussian(), INJECTED, np.geomspace(3, 9, 8), counts=1e4, seed=1)
     return xray.observations_of(seen)
 
 
@@ -42,7 +42,7 @@ def blazars(analysed_with):
     ``analysed_with`` is the factor by which B's area was multiplied before the fluxes were derived, per band.
     """
     rng = np.random.default_rng(2)
-    truth = {"third": (0.02, 0.01), "fourth": (-0.02, -0.03), "example_b": np.log(band_factors(planted()))}
+    truth = {"third": (0.02, 0.01), "fourth": (-0.02, -0.03), "example_b": np.log(band_factors(injected()))}
     rows = []
     for source in range(12):
         for k, band in enumerate(BANDS):
@@ -56,10 +56,10 @@ def blazars(analysed_with):
     return concordance.Comparison.from_cells(instrument, source, band=band, flux=flux, error=0.02 * np.array(flux))
 
 
-def planted():
+def injected():
     """The injected error of B as a correction without uncertainty."""
     energy = np.geomspace(0.5, 8, 200)
-    phi = np.asarray(xray.Gaussian().factor(energy, PLANTED))
+    phi = np.asarray(xray.Gaussian().factor(energy, INJECTED))
     return Correction(energy, phi, np.zeros((200, 200)), "energy", unit="keV")
 
 
@@ -124,7 +124,7 @@ def main(directory):
     first = clusters_first(observations, b, directory)
     print("concordance first: band factors -> prior of phi(E) of the X-ray posterior")
     second = concordance_first(observations, directory)
-    truth = band_factors(planted())
+    truth = band_factors(injected())
     for k, name in enumerate(BANDS):
         print(
             f"   {name}: injected {truth[k]:.4f}; clusters first {first.factor[k]:.4f} +/- {first.sd[k]:.4f}; "

@@ -26,8 +26,7 @@ BANNED = {
     r"\bbegun\b": "started",
     r"\bso many independent\b": "equivalent number of independent draws",
     r"\btrusted (telescope|spectr|spectra|temperature|counts|one)": "reference telescope (job key `[trusted]`)",
-    # The lead renames planted to injected everywhere by script and then enables this line.
-    # r"\bplant(ed|s|ing)?\b": "injected",
+    r"\bplant(ed|s|ing)?\b": "injected",
     r"\bbridged? (over|across|masked|its|gaps)\b|\bbridges\b": "interpolated across masked pixels",
     r"\bheld at (its|their|the) (value|values|given)\b": "fixed",
     r"\bsimulated afresh\b|\bfreshly simulated\b": "newly simulated",

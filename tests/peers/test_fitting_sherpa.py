@@ -85,7 +85,7 @@ def test_24_noisy_spectra(telescope, files, model):
 
 
 def test_noiseless_bias(telescope, files, model):
-    """T_nominal of a planted error: the numbers of tests/realdata/test_fitting_spectra.py."""
+    """T_nominal of an injected error: the numbers of tests/realdata/test_fitting_spectra.py."""
     response = read_response(*files)
     free = ("kT", "norm", "Abundanc")
     t = FoldedTemplates.build(response, model, band=BAND, free=free, exposure=1e5)

@@ -38,7 +38,7 @@ def in_band(outcome):
 
 
 @pytest.mark.parametrize("route", ["pair", "spectra"])
-def test_the_planted_error_lies_in_the_bands(route, request):
+def test_the_injected_error_lies_in_the_bands(route, request):
     outcome = request.getfixturevalue(route)
     # Energies are correlated, so one realisation may miss 68 % by much, but hardly leaves the 95 % band.
     assert outcome.coverage(0.95) >= 0.85

@@ -123,10 +123,10 @@ def test_what_the_parts_cite_is_in_the_bibliography():
 
 
 def test_the_answer_is_a_headline_and_a_lead(tmp_path):
-    RunRecord(tmp_path, "xray", "kT is off by -3 +- 1 %. The planted error was found.", ("2 +- 1 is not 3.",)).write()
+    RunRecord(tmp_path, "xray", "kT is off by -3 +- 1 %. The injected error was found.", ("2 +- 1 is not 3.",)).write()
     text = write_report(tmp_path).read_text()
     assert "<h1>kT is off by \u22123\u00a0\u00b1\u00a01\u00a0%.</h1>" in text
-    assert '<p class="lead">The planted error was found.</p>' in text
+    assert '<p class="lead">The injected error was found.</p>' in text
     assert "2\u00a0\u00b1\u00a01 is not 3." in text
 
 

@@ -61,11 +61,11 @@ BAD = [
     ("compute", "wrkers", 2, "unknown option 'wrkers'; expected 'workers'"),
     (
         "simulation",
-        "planted",
+        "injected",
         {"A": 0.1},
         "give one of inference.pairs, inference.observations or a [simulation] table",
     ),
-    ("simulation", "planted", {"A": 0.1, "m": 1}, "unknown parameter 'm'"),
+    ("simulation", "injected", {"A": 0.1, "m": 1}, "unknown parameter 'm'"),
 ]
 
 
@@ -82,7 +82,7 @@ def test_bad_jobs_are_one_sentence_with_file_and_key(table, key, value, message)
 
 
 def test_a_simulation_needs_a_trusted_telescope():
-    content = {**PAIRS, "inference": {}, "simulation": {"planted": {"A": 0.1}}}
+    content = {**PAIRS, "inference": {}, "simulation": {"injected": {"A": 0.1}}}
     with pytest.raises(ConfigError, match="needs a \\[trusted\\] telescope"):
         validate(XrayJob, content, source="job.toml")
 

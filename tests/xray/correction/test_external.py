@@ -53,8 +53,8 @@ def test_posterior_follows_a_precise_external_measurement(amplitude_only):
     """The bump is measured elsewhere far better than by six poor pairs: the posterior has that width."""
     pairs = simulate_pairs(amplitude_only, {"A": 0.1}, np.geomspace(2, 12, 6), relative_error=0.2, seed=3).only("kT")
     energy = np.array([amplitude_only.fixed["mu"]])
-    planted = amplitude_only.factor(energy, np.array([[0.1]]))[0]
-    measured = Correction(energy, planted, np.array([[0.004**2]]), "energy", unit="keV", target="area of t")
+    injected = amplitude_only.factor(energy, np.array([[0.1]]))[0]
+    measured = Correction(energy, injected, np.array([[0.004**2]]), "energy", unit="keV", target="area of t")
     alone, both = (
         infer(pairs, amplitude_only, sampler="importance", tau=0.1, seed=1, prior_correction=c)
         for c in (None, measured)
@@ -62,7 +62,7 @@ def test_posterior_follows_a_precise_external_measurement(amplitude_only):
     assert alone.correction.at(energy).sd[0] > 0.02
     # 1000 independent draws know a standard deviation to 2 %; the pairs add next to nothing.
     assert both.correction.at(energy).sd[0] == pytest.approx(0.004, rel=0.1)
-    assert both.correction.at(energy).factor[0] == pytest.approx(planted[0], abs=0.002)
+    assert both.correction.at(energy).factor[0] == pytest.approx(injected[0], abs=0.002)
     assert both.provenance["config"]["prior_correction"] == described(measured)
     assert alone.provenance["config"]["prior_correction"] is None
 

@@ -23,7 +23,7 @@ def drawn(amplitude_only):
     response = SimpleNamespace(energy=np.geomspace(0.3, 9, 80), area=np.linspace(100, 400, 80))
     correction = Correction.from_draws(energy, phi, axis="energy", unit="keV", target="effective area of pn")
     return {
-        "area": figures.area(correction, response=response, planted=phi[0], prior=phi, fitted=(0.7, 7.0)),
+        "area": figures.area(correction, response=response, injected=phi[0], prior=phi, fitted=(0.7, 7.0)),
         "alone": figures.area(correction),
         "bias": figures.bias(emulated_bias(amplitude_only, theta, np.geomspace(1, 12, 9))),
         "pairs": figures.pairs(pairs, pairs),

@@ -84,7 +84,7 @@ def test_gradient_of_the_marginal(emulator, pairs):
         assert gradient[k] == pytest.approx(float(difference), rel=1e-2, abs=5e-3)
 
 
-def test_posterior_recovers_the_planted_correction(amplitude_only, pairs):
+def test_posterior_recovers_the_injected_correction(amplitude_only, pairs):
     result = infer(pairs, amplitude_only, tau=0.1, seed=1, sampler="importance")
     a = result.posterior_draws.draws("A")
     assert abs(a.mean() - 0.12) < 3 * a.std()
@@ -94,8 +94,8 @@ def test_posterior_recovers_the_planted_correction(amplitude_only, pairs):
     assert result.diagnostics.identified
     assert "constrained modes" in str(result.diagnostics)
     low, high = result.correction.interval(0.95)
-    planted = amplitude_only.factor(result.energy, np.array([[0.12]]))[0]
-    assert np.all((planted >= low - 1e-12) & (planted <= high + 1e-12))
+    injected = amplitude_only.factor(result.energy, np.array([[0.12]]))[0]
+    assert np.all((injected >= low - 1e-12) & (injected <= high + 1e-12))
     assert "effective area of other" in result.answer
     names = set(result.summary()["parameter"])
     assert names == {"A", "scatter", "ln_cross_norm"}

@@ -14,13 +14,13 @@ from crosscal.xray.correction.point import minimise_divergence
 from crosscal.xray.correction.roles import with_roles
 from crosscal.xray.correction.simulate import simulate_pairs
 
-PLANTED = {"A": 0.12}
+INJECTED = {"A": 0.12}
 
 
 @pytest.fixture(scope="module")
 def pairs(amplitude_only):
     return simulate_pairs(
-        amplitude_only.only("kT"), PLANTED, np.geomspace(2, 12, 12), relative_error=0.01, telescopes=("pn", "acis")
+        amplitude_only.only("kT"), INJECTED, np.geomspace(2, 12, 12), relative_error=0.01, telescopes=("pn", "acis")
     )
 
 

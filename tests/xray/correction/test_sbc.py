@@ -1,4 +1,4 @@
-"""Simulation-based calibration of the hierarchical model, and coverage of the planted phi."""
+"""Simulation-based calibration of the hierarchical model, and coverage of the injected phi."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -87,10 +87,10 @@ def calibrate(emulator, replicates):
         truth, pairs = data
         posterior = sampler(pairs, seed)
         phi = emulator.factor(energy, posterior.draws("A")[:, None])
-        planted = emulator.factor(energy, np.array([[truth["A"]]]))[0]
+        injected = emulator.factor(energy, np.array([[truth["A"]]]))[0]
         for level in levels:
             low, high = np.quantile(phi, [0.5 - level / 2, 0.5 + level / 2], axis=0)
-            hits[level].append(np.mean((planted >= low) & (planted <= high)))
+            hits[level].append(np.mean((injected >= low) & (injected <= high)))
         return posterior
 
     found = simulation_based_calibration(draw, fit, replicates=replicates, seed=7, n_draws=99)

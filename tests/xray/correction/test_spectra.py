@@ -18,14 +18,14 @@ from crosscal.xray.correction.leave_out import leave_one_out
 from crosscal.xray.correction.observations import Observation, observations_of, prepare
 from crosscal.xray.correction.spectra import SpectraModel
 
-PLANTED = {"A": 0.1, "mu": 1.7, "sigma": 0.9}
+INJECTED = {"A": 0.1, "mu": 1.7, "sigma": 0.9}
 
 
 @pytest.fixture(scope="module")
 def clusters():
     model = xray.Model("TBabs*apec", nH=0.05, Abundanc=0.3, Redshift=0.05, free=("kT", "norm", "Abundanc"))
     a, b = xray.example_telescope("a"), xray.example_telescope("b")
-    return simulate_clusters(a, b, model, xray.Gaussian(), PLANTED, [2.5, 4.0, 6.0, 9.0], counts=5e4, seed=2)
+    return simulate_clusters(a, b, model, xray.Gaussian(), INJECTED, [2.5, 4.0, 6.0, 9.0], counts=5e4, seed=2)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def prepared(clusters):
 def test_tables_equal_direct_folding(clusters, prepared, rng):
     model = SpectraModel(prepared, xray.Gaussian(), tau=0.1)
     v = rng.normal(size=(4, 3)) * 2
-    params = {k: jnp.asarray(x) for k, x in PLANTED.items()}
+    params = {k: jnp.asarray(x) for k, x in INJECTED.items()}
     physical = prepared.pilot.physical(v)
     for block, mean in zip(prepared.blocks, model.expected(params, v), strict=True):
         response = clusters.responses[int(block.corrected)]
@@ -45,7 +45,7 @@ def test_tables_equal_direct_folding(clusters, prepared, rng):
         for i in range(4):
             values = dict(zip(prepared.pilot.names, physical[i], strict=True))
             spectrum = clusters.model.spectrum(part.energy_edges, **values)
-            factor = clusters.planted(part.energy) if block.corrected else 1.0
+            factor = clusters.injected(part.energy) if block.corrected else 1.0
             direct = block.fold @ (spectrum * factor) * clusters.exposure[int(block.corrected), i]
             # Chebyshev polynomials across the plasma table's nodes: far below the Poisson error of a group.
             assert np.max(np.abs(mean[i] - direct) / np.sqrt(direct)) < 0.05
@@ -102,14 +102,14 @@ def test_marginal_posterior_equals_full_sampling(clusters, prepared):
         assert abs(a.mean() - b.mean()) < 0.25 * a.std()
         assert a.std() == pytest.approx(b.std(), rel=0.2)
     low, high = full.correction.interval(0.99)
-    planted = clusters.planted(full.energy)
-    assert np.mean((planted > low - 0.01) & (planted < high + 0.01)) > 0.9
+    injected = clusters.injected(full.energy)
+    assert np.mean((injected > low - 0.01) & (injected < high + 0.01)) > 0.9
     assert full.diagnostics.modes.n_constrained == 4
     assert full.diagnostics.p_value > 0.001
     ratio = full.temperature_bias([6.0]).ratio
     model, response = clusters.model, clusters.responses[1]
-    truth = fitted_bias(response, model, clusters.planted, [6.0], (0.7, 7.0)).ratio[0, 0]
-    # Four coefficients cannot follow the planted bump exactly.
+    truth = fitted_bias(response, model, clusters.injected, [6.0], (0.7, 7.0)).ratio[0, 0]
+    # Four coefficients cannot follow the injected bump exactly.
     assert ratio.mean() == pytest.approx(truth, abs=4 * ratio.std() + 0.02)
     temperature = full.posterior_draws.draws("kT")
     assert np.all(np.abs(temperature.mean(axis=0) - clusters.truth["kT"]) < 5 * temperature.std(axis=0))
@@ -122,8 +122,8 @@ def test_marginal_posterior_equals_full_sampling(clusters, prepared):
 
 
 @pytest.mark.slow
-def test_planted_correction_is_found_from_spectra(clusters):
-    """The verb from end to end, with a family that is one number: a grey factor near the planted mean."""
+def test_injected_correction_is_found_from_spectra(clusters):
+    """The verb from end to end, with a family that is one number: a grey factor near the injected mean."""
     observations = observations_of(clusters)
     trusted = observations[0].telescope
     result = infer_spectra(
@@ -138,7 +138,7 @@ def test_planted_correction_is_found_from_spectra(clusters):
         seed=1,
     )
     scale = result.posterior_draws.draws("scale")
-    # The planted bump is 0 to 10 % over the band; a scatter of norms of 2 % widens the answer to 1 %.
+    # The injected bump is 0 to 10 % over the band; a scatter of norms of 2 % widens the answer to 1 %.
     assert 1.0 < scale.mean() < 1.12
     assert 0.003 < scale.std() < 0.02
     assert "should be multiplied by" in result.answer

@@ -1,4 +1,4 @@
-"""Stacked residual ratios: the planted error, its bootstrap errors, and clusters of two temperatures."""
+"""Stacked residual ratios: the injected error, its bootstrap errors, and clusters of two temperatures."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from crosscal.xray.correction.clusters import simulate_clusters
 from crosscal.xray.correction.observations import Observation, observations_of
 from crosscal.xray.correction.stacked import StackedRatio, stacked_ratio
 
-PLANTED = {"A": 0.15, "mu": 1.8, "sigma": 0.8}
+INJECTED = {"A": 0.15, "mu": 1.8, "sigma": 0.8}
 BAND = (0.7, 7.0)
 
 
@@ -18,7 +18,7 @@ def observations():
     model = xray.Model("TBabs*apec", nH=0.05, Abundanc=0.3, Redshift=0.05)
     a, b = xray.example_telescope("a"), xray.example_telescope("b")
     return observations_of(
-        simulate_clusters(a, b, model, xray.Gaussian(), PLANTED, np.geomspace(3, 9, 10), counts=4e4, seed=2)
+        simulate_clusters(a, b, model, xray.Gaussian(), INJECTED, np.geomspace(3, 9, 10), counts=4e4, seed=2)
     )
 
 
@@ -27,13 +27,13 @@ def found(observations):
     return stacked_ratio(observations, trusted=observations[0].telescope, bins=16, bootstrap=200, seed=1)
 
 
-def test_both_ways_find_the_planted_error(found):
+def test_both_ways_find_the_injected_error(found):
     middle = np.sqrt(found.energy_lo * found.energy_hi)
-    planted = 1 + PLANTED["A"] * np.exp(-(((middle - PLANTED["mu"]) / PLANTED["sigma"]) ** 2) / 2)
+    injected = 1 + INJECTED["A"] * np.exp(-(((middle - INJECTED["mu"]) / INJECTED["sigma"]) ** 2) / 2)
     # Redistribution smooths the ratio after folding by less than a bin; 16 bins with errors of half a per cent.
-    assert np.all(np.abs(found.ratio - planted) < 4 * found.sd + 0.01)
+    assert np.all(np.abs(found.ratio - injected) < 4 * found.sd + 0.01)
     inside = (found.energy > 0.9) & (found.energy < 6.0)
-    phi = 1 + PLANTED["A"] * np.exp(-(((found.energy - PLANTED["mu"]) / PLANTED["sigma"]) ** 2) / 2)
+    phi = 1 + INJECTED["A"] * np.exp(-(((found.energy - INJECTED["mu"]) / INJECTED["sigma"]) ** 2) / 2)
     assert np.max(np.abs(found.phi - phi)[inside]) < 0.03
     chi2, p = found.consistent_with_one()
     assert chi2 > 100

@@ -66,9 +66,9 @@ class Clusters:
         """Names of the (trusted, other) telescopes."""
         return self.responses[0].name or "trusted", self.responses[1].name or "other"
 
-    def planted(self, energy: ArrayLike) -> Array:
-        """Return the planted phi(E) at ``energy`` keV."""
-        return np.asarray(self.modifier.factor(energies(energy, where="planted, energy"), dict(self.theta)))
+    def injected(self, energy: ArrayLike) -> Array:
+        """Return the injected phi(E) at ``energy`` keV."""
+        return np.asarray(self.modifier.factor(energies(energy, where="injected, energy"), dict(self.theta)))
 
     def fit(self, telescope: int, response: Response | None = None) -> BatchFit:
         """Fit all spectra of a telescope (0 trusted, 1 other) with its nominal or with another response.

@@ -1,4 +1,4 @@
-"""Pairs with a planted error of the effective area, to try the whole job before trusting it."""
+"""Pairs with an injected error of the effective area, to try the whole job before trusting it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def simulate_pairs(
     Parameters
     ----------
     theta : mapping or array (d,)
-        The planted error of telescope 1: the truth is area * phi_theta, its analysts use area.
+        The injected error of telescope 1: the truth is area * phi_theta, its analysts use area.
     relative_error : float or array, broadcastable to (2, n, q)
         1-sigma errors: fractions of kT and norm, absolute for the abundance.
     norm : array (n,), optional
@@ -56,20 +56,20 @@ def simulate_pairs(
 
     kT = np.atleast_1d(np.asarray(plain(kT, "keV", where="kT"), dtype=float))
     values = [theta[n] for n in emulator.names] if isinstance(theta, Mapping) else theta
-    planted = np.asarray(values, dtype=float)
-    if planted.shape != (len(emulator.names),):
-        raise InputError(f"theta of shape {planted.shape}", where="simulated pairs", expected=f"{emulator.names}")
-    inside = emulator.emulator.inside(np.column_stack([np.tile(planted, (len(kT), 1)), kT]))
+    injected = np.asarray(values, dtype=float)
+    if injected.shape != (len(emulator.names),):
+        raise InputError(f"theta of shape {injected.shape}", where="simulated pairs", expected=f"{emulator.names}")
+    inside = emulator.emulator.inside(np.column_stack([np.tile(injected, (len(kT), 1)), kT]))
     if not inside.all():
         raise InputError(
-            f"kT = {kT[~inside][0]:g} keV, theta = {planted.tolist()} is outside the emulator's domain",
+            f"kT = {kT[~inside][0]:g} keV, theta = {injected.tolist()} is outside the emulator's domain",
             where="simulated pairs",
             expected=", ".join(f"{n} {a:g} to {b:g}" for n, (a, b) in emulator.domain.items()),
         )
     quantities = emulator.quantities
     columns: dict[str, Any] = {"kT": kT, "norm": np.ones_like(kT) if norm is None else norm, "Abundanc": 0.3}
     truth = np.stack([np.broadcast_to(columns[q], kT.shape) for q in quantities], axis=1).astype(float)
-    expected = np.array(emulator.measure(jnp.asarray(planted), jnp.asarray(truth)))
+    expected = np.array(emulator.measure(jnp.asarray(injected), jnp.asarray(truth)))
     if "norm" in quantities:
         expected[:, quantities.index("norm")] *= cross_norm
     size = np.ones((2, len(kT), len(quantities)))
@@ -86,5 +86,9 @@ def simulate_pairs(
         quantities,
         measured,
         covariance,
-        provenance={"simulated": True, "theta": dict(zip(emulator.names, planted.tolist(), strict=True)), "seed": seed},
+        provenance={
+            "simulated": True,
+            "theta": dict(zip(emulator.names, injected.tolist(), strict=True)),
+            "seed": seed,
+        },
     )

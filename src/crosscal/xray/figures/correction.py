@@ -16,7 +16,7 @@ def area(
     correction: Any,
     *,
     response: Any = None,
-    planted: ArrayLike | None = None,
+    injected: ArrayLike | None = None,
     prior: ArrayLike | None = None,
     fitted: tuple[float, float] | None = None,
 ) -> Figure:
@@ -26,7 +26,7 @@ def area(
     ----------
     correction : Correction
         With draws.
-    planted : array (n,), optional
+    injected : array (n,), optional
         The true phi at the correction's energies.
     prior : array (m, n), optional
         Draws of phi from the prior.
@@ -68,8 +68,8 @@ def area(
         lower.plot(energy, high, ":", color=COLOURS["prior"], lw=1.2)
     lower.axhline(1.0, color=COLOURS["before"], lw=1)
     band(lower, energy, draws, colour=COLOURS["after"], label="posterior")
-    if planted is not None:
-        lower.plot(energy, planted, "--", color=COLOURS["truth"], label="planted")
+    if injected is not None:
+        lower.plot(energy, injected, "--", color=COLOURS["truth"], label="injected")
     if fitted is not None:
         # Bins straddle the ends of the band; a sliver is no range.
         outside = [(a, b) for a, b in ((energy[0], fitted[0]), (fitted[1], energy[-1])) if b > 1.02 * a]
@@ -78,7 +78,7 @@ def area(
                 axes.axvspan(low, high, color="#bbbbbb", alpha=0.3, lw=0, zorder=0)
         if outside:
             lower.plot([], [], color="#bbbbbb", alpha=0.5, lw=7, label="outside the fitted band")
-    _focus(lower, energy, draws, planted, fitted)
+    _focus(lower, energy, draws, injected, fitted)
     lower.set_ylabel("Correction φ(E)")
     lower.set_xlabel("Energy (keV)")
     legend_below(fig, lower.get_legend_handles_labels()[0], width=90)
@@ -90,25 +90,25 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _focus(axes: Any, energy: Any, draws: Any, planted: Any, fitted: Any) -> None:
+def _focus(axes: Any, energy: Any, draws: Any, injected: Any, fitted: Any) -> None:
     """Let the range of y follow the posterior in the band, not the prior or the ends."""
     use = np.ones(energy.size, bool) if fitted is None else (energy >= fitted[0]) & (energy <= fitted[1])
     values = [np.quantile(draws, q, axis=0)[use] for q in (0.005, 0.995)] + [np.ones(1)]
-    if planted is not None:
-        values.append(np.asarray(planted)[use])
+    if injected is not None:
+        values.append(np.asarray(injected)[use])
     low, high = min(v.min() for v in values), max(v.max() for v in values)
     pad = 0.12 * max(high - low, 0.01)
     axes.set_ylim(low - pad, high + pad)
 
 
 @styled
-def bias(result: Any, *, power: float = 1.5, planted: ArrayLike | None = None) -> Figure:
+def bias(result: Any, *, power: float = 1.5, injected: ArrayLike | None = None) -> Figure:
     """Draw the fractional bias of temperature, and of a quantity that goes as T^power, against true temperature.
 
     Parameters
     ----------
     result : TemperatureBias
-    planted : array (n,), optional
+    injected : array (n,), optional
         True T_nominal / T_true at the same temperatures.
     """
     fig = figure(7.0, 5.6)
@@ -120,9 +120,9 @@ def bias(result: Any, *, power: float = 1.5, planted: ArrayLike | None = None) -
         axes.axhline(0, color=COLOURS["before"], lw=1)
         band(axes, result.kT, draws, colour=COLOURS["after"], label="nominal calibration" if axes is top else "")
         axes.set_ylabel(label, parse_math=True)
-    if planted is not None:
-        ratio = np.asarray(planted)
-        top.plot(result.kT, 100 * (ratio - 1), "--", color=COLOURS["truth"], label="planted")
+    if injected is not None:
+        ratio = np.asarray(injected)
+        top.plot(result.kT, 100 * (ratio - 1), "--", color=COLOURS["truth"], label="injected")
         bottom.plot(result.kT, 100 * (ratio**power - 1), "--", color=COLOURS["truth"])
     a, b = result.power_law().mean(axis=0)
     law = f"$T_{{nominal}}$ = {a:.3f} $T^{{{b:.3f}}}$ (keV)"

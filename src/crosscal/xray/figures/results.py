@@ -19,11 +19,11 @@ __all__ = [
     "bias",
     "corrected_pairs",
     "emulator",
+    "injected_bias",
     "library",
     "modes",
     "outcome_figures",
     "pairs",
-    "planted_bias",
     "result_figures",
     "spectra",
     "spectrum_fit",
@@ -73,14 +73,14 @@ def corrected_pairs(result: Any) -> Any:
     return replace(before, values=np.stack([before.values[0], values]), covariance=covariance, samples=None)
 
 
-def planted_bias(clusters: Any, kT: ArrayLike) -> Any:
+def injected_bias(clusters: Any, kT: ArrayLike) -> Any:
     """Return the true T_nominal / T_true of simulated clusters' other telescope at ``kT`` keV."""
     from crosscal.xray.correction.bias import fitted_bias
 
     mask, response = clusters.templates[1].mask, clusters.responses[1]
     inside = 0.01 * float(np.min(response.channel_hi - response.channel_lo))
     used = (float(response.channel_lo[mask].min()) + inside, float(response.channel_hi[mask].max()) - inside)
-    return fitted_bias(response, clusters.model, clusters.planted, kT, used).ratio[0]
+    return fitted_bias(response, clusters.model, clusters.injected, kT, used).ratio[0]
 
 
 def result_figures(
@@ -93,18 +93,18 @@ def result_figures(
     response : Response, optional
         Nominal calibration of the corrected telescope.
     clusters : Clusters, optional
-        Simulated sources, whose planted error is drawn.
+        Simulated sources, whose injected error is drawn.
     fitted : (low, high), keV, optional
         The band of the data.
     """
-    planted = None if clusters is None else clusters.planted(result.energy)
+    injected = None if clusters is None else clusters.injected(result.energy)
     fitted = getattr(result.model, "band", None) if fitted is None else fitted
     found = {
-        "area": area(result.correction, response=response, planted=planted, prior=result.prior_factor, fitted=fitted)
+        "area": area(result.correction, response=response, injected=injected, prior=result.prior_factor, fitted=fitted)
     }
     if result.biases is not None:
         biases = result.temperature_bias()
-        found["bias"] = bias(biases, planted=None if clusters is None else planted_bias(clusters, biases.kT))
+        found["bias"] = bias(biases, injected=None if clusters is None else injected_bias(clusters, biases.kT))
     if hasattr(result.model, "pairs"):
         found["pairs"] = pairs(result.model.pairs, corrected_pairs(result))
     else:

@@ -198,7 +198,7 @@ def modifier_choice(content: Any) -> ModifierChoice:
 
 
 @options
-class Planted(OpenTable):
+class Injected(OpenTable):
     """An error injected into the effective area of simulated data; the remaining keys are the modifier's parameters.
 
     Attributes
@@ -231,7 +231,7 @@ class Simulation:
         Their temperatures, keV.
     counts, trusted_counts : float
         Expected counts of each cluster in the corrected and in the reference telescope.
-    planted : table
+    injected : table
         The injected error: family and parameters.
     """
 
@@ -239,7 +239,7 @@ class Simulation:
     kT: tuple[float, float] = (2.0, 12.0)
     counts: Positive = 5e4
     trusted_counts: Positive | None = option(default=None, example=5e4)
-    planted: Planted = option(example={"modifier": "gaussian", "A": 0.1, "mu": 1.8, "sigma": 1.0})
+    injected: Injected = option(example={"modifier": "gaussian", "A": 0.1, "mu": 1.8, "sigma": 1.0})
 
 
 @options

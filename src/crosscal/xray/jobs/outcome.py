@@ -111,13 +111,13 @@ class XrayOutcome(Presented):
         )
 
     def coverage(self, level: float) -> float:
-        """Return the fraction of energies in the band at which the planted phi lies in the central interval."""
+        """Return the fraction of energies in the band at which the injected phi lies in the central interval."""
         low_keV, high_keV = self.band
         energy = self.correction.coordinate
         used = (energy >= low_keV) & (energy <= high_keV)
         low, high = self.correction.interval(level)
-        planted = self.clusters.planted(energy)
-        return float(np.mean(((planted >= low) & (planted <= high))[used]))
+        injected = self.clusters.injected(energy)
+        return float(np.mean(((injected >= low) & (injected <= high))[used]))
 
     @cached_property
     def refitted(self) -> Any:

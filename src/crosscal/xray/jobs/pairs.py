@@ -196,7 +196,7 @@ def infer_stage(job: XrayJob, emulator: CalibrationEmulator, pairs: PairedSource
     )
 
 
-#: The demonstration: the built-in example telescopes, one with a planted error.
+#: The demonstration: the built-in example telescopes, one with an injected error.
 DEMO: dict[str, Any] = {
     "seed": 1,
     "telescope": {"name": "example_b", "arf": "data:xray/example_b.arf", "rmf": "data:xray/example_b.rmf.gz"},
@@ -210,7 +210,7 @@ DEMO: dict[str, Any] = {
         "free": ["kT", "norm", "Abundanc"],
     },
     "inference": {"cross_norm": 0.02},
-    "simulation": {"sources": 40, "planted": {"A": 0.12, "mu": 1.8, "sigma": 0.9}},
+    "simulation": {"sources": 40, "injected": {"A": 0.12, "mu": 1.8, "sigma": 0.9}},
 }
 
 PART = Part("xray", XrayJob, run, DEMO)

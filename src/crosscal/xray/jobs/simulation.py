@@ -1,4 +1,4 @@
-"""The ``[simulation]`` table of a job: clusters with a planted error, the same for the pair and the spectra route."""
+"""The ``[simulation]`` table of a job: clusters with an injected error, the same for the pair and the spectra route."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def simulated_clusters(job: Any, telescope: Any, model: Any) -> Any:
         job.trusted.response(),
         telescope,
         model,
-        plan.planted.modifier.modifier(),
-        plan.planted.theta(),
+        plan.injected.modifier.modifier(),
+        plan.injected.theta(),
         draw_temperatures(plan.sources, plan.kT[0], plan.kT[1], job.seed),
         counts=(plan.trusted_counts or plan.counts, plan.counts),
         bands=(job.trusted.band, job.telescope.band),

@@ -157,7 +157,7 @@ DEMO: dict[str, Any] = {
     "trusted": {"name": "example_a", "arf": "data:xray/example_a.arf", "rmf": "data:xray/example_a.rmf.gz"},
     "model": {"nH": 0.05, "Abundanc": 0.3, "Redshift": 0.05, "free": ["kT", "norm", "Abundanc"]},
     "inference": {"draws": 500},
-    "simulation": {"sources": 20, "planted": {"A": 0.12, "mu": 1.8, "sigma": 0.9}},
+    "simulation": {"sources": 20, "injected": {"A": 0.12, "mu": 1.8, "sigma": 0.9}},
 }
 
 PART = Part("xray-spectra", SpectraJob, run, DEMO)
