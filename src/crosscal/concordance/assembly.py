@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
+from crosscal.concordance.coding import Coded, coded, look_alikes, refuse_look_alikes
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.units import plain
 
@@ -19,8 +19,6 @@ LOG_SCALES = {"ln": 1.0, "log10": float(np.log(10.0)), "magnitude": -0.4 * float
 SCALES = ("linear", *LOG_SCALES, "additive")
 #: Level of a limit of three standard errors, one-sided.
 THREE_SIGMA = 0.99865
-#: Names are numbered so many at a time.
-_BLOCK = 262_144
 
 
 def _numbers(values: ArrayLike, name: str, n: int, where: str) -> Floats:
@@ -37,85 +35,6 @@ def _refuse(bad: NDArray[np.bool_], values: Floats, name: str, expected: str, wh
     if np.any(bad):
         k = int(np.argmax(bad))
         raise InputError(f"{name} is {values[k]:g}", where=f"{where}, row {k + 1}, column {name!r}", expected=expected)
-
-
-class Coded(NamedTuple):
-    """Names by number: entry k is ``names[code[k]]``; the names are in the order in which they first appear."""
-
-    names: NDArray[np.str_]
-    code: NDArray[np.int32]
-
-    def at(self, k: int) -> str:
-        """Return the name of entry k."""
-        return str(self.names[self.code[k]])
-
-
-class Coder:
-    """Numbers names in the order in which they appear, block by block, so that long columns need little memory."""
-
-    def __init__(self, column: str, where: str) -> None:
-        self.column, self.where = column, where
-        self._number: dict[Any, int] = {}
-        self._done = 0
-
-    def codes(self, values: Sequence[Any] | NDArray) -> NDArray[np.int32]:
-        """Return the numbers of the next names.
-
-        Raises
-        ------
-        InputError
-            If a name is empty.
-        """
-        array = np.asarray(values)
-        found = np.empty(len(array), np.int32)
-        number = self._number
-        for first in range(0, len(array), _BLOCK):
-            block = array[first : first + _BLOCK]
-            words = np.char.strip(block if block.dtype.kind == "U" else block.astype(str))
-            if np.any(words == ""):
-                row = self._done + first + int(np.argmax(words == "")) + 1
-                raise InputError("an empty name", where=f"{self.where}, row {row}, column {self.column!r}")
-            found[first : first + len(block)] = [number.setdefault(word, len(number)) for word in words.tolist()]
-        self._done += len(array)
-        return found
-
-    @property
-    def names(self) -> NDArray[np.str_]:
-        """All names so far."""
-        return np.array(list(self._number), dtype=str)
-
-
-def coded(values: Any, column: str, where: str) -> Coded:
-    """Return names by number."""
-    if isinstance(values, Coded):
-        return values
-    coder = Coder(column, where)
-    code = coder.codes(values)
-    return Coded(coder.names, code)
-
-
-def _loose(name: str) -> str:
-    """Return a name without case, blanks and underscores."""
-    return re.sub(r"[\s_]+", "", name).casefold()
-
-
-def look_alikes(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Groups of different names that differ by case, blanks or underscores only."""
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(_loose(name), []).append(name)
-    return [tuple(group) for group in groups.values() if len(group) > 1]
-
-
-def _refuse_look_alikes(names: NDArray, where: str) -> None:
-    for group in look_alikes(sorted({str(n) for n in names})):
-        shown = ", ".join(repr(n) for n in group)
-        merged = ", ".join(f'"{n}" = "{group[0]}"' for n in group[1:])
-        raise InputError(
-            f"instruments {shown} differ by case or blanks only",
-            where=where,
-            expected=f"one spelling an instrument (rename = {{ {merged} }} merges them), or names that differ by more",
-        )
 
 
 def _errors(error: Any, n: int, where: str) -> tuple[Floats, Floats]:
@@ -303,7 +222,7 @@ def assemble(
         raise InputError("no measurement", where=where, expected="at least one")
     if len(sources.code) != n:
         raise InputError(f"{len(sources.code)} sources for {n} rows", where=where, expected="equal lengths")
-    _refuse_look_alikes(instruments.names, where)
+    refuse_look_alikes(instruments.names, where)
     bands = Coded(np.array([""]), np.zeros(n, np.int32)) if band is None else coded(band, "band", where)
     factor = None if exposure is None else _numbers(exposure, "exposure", n, where)
     if factor is not None:
@@ -402,7 +321,7 @@ def matrix_fields(
     names = tuple(instruments) if instruments is not None else tuple(f"instrument {i + 1}" for i in range(n))
     if len(names) != n or len(set(names)) != n:
         raise InputError(f"{len(set(names))} different instrument names for {n} columns", where=label)
-    _refuse_look_alikes(np.array([str(name) for name in names]), label)
+    refuse_look_alikes(np.array([str(name) for name in names]), label)
     labels = tuple(sources) if sources is not None else tuple(f"source {j + 1}" for j in range(m))
     if len(labels) != m or len(set(labels)) != m:
         raise InputError(f"{len(set(labels))} different source names for {m} rows", where=label)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscal.concordance.assembly import Coded, Coder
+from crosscal.concordance.coding import Coded, Coder
 from crosscal.concordance.table_columns import (
     ERROR_NAME,
     Column,
