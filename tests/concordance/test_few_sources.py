@@ -17,7 +17,7 @@ def test_one_source_does_not_give_precision():
     # Three areas known to 5 % and one source of unknown scatter: ratios stay uncertain by some percent.
     assert np.all(result.relative.std(axis=0) > 0.02)
     assert "half-t with 3 degrees of freedom and scale 10 %" in result.diagnostics
-    assert "3 fluxes of 1 sources" in result.answer
+    assert "adjusted from 1 source (3 fluxes)" in result.answer
 
 
 @pytest.mark.slow

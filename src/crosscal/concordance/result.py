@@ -22,6 +22,7 @@ from crosscal.core.tables import ResultTable, describe
 from crosscal.inference.diagnostics import sampling_check
 from crosscal.inference.posterior import Posterior
 from crosscal.jobs.result import Presented
+from crosscal.report.words import counted
 
 Floats = NDArray[np.float64]
 #: Below this p-value the data and the priors of the areas disagree.
@@ -288,7 +289,8 @@ class ConcordanceFit(Presented):
         own = [i for i, (name, _) in enumerate(data.channels) if name not in data.references]
         chosen = own if len(own) <= MOST_NAMED else [max(own, key=mean.__getitem__), min(own, key=mean.__getitem__)]
         listed = ", ".join(f"{data.channel_names[i]} {self._change(draws[:, i])}" for i in chosen)
-        source = f"{data.n_columns} ratios" if data.ratios else f"{data.n_columns} sources ({data.n_cells} {kind})"
+        sources = f"{counted(data.n_columns, 'source')} ({data.n_cells} {kind})"
+        source = counted(data.n_columns, "ratio") if data.ratios else sources
         sentence = f"{what} of {len(data.instruments)} instruments{bands} adjusted from {source}: "
         sentence += f"{'relative to each other ' if compared else ''}{listed}"
         if compared and self.model.components.max() == 0:
