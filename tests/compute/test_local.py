@@ -15,7 +15,7 @@ from sweep_cases import Chatty, Deadly, Failing, Noise, Threads, same
 
 from crosscal.compute import Store, sweep
 from crosscal.compute.environment import available_cpus, worker_environment
-from crosscal.compute.local import Local, _Pool
+from crosscal.compute.local import Local, _Context, _Pool
 from crosscal.core.errors import ConfigError, InputError, SweepError
 
 
@@ -158,6 +158,37 @@ def test_workers_killed_from_outside_are_replaced(store, whole):
     killer.start()
     report = sweep(Noise(store.layout, pause=0.1), store, "local", workers=2)
     killer.join()
+    assert report.computed == 8
+    assert same(store, whole)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_death_while_another_process_is_started_does_not_hang(store, whole, monkeypatch, when):
+    """A pool that sees a death does not end a process that it is just starting, waits for it, and closes its pipes."""
+    make, deaths = _Context.Process, []
+
+    def first_dies(first):
+        deaths.append(first)
+        first.kill()
+        first.join()
+        time.sleep(0.5)  # the pool's thread sees it
+
+    def process(self, *args, **keywords):
+        made = make(self, *args, **keywords)
+        if len(self.started) == 2 and not deaths:
+
+            def start():
+                del made.start  # which would be pickled
+                steps = [lambda: first_dies(self.started[0]), made.start]
+                for step in steps if when == "before" else reversed(steps):
+                    step()
+
+            made.start = start
+        return made
+
+    monkeypatch.setattr(_Context, "Process", process)
+    report = sweep(Noise(store.layout), store, "local", workers=2)
+    assert len(deaths) == 1
     assert report.computed == 8
     assert same(store, whole)
 

@@ -202,7 +202,7 @@ def test_tables_in_memory():
     pandas = pytest.importorskip("pandas")
     for table in (columns, Table(columns), pandas.DataFrame(columns), pandas.DataFrame(columns).to_xarray()):
         assert np.allclose(read_table(table, error="flux_err").flux, [1.0, 2.0])
-    with pytest.raises(DataFileError, match="a int; expected the path of a file"):
+    with pytest.raises(DataFileError, match="of type int; expected the path of a file"):
         read_table(3)
 
 

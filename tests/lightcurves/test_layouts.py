@@ -307,7 +307,7 @@ def test_tables_in_memory():
     curves = read(series)
     assert (curves.time_scale, curves.continuum.unit) == ("tdb", "mJy")
     np.testing.assert_allclose(curves.continuum.error, 0.1)
-    with pytest.raises(InputError, match="a int; expected a file name"):
+    with pytest.raises(InputError, match="of type int; expected the path of a file"):
         read(3)
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.context import SpawnContext
-from typing import Any
+from typing import Any, Literal
 
 from crosscal.compute import worker
 from crosscal.compute.environment import available_cpus, ctrl_c_held, main_left_alone, worker_environment
@@ -107,18 +107,32 @@ class _Pool:
         """
         try:
             with main_left_alone(), ctrl_c_held(), _reported():  # as long as processes are started
-                futures = [self._pool.submit(worker.work, chunk) for chunk in chunks]
+                futures = self._submitted(chunks)
             for future in as_completed(futures):
                 yield future.result()
         except BrokenProcessPool:
+            # The pool ends the processes that it knew when one died, and waits for one that was just being started.
+            self._end("terminate")
             raise
         except BaseException:
-            for process in self._processes:
-                if process.pid:
-                    process.kill()
+            self._end("kill")
             raise
         finally:
             self._pool.shutdown(cancel_futures=True)
+
+    def _submitted(self, chunks: Sequence[int]) -> list[Any]:
+        try:
+            return [self._pool.submit(worker.work, chunk) for chunk in chunks]
+        except OSError as error:
+            # When a process has died the pool closes its pipes, which one that is just being started needs.
+            if any(process.pid and process.exitcode is not None for process in self._processes):
+                raise BrokenProcessPool("a process died while another was started") from error
+            raise
+
+    def _end(self, how: Literal["terminate", "kill"]) -> None:
+        for process in self._processes:
+            if process.pid:
+                getattr(process, how)()
 
     def first_death(self) -> tuple[int | None, int]:
         """Return the chunk (None if unknown) and the exit code of the process whose death ended the pool."""

@@ -177,7 +177,7 @@ def test_bad_observations(clusters, prepared):
         prepare(observations, "nustar")
     with pytest.raises(UnknownNameError, match="telescope 'mos'"):
         prepare(observations, trusted, "mos")
-    with pytest.raises(InputError, match="trusted and corrected"):
+    with pytest.raises(InputError, match="is both the reference and the telescope to correct"):
         prepare(observations, trusted, trusted)
     third = replace(observations[0], telescope="third")
     with pytest.raises(InputError, match="2 telescopes besides the reference"):
