@@ -238,6 +238,7 @@ def test_a_light_curve_object_with_columns_is_a_table(caught):
 
 def test_errors_are_of_the_project():
     with pytest.raises(
-        CrossCalError, match="the table: a list; expected the path of a file, an astropy, pandas or polars"
+        CrossCalError,
+        match="the table: an object of type list; expected the path of a file, an astropy, pandas or polars",
     ):
         concordance.read_table([1, 2])
