@@ -27,7 +27,7 @@ def timed(slope, seed=1, sources=60, noise=0.04):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("noise", ["log-normal", "gaussian-flux"])
+@pytest.mark.parametrize("noise", ["log-normal", pytest.param("gaussian-flux", marks=pytest.mark.slow)])
 def test_a_drift_is_told_and_none_is_not(noise):
     options = {"seed": 1, "leave_one_out": False, "draws": 100, "warmup": 50, "chains": 2, "predictive": 0}
     told = fit(timed(0.02), noise=noise, **options)

@@ -108,6 +108,7 @@ def test_no_draw_inside(two, monkeypatch):
         draw(Model(two[0], Settings()), seed=1, draws=500)
 
 
+@pytest.mark.slow
 def test_student_errors_with_many_degrees_are_gaussian(two, importance):
     model = Model(two[0], Settings(errors="student-t", degrees=500.0))
     found = draw_student(model, seed=2, draws=4000)

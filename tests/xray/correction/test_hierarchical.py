@@ -84,6 +84,7 @@ def test_gradient_of_the_marginal(emulator, pairs):
         assert gradient[k] == pytest.approx(float(difference), rel=1e-2, abs=5e-3)
 
 
+@pytest.mark.slow
 def test_posterior_recovers_the_injected_correction(amplitude_only, pairs):
     result = infer(pairs, amplitude_only, tau=0.1, seed=1, sampler="importance")
     a = result.posterior_draws.draws("A")
@@ -180,6 +181,7 @@ def plain(amplitude_only):
     )
 
 
+@pytest.mark.slow
 def test_point_estimates_agree(amplitude_only, plain):
     found = {
         "squared-means": minimise_divergence(plain, amplitude_only, "squared-means", starts=2),

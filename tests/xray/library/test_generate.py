@@ -163,6 +163,7 @@ def test_profiles(telescope, plasma, design):
     assert np.all(np.diff(kT, axis=-1) > 0)
 
 
+@pytest.mark.slow
 def test_intervals(telescope, plasma, design):
     small = build_library(telescope, plasma, design, kT=[4.0], band=BAND, counts=2e4, interval=1.0, profile=[-1.0, 1.0])
     low, high = small.interval("modified")
