@@ -104,7 +104,7 @@ def test_killed_at_random_moments_gives_the_same_bits(tmp_path, slow_scale):
         try:
             sweep(Noise(store.layout, pause=0.1), store, "dask", workers=2, batch=2)
         except SweepError:
-            assert rounds < kills
+            assert rounds <= kills  # each error needs a kill, as one that comes while a worker is started
     stop.set()
     killer.join()
     assert killed
