@@ -82,8 +82,8 @@ def test_geweke(nu, kind):
         assert cell_sampler.gibbs_chain(
             data.indptr, data.row, data.column, order, start, y, v, empty, gap, group, kind, nu, 0.5, 1.0,
             np.full(n, df), np.full(n, beta), np.zeros(n), precision, np.zeros(n), np.zeros(n), np.full(n, tau), 0.0,
-            0.0, True, s, xi, rates, np.ones(2), 1, True, int(rng.integers(2**31)), areas, keep_s, keep_rates, np.arange(m),
-            keep_g, *sums,
+            0.0, True, s, xi, rates, np.ones(2), 1, True, int(rng.integers(2**31)), areas, keep_s, keep_rates,
+            np.arange(m), keep_g, *sums,
         )  # fmt: skip
         scale = (v + s[data.row] if kind == cell_sampler.EXCESS else s[data.row]) / xi
         mean = areas[0][data.row] + keep_g[0][data.column]

@@ -61,7 +61,9 @@ def as_table(source: Any, *, where: str = "table in memory") -> Any:
             return Table(np.asarray(source))
         if isinstance(source, Mapping):
             return Table({str(name): _column(values) for name, values in source.items()})
-    raise DataFileError(f"an object of type {type(source).__name__}", where=where, expected=f"the path of a file, {KINDS}")
+    raise DataFileError(
+        f"an object of type {type(source).__name__}", where=where, expected=f"the path of a file, {KINDS}"
+    )
 
 
 def _of_pandas(frame: Any) -> Any:
