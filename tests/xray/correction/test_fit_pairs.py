@@ -7,7 +7,7 @@ import pytest
 
 from crosscal import xray
 from crosscal.core.errors import FitError, InputError
-from crosscal.xray.correction.fit_pairs import FitTask, fit_spectra, pairs_of
+from crosscal.xray.correction.fit_pairs import FitTask, _described, fit_spectra, pairs_of
 from crosscal.xray.correction.observations import Observation
 from crosscal.xray.fitting.engine import Status
 
@@ -125,3 +125,19 @@ def test_bad_requests(observations, fitted):
     other = replace(observations[0], model=observations[0].model.replace(free=("norm",)))
     with pytest.raises(InputError, match="the same ones for all"):
         fit_spectra([other, *observations])
+
+
+@pytest.mark.parametrize("what", ["background", "errors", "redistribution", "abundances"])
+def test_a_store_of_other_data_is_not_gone_on_with(observations, what):
+    """Whatever a fit depends on makes another job; names of files and notes do not."""
+    o = observations[0]
+    counts = np.asarray(o.spectrum.counts)
+    changed = {
+        "background": replace(o, spectrum=replace(o.spectrum, background=replace(o.spectrum, backscale=2.0))),
+        "errors": replace(o, spectrum=replace(o.spectrum, stat_error=np.sqrt(counts + 1.0))),
+        "redistribution": replace(o, response=replace(o.response, redistribution=o.response.redistribution * 0.5)),
+        "abundances": replace(o, model=o.model.replace(abundances="wilm")),
+    }[what]
+    assert _described(changed) != _described(o)
+    renamed = replace(o, spectrum=replace(o.spectrum, notes=("a note",), files={"pha": "elsewhere.pha"}))
+    assert _described(renamed) == _described(o)

@@ -64,6 +64,13 @@ def test_the_table_comes_first(directory):
         read_observations(path, MODEL)
 
 
+def test_a_column_of_regions_is_told(directory):
+    path = directory / "observations.csv"
+    path.write_text("source,telescope,pha,region\na,A,s1.pha,core.reg\nb,A,s2.pha,core.reg\n")
+    notes = [note for o in read_observations(path, MODEL) for note in o.spectrum.notes if "column region" in note]
+    assert notes == [f"{path}: the column region is not used"]
+
+
 def test_notes_are_told_once():
     assert told_once(["/a/b: x", "/c/d: x", "y", "y"]) == ["/a/b: x (and so in 1 more)", "y"]
 

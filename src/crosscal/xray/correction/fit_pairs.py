@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
 from crosscal.compute.layout import ChunkLayout
-from crosscal.compute.schema import Variable
+from crosscal.compute.schema import Variable, fingerprint
 from crosscal.core.errors import FitError, InputError
 from crosscal.core.progress import SILENT, Progress
-from crosscal.core.provenance import fingerprint
 from crosscal.xray.correction.observations import Observation
 from crosscal.xray.correction.pairs import QUANTITIES, PairedSources
 from crosscal.xray.correction.pairs_columns import CONSTANTS
 from crosscal.xray.fitting.engine import Status
 from crosscal.xray.fitting.fit import fit
+from crosscal.xray.instrument.checks import told_once
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -29,6 +30,8 @@ Floats = NDArray[np.float64]
 
 #: A temperature known no better than this (1 sigma, relative) says nothing of a calibration.
 WORST = 0.5
+#: Fields of spectra and responses on which no fit depends.
+WORDS = ("name", "files", "links", "notes", "mission", "headers")
 #: Fits whose spectra are less probable than this are told; they stay.
 IMPROBABLE = 1e-3
 
@@ -204,12 +207,20 @@ def _in_store(
 
 
 def _described(o: Observation) -> list[Any]:
-    """Return what a fit depends on, JSON-like."""
+    """Return what a fit depends on, JSON-like: the spectrum with its background and errors, the response, the model."""
     values = {p.name: p.default for p in o.model.parameters}
-    content = fingerprint(
-        {"counts": np.asarray(o.spectrum.counts).tolist(), "area": np.asarray(o.response.area).tolist()}
-    )
-    return [o.source, o.telescope, list(o.band), o.model.expression, list(o.model.free), values, content]
+    model = [o.model.expression, list(o.model.free), values, {k: str(v) for k, v in o.model.options.items()}]
+    return [o.source, o.telescope, list(o.band), model, fingerprint(_content([o.spectrum, o.response]))]
+
+
+def _content(value: Any) -> Any:
+    """Return the numbers of spectra and responses, without names of files, headers and notes."""
+    if is_dataclass(value):
+        return {f.name: _content(getattr(value, f.name)) for f in fields(value) if f.name not in WORDS}
+    if issparse(value):
+        rows = value.tocsr()
+        return [list(rows.shape), rows.data, rows.indices, rows.indptr]
+    return [_content(v) for v in value] if isinstance(value, list) else value
 
 
 def pairs_of(fitted: FittedSpectra, trusted: str, corrected: str) -> PairedSources:
@@ -251,6 +262,7 @@ def pairs_of(fitted: FittedSpectra, trusted: str, corrected: str) -> PairedSourc
         raise FitError(
             f"no source has good fits with both telescopes, so that there are no pairs: {'; '.join(notes[:3])}"
         )
+    notes += told_once(note for o in fitted.observations for note in (*o.spectrum.notes, *o.response.notes))
     poor = int(np.sum(fitted.pvalue < IMPROBABLE))
     if poor:
         notes.append(f"{poor} spectra are improbable under their model (p < {IMPROBABLE:g}): see fits.ecsv")

@@ -39,9 +39,10 @@ def read_observations(
     Columns ``source``, ``telescope``, ``pha``; optionally ``arf``, ``rmf``, ``background`` (by default the files that
     ANCRFILE, RESPFILE and BACKFILE name; "none" leaves the background out), ``row`` (of a type II file), ``exposure``
     (s), ``band_low`` and ``band_high`` (keV), and any parameter of the model (nH, Redshift) with the source's own
-    value; columns z and nh are these, and a column ``region`` is not used. Paths are relative to the table.
-    Spectra of different telescopes, and of one telescope, may have different responses. A ``pha`` that is an XSPEC
-    save file (.xcm) stands for the files in it and for the values that its model holds fixed (nH, Redshift).
+    value; columns z and nh are these, and a column ``region`` is not used (told).
+    Paths are relative to the table. Spectra of different telescopes, and of one telescope, may have different
+    responses. A ``pha`` that is an XSPEC save file (.xcm) stands for the files in it and for the values that its model
+    holds fixed (nH, Redshift).
 
     Parameters
     ----------
@@ -74,10 +75,15 @@ def read_observations(
     responses: dict[ResponseFiles, Response] = {}
     ranges = {name: tuple(ends) for name, ends in (bands or {}).items()}
     models: dict[tuple[tuple[str, float], ...], Model] = {}
-    return [
+    found = [
         _row(row, k, source, model, extra, ranges.get(str(row["telescope"]).strip(), band), responses, models)
         for k, row in enumerate(table, start=1)
     ]
+    if "region" in table.colnames:
+        spectrum = found[0].spectrum
+        told = f"{path}: the column region is not used"
+        found[0] = replace(found[0], spectrum=replace(spectrum, notes=(*spectrum.notes, told)))
+    return found
 
 
 def listed_files(path: str | os.PathLike[str]) -> dict[str, Path]:
