@@ -57,7 +57,10 @@ class Sky:
 
 @dataclass(frozen=True)
 class Night:
-    """One simulated frame: counts, variances (n, n_pix), grid, catalogue magnitudes (n, n_b), true C (n_pix,)."""
+    """One simulated frame: counts, variances (n, n_pix), grid, catalogue magnitudes (n, n_b), true C (n_pix,).
+
+    ``slope`` (n,) is the chromatic loss of each fibre, mag per 1000 A about 6300 A.
+    """
 
     counts: np.ndarray
     variance: np.ndarray
@@ -65,6 +68,7 @@ class Night:
     magnitude: np.ndarray
     curve: np.ndarray
     exposure: float
+    slope: np.ndarray | None = None
 
 
 def smooth(wave: np.ndarray, flux: np.ndarray, fwhm: float) -> np.ndarray:
@@ -103,18 +107,19 @@ def simulate(
     rng = np.random.default_rng(seed)
     grid, throughput, exposure = spectrograph()
     x = (grid - 6300.0) / 1000.0
-    counts, magnitudes = np.empty((n, grid.size)), np.empty((n, len(BANDS)))
+    counts, magnitudes, slopes = np.empty((n, grid.size)), np.empty((n, len(BANDS))), np.empty(n)
     for k in range(n):
         flux = sky.flux[rng.integers(len(sky.flux))].copy()
         flux *= 10 ** (-0.4 * (rng.uniform(16.5, 17.5) - sky.magnitude(flux, "DES_r")))
         magnitudes[k] = [sky.magnitude(flux, band) + rng.normal(0, mag_error) for band in BANDS]
         seen = np.interp(grid, sky.wavelength, smooth(sky.wavelength, flux, fwhm)) / 1e-17
-        loss = 10 ** (-0.4 * (rng.normal(0, grey) + rng.normal(0, slope) * x))
+        level, slopes[k] = rng.normal(0, grey), rng.normal(0, slope)
+        loss = 10 ** (-0.4 * (level + slopes[k] * x))
         counts[k] = seen * throughput * exposure * loss
     noise = np.clip(counts, 0, None) + 0.3 * np.median(counts, axis=1, keepdims=True)
     variance = noise * np.median(counts, axis=1, keepdims=True) / snr**2 / 1.3
     return Night(counts + rng.normal(size=counts.shape) * np.sqrt(variance), variance, grid, magnitudes,
-                 1 / throughput, exposure)  # fmt: skip
+                 1 / throughput, exposure, slopes)  # fmt: skip
 
 
 def frame_of(night: Night, number: int = 0) -> tuple[Any, Any]:

@@ -188,7 +188,7 @@ class Calibrator:
         used = [s for s in stars if s.status == StarStatus.USED]
         residuals = []
         if loo and curve is not None:
-            residuals = leave_one_out(frame, used, vectors, self.catalogue, self.filters, self.options, field)
+            residuals = leave_one_out(frame, used, vectors, curve, self.catalogue, self.filters, self.options, field)
         quality = judge(stars, curve, residuals, self.limits)
         return FluxCalibration(
             info=FrameInfo.of(frame, file),

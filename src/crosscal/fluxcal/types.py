@@ -219,8 +219,13 @@ class Frame:
     @property
     def good(self) -> NDArray[np.bool_]:
         """Pixels with finite counts and a positive finite variance, shape (n_fib, n_pix)."""
+        return self.usable(slice(None))
+
+    def usable(self, fibres: Any) -> NDArray[np.bool_]:
+        """`good` of some fibres: a 0-based number, an array of them, or a slice."""
+        flux, variance = self.flux[fibres], self.variance[fibres]
         with np.errstate(invalid="ignore"):
-            return np.isfinite(self.flux) & np.isfinite(self.variance) & (self.variance > 0)
+            return np.isfinite(flux) & np.isfinite(variance) & (variance > 0)
 
     @property
     def grid(self) -> NDArray[np.float64]:

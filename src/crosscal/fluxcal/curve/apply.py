@@ -5,49 +5,100 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
 from crosscal.core.units import floats
 from crosscal.fluxcal.curve.curve import Curve, polynomials
-from crosscal.fluxcal.curve.vectors import atmosphere, pixel_ratio
+from crosscal.fluxcal.curve.vectors import atmosphere
 from crosscal.fluxcal.options import Options
+from crosscal.fluxcal.stars.resample import pixel_edges
 from crosscal.fluxcal.types import Frame
 
 
 @dataclass(frozen=True, eq=False)
-class FibreCurve:
-    """A curve on one fibre's pixels: value, independent variance, modes (k, n_pix) of ln value."""
+class OnPixels:
+    """A curve on some pixels.
 
-    value: NDArray[np.float64]
-    variance: NDArray[np.float64]
-    modes: NDArray[np.float64]
-
-
-def curve_for_fibre(curve: Curve, frame: Frame, fibre: int) -> FibreCurve:
-    """Interpolate a curve (in ln C) to a fibre's pixels and add the plate's field, if there is one.
-
-    NaN outside the curve.
+    ln C (n_pix,), NaN where there is no curve; Var(ln C) (n_pix,); polynomials of the plate's fields (n_orders, n_pix);
+    ``ratio`` (n_pix,), the width of the curve's pixels over that of these.
     """
-    wave, grid = frame.wavelength[fibre], curve.wavelength
-    covered = np.flatnonzero(curve.covered)
-    if np.array_equal(wave, grid):
-        value, variance, modes = curve.value.copy(), curve.variance, curve.modes
-    else:
-        part = grid[covered]
-        log = np.interp(wave, part, np.log(curve.value[covered]), left=np.nan, right=np.nan)
-        value = np.exp(log)
-        variance = value**2 * np.interp(wave, part, (curve.variance / curve.value**2)[covered])
-        modes = np.stack([np.interp(wave, part, m[covered]) for m in curve.modes]) if len(curve.modes) else curve.modes
-        modes = modes.reshape(len(curve.modes), wave.size)
-    if curve.plate is not None:
-        x, y = frame.fibres.x[fibre], frame.fibres.y[fibre]
-        shapes = polynomials(grid, max(len(curve.plate.fields) - 1, 1))[: len(curve.plate.fields)]
-        shapes = np.stack([np.interp(wave, grid, shape) for shape in shapes])
-        factor = np.exp(-curve.plate.at(x, y)[0] @ shapes)
-        value, variance = value * factor, variance * factor**2
-        modes = np.concatenate([modes, curve.plate.sd(x, y)[0][:, None] * shapes])
-    return FibreCurve(value, variance, modes)
+
+    log: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    shapes: NDArray[np.float64]
+    ratio: NDArray[np.float64]
+
+
+@njit(cache=True)
+def _between(
+    wave, nodes, log, relative, width, modes, shapes, out_log, out_spread, out_shapes, out_ratio
+):  # pragma: no cover (compiled)
+    """Linear interpolation between nodes; both wavelengths increase, so that one walk finds all intervals."""
+    left, last, end = 0, nodes.size - 1, wave.size - 1
+    for p in range(wave.size):
+        w = wave[p]
+        if w < nodes[0] or w > nodes[last]:
+            out_log[p] = np.nan
+            continue
+        while left < last - 1 and nodes[left + 1] <= w:
+            left += 1
+        share = (w - nodes[left]) / (nodes[left + 1] - nodes[left])
+        out_log[p] = log[left] + share * (log[left + 1] - log[left])
+        total = relative[left] + share * (relative[left + 1] - relative[left])
+        for k in range(modes.shape[1]):
+            mode = modes[left, k] + share * (modes[left + 1, k] - modes[left, k])
+            total += mode * mode
+        out_spread[p] = total
+        own = wave[min(p + 1, end)] - wave[max(p - 1, 0)]
+        if 0 < p < end:
+            own *= 0.5
+        out_ratio[p] = (width[left] + share * (width[left + 1] - width[left])) / own
+        for k in range(shapes.shape[1]):
+            out_shapes[k, p] = shapes[left, k] + share * (shapes[left + 1, k] - shapes[left, k])
+
+
+@dataclass(frozen=True, eq=False)
+class Nodes:
+    """A curve at the wavelengths (n,) where it is known.
+
+    ln C, its independent variance and the widths of its pixels (n,), its modes (n, k) and polynomials (n, n_orders).
+    """
+
+    wavelength: NDArray[np.float64]
+    log: NDArray[np.float64]
+    relative: NDArray[np.float64]
+    width: NDArray[np.float64]
+    modes: NDArray[np.float64]
+    shapes: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, curve: Curve, correlated: bool) -> Nodes:
+        """The covered part of a curve, with its modes if errors are to hold their ``correlated`` part."""
+        inside = curve.covered
+        value = curve.value[inside]
+        orders = 0 if curve.plate is None else len(curve.plate.fields)
+        modes = curve.modes if correlated else curve.modes[:0]
+        shapes = polynomials(curve.wavelength, max(orders - 1, 1))[:orders]
+        return cls(
+            np.ascontiguousarray(curve.wavelength[inside]),
+            np.log(value),
+            curve.variance[inside] / value**2,
+            np.diff(pixel_edges(curve.wavelength))[inside],
+            np.ascontiguousarray(modes[:, inside].T),
+            np.ascontiguousarray(shapes[:, inside].T),
+        )
+
+    def at(self, wavelength: NDArray[np.float64]) -> OnPixels:
+        """The curve at other wavelengths (n_pix,), increasing."""
+        wave = np.ascontiguousarray(wavelength)
+        n = wave.size
+        made = OnPixels(np.full(n, np.nan), np.zeros(n), np.zeros((self.shapes.shape[1], n)), np.ones(n))
+        if self.wavelength.size > 1 and n > 1:
+            given = (self.wavelength, self.log, self.relative, self.width, self.modes, self.shapes)
+            _between(wave, *given, made.log, made.spread, made.shapes, made.ratio)
+        return made
 
 
 def apply_curve(frame: Frame, curve: Curve, options: Options | None = None, *, variance: str = "total") -> Frame:
@@ -55,6 +106,8 @@ def apply_curve(frame: Frame, curve: Curve, options: Options | None = None, *, v
 
     Var(F) = C^2 Var(counts/s) + (counts/s)^2 Var(C). With ``variance="total"`` Var(C) holds the correlated part: right
     for single pixels. With "independent" it does not: right together with :func:`band_error`, which adds the modes.
+    On a fibre's own pixels ln C, its variance and its modes are interpolated linearly. With a field over the plate,
+    C is divided by the field at the fibre's place.
 
     Raises
     ------
@@ -68,17 +121,22 @@ def apply_curve(frame: Frame, curve: Curve, options: Options | None = None, *, v
     ends = curve.wavelength[curve.covered]
     if ends.size == 0 or ends[0] > frame.wavelength.max() or ends[-1] < frame.wavelength.min():
         raise InputError("the curve does not overlap the frame", where=frame.name or "frame", expected="the same range")
-    through = atmosphere(frame, options or Options())
-    flux, var = np.empty_like(frame.flux), np.empty_like(frame.variance)
-    for k in range(len(frame.flux)):
-        own = curve_for_fibre(curve, frame, k)
-        factor = pixel_ratio(frame, k) / frame.exposure / through[k]
-        rate, rate_variance = frame.flux[k] * factor, frame.variance[k] * factor**2
-        spread = own.variance
-        if variance == "total":
-            spread = spread + own.value**2 * np.sum(own.modes**2, axis=0)
-        flux[k] = own.value * rate
-        var[k] = own.value**2 * rate_variance + rate**2 * spread
+    options = options or Options()
+    nodes = Nodes.of(curve, variance == "total")
+    common = nodes.at(curve.wavelength)
+    plate = curve.plate
+    x, y = frame.fibres.x, frame.fibres.y
+    field, field_sd = (plate.at(x, y), plate.sd(x, y)) if plate is not None else (np.zeros((0, 0)),) * 2
+    flux, var = np.empty(frame.flux.shape), np.empty(frame.flux.shape)
+    for k in range(len(flux)):
+        own = common if np.array_equal(frame.wavelength[k], curve.wavelength) else nodes.at(frame.wavelength[k])
+        log, spread = own.log, own.spread
+        if plate is not None:
+            log = log - field[k] @ own.shapes
+            spread = spread + (field_sd[k] ** 2 @ own.shapes**2 if variance == "total" else 0.0)
+        factor = np.exp(log) * own.ratio / frame.exposure / atmosphere(frame, options, k)
+        flux[k] = factor * frame.flux[k]
+        var[k] = factor**2 * frame.variance[k] + flux[k] ** 2 * spread
     bad = ~np.isfinite(flux)
     flux[bad] = 0.0
     var[bad] = np.nan

@@ -148,11 +148,11 @@ def _solve(
         throughput, variance = _throughput(stack, factor, use, centre)
         curve = smooth_throughput(stack.wavelength, throughput, variance, spline, scale, errors=False).value
         new, covariance = _coefficients(stack, curve, c, basis, use | (stack.good & ~keep[:, None]), use)
-        mean, share = _gauge(new - offset, covariance, keep)
+        mean, share = gauge(new - offset, np.einsum("skk->sk", covariance), keep)
         moved = np.max(np.abs(new - mean - c)[keep], initial=0.0)
         c = new - mean
         if start is None and iteration in (1, 3):
-            use = _clip(stack, curve * np.exp(mean @ basis), c, basis, keep, n_sigma)
+            use = clip(stack, curve * np.exp(mean @ basis), c, basis, keep, n_sigma)
         if (start is not None or iteration > 3) and moved < 1e-4:
             break
     throughput, variance = _throughput(stack, np.exp(c @ basis), use, centre)
@@ -164,15 +164,27 @@ def _throughput(
     stack: Stack, factor: NDArray[np.float64], use: NDArray[np.bool_], centre: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Pixel-by-pixel least squares of T and its variance; NaN where no star is good."""
+    tops, bottoms = pixel_sums(stack, factor, use, centre)
+    total = bottoms.sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        throughput = np.where(total > 0, tops.sum(axis=0) / total, np.nan)
+        return throughput, np.where(total > 0, 1 / total, np.nan)
+
+
+def pixel_sums(
+    stack: Stack, factor: NDArray[np.float64], use: NDArray[np.bool_], centre: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Each star's w f m y and w f^2 m^2 (n_star, n_pix): T is the ratio of their sums, its variance 1 / sum w f^2 m^2.
+
+    ``factor`` (n_star, n_pix) is f, ``centre`` a typical T, by which variances of models become those of rates.
+    """
     predicted = stack.model * factor
     noise = stack.rate_variance + (centre * factor) ** 2 * stack.model_variance
     weight = np.where(use, 1 / noise, 0.0)
     # A floor of 1 % per star and pixel: beyond it, template errors dominate and bright stars must not rule.
     weight = weight / (1 + weight * (TEMPLATE_ERROR * centre * predicted) ** 2)
-    total = np.sum(weight * predicted**2, axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        throughput = np.where(total > 0, np.sum(weight * predicted * stack.rate, axis=0) / total, np.nan)
-        return throughput, np.where(total > 0, 1 / total, np.nan)
+    weight *= predicted
+    return weight * stack.rate, weight * predicted
 
 
 def _coefficients(
@@ -199,14 +211,13 @@ def _coefficients(
     return c + np.clip(step, -0.5, 0.5), inverse + projected @ projected.transpose(0, 2, 1)
 
 
-def _gauge(
-    c: NDArray[np.float64], covariance: NDArray[np.float64], keep: NDArray[np.bool_]
+def gauge(
+    c: NDArray[np.float64], variance: NDArray[np.float64], keep: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Robust mean of the coefficients over kept stars, and each star's share (n_star,) of it.
 
-    Weights are 1 / (tau_k^2 + sigma_sk^2) with the spread tau_k between stars; fibre losses dominate grey, so its
-    mean is
-    close to the plain one.
+    Weights are 1 / (tau_k^2 + sigma_sk^2) with the spread tau_k between stars and their ``variance`` sigma^2
+    (n_star, k); fibre losses dominate grey, so its mean is close to the plain one.
     """
     index = np.flatnonzero(keep)
     values = c[index]
@@ -215,7 +226,7 @@ def _gauge(
     if index.size < 3:
         share[index] = 1 / index.size
         return values.mean(axis=0), share
-    noise = np.einsum("skk->sk", covariance[index])
+    noise = variance[index]
     for k in range(c.shape[1]):
         spread = max(float(mad_sd(values[:, k])) ** 2 - float(np.median(noise[:, k])), 1e-8)
         sd = np.sqrt(spread + noise[:, k])
@@ -229,7 +240,7 @@ def _gauge(
     return mean, share
 
 
-def _clip(
+def clip(
     stack: Stack,
     curve: NDArray[np.float64],
     c: NDArray[np.float64],

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from crosscal.fluxcal.curve.apply import apply_curve
 from crosscal.fluxcal.curve.combine import combine
 from crosscal.fluxcal.curve.curve import MAG, Curve
+from crosscal.fluxcal.curve.downdate import MANY, curves_without_each
 from crosscal.fluxcal.curve.position import PlatePrior, PlateTerm
 from crosscal.fluxcal.flux_units import FLUX_SCALE
 from crosscal.fluxcal.options import Options
@@ -94,6 +95,7 @@ def leave_one_out(
     frame: Frame,
     stars: Sequence[StarFit],
     vectors: Sequence[CalibrationVector],
+    curve: Curve,
     catalogue: Catalogue,
     filters: Sequence[Filter],
     options: Options,
@@ -101,20 +103,20 @@ def leave_one_out(
 ) -> list[HeldOut]:
     """Hold out each star in turn; ``stars`` and ``vectors`` correspond. Needs two stars, else the list is empty.
 
-    ``field`` gives the field over the plate that frames share, fitted without a star of this name.
+    Of few stars the others are combined anew; from :data:`MANY` on, a star is taken out of the sums of ``curve``, which
+    all of them made. ``field`` gives the field over the plate that frames share, fitted without a star of this name.
     """
     if len(stars) < 2:
         return []
+    if len(stars) >= MANY and options.method == "throughput":
+        curves = curves_without_each(vectors, curve, options, lambda k: field(stars[k].name))
+    else:
+        curves = [
+            combine_with([v for j, v in enumerate(vectors) if j != k], options, frame.airmass, field(star.name))
+            for k, star in enumerate(stars)
+        ]
     return [
-        held_out(
-            frame,
-            stars[k],
-            combine_with([v for j, v in enumerate(vectors) if j != k], options, frame.airmass, field(stars[k].name)),
-            catalogue,
-            filters,
-            options,
-        )
-        for k in range(len(stars))
+        held_out(frame, star, other, catalogue, filters, options) for star, other in zip(stars, curves, strict=True)
     ]
 
 

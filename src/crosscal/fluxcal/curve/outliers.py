@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscal.core.robust import mad_sd
+from crosscal.core.robust import MAD_TO_SD, mad_sd
 from crosscal.fluxcal.curve.curve import MAG
 from crosscal.fluxcal.types import StarFit, StarStatus
 
@@ -22,11 +22,29 @@ CHI2_FACTOR, LEAST_CHI2 = 4.0, 3.0
 ODD_FACTOR = 1.5
 
 
-def spread(values: NDArray[np.float64], usual: float) -> float:
-    """Robust scatter of a few values, drawn towards what is usual: s^2 = (4 usual^2 + n mad^2) / (4 + n)."""
-    n = values.size
-    own = float(mad_sd(values)) if n > 1 else 0.0
-    return float(np.sqrt((PRIOR_STARS * usual**2 + n * own**2) / (PRIOR_STARS + n)))
+def others_of(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Median and robust standard deviation of all other values for each of three or more, shapes (n,)."""
+    centre = _medians_without(values)
+    own = np.empty(values.size)
+    # The median of the others takes three values at the most.
+    for middle in np.unique(centre):
+        chosen = centre == middle
+        own[chosen] = MAD_TO_SD * _medians_without(np.abs(values - middle))[chosen]
+    return centre, own
+
+
+def _medians_without(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Median of all other values for each of n, shape (n,): they are sorted once."""
+    order = np.argsort(values, kind="stable")
+    rank = np.empty(values.size, dtype=np.int64)
+    rank[order] = np.arange(values.size)
+    ordered = values[order]
+
+    def place(m: int) -> NDArray[np.float64]:
+        return np.where(rank > m, ordered[m], ordered[m + 1])
+
+    half = (values.size - 1) // 2
+    return place(half) if values.size % 2 == 0 else 0.5 * (place(half - 1) + place(half))
 
 
 def far_away(
@@ -35,6 +53,7 @@ def far_away(
     """Which values are farther than ``limit`` standard deviations from the median of the others.
 
     The farthest goes first, and the scatter is estimated anew without it: so one of three and two of five are found.
+    The robust scatter of the others is drawn towards what is usual: s^2 = (4 usual^2 + n mad^2) / (4 + n).
     More than half of the values are always kept.
 
     Parameters
@@ -47,12 +66,13 @@ def far_away(
         Those that are looked at.
     """
     out = np.zeros(values.size, dtype=bool)
+    usual_square = PRIOR_STARS * usual**2
     most = (int(keep.sum()) - 1) // 2
     while out.sum() < most:
         index = np.flatnonzero(keep & ~out)
         inside = values[index]
-        others = np.array([np.median(np.delete(inside, k)) for k in range(inside.size)])
-        scatter = np.array([spread(np.delete(inside, k), usual) for k in range(inside.size)])
+        others, own = others_of(inside)
+        scatter = np.sqrt((usual_square + (inside.size - 1) * own**2) / (PRIOR_STARS + inside.size - 1))
         score = np.abs(inside - others) / np.hypot(scatter, error[index])
         worst = int(np.argmax(score))
         if not score[worst] > limit:

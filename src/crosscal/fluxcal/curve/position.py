@@ -12,7 +12,7 @@ fibres do stray. (Rasmussen & Williams 2006, Gaussian Processes for Machine Lear
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -91,6 +91,19 @@ class Field:
     def variance(self, r: NDArray[np.float64]) -> NDArray[np.float64]:
         """Prior variance (n_place,)."""
         return np.asarray(self.sd**2 + self.gradient_sd**2 * np.sum((r - self.centre) ** 2, axis=1))
+
+    def without(self, x: float, y: float) -> Field:
+        """The field conditioned on all stars but the one at a place (micrometre); itself where there is none.
+
+        With A the inverse covariance, alpha_i becomes alpha_i - A_ik alpha_k / A_kk, A_ij becomes A_ij - A_ik A_jk /
+        A_kk (block inversion).
+        """
+        k = int(np.argmin(np.sum((self.place - np.array([x, y]) / PLATE_RADIUS) ** 2, axis=1)))
+        if not np.allclose(self.place[k] * PLATE_RADIUS, (x, y), rtol=0, atol=1e-3):
+            return self
+        row = self.inverse[k] / self.inverse[k, k]
+        alpha = self.alpha - row * self.alpha[k]
+        return replace(self, alpha=alpha, inverse=self.inverse - np.outer(row, self.inverse[k]))
 
     def at(self, r: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and standard deviation (n,) at places (n, 2)."""

@@ -19,11 +19,13 @@ def pixel_ratio(frame: Frame, fibre: int) -> NDArray[np.float64]:
     return np.interp(frame.wavelength[fibre], frame.grid, np.diff(pixel_edges(frame.grid))) / own
 
 
-def atmosphere(frame: Frame, options: Options) -> NDArray[np.float64]:
-    """Transmission of the atmosphere on each fibre's pixels, ones where no site table is given."""
-    if options.site is None:
-        return np.ones_like(frame.wavelength)
-    return options.site.factor(frame.wavelength, frame.airmass)
+def atmosphere(frame: Frame, options: Options, fibre: int) -> NDArray[np.float64]:
+    """Transmission of the atmosphere on a fibre's pixels (n_pix,); one, without a shape, if no site table is given."""
+    if options.extinction_table is None:
+        return np.ones(())
+    site = options.site
+    assert site is not None
+    return site.factor(frame.wavelength[fibre], frame.airmass)
 
 
 def calibration_vector(frame: Frame, star: StarFit, options: Options) -> CalibrationVector:
@@ -38,12 +40,12 @@ def calibration_vector(frame: Frame, star: StarFit, options: Options) -> Calibra
     assert star.model_modes is not None
     k = star.fibre
     wave = frame.wavelength[k]
-    through = atmosphere(frame, options)[k]
+    through = atmosphere(frame, options, k)
     width = pixel_ratio(frame, k)
     rate = frame.flux[k] / frame.exposure / through * width
     rate_variance = frame.variance[k] * (width / frame.exposure / through) ** 2
     model, model_variance = star.model / FLUX_SCALE, star.model_variance / FLUX_SCALE**2
-    usable = frame.good[k] & np.isfinite(model) & (model > 0) & ~options.masked(wave, frame.medium)
+    usable = frame.usable(k) & np.isfinite(model) & (model > 0) & ~options.masked(wave, frame.medium)
     modes = star.model_modes
     mismatch = np.zeros((2, wave.size)) if star.mismatch is None else star.mismatch
     if not np.array_equal(wave, frame.grid):

@@ -42,12 +42,12 @@ def to_specutils(frame: Any, fibre: int | None = None) -> Any:
     if fibre is not None and not 0 <= fibre < len(frame.flux):
         raise InputError(f"fibre {fibre}", where=frame.name or "frame", expected=f"0 to {len(frame.flux) - 1}")
     rows = slice(None) if fibre is None else fibre
-    variance = np.where(frame.good[rows], frame.variance[rows], np.inf)
+    variance = np.where(frame.usable(rows), frame.variance[rows], np.inf)
     parts = {
         "flux": u.Quantity(frame.flux[rows], unit),
         "spectral_axis": u.Quantity(frame.wavelength[rows], u.AA),
         "uncertainty": VarianceUncertainty(variance),
-        "mask": ~frame.good[rows],
+        "mask": ~frame.usable(rows),
     }
     if fibre is None:
         return specutils.SpectrumCollection(**parts, meta={"name": frame.name})

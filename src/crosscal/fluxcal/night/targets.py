@@ -36,11 +36,11 @@ def compare_targets(
     rows = match_positions(
         subset(frame.fibres, index), catalogue, radius=options.radius, epoch=julian_year(frame.mjd)
     ).row
-    ratio = signal_to_noise(counts)
+    ratio = signal_to_noise(counts, index)
     found = []
-    for k, row in zip(index, rows, strict=True):
-        good = frame.good[k]
-        if row < 0 or not ratio[k] >= options.snr_floor or good.sum() < 20:
+    for k, row, snr in zip(index, rows, ratio, strict=True):
+        good = frame.usable(k)
+        if row < 0 or not snr >= options.snr_floor or good.sum() < 20:
             continue
         wave = frame.wavelength[k]
         level = median_filter(np.interp(wave, wave[good], frame.flux[k][good]), 51, mode="nearest")
@@ -51,5 +51,5 @@ def compare_targets(
         for b, band in enumerate(filters):
             if np.isfinite(magnitude[b]) and band.coverage(wave[0], wave[-1]) >= options.coverage:
                 offset[b] = synthetic_offset(band, wave, flux, float(magnitude[b]))
-        found.append(HeldOut.of(int(k), str(catalogue.name[row]), float(ratio[k]), offset, float("nan")))
+        found.append(HeldOut.of(int(k), str(catalogue.name[row]), float(snr), offset, float("nan")))
     return tuple(found)

@@ -189,9 +189,10 @@ def _weights(
     """Counts and inverse variances with the template-error floor; zero where masked."""
     from scipy.ndimage import median_filter
 
-    good = frame.good[rows] & ~options.masked(frame.wavelength[rows], frame.medium)
-    data = np.where(good, frame.flux[rows], 0.0)
-    level = median_filter(np.where(frame.good[rows], frame.flux[rows], 0.0), size=(1, 25), mode="nearest")
+    usable, flux = frame.usable(rows), frame.flux[rows]
+    good = usable & ~options.masked(frame.wavelength[rows], frame.medium)
+    data = np.where(good, flux, 0.0)
+    level = median_filter(np.where(usable, flux, 0.0), size=(1, 25), mode="nearest")
     variance = np.where(good, frame.variance[rows], 1.0) + (options.template_error * level) ** 2
     # Cosmic rays: no line of a star rises so far above its surroundings.
     good &= ~(data - level > 8 * np.sqrt(variance + (0.3 * level) ** 2))

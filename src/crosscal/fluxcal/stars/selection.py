@@ -12,10 +12,10 @@ from crosscal.fluxcal.stars.matching import MATCHERS, Match, match_index, match_
 from crosscal.fluxcal.types import Catalogue, Fibres, Frame, StarFit, StarStatus
 
 
-def signal_to_noise(frame: Frame) -> NDArray[np.float64]:
-    """Median of counts / sqrt(variance) over the good pixels of each fibre, shape (n_fib,); NaN without good pixels."""
-    good = frame.good
-    ratio = np.where(good, frame.flux / np.sqrt(np.where(good, frame.variance, 1.0)), np.nan)
+def signal_to_noise(frame: Frame, fibres: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Median of counts / sqrt(variance) over the good pixels of fibres (n,), shape (n,); NaN without good pixels."""
+    good = frame.usable(fibres)
+    ratio = np.where(good, frame.flux[fibres] / np.sqrt(np.where(good, frame.variance[fibres], 1.0)), np.nan)
     result = np.full(len(ratio), np.nan)
     some = good.any(axis=1)
     result[some] = np.nanmedian(ratio[some], axis=1)
@@ -63,7 +63,7 @@ def select_standards(
     index = np.flatnonzero(frame.fibres.type == "C")
     if index.size == 0:
         return []
-    fibres, snr = subset(frame.fibres, index), signal_to_noise(frame)[index]
+    fibres, snr = subset(frame.fibres, index), signal_to_noise(frame, index)
     if match == "index":
         found = match_index(fibres, catalogue)
     else:
