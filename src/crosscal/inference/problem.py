@@ -175,7 +175,10 @@ class Problem:
         import jax
 
         require_x64()
-        keys = jax.random.split(jax.random.PRNGKey(seed), len(self.names))
-        return {
-            name: np.asarray(self.priors[name].sample(key, (n,))) for name, key in zip(self.names, keys, strict=True)
-        }
+
+        def sample(keys: Any) -> dict[str, Any]:
+            return {name: self.priors[name].sample(key, (n,)) for name, key in zip(self.names, keys, strict=True)}
+
+        # One compiled program: drawn operation by operation, the first draw compiles some eighty of them.
+        drawn = jax.jit(sample)(jax.random.split(jax.random.PRNGKey(seed), len(self.names)))
+        return {name: np.asarray(drawn[name]) for name in self.names}

@@ -52,6 +52,7 @@ def simulate_pairs(
     InputError
         If theta or kT lies outside the emulator's domain.
     """
+    import jax
     import jax.numpy as jnp
 
     kT = np.atleast_1d(np.asarray(plain(kT, "keV", where="kT"), dtype=float))
@@ -69,7 +70,7 @@ def simulate_pairs(
     quantities = emulator.quantities
     columns: dict[str, Any] = {"kT": kT, "norm": np.ones_like(kT) if norm is None else norm, "Abundanc": 0.3}
     truth = np.stack([np.broadcast_to(columns[q], kT.shape) for q in quantities], axis=1).astype(float)
-    expected = np.array(emulator.measure(jnp.asarray(injected), jnp.asarray(truth)))
+    expected = np.array(jax.jit(emulator.measure)(jnp.asarray(injected), jnp.asarray(truth)))
     if "norm" in quantities:
         expected[:, quantities.index("norm")] *= cross_norm
     size = np.ones((2, len(kT), len(quantities)))
