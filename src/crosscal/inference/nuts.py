@@ -132,20 +132,26 @@ def _compile(
         )
         return state, step
 
-    # The step closes over adaptation set up by init; tracing both once gives a pure block function.
-    _, shared_step = make(jax.numpy.zeros(problem.size) if mode is None else mode.vector, jax.random.PRNGKey(0))
+    steps: list[Any] = []
+
+    @jax.jit
+    def begin(start: Any, key: Any) -> Any:
+        state, step = make(start, key)
+        steps.append(step)
+        return state
 
     @jax.jit
     def block(state: Any) -> tuple[Any, dict[str, Any]]:
         def body(s: Any, _: None) -> tuple[Any, dict[str, Any]]:
-            s = shared_step(s)
+            s = steps[0](s)
             kept = {n: getattr(s, n) for n in ("z", "diverging", "energy", "num_steps", "accept_prob")}
             return s, kept
 
         return jax.lax.scan(body, state, None, length=BLOCK)
 
     def run(key: int, start: NDArray[np.float64], draws: int, advance: Advance) -> dict[str, NDArray[Any]]:
-        state, _ = make(jax.numpy.asarray(start), jax.random.PRNGKey(key))
+        # Compiled as well: operation by operation, the start of a chain compiles some eighty programs.
+        state = begin(jax.numpy.asarray(start), jax.random.PRNGKey(key))
         kept: list[dict[str, Any]] = []
         total = warmup + draws
         for first in range(0, total, BLOCK):
