@@ -57,6 +57,7 @@ def test_a_mapping_is_a_job_too_and_a_second_run_only_loads():
         crosscal.run({**JOB, "cuont": 1})
 
 
+@pytest.mark.thorough
 def test_only_what_depends_on_a_change_is_done_again():
     crosscal.run(JOB)
     crosscal.run(JOB, seed=3)

@@ -255,6 +255,7 @@ def test_workers_without_crosscal_are_told(store):
             worker.wait()
 
 
+@pytest.mark.thorough
 def test_a_scheduler_that_is_lost_ends_the_run(store):
     own = distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0")
     address = own.scheduler_address

@@ -35,6 +35,7 @@ def test_coverage_of_few_sources(n, m, sigma, slow_scale):
     assert np.mean(inside) > 0.95 - 2.8 * np.sqrt(0.95 * 0.05 / number)
 
 
+@pytest.mark.thorough
 def test_the_mode_does_not_depend_on_the_seed():
     data = Comparison.from_cells(["a", "b"] * 2, ["s", "s", "t", "t"], flux=[1.0, 1.1, 2.0, 2.21])
     means = [run(make_model(data, beta=1e-6), "map", seed=k, draws=2000).b.mean(axis=(0, 1)) for k in range(3)]

@@ -203,6 +203,7 @@ def test_area_draws_and_tau_matrix_in_a_job(tmp_path, rng):
     assert sum("correlation shrunk" in m for m in messages) == 2
 
 
+@pytest.mark.thorough
 def test_demo_recovers_its_truth(tmp_path):
     done = demo(PART, tmp_path / "demo")
     assert done.result.posterior_draws.converged

@@ -21,6 +21,7 @@ def counted(counts, exposure=None):
     )  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_multinomial_is_the_poisson_with_the_flux_integrated_out():
     from scipy.integrate import quad
 

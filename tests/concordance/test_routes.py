@@ -77,7 +77,11 @@ def moments(draws):
 
 @pytest.mark.parametrize(
     ("variance", "quoted"),
-    [("unknown", None), pytest.param("quoted+excess", 0.02, marks=pytest.mark.slow), ("quoted", 0.03)],
+    [
+        pytest.param("unknown", None, marks=pytest.mark.thorough),
+        pytest.param("quoted+excess", 0.02, marks=pytest.mark.slow),
+        ("quoted", 0.03),
+    ],
 )
 def test_routes_give_one_answer(variance, quoted):
     case = simulate(3, 40, tau=0.05, sigma=0.02, quoted=quoted, filled=0.9, seed=7)

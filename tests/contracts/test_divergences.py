@@ -17,7 +17,7 @@ def cloud(q, seed, n=3, samples=4000):
     return Cloud(jnp.asarray(mean), jnp.asarray(root @ np.swapaxes(root, 1, 2)), jnp.asarray(draws))
 
 
-@pytest.mark.parametrize("q", [1, 2, 3])
+@pytest.mark.parametrize("q", [2, *(pytest.param(q, marks=pytest.mark.thorough) for q in (1, 3))])
 @pytest.mark.parametrize("name", list(DIVERGENCES))
 def test_is_a_divergence(name, q):
     term = DIVERGENCES.get(name)

@@ -27,6 +27,7 @@ def test_every_kind(trained, tmp_path):
     assert EMULATORS.describe()[trained.kind]
 
 
+@pytest.mark.thorough
 def test_selected_outputs_and_the_last_input(trained):
     points = np.array([[0.1, 0.2, 3.0], [0.1, 0.2, 7.0]])
     one = trained.select([1])

@@ -97,7 +97,9 @@ def installed(tmp_path):
         path.chmod(0o700)
 
 
-@pytest.mark.parametrize("home", ["absent", "read-only", "unknown"])
+@pytest.mark.parametrize(
+    "home", ["absent", *(pytest.param(h, marks=pytest.mark.thorough) for h in ("read-only", "unknown"))]
+)
 def test_a_part_with_compiled_functions_runs_from_a_read_only_installation(home, installed, tmp_path):
     environment = {k: v for k, v in os.environ.items() if k not in (*VARIABLES, "XDG_CACHE_HOME", "HOME")}
     (tmp_path / "tmp").mkdir()

@@ -86,6 +86,7 @@ def test_auto_trains_costly_kinds_briefly_beside_a_good_one(monkeypatch):
     np.testing.assert_array_equal(chosen.predict(fresh), train(fine, "chebyshev").predict(fresh))
 
 
+@pytest.mark.thorough
 def test_auto_with_fresh_validation_points_and_scattered_design(rng):
     inputs = (Input("A", -0.3, 0.3), Input("kT", 1, 12, "keV", "log"))
     points = np.stack([rng.uniform(-0.3, 0.3, 400), np.exp(rng.uniform(0, np.log(12), 400))], axis=1)
@@ -124,6 +125,7 @@ def test_compiled_and_traced_paths_equal_numpy(trained, kind):
     np.testing.assert_allclose(jax.vmap(emulator)(points[:50]), small[:50], atol=1e-12)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", list(EMULATORS))
 def test_gradient_matches_differences(trained, kind):
     import jax
@@ -224,6 +226,7 @@ def test_failed_points_are_filled_counted_or_refused(table):
     assert filled[1, 0] == 2.0
 
 
+@pytest.mark.thorough
 def test_ensemble_spread(table):
     emulator = train(table, "mlp", ensemble=2, hidden=(8,), epochs=20, activation="relu")
     assert emulator.spread([[0.1, 3.0]]).shape == (1, 2)
@@ -321,6 +324,7 @@ def few_amplitudes():
     return TrainingTable.from_grid(g, ["y"], (a * np.exp(-0.5 * ((mu - 2) / 1.2) ** 2) * np.log(t))[:, None])
 
 
+@pytest.mark.thorough
 def test_a_grid_with_two_nodes_in_an_input_can_be_judged():
     table = few_amplitudes()
     found = train(table, "auto", seed=1)

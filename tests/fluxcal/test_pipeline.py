@@ -66,6 +66,7 @@ def test_false_leaves_the_file(raw, bands, flag):
     assert raw.read_bytes() == before
 
 
+@pytest.mark.thorough
 def test_kspecdr_arguments(raw, bands, tmp_path):
     out = tmp_path / "out.fits"
     before = raw.read_bytes()
@@ -120,6 +121,7 @@ def _all_program(hdus):
     hdus["FIBRES"].data["TYPE"] = "P"
 
 
+@pytest.mark.thorough
 def test_a_list_of_frames(tmp_path, truth, bands):
     good = write_raw(tmp_path / "a.fits", truth)
     failed = write_raw(tmp_path / "b.fits", truth, change=_all_program)
@@ -191,6 +193,7 @@ def test_job_writes_the_run_directory(tmp_path, truth, bands):
     assert validate(FluxcalJob, tomllib.loads((tmp_path / "job.toml").read_text())) == job
 
 
+@pytest.mark.thorough
 def test_a_frame_is_calibrated_once(tmp_path, truth, bands):
     write_raw(tmp_path / "a.fits", truth)
     job = validate(FluxcalJob, job_content(tmp_path, bands, [tmp_path / "a.fits"]))
@@ -220,6 +223,7 @@ def test_frames_of_one_name_are_refused(tmp_path, truth, bands):
         validate(FluxcalJob, job_content(tmp_path, bands, paths))
 
 
+@pytest.mark.thorough
 def test_job_retypes_targets_and_needs_a_frame(tmp_path, truth, bands):
     path = write_raw(tmp_path / "a.fits", truth)
     content = job_content(tmp_path, bands, [path])

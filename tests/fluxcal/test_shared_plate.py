@@ -177,6 +177,7 @@ def results(night, calibrator):
     return [calibrator.calibrate(t.frame, loo=False) for t in night]
 
 
+@pytest.mark.thorough
 def test_frames_together_predict_held_out_stars_better(night, calibrator, results, tmp_path):
     frames = [t.frame for t in night]
     spread = {}

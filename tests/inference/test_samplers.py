@@ -69,6 +69,7 @@ def test_nuts_without_preconditioning_starts_from_the_prior(gaussian):
     assert np.all(np.abs(found.mean("x") - mean) < 5 * np.sqrt(np.diag(covariance) / 200))
 
 
+@pytest.mark.thorough
 def test_nuts_reports_short_chains(gaussian):
     found = sample(gaussian[0], "nuts", seed=1, draws=50, warmup=100, chains=2)
     assert not found.converged
@@ -139,6 +140,7 @@ def test_population_keeps_the_likelihood_of_each_datum(gaussian):
     np.testing.assert_allclose(each, -0.5 * (found.draws("x") - np.array([1.0, -0.5])) ** 2, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.thorough
 def test_population_depends_on_the_seed_only(gaussian):
     one, two, other = (sample(gaussian[0], "population", seed=seed, draws=200) for seed in (5, 5, 6))
     np.testing.assert_array_equal(one.draws("x"), two.draws("x"))

@@ -89,6 +89,7 @@ def test_wrong_options(run):
         Cali(Config())
 
 
+@pytest.mark.thorough
 def test_steps_and_files(run):
     config = Config()
     config.setup(fcont=str(run / "cont.txt"), fline=[str(run / "line0.txt")], fixed_syserr=False, nmcmc=1000)

@@ -42,6 +42,7 @@ def test_pieces_of_a_light_curve_follow_each_other(curves, monkeypatch):
     np.testing.assert_allclose(model.many(vectors)[0], whole, rtol=1e-12)
 
 
+@pytest.mark.thorough
 def test_density_equals_that_of_the_problem(curves):
     enable_x64()
     model = Model(curves, Settings(systematic_error=True, error_scale=True))

@@ -41,6 +41,7 @@ def test_template_is_a_job(files):
         assert f"\n# {key} = " in text
 
 
+@pytest.mark.thorough
 def test_run(files):
     job = load(
         files,
@@ -133,6 +134,7 @@ def test_demo(tmp_path):
     assert found.passed
 
 
+@pytest.mark.thorough
 def test_a_finished_stage_is_not_done_again(files, monkeypatch):
     job = load(files, sampling={"draws": 500})
     first = run(job, output=files / "out")

@@ -120,6 +120,7 @@ def test_student_errors_with_many_degrees_are_gaussian(two, importance):
     np.testing.assert_allclose(found.vectors[:, free].std(axis=0), sd, rtol=0.2)
 
 
+@pytest.mark.thorough
 def test_student_errors_resist_outliers(two):
     clean, _ = two
     flux = clean.continuum.flux.copy()

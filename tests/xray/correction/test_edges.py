@@ -28,6 +28,7 @@ def scaled(pairs, factor, picked=slice(None)):
     return replace(pairs, values=values)
 
 
+@pytest.mark.thorough
 def test_an_ordinary_answer_is_not_disturbed(pairs, amplitude_only):
     found = result_of(amplitude_only, pairs, tau=0.1)
     assert found.diagnostics.limits == {}
@@ -35,7 +36,7 @@ def test_an_ordinary_answer_is_not_disturbed(pairs, amplitude_only):
     assert "should be multiplied by" in found.answer
 
 
-@pytest.mark.parametrize("factor", [3.0, 1 / 3.0])
+@pytest.mark.parametrize("factor", [3.0, pytest.param(1 / 3.0, marks=pytest.mark.thorough)])
 def test_temperatures_far_off_give_no_headline(pairs, amplitude_only, factor):
     found = result_of(amplitude_only, scaled(pairs, factor), tau=0.1, scatter=None)
     (name,) = found.diagnostics.limits
@@ -67,6 +68,7 @@ def test_a_posterior_wider_than_its_prior_is_not_called_prior_dominated(rng):
     assert edges.disagreements({"A": prior["A"][::-1]}, prior) == {}
 
 
+@pytest.mark.thorough
 def test_sources_beyond_the_library_are_named(pairs, amplitude_only):
     # The library ends at 15 keV; an error of 40 keV makes 100 keV just possible.
     values, covariance = pairs.values.copy(), pairs.covariance.copy()

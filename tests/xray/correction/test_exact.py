@@ -102,6 +102,7 @@ def drawn(middle, sd, n=400):
     return Posterior.from_draws({"A": draws}, method="normal", converged=True)
 
 
+@pytest.mark.thorough
 def test_draws_are_weighted_by_exact_fits(pairs):
     """With a normal posterior of the coarse emulator, the mean moves to where the exact likelihood has it."""
     coarse = HierarchicalModel(pairs, of_amplitude(3), scatter=None)
@@ -123,6 +124,7 @@ def test_draws_are_weighted_by_exact_fits(pairs):
         np.testing.assert_allclose(each[k], exact.pointwise({"A": found.draws("A")[k]}), rtol=1e-9)
 
 
+@pytest.mark.thorough
 def test_an_error_that_cannot_be_mended_is_told(pairs):
     class Elsewhere(Analytic):
         def shifts(self, theta, kT):

@@ -35,6 +35,7 @@ def test_directions_without_variance_are_left_out():
     assert float(external.log_density(Grey().factor, np.array([np.exp(0.02)]))) == pytest.approx(-0.5, rel=1e-6)
 
 
+@pytest.mark.thorough
 def test_the_likelihood_has_it_as_one_more_datum(amplitude_only):
     pairs = simulate_pairs(amplitude_only, {"A": 0.1}, np.geomspace(2, 12, 6)).only("kT")
     correction = known([1.02, 0.97], 0.02, 0.5)

@@ -36,6 +36,7 @@ def fitted(observations):
     return fit_spectra(observations)
 
 
+@pytest.mark.thorough
 def test_each_fit_is_that_of_the_public_function(observations, fitted):
     o = observations[3]
     direct = xray.fit(o.spectrum, o.response, o.model, band=o.band)

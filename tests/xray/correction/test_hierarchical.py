@@ -27,6 +27,7 @@ def pairs(amplitude_only):
     return simulate_pairs(amplitude_only, {"A": 0.12}, kT, relative_error=0.03, scatter=0.01, cross_norm=1.05, seed=3)
 
 
+@pytest.mark.thorough
 def test_marginal_equals_brute_force_in_one_dimension(amplitude_only):
     emulator = amplitude_only.only("kT")
     pairs = simulate_pairs(emulator, {"A": 0.1}, [2.0, 5.0, 11.0], relative_error=[[[0.02]], [[0.05]]], seed=1)
@@ -69,6 +70,7 @@ def test_marginal_equals_sampling_of_the_truth_in_three_dimensions(amplitude_onl
         assert fast[i] == pytest.approx(slow, abs=5 * error + 2e-3)
 
 
+@pytest.mark.thorough
 def test_gradient_of_the_marginal(emulator, pairs):
     model = HierarchicalModel(simulate_pairs(emulator, TRUE, np.geomspace(2, 12, 8), seed=2), emulator)
     problem = model.problem()
@@ -108,6 +110,7 @@ def test_posterior_recovers_the_injected_correction(amplitude_only, pairs):
     assert np.sqrt(np.mean(residuals**2)) == pytest.approx(1, abs=0.25)
 
 
+@pytest.mark.thorough
 def test_very_many_sources_are_taken_some_at_a_time(amplitude_only):
     emulator = amplitude_only.only("kT")
     pairs = simulate_pairs(emulator, {"A": 0.1}, np.geomspace(2, 12, 2 * ROWS + 5), relative_error=0.05, seed=4)
@@ -200,6 +203,7 @@ def test_point_estimates_agree(amplitude_only, plain):
         minimise_divergence(plain, amplitude_only, "kll")
 
 
+@pytest.mark.thorough
 def test_samples_can_be_matched(amplitude_only, plain):
     from crosscal.xray.correction.pairs import PairedSources
 

@@ -104,6 +104,7 @@ def test_prior_widths():
         amplitude(-1.0, 1, 2)
 
 
+@pytest.mark.thorough
 def test_priors_by_kind_of_parameter():
     gaussian = MODIFIERS.get("gaussian")()
     domain = {"A": (-0.2, 0.2), "mu": (0.7, 7.0), "sigma": (0.3, 2.0)}

@@ -71,6 +71,7 @@ def test_the_network_learns_what_the_kernel_leaves(trained):
     assert emulator.exponents.tolist() == [[2.0, 0.0, 0.0]]
 
 
+@pytest.mark.thorough
 def test_all_ways_to_evaluate_agree(trained):
     emulator = trained.emulator
     kT = np.geomspace(2, 10, 7)

@@ -45,6 +45,7 @@ def largest_difference(data, modifier, params, rng, reach=3.0):
     return worst
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("counts", [pytest.param(200, marks=pytest.mark.slow), 1000, 20000])
 def test_tables_are_the_model_however_poor_the_trusted_spectrum(counts, rng):
     data = prepare(pairs(counts), "A", most_left_out=0.6)
@@ -53,17 +54,20 @@ def test_tables_are_the_model_however_poor_the_trusted_spectrum(counts, rng):
     assert largest_difference(data, modifiers.Grey(), {"scale": 1.03}, rng) < 0.05
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("free", [("kT", "norm", "nH"), ("kT", "norm", "Abundanc", "nH")])
 def test_tables_of_parameters_that_the_model_does_not_tabulate(free, rng):
     data = prepare(pairs(2000, (3.0, 6.0), free=free), "A")
     assert largest_difference(data, xray.Gaussian(), {"A": 0.1, "mu": 1.8, "sigma": 1.0}, rng) < 0.05
 
 
+@pytest.mark.thorough
 def test_tables_of_a_power_law(rng):
     data = prepare(pairs(500, (1.0, 2.0), free=("PhoIndex", "norm", "nH"), expression="TBabs*powerlaw", nH=0.3), "A")
     assert largest_difference(data, modifiers.Grey(), {"scale": 1.03}, rng) < 0.05
 
 
+@pytest.mark.thorough
 def test_each_observation_has_its_own_response(rng):
     """Other areas, other matrices, an AREASCAL a channel: spectra of one telescope stay in one block."""
     observations = pairs(3000)

@@ -107,6 +107,7 @@ def test_samples_keep_their_telescope(pairs):
     np.testing.assert_array_equal(turned.covariance[0], pairs.covariance[1])
 
 
+@pytest.mark.thorough
 def test_answer_and_effective_area_name_both_telescopes(pairs, amplitude_only, tmp_path):
     from astropy.io import fits
 

@@ -125,6 +125,7 @@ def test_far_start_converges(templates, plasma, truth):
         np.testing.assert_allclose(far.values, near.values, rtol=2e-4)
 
 
+@pytest.mark.thorough
 def test_kinks_and_two_minima(linear_templates, telescope, plasma):
     """Linear interpolation: the best of all segments, whatever the start; about 3 % end on a node."""
     model = plasma.replace(interp="xspec")

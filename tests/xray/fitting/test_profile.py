@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from crosscal.core.random import point_seeds
 from crosscal.xray.fitting.engine import MAX_ITERATIONS, TOLERANCE, covariance_of, fit_table
@@ -36,6 +37,7 @@ class Fitted:
         )  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_profile_limit_is_where_the_statistic_has_risen(templates, plasma, truth):
     f = Fitted(templates, plasma, truth)
     for delta in (1.0, 2.706, 9.0):
@@ -74,6 +76,7 @@ def test_profile_limit_stops_at_the_parameters_limit(templates, plasma, truth):
     assert f.limit(j, -1, 9.0) == 0.0
 
 
+@pytest.mark.thorough
 def test_profile_curve(templates, plasma, truth):
     f = Fitted(templates, plasma, truth)
     offsets = np.linspace(-3, 3, 7)

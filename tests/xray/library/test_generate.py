@@ -89,6 +89,7 @@ def test_same_bits_from_threads(library, same, telescope, plasma, design, settin
     same(library, build_library(telescope, plasma, design, **settings, chunk=2, executor="local", workers=3))
 
 
+@pytest.mark.thorough
 def test_same_bits_from_a_store_and_its_workers(library, same, telescope, plasma, design, settings, tmp_path):
     path = tmp_path / "a.zarr"
     stored = build_library(telescope, plasma, design, **settings, chunk=4, store=path, executor="local", workers=2)

@@ -87,6 +87,7 @@ def test_gain_keeps_counts_inside(camera, counts):
     assert (Gain().transfer(camera, {"slope": 1.9}) @ counts).sum() < counts.sum()
 
 
+@pytest.mark.thorough
 def test_gain_is_differentiable(camera, counts):
     weights = np.linspace(-1, 1, counts.size)
 
