@@ -133,7 +133,7 @@ def _intervals(table, counts, x, best, covariance, usable, j, delta, low, high, 
             for side in range(2):
                 out[i, side] = profile_limit(
                     table, data, x[i], best[i], j, 2 * side - 1, delta, covariance[i], low, high, work,
-                    MAX_ITERATIONS, TOLERANCE,
+                    np.int64(MAX_ITERATIONS), TOLERANCE,
                 )  # fmt: skip
 
 
@@ -189,15 +189,16 @@ def _solve(table, counts, x, low, high, tolerance, kinked, covariance, statistic
     empty, n_free = np.empty(0), x.shape[1]
     information = np.zeros((n_free, n_free))
     work = make_work(counts.shape[1], n_free, table.monomials.shape[0], table.kinds.size)
+    limit, none = np.int64(MAX_ITERATIONS), np.int64(0)
     for i in range(counts.shape[0]):
         if not has_counts(counts, i):
             status[i] = Status.BAD_DATA.value
             continue
         data = Data(Kind.CSTAT.value, counts[i], empty, empty, empty)
         if kinked is None:
-            code, value, _ = fisher_scoring(table, data, x[i], low, high, work, information, MAX_ITERATIONS, tolerance)
+            code, value, _ = fisher_scoring(table, data, x[i], low, high, work, information, limit, tolerance, none)
         else:
-            code, value, _ = fit_table(table, data, x[i], low, high, work, information, MAX_ITERATIONS, tolerance)
+            code, value, _ = fit_table(table, data, x[i], low, high, work, information, limit, tolerance)
         if (code == 0 or code == 1) and not covariance_of(information, low, high, work, covariance[i]):
             code = Status.SINGULAR.value
         status[i], statistic[i] = code, value
@@ -229,7 +230,7 @@ def _profiles(table, counts, x, best, covariance, usable, j, offsets, low, high,
                 low,
                 high,
                 work,
-                MAX_ITERATIONS,
+                np.int64(MAX_ITERATIONS),
                 TOLERANCE,
                 out[i],
             )

@@ -61,6 +61,7 @@ MEANING = {
     Status.INACCURATE: "a table inside the fit is not accurate enough for its errors",
 }
 
+#: Compiled callers pass np.int64(MAX_ITERATIONS): for a bare constant Numba compiles all that is below them once more.
 MAX_ITERATIONS = 60
 # In units of the statistic: the last step is below 3e-3 sigma. It is applied before stopping, and as each step is a
 # hundred times shorter than the one before, what is left is below 1e-4 sigma.
@@ -171,7 +172,7 @@ def move(x, fraction, low, high, reach, vectors):
 
 
 @njit(cache=True, nogil=True)
-def fisher_scoring(source, data, x, low, high, work, information, max_iterations, tolerance, leave=0):
+def fisher_scoring(source, data, x, low, high, work, information, max_iterations, tolerance, leave):
     """Minimise the statistic over ``x`` within [low, high]; ``x`` holds the start and gets the result.
 
     With ``leave`` = 1 (-1) it stops with status NOT_DONE where, after a few steps, the next one would take the last
@@ -251,14 +252,14 @@ def fit_table(source, data, x, low, high, work, information, max_iterations, tol
     """
     axis = source.n_shape - 1
     if axis < 0 or source.kinds[axis] != LINEAR or low[axis] >= high[axis]:
-        return fisher_scoring(source, data, x, low, high, work, information, max_iterations, tolerance)
+        return fisher_scoring(source, data, x, low, high, work, information, max_iterations, tolerance, np.int64(0))
     begin, end = source.offset[axis], source.offset[axis + 1]
     inner_low, inner_high, start = low.copy(), high.copy(), x.copy()
     best_x, best_information = x.copy(), information.copy()
     best_status, best_value, iterations = Status.NOT_DONE.value, inf, 0
     start[axis] = min(max(start[axis], low[axis]), high[axis])
     k = segment(source.nodes, begin, end, start[axis])
-    best, tried_low, tried_high, leave = k, k, k, 0
+    best, tried_low, tried_high, leave = k, k, k, np.int64(0)
     while True:
         inner_low[axis] = max(low[axis], source.nodes[k])
         inner_high[axis] = min(high[axis], source.nodes[k + 1])
