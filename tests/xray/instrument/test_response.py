@@ -1,7 +1,9 @@
+import dataclasses
 import pickle
 
 import numpy as np
 import pytest
+from astropy import units as u
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array, random_array
 
@@ -166,3 +168,58 @@ def test_quantities_are_accepted(small):
     assert_allclose(small.with_area(small.area * 1e-4 * u.m**2).area, small.area)
     with pytest.raises(InputError, match="band: a quantity in cm; expected one in keV"):
         small.band(1 * u.cm, 2 * u.cm)
+
+
+class TestFromArrays:
+    def test_an_area_alone_has_perfect_resolution(self, rng):
+        edges = np.geomspace(0.3, 10, 31)
+        response = Response.from_arrays(edges, np.full(30, 2.0), name="ideal")
+        photons = rng.uniform(0, 1, 30)
+        assert_allclose(response.fold(photons), 2 * photons)
+        assert_array_equal(response.channel_lo, edges[:-1])
+        assert response.band(1.0, 2.0).sum() > 0
+
+    def test_a_matrix_folds_as_it_is(self, rng):
+        plain = wide(rng, 0.4)
+        plain = dataclasses.replace(plain, redistribution=plain.redistribution / plain.redistribution.sum(axis=0).max())
+        channels = np.append(plain.channel_lo, plain.channel_hi[-1])
+        for matrix in (plain.redistribution, plain.redistribution.toarray()):
+            made = Response.from_arrays(
+                plain.energy_edges * 1e3 * u.eV, plain.area * 1e-4 * u.m**2, matrix, channel_edges=channels,
+                first_channel=0, mission={"TELESCOP": "TEST"},
+            )  # fmt: skip
+            photons = rng.uniform(0, 1, plain.n_energy)
+            assert_allclose(made.fold(photons), plain.fold(photons), rtol=1e-12)
+            assert made.first_channel == 0
+            assert made.mission == {"TELESCOP": "TEST"}
+
+    def test_wavelengths_fall_in_energy(self, rng):
+        """A grating's bins in wavelength: energies are sorted, channels keep their order."""
+        waves = np.linspace(5.0, 10.0, 11) * u.AA
+        area = np.arange(10.0) + 1
+        response = Response.from_arrays(waves, area)
+        assert np.all(np.diff(response.energy) > 0)
+        assert_allclose(response.area, area[::-1])
+        photons = rng.uniform(0, 1, 10)
+        assert_allclose(response.fold(photons), (photons * area[::-1])[::-1])
+        assert_allclose(response.channel_hi[0], (5.0 * u.AA).to_value("keV", u.spectral()))
+        matrix = rng.uniform(0, 0.1, (4, 10))
+        with_matrix = Response.from_arrays(waves, area, matrix, channel_edges=[1.0, 1.5, 2.0, 2.5, 3.0])
+        assert_allclose(with_matrix.fold(photons), matrix[:, ::-1] @ (photons * area[::-1]), rtol=1e-12)
+
+    def test_bad_arrays(self):
+        edges, area = [1.0, 2.0, 3.0], [1.0, 1.0]
+        with pytest.raises(InputError, match=r"edges of shape \(3,\) neither rise nor fall; expected n \+ 1 edges"):
+            Response.from_arrays([1.0, 3.0, 2.0], area)
+        with pytest.raises(InputError, match="area has 3 values; expected 2"):
+            Response.from_arrays(edges, [1.0, 1.0, 1.0])
+        with pytest.raises(InputError, match="no channel_edges; expected the energies between the channels"):
+            Response.from_arrays(edges, area, np.eye(2))
+        with pytest.raises(InputError, match="channel_edges without a redistribution"):
+            Response.from_arrays(edges, area, channel_edges=edges)
+        with pytest.raises(InputError, match=r"a column of the redistribution sums to 300; expected probabilities"):
+            Response.from_arrays(edges, area, 300 * np.eye(2), channel_edges=edges)
+        with pytest.raises(InputError, match=r"the redistribution has shape \(3, 3\)"):
+            Response.from_arrays(edges, area, np.eye(3), channel_edges=[1.0, 2.0, 3.0, 4.0])
+        with pytest.raises(InputError, match="a quantity in s; expected one in cm2"):
+            Response.from_arrays(edges, [1.0, 1.0] * u.s)

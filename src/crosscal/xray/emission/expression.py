@@ -303,6 +303,16 @@ class Model:
             **{**kept, **values},
         )
 
+    @property
+    def column_densities(self) -> tuple[str, ...]:
+        """Names of the column densities of all absorbers."""
+        return tuple(name for name, (_, own) in self._owner.items() if own == "nH")
+
+    def unabsorbed(self) -> Model:
+        """Return the model without absorption: all column densities 0 and held."""
+        columns = dict.fromkeys(self.column_densities, 0.0)
+        return self.replace(free=[name for name in self.free if name not in columns], **columns)
+
     def describe(self) -> list[dict[str, Any]]:
         """Return one row per parameter: name, component, value, unit, low, high, free, description."""
         return [

@@ -19,6 +19,7 @@ from crosscal.core.tables import describe
 from crosscal.core.units import plain
 from crosscal.jobs.result import Presented
 from crosscal.xray.fitting.engine import MAX_ITERATIONS, MEANING, Status
+from crosscal.xray.fitting.flux import BandValue, band_flux, band_luminosity
 from crosscal.xray.fitting.profile import constrained_object, profile_limit_object
 from crosscal.xray.fitting.solve import TOLERANCE
 from crosscal.xray.fitting.source import ModelSource
@@ -185,6 +186,80 @@ class FitResult(Presented):
             )  # fmt: skip
             out.append(statistic - self.statistic)
         return np.array(out)
+
+    def flux(
+        self,
+        band: tuple[float, float],
+        *,
+        absorbed: bool = True,
+        photons: bool = False,
+        level: float = 0.6827,
+        draws: int = 1000,
+        seed: int = 0,
+    ) -> BandValue:
+        """Return the model's energy flux in a band of the observer's frame, with its error.
+
+            F = integral from low to high of E s(E) dE                                          [erg / cm2 / s]
+
+        The interval is that of the flux for parameters drawn from the Gaussian of best fit and covariance, as XSPEC's
+        ``flux`` with ``err`` and Sherpa's ``sample_energy_flux`` do; draws beyond a parameter's limit are set to it.
+
+        Parameters
+        ----------
+        band : (low, high), keV or quantities
+        absorbed : bool
+            False sets all column densities (nH) to 0: the flux before absorption.
+        photons : bool
+            Photon flux, photon / cm2 / s, instead.
+        level : float
+            Probability of the central interval.
+        draws, seed : int
+
+        Raises
+        ------
+        InputError
+            For a band that is not positive and increasing, or a level that is no probability.
+        FitError
+            If the fit gave no covariance.
+        """
+        return band_flux(self, band, absorbed=absorbed, photons=photons, level=level, draws=draws, seed=seed)
+
+    def luminosity(
+        self,
+        band: tuple[float, float],
+        *,
+        redshift: float | None = None,
+        cosmology: Any = "Planck18",
+        absorbed: bool = False,
+        level: float = 0.6827,
+        draws: int = 1000,
+        seed: int = 0,
+    ) -> BandValue:
+        """Return the model's luminosity in a band of the source's frame, with its error.
+
+            L(low, high) = 4 pi d_L^2 F(low / (1 + z), high / (1 + z))                          [erg / s]
+
+        (Hogg 1999), by default without absorption; the redshift and its error do not enter the interval through d_L.
+
+        Parameters
+        ----------
+        band : (low, high), keV or quantities
+            In the source's frame.
+        redshift : float, optional
+            By default the model's.
+        cosmology : str or astropy cosmology
+            Name of one of ``astropy.cosmology.available``, or an object with ``luminosity_distance``.
+        absorbed, level, draws, seed
+            As of :meth:`flux`.
+
+        Raises
+        ------
+        InputError
+            If no positive redshift is known, and as :meth:`flux`.
+        """
+        return band_luminosity(
+            self, band, redshift=redshift, cosmology=cosmology, absorbed=absorbed, level=level, draws=draws, seed=seed
+        )
 
     def summary(self) -> QTable:
         """Return one row per parameter: name, value, 1-sigma error, unit, whether it was free, and its interval."""

@@ -16,6 +16,8 @@ Floats = NDArray[np.float64]
 _ROUNDING = 2 * float(np.finfo(np.float32).eps)
 # Share of an energy bin by which it may be apart from the next one: far below what folding resolves.
 GAP = 1e-2
+# A redistribution records each photon at most about once; larger sums can only be areas in cm2.
+LARGEST_PROBABILITY = 1.5
 BAND_RULES = ("overlap", "inside", "centre")
 
 

@@ -14,9 +14,9 @@ from scipy.sparse import csr_array
 
 from crosscal.core.errors import DataFileError
 from crosscal.core.keywords import keywords
-from crosscal.xray.instrument.checks import Floats
+from crosscal.xray.instrument.checks import LARGEST_PROBABILITY, Floats
 from crosscal.xray.instrument.ogip_arf import Arf, Headers, PathLike, read_arf
-from crosscal.xray.instrument.ogip_rmf import LARGEST_PROBABILITY, Rmf, read_rmf
+from crosscal.xray.instrument.ogip_rmf import Rmf, read_rmf
 from crosscal.xray.instrument.response import Response
 
 

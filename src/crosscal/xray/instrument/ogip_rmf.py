@@ -17,12 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
 
-from crosscal.xray.instrument.checks import Floats
+from crosscal.xray.instrument.checks import LARGEST_PROBABILITY, Floats
 from crosscal.xray.instrument.ogip_arf import MATRIX_NAMES, PathLike, energies, mission_of
 from crosscal.xray.instrument.ogip_table import ROUNDING, Table, find_table, find_tables, opened
 
-# A redistribution records each photon at most about once; larger sums can only be areas in cm2.
-LARGEST_PROBABILITY = 1.5
 # Sum of the blocks of one redistribution above which they must be alternatives: real files overshoot 1 by 1e-3.
 _LARGEST_SUM = 1.05
 # Offsets of the matrix' ridge from EBOUNDS, in channels, must differ by this much to tell the origin of F_CHAN.

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csr_array, eye_array, issparse
 
 from crosscal.core.display import brief, brief_html
 from crosscal.core.errors import InputError
 from crosscal.core.sketch import Sketch
-from crosscal.core.units import plain
-from crosscal.xray.instrument.checks import GAP, Floats, band_mask, frozen_vector
+from crosscal.core.units import energies, plain
+from crosscal.xray.instrument.checks import GAP, LARGEST_PROBABILITY, Floats, band_mask, frozen_vector
 
 if TYPE_CHECKING:
     from crosscal.core.correction import Correction
@@ -117,6 +117,73 @@ class Response:
         }  # fmt: skip
         for key, value in values.items():
             object.__setattr__(self, key, value)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        edges: ArrayLike,
+        area: ArrayLike,
+        redistribution: Any = None,
+        *,
+        channel_edges: ArrayLike | None = None,
+        first_channel: int = 1,
+        name: str = "",
+        mission: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Make a response of arrays in memory: an effective area alone, or with a redistribution matrix.
+
+        Parameters
+        ----------
+        edges : array, shape (n_energy + 1,), keV or a Quantity
+            Edges of the photon energy bins; a Quantity may be a wavelength. They may rise or fall.
+        area : array, shape (n_energy,), cm2 or a Quantity
+            In the order of ``edges``.
+        redistribution : array or sparse array, shape (n_channel, n_energy), optional
+            P(channel | photon energy bin). Without it, each energy bin is a channel and the resolution is perfect.
+        channel_edges : array, shape (n_channel + 1,), keV or a Quantity
+            Nominal energies between which channels lie; needed with ``redistribution``.
+        first_channel : int
+        name : str
+        mission : mapping, optional
+            TELESCOP, INSTRUME and FILTER, for the headers of files.
+
+        Raises
+        ------
+        InputError
+            On wrong shapes, edges that neither rise nor fall, or a matrix that includes the effective area.
+
+        Examples
+        --------
+        >>> response = Response.from_arrays([1.0, 2.0, 4.0], [300.0, 200.0], name="ideal")
+        >>> response.fold([0.1, 0.2])
+        array([30., 40.])
+        """
+        where = f"response {name!r}" if name else "response"
+        lo, hi, falling = _bins(edges, "edges", where)
+        area = np.atleast_1d(np.asarray(plain(area, "cm2", where=f"{where}, area"), dtype=float))
+        if redistribution is None:
+            if channel_edges is not None:
+                raise InputError(
+                    "channel_edges without a redistribution", where=where, expected="both, or edges and area alone"
+                )
+            channel_lo, channel_hi = lo, hi
+            matrix = csr_array(eye_array(lo.size))
+        else:
+            if channel_edges is None:
+                raise InputError("no channel_edges", where=where, expected="the energies between the channels, keV")
+            channel_lo, channel_hi, _ = _bins(channel_edges, "channel_edges", where)
+            matrix = csr_array(redistribution if issparse(redistribution) else np.asarray(redistribution, dtype=float))
+            largest = float(np.max(matrix.sum(axis=0), initial=0.0))
+            if largest > LARGEST_PROBABILITY:
+                raise InputError(
+                    f"a column of the redistribution sums to {largest:g}", where=where,
+                    expected="probabilities; divide a matrix in cm2 by its sum over channels and give that as area",
+                )  # fmt: skip
+        if falling and area.size == lo.size == matrix.shape[1]:
+            lo, hi, area, matrix = lo[::-1], hi[::-1], area[::-1], matrix[:, ::-1]
+        return cls(
+            lo, hi, area, matrix, channel_lo, channel_hi, first_channel=first_channel, name=name, mission=mission or {}
+        )
 
     def _sketch_(self) -> Sketch:
         return Sketch(self.energy, self.area, "energy (keV)", "effective area (cm\u00b2)", log=True)
@@ -255,3 +322,20 @@ class Response:
                 expected=f"{self.n_channel} booleans, at least one true",
             )
         return mask
+
+
+def _bins(edges: ArrayLike, what: str, where: str) -> tuple[Floats, Floats, bool]:
+    """Return lower and upper ends of the bins between ``edges`` in their order, and whether they fall.
+
+    Raises
+    ------
+    InputError
+        If the edges are no vector that rises or falls.
+    """
+    values = energies(edges, where=f"{where}, {what}")
+    step = np.diff(values) if values.ndim == 1 else np.zeros(0)
+    if not step.size or not (np.all(step > 0) or np.all(step < 0)):
+        raise InputError(
+            f"{what} of shape {values.shape} neither rise nor fall", where=where, expected="n + 1 edges of n bins, keV"
+        )
+    return np.minimum(values[1:], values[:-1]), np.maximum(values[1:], values[:-1]), bool(step[0] < 0)
