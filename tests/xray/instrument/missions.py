@@ -143,6 +143,46 @@ def small_gap(spec):
     columns(spec, "SPECRESP")["ENERG_HI"][2][1] -= 0.005
 
 
+def gratings(spec):
+    """Chandra's gratings: bins of equal wavelength, so that energies fall from row to row."""
+    for entry in columns(spec, "SPECRESP" if "SPECRESP" in spec else "MATRIX").values():
+        entry[2] = entry[2][::-1]
+
+
+def named(*names):
+    """Let a mission's own names stand for the tables; HDUCLAS1 and HDUCLAS2 say what they are."""
+
+    def change(spec):
+        for old, new in zip(tuple(spec), names, strict=True):
+            spec[new] = spec.pop(old)
+
+    return change
+
+
+def more_columns(spec):
+    """eROSITA and NICER: columns beside the area that made it up."""
+    for name in ("CORRPSF", "CORRVIGN"):
+        columns(spec, "SPECRESP")[name] = ["E", None, np.full(N_ENERGY, 0.9)]
+
+
+def lat(spec):
+    """Fermi LAT: MeV, and a matrix in cm2."""
+    with_area(spec)
+    for hdu, names in (("SPECRESP MATRIX", ("ENERG_LO", "ENERG_HI")), ("EBOUNDS", ("E_MIN", "E_MAX"))):
+        for name in names:
+            columns(spec, hdu)[name] = ["D", "MeV", np.asarray(columns(spec, hdu)[name][2], dtype=float) * 1e-3]
+
+
+def resolve(spec):
+    """XRISM Resolve, Hitomi SXS: the matrix in two MATRIX extensions that add up."""
+    first = spec["MATRIX"]
+    second = {"columns": {k: [*v[:2], v[2].copy()] for k, v in first["columns"].items()}, "cards": {**first["cards"]}}
+    for part, share in ((first, 0.75), (second, 0.25)):
+        part["columns"]["MATRIX"][2] = ragged([row * share for row in part["columns"]["MATRIX"][2]], float)
+        part["cards"].update(EXTNAME="MATRIX")
+    spec["SECOND"] = second
+
+
 RESPONSES = {
     "Chandra ACIS": Layout("Chandra", "rmf", lambda spec: None),
     "Chandra before 2001": Layout("Chandra", "rmf", old_chandra),
@@ -157,6 +197,14 @@ RESPONSES = {
     "no TLMIN, all from 0": Layout("BAT", "rmf", channels_from(0, 0), ("counted from 0, the only number",)),
     "no TLMIN, all from 1": Layout("SAX", "rmf", channels_from(1, 1), ("counted from 1, the only number",)),
     "no TLMIN, EBOUNDS from 1": Layout("any", "rmf", channels_from(1, 0), ("counted from 0, the only number",)),
+    "Chandra gratings, matrix": Layout("Chandra", "rmf", gratings),
+    "Chandra gratings, area": Layout("Chandra", "arf", gratings),
+    "XMM MOS, XRISM Xtend, NuSTAR, NICER": Layout("XMM", "rmf", channels_from(0, 0, tlmin=True)),
+    "XRISM Resolve": Layout("XRISM", "rmf", resolve, ("the file's 2 matrices are parts of one response",)),
+    "INTEGRAL ISGRI, matrix": Layout("INTEGRAL", "rmf", named("ISGR-RMF.-RSP", "ISGR-EBDS-MOD")),
+    "INTEGRAL ISGRI, area": Layout("INTEGRAL", "arf", named("ISGR-ARF.-RSP")),
+    "eROSITA": Layout("eROSITA", "arf", more_columns),
+    "Fermi LAT": Layout("Fermi", "rsp", lat, tolerance=1e-6),
     "Cherenkov": Layout("HESS", "rmf", tev, tolerance=1e-6),
     "unit KeV": Layout("any", "arf", spelled("KeV", "cm^2")),
     "unit KEV": Layout("any", "arf", spelled("KEV", "CM**2")),
@@ -210,6 +258,38 @@ def nothing_where_bad(spec):
     columns(spec, "SPECTRUM")["STAT_ERR"][2][3] = np.nan
 
 
+def scalar_flags(spec):
+    """Old files: QUALITY and GROUPING are keywords that hold for all channels."""
+    table = columns(spec, "SPECTRUM")
+    table.pop("QUALITY")
+    table.pop("GROUPING")
+    spec["SPECTRUM"]["cards"].update(QUALITY=0, GROUPING=0)
+
+
+def pca(spec):
+    """RXTE PCA: rates of detectors with errors, systematic errors in a column."""
+    rates()(spec)
+    spec["SPECTRUM"]["cards"].update(HDUCLAS2="TOTAL")
+
+
+def grating_orders(spec):
+    """Chandra's pha2: orders in rows, background on both sides in columns, wavelengths of the bins."""
+    table = columns(spec, "SPECTRUM")
+    for name, entry in table.items():
+        table[name] = ["4" + entry[0], entry[1], np.tile(np.asarray(entry[2]), (2, 1))]
+    table["COUNTS"][2][1] = 0
+    table["BACKGROUND_UP"] = ["4J", "count", np.array([[1, 2, 0, 1], [0, 0, 0, 0]])]
+    table["BACKGROUND_DOWN"] = ["4J", "count", np.array([[2, 1, 1, 0], [0, 0, 0, 0]])]
+    table["TG_M"] = ["I", None, np.array([-1, 1])]
+    for name in ("BIN_LO", "BIN_HI"):
+        table[name] = ["4D", "Angstrom", np.tile(np.array([4.0, 3.0, 2.0, 1.0]) + ("HI" in name), (2, 1))]
+    spec["SPECTRUM"]["cards"].update(HDUCLAS4="TYPE:II", BACKSCUP=2.0, BACKSCDN=3.0)
+
+
+def corrected_counts(spec):
+    spec["SPECTRUM"]["cards"]["CORRFILE"] = "readout.pha"
+
+
 def boolean_quality(spec):
     columns(spec, "SPECTRUM")["QUALITY"] = ["L", None, np.array([False, False, False, True])]
 
@@ -230,6 +310,11 @@ SPECTRA = {
     "not a number where bad": Layout(
         "INTEGRAL", "pha", nothing_where_bad, ("RATE has 1 values that are", "STAT_ERR has 1 values that are")
     ),
+    "INTEGRAL ISGRI": Layout("INTEGRAL", "pha", named("ISGR-PHA1-SPE")),
+    "RXTE PCA": Layout("RXTE", "pha", pca),
+    "ROSAT, flags as keywords": Layout("ROSAT", "pha", scalar_flags),
+    "Chandra gratings": Layout("Chandra", "pha", grating_orders, ("the background is the sum of its columns",)),
+    "with a correction file": Layout("any", "pha", corrected_counts, ("correction file readout.pha that CORRFILE",)),
     "Cherenkov (gammapy)": Layout("HESS", "pha", boolean_quality),
     "no EXPOSURE": Layout("any", "pha", no_exposure, ("the exposure is 1000 s, as given",), {"exposure": 1000.0}),
 }

@@ -12,7 +12,7 @@ from crosscal.xray.instrument.ogip_rmf import read_rmf
 from crosscal.xray.instrument.ogip_spectrum import read_observation, read_spectra, read_spectrum
 
 from .conftest import EDGES, MATRIX, N_CHANNEL, ragged
-from .missions import RESPONSES, SPECTRA, channels_from, columns, gbm, matrix_columns, with_area
+from .missions import RESPONSES, SPECTRA, channels_from, columns, gbm, matrix_columns, named, with_area
 
 
 def told(notes, expected):
@@ -57,15 +57,59 @@ def test_every_dialect_of_a_response_folds_alike(make, case):
 def test_every_dialect_of_a_spectrum_counts_alike(make, case):
     layout = SPECTRA[case]
     path = make("pha", layout.change)
-    (spectrum,) = read_spectra(path, **layout.arguments)
-    plain = read_spectrum(make("pha", None, "plain.pha"))
+    spectrum = read_spectra(path, **layout.arguments)[0]
+    plain = read_spectrum(make("pha", unflagged if "keywords" in case else None, "plain.pha"))
     assert_allclose(np.abs(spectrum.counts)[plain.good], plain.counts[plain.good], rtol=1e-12)
     assert spectrum.exposure == plain.exposure
     assert_array_equal(spectrum.good, plain.good)
     assert_array_equal(spectrum.grouping, plain.grouping)
     assert_allclose(np.broadcast_to(spectrum.backscale, 4)[plain.good], 0.5)
     told(spectrum.notes, layout.notes)
-    assert spectrum.is_poisson == ("STAT_ERR" not in columns(changed(layout), "SPECTRUM") or case == "Chandra")
+    table = next(iter(changed(layout).values()))["columns"]
+    assert spectrum.is_poisson == ("STAT_ERR" not in table or case == "Chandra")
+
+
+def unflagged(spec):
+    for name in ("QUALITY", "GROUPING"):
+        columns(spec, "SPECTRUM").pop(name)
+
+
+def test_background_beside_a_grating_s_spectrum_is_used_or_told(make):
+    path = make("pha", SPECTRA["Chandra gratings"].change)
+    spectrum = read_spectrum(path, row=1)
+    assert_array_equal(spectrum.background.counts, [3, 3, 1, 1])
+    # Both sides are 2 + 3 wide, the source's extraction 0.5.
+    assert_allclose(spectrum.background_ratio, 0.1)
+    bare = read_spectrum(path, "none", row=1)
+    assert bare.background is None
+    told(bare.notes, ("the background in its columns BACKGROUND_UP and BACKGROUND_DOWN is not used, as asked for",))
+    other = read_spectrum(path, make("pha", None, "other.pha"), row=1)
+    assert_array_equal(other.background.counts, [3, 10, 7, 2])
+    assert not any("sum of its columns" in note for note in other.notes)
+
+    def unscaled(spec):
+        SPECTRA["Chandra gratings"].change(spec)
+        spec["SPECTRUM"]["cards"].pop("BACKSCDN")
+
+    spectrum = read_spectrum(make("pha", unscaled), row=1)
+    assert spectrum.background is None
+    told(spectrum.notes, ("BACKGROUND_DOWN are not used: BACKSCUP and BACKSCDN are not positive numbers",))
+
+
+def test_a_whole_response_of_any_name_needs_no_rmf(make):
+    """INTEGRAL's HDUs have names of their own; HDUCLAS2 says that a file is a matrix."""
+
+    def change(spec):
+        with_area(spec)
+        named("SPI.-RMF.-RSP", "SPI.-EBDS-SET")(spec)
+
+    rsp = make("rmf", change, "spi.rsp")
+
+    def unlinked(spec):
+        spec["SPECTRUM"]["cards"].update(RESPFILE="none", ANCRFILE="none")
+
+    response = read_observation(make("pha", unlinked), rsp)[1]
+    assert_allclose(response.fold(np.ones(5)), read_response(rsp).fold(np.ones(5)))
 
 
 def changed(layout):

@@ -101,6 +101,21 @@ class HierarchicalModel:
         """Parameters of the correction."""
         return self.emulator.names
 
+    @property
+    def band(self) -> None:
+        """Emulators do not know the band of the spectra behind the pairs."""
+        return None
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """Names of the sources, in the order of the log likelihoods."""
+        return self.pairs.names
+
+    @property
+    def integrated(self) -> bool:
+        """Whether the true values of each source are integrated out, not sampled."""
+        return self.latent == "marginal"
+
     @cached_property
     def all_priors(self) -> dict[str, Any]:
         """The prior of each parameter, in order; ``u`` are standardised latent truths where they are sampled."""

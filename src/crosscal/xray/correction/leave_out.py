@@ -71,17 +71,12 @@ def leave_one_out(result: Any) -> LeaveOneOut:
 
     tree = result.posterior_draws.tree
     model = result.model
-    if "log_likelihood" not in tree.children or "sampled" in (
-        getattr(model, "latent", ""),
-        getattr(model, "sources", ""),
-    ):
+    if "log_likelihood" not in tree.children or not model.integrated:
         raise InputError(
             "no integrated log likelihood of each source",
             where="leave-one-source-out",
             expected="a result with latent='marginal' of a sampler that keeps it (nuts, importance, laplace)",
         )
-    pairs = getattr(model, "pairs", None)
-    names = model.data.sources if pairs is None else pairs.names
     log = tree["log_likelihood"]["data"].values
     log = log.reshape(-1, log.shape[-1])
     theta = np.stack([result.posterior_draws.draws(n) for n in result.theta_names], axis=1)
@@ -96,4 +91,4 @@ def leave_one_out(result: Any) -> LeaveOneOut:
         predictive.append(logsumexp(weights + column))
         influence.append(np.max(np.abs(np.exp(weights) @ shapes - mean) / sd))
         khats.append(float(khat))
-    return LeaveOneOut(tuple(names), np.array(predictive), np.array(influence), np.array(khats))
+    return LeaveOneOut(model.source_names, np.array(predictive), np.array(influence), np.array(khats))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,7 @@ from crosscal.inference.posterior import Posterior
 from crosscal.jobs.result import PRODUCTS, Presented
 from crosscal.xray.correction.bias import TemperatureBias
 from crosscal.xray.correction.identifiability import Diagnostics
+from crosscal.xray.correction.pairs import PairedSources
 from crosscal.xray.correction.spectra import SpectraModel
 from crosscal.xray.correction.stacked import StackedRatio, ratio_of_model
 
@@ -28,6 +29,30 @@ Floats = NDArray[np.float64]
 
 #: Draws kept in a `Correction`: quantiles to 95 % are then good to a few per cent of the band.
 MAX_DRAWS = 2000
+#: Lowest energy that a headline names where the band is not known, keV.
+LOWEST = 0.5
+#: phi can vary where its prior sd is at least this share of the largest one.
+VARIES = 0.1
+
+
+class Fitted(Protocol):
+    """What a result was fitted with."""
+
+    @property
+    def band(self) -> tuple[float, float] | None:
+        """Energies that the data cover, keV; None where the model does not know."""
+
+    @property
+    def pairs(self) -> PairedSources | None:
+        """The pairs that were fitted; None where spectra were."""
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """Names of the sources, in the order of the log likelihoods."""
+
+    @property
+    def integrated(self) -> bool:
+        """Whether what is not known of each source is integrated out, not sampled."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,7 +71,7 @@ class CalibrationResult(Presented):
         Grid of the correction.
     telescopes : (trusted, corrected)
     diagnostics : Diagnostics
-    model : object
+    model : Fitted
         What was fitted: HierarchicalModel or SpectraModel.
     biases : callable or None
         (theta (m, d), kT (n,)) -> TemperatureBias.
@@ -68,7 +93,7 @@ class CalibrationResult(Presented):
     energy: Floats
     telescopes: tuple[str, str]
     diagnostics: Diagnostics
-    model: Any
+    model: Fitted
     biases: Any = None
     kT: Floats = field(default_factory=lambda: np.geomspace(1.0, 12.0, 23))
     prior_factor: Floats | None = None
@@ -153,6 +178,13 @@ class CalibrationResult(Presented):
     @property
     def answer(self) -> str:
         """The answer in one sentence."""
+        return self.headline(self.model.band)
+
+    def headline(self, band: tuple[float, float] | None) -> str:
+        """Return the answer with the most significant correction at an energy in ``band`` (keV) where phi can vary.
+
+        Without a band, energies above 0.5 keV count.
+        """
         if self.diagnostics.no_answer:
             return (
                 f"With {self.telescopes[0]} trusted, no correction of the effective area of {self.telescopes[1]} can "
@@ -161,8 +193,8 @@ class CalibrationResult(Presented):
         low, high = self.correction.interval(0.68)
         # A mean may fall between two solutions, where nothing is; a median does not leave its interval.
         middle = np.median(np.asarray(self.correction.draws), axis=0)
-        inside = self.energy >= 0.5
-        k = int(np.argmax(np.where(inside, np.abs(np.log(middle)) / np.maximum(self.correction.sd, 1e-9), -1)))
+        significance = np.abs(np.log(middle)) / np.maximum(self.correction.sd, 1e-9)
+        k = int(np.argmax(np.where(self._may_be_named(band), significance, -1.0)))
         text = (
             f"Relative to {self.telescopes[0]}, the effective area of {self.telescopes[1]} should be multiplied by "
             f"{middle[k]:.3f} (68 %: {low[k]:.3f} to {high[k]:.3f}) at {self.energy[k]:.1f} keV"
@@ -173,6 +205,19 @@ class CalibrationResult(Presented):
             off = f"{100 * ratio.mean():+.1f} +/- {100 * ratio.std():.1f} %"
             text += f"; temperatures derived with the nominal area are biased by {off} at {kT:.0f} keV"
         return text + "."
+
+    def _may_be_named(self, band: tuple[float, float] | None) -> NDArray[np.bool_]:
+        """Whether a headline may name each energy: in the band, and phi is not held there."""
+        lowest, highest = (LOWEST, np.inf) if band is None else band
+        inside = (self.energy >= lowest) & (self.energy <= highest)
+        spread = np.std(np.log(np.maximum(self._prior_or_draws, 1e-6)), axis=0)
+        largest = float(np.max(spread, where=inside, initial=0.0))
+        varies = inside & (spread >= VARIES * largest)
+        return varies if largest > 0 and varies.any() else inside if inside.any() else np.ones_like(inside)
+
+    @property
+    def _prior_or_draws(self) -> Floats:
+        return np.asarray(self.correction.draws if self.prior_factor is None else self.prior_factor)
 
     def write(self, directory: str | os.PathLike[str], *, response: Any = None, draws: int = 100) -> Path:
         """Write posterior.nc, summary.ecsv, correction.ecsv and .nc, bias.ecsv, diagnostics.txt, provenance.json.

@@ -92,6 +92,21 @@ class SpectraModel:
         blocks = [b for b in self.data.blocks if b.corrected]
         return float(min(b.lo.min() for b in blocks)), float(max(b.hi.max() for b in blocks))
 
+    @property
+    def pairs(self) -> None:
+        """Spectra were fitted, not pairs."""
+        return None
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """Names of the sources, in the order of the log likelihoods."""
+        return tuple(self.data.sources)
+
+    @property
+    def integrated(self) -> bool:
+        """Whether the parameters of each source are integrated out, not sampled."""
+        return self.sources == "marginal"
+
     @cached_property
     def domain(self) -> dict[str, tuple[float, float]]:
         """Range of each parameter; energies are kept inside the band."""

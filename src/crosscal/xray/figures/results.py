@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from crosscal.plot import corner
 from crosscal.xray.figures.correction import area, bias, modes, stacked
+from crosscal.xray.figures.correlation import correlation
 from crosscal.xray.figures.library import emulator, library
 from crosscal.xray.figures.sources import pairs, spectra, spectrum_fit
 
@@ -18,6 +19,7 @@ __all__ = [
     "area",
     "bias",
     "corrected_pairs",
+    "correlation",
     "emulator",
     "injected_bias",
     "library",
@@ -30,6 +32,9 @@ __all__ = [
     "stacked",
 ]
 
+# Coefficients of more basis functions mean little one by one: the correlation of phi(E) is drawn instead.
+MOST_IN_CORNER = 6
+
 CAPTIONS = {
     "area": "Effective area before and after the correction, and the correction phi(E) with its 68 and 95 % bands; the "
     "prior's 68 % interval is dotted. Outside the fitted band (grey) the curve is extrapolated.",
@@ -38,6 +43,8 @@ CAPTIONS = {
     "bars are 1 sigma.",
     "corner": "Posterior of the correction's parameters: contours hold 68 and 95 %; numbers are the median "
     "and the 68 % interval.",
+    "correlation": "Correlation of the posterior of ln phi between energies, and its largest independent patterns (1 "
+    "sigma), with their shares of the variance: what remains uncertain together.",
     "modes": "Independent directions of ln phi(E): their significance relative to the prior, and their shapes.",
     "emulator": "Emulated minus newly simulated values at off-grid points, in units of the smallest statistical error "
     "in the library; dashed: 99 % of the points.",
@@ -98,20 +105,22 @@ def result_figures(
         The band of the data.
     """
     injected = None if clusters is None else clusters.injected(result.energy)
-    fitted = getattr(result.model, "band", None) if fitted is None else fitted
+    fitted = result.model.band if fitted is None else fitted
     found = {
         "area": area(result.correction, response=response, injected=injected, prior=result.prior_factor, fitted=fitted)
     }
     if result.biases is not None:
         biases = result.temperature_bias()
         found["bias"] = bias(biases, injected=None if clusters is None else injected_bias(clusters, biases.kT))
-    if hasattr(result.model, "pairs"):
+    if result.model.pairs is not None:
         found["pairs"] = pairs(result.model.pairs, corrected_pairs(result))
     else:
         found["spectra"] = spectra(result)
         if result.stacked is not None:
             found["stacked"] = stacked(result.stacked, result.correction)
-    if len(result.theta_names) <= 12:
+    if len(result.theta_names) > MOST_IN_CORNER:
+        found["correlation"] = correlation(result.correction, fitted=fitted)
+    else:
         labels = {n: _with_unit(result, n) for n in result.theta_names}
         truth = None
         if clusters is not None and set(result.theta_names) <= set(clusters.theta):

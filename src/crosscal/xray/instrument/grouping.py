@@ -119,17 +119,19 @@ def ignore(response: Response, *ranges: tuple[float, float], rule: str = "overla
     return ~notice(response, *ranges, rule=rule)
 
 
-def from_flags(spectrum: Spectrum, mask: ArrayLike | None = None) -> Groups:
+def from_flags(spectrum: Spectrum, mask: ArrayLike | None = None, ignored: ArrayLike | None = None) -> Groups:
     """Apply the grouping flags of a file.
 
-    A group is used as a whole if it holds a channel of ``mask`` (default: all) and no channel of bad quality.
+    A group is used as a whole if it holds a channel of ``mask`` (default: all), none of ``ignored`` (default: none) and
+    no channel of bad quality; so do XSPEC and Sherpa, whose ``ignore`` drops the groups that it touches.
     """
     mask = np.ones(spectrum.n_channel, dtype=bool) if mask is None else _mask(mask, spectrum.n_channel)
+    out = np.zeros(spectrum.n_channel, dtype=bool) if ignored is None else _mask(ignored, spectrum.n_channel)
     label = np.cumsum((spectrum.grouping >= 0).astype(np.int64))
     label -= label[0]
     n = int(label[-1]) + 1
     touched = np.bincount(label, weights=mask, minlength=n) > 0
-    spoiled = np.bincount(label, weights=~spectrum.good, minlength=n) > 0
+    spoiled = np.bincount(label, weights=~spectrum.good | out, minlength=n) > 0
     return _renumbered(np.where((touched & ~spoiled)[label], label, -1))
 
 
@@ -314,7 +316,7 @@ def group(
     method : str
         "auto" (the groups of the file if it has any, else channels), "none" (channels), "file" (the flags of the
         file), "counts" (at least ``minimum`` counts) or "optimal" (Kaastra & Bleeker). A group of the file is used as
-        a whole if a part of it lies in the band.
+        a whole if a part of it lies in the band and none in an ignored range.
     minimum : float
     ignored : sequence of (low, high), keV or quantities; or str
         Ranges that are left out with every channel that has a part in them; or the arguments of XSPEC's ``ignore``:
@@ -327,16 +329,16 @@ def group(
     """
     spectrum.check_response(response)
     mask = np.ones(spectrum.n_channel, dtype=bool) if band is None else response.band(*band)
-    mask = mask & (ignored_by(response, ignored) if isinstance(ignored, str) else ignore(response, *ignored))
-    good = mask & spectrum.good
+    kept = ignored_by(response, ignored) if isinstance(ignored, str) else ignore(response, *ignored)
+    good = mask & kept & spectrum.good
     if method == "auto" and np.any(spectrum.grouping < 0):
-        groups = from_flags(spectrum, mask)
+        groups = from_flags(spectrum, mask, ~kept)
         note = f"the file's own grouping is applied ({groups.n_group} groups of {groups.mask.sum()} channels)"
         return replace(groups, note=f"{spectrum.name}: {note}" if spectrum.name else note)
     if method in ("auto", "none"):
         return Groups.from_mask(good)
     if method == "file":
-        return from_flags(spectrum, mask)
+        return from_flags(spectrum, mask, ~kept)
     if method == "counts":
         return min_counts(spectrum.counts, minimum, good)
     if method == "optimal":

@@ -8,6 +8,7 @@ Arnaud, George & Tennant 2009, OGIP/92-007 and its addendum 92-007a.
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from crosscal.xray.instrument.spectrum import Spectrum
 Floats = NDArray[np.float64]
 Flags = NDArray[np.int16]
 
+#: Columns of background counts on both sides of a spectrum of Chandra's gratings, and their scales.
+OWN_BACKGROUND = MappingProxyType({"BACKGROUND_UP": "BACKSCUP", "BACKGROUND_DOWN": "BACKSCDN"})
 _FALSE = ("F", "FALSE", "N", "NO", "0", "0.0")
 
 
@@ -68,6 +71,9 @@ class SpectrumTable:
         areascale, positive = self._scale("AREASCAL", row, n, good)
         if not positive:
             raise table.error("AREASCAL is 0", expected="a positive number")
+        first = self._first_channel(row, n)
+        own = self._own_background(row, n, exposure, areascale, first)
+        self._tell_correction_file(row)
         path = table.path
         tag = "" if row is None else f"#{row + 1}"
         spectrum = Spectrum(
@@ -77,7 +83,8 @@ class SpectrumTable:
             areascale=areascale,
             quality=quality,
             grouping=self._flags("GROUPING", row, n, low=-1, high=1),
-            first_channel=self._first_channel(row, n),
+            first_channel=first,
+            background=own,
             stat_error=None if errors is None else errors * unit,
             sys_error=self._systematic(row, n, good),
             name=Path(path).name.split(".")[0] + tag,
@@ -90,6 +97,31 @@ class SpectrumTable:
         # What belongs to this row only is not told of the next one.
         del table.notes[shared if row is not None else len(table.notes) :]
         return spectrum, scaled
+
+    def _own_background(
+        self, row: int | None, n: int, exposure: float, areascale: float | Floats, first: int
+    ) -> Spectrum | None:
+        """Return the sum of the background counts beside the spectrum, where columns and scales of both sides exist.
+
+        A grating's background regions lie on both sides of the dispersed spectrum; BACKSCUP and BACKSCDN are their
+        widths as BACKSCAL is the source's.
+        """
+        table = self.table
+        if not all(table.has(column) for column in OWN_BACKGROUND):
+            return None
+        scales = [_number(self._keyword(key, row)) for key in OWN_BACKGROUND.values()]
+        if not all(np.isfinite(scale) and scale > 0 for scale in scales):
+            names = " and ".join(OWN_BACKGROUND.values())
+            table.note(f"columns {' and '.join(OWN_BACKGROUND)} are not used: {names} are not positive numbers")
+            return None
+        counts = sum((self._vector(column, row, n) for column in OWN_BACKGROUND), np.zeros(n))
+        return Spectrum(counts, exposure, backscale=sum(scales), areascale=areascale, first_channel=first)
+
+    def _tell_correction_file(self, row: int | None) -> None:
+        """Tell of XSPEC's correction file, which is not used."""
+        name = str(self._keyword("CORRFILE", row) or "").strip()
+        if name.lower() not in ("", "none", "null", "unknown"):
+            self.table.note(f"the correction file {name} that CORRFILE names is not used")
 
     def _vector(self, column: str, row: int | None, n: int, good: NDArray[np.bool_] | None = None) -> Floats:
         """Return n values; where channels are not ``good`` they may be anything and become 0 if not finite."""

@@ -16,7 +16,7 @@ from crosscal.core.keywords import keywords
 from crosscal.xray.instrument.links import linked, unlinked
 from crosscal.xray.instrument.ogip import read_response
 from crosscal.xray.instrument.ogip_arf import MATRIX_NAMES, PathLike
-from crosscal.xray.instrument.ogip_pha import SpectrumTable
+from crosscal.xray.instrument.ogip_pha import OWN_BACKGROUND, SpectrumTable
 from crosscal.xray.instrument.ogip_table import find_table, opened
 from crosscal.xray.instrument.response import Response
 from crosscal.xray.instrument.spectrum import Spectrum
@@ -31,8 +31,8 @@ def read_spectra(
     ----------
     path : path
     background : "auto", "none", None or path
-        "auto" takes the file that BACKFILE names, relative to ``path``; "none" or None takes none; a path takes that
-        file.
+        "auto" takes the file that BACKFILE names, relative to ``path``, or the background in the columns
+        BACKGROUND_UP and BACKGROUND_DOWN of Chandra's gratings; "none" or None takes none; a path takes that file.
     exposure : float, s, optional
         Replaces EXPOSURE, or stands for one that the file does not have.
 
@@ -95,12 +95,18 @@ def _with_background(spectrum: Spectrum, choice: PathLike | None, row: int, scal
     """Return the spectrum with its background; ``row`` from 0 is the one taken from a file of several."""
     pha, link = spectrum.files["pha"], spectrum.links.get("background")
     if choice is None or str(choice).strip().lower() == "none":
+        if spectrum.background is not None:
+            note = f"{pha}: the background in its columns {' and '.join(OWN_BACKGROUND)} is not used, as asked for"
+            return replace(spectrum, background=None, notes=(*spectrum.notes, note))
         if link is None:
             return spectrum
         note = f"{pha}: the background {link} that BACKFILE names is not used, as asked for"
         return replace(spectrum, notes=(*spectrum.notes, note))
     note = None
     if choice == "auto":
+        if link is None and spectrum.background is not None:
+            note = f"{pha}: the background is the sum of its columns {' and '.join(OWN_BACKGROUND)}"
+            return replace(spectrum, notes=(*spectrum.notes, note))
         if link is None:
             return spectrum
         found = linked(spectrum, "background")
@@ -136,7 +142,8 @@ def _own_response(spectrum: Spectrum, background: Spectrum) -> list[str]:
 def _is_whole(path: PathLike) -> bool:
     """Whether a file given as ARF holds a matrix: an RSP, which needs no RMF."""
     with opened(path, "ARF") as hdus:
-        return any(hdu.name.upper() in MATRIX_NAMES for hdu in hdus)
+        classes = [str(hdu.header.get("HDUCLAS2") or "").strip().upper() for hdu in hdus]
+        return "RSP_MATRIX" in classes or any(hdu.name.upper() in MATRIX_NAMES for hdu in hdus)
 
 
 def header_files(

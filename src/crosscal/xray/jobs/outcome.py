@@ -99,7 +99,7 @@ class XrayOutcome(Presented):
     @property
     def answer(self) -> str:
         """The answer in one sentence; with simulated sources, whether the truth was found."""
-        text = self.calibration.answer
+        text = self.calibration.headline(self.band)
         if self.clusters is None:
             return text
         inside = [self.coverage(level) for level in (0.68, 0.95)]
