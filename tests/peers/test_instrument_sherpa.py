@@ -10,10 +10,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from crosscal.core.correction import Correction
 from crosscal.xray.instrument.ensemble import area_draws, write_arf_ensemble
 from crosscal.xray.instrument.examples import example_telescope
-from crosscal.xray.instrument.grouping import from_flags, min_counts
+from crosscal.xray.instrument.grouping import from_flags, group, grouped, min_counts
 from crosscal.xray.instrument.ogip import read_response
 from crosscal.xray.instrument.ogip_pca import read_pca_library
-from crosscal.xray.instrument.ogip_spectrum import read_spectrum
+from crosscal.xray.instrument.ogip_spectrum import read_observation, read_spectrum
 from crosscal.xray.instrument.ogip_write import write_arf, write_rmf, write_spectrum
 from crosscal.xray.instrument.spectrum import Spectrum
 from crosscal.xray.modifiers.pca import PCA
@@ -177,3 +177,26 @@ def test_pca_deviations(ui, data_dir):
     ours = library.area * PCA(library).factor(library.energy, simulator.rrout)
     # Sherpa multiplies float32 eigenvectors: 1e-6 of the area.
     assert_allclose(ours, theirs, atol=1e-6 * library.area.max())
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(("low", "high"), [(0.5, 7.0), (0.51, 6.9), (1.0, 2.0)])
+def test_ignore_and_notice_of_grouped_spectra(ui, data_dir, low, high):
+    """Ignoring drops the groups that it touches, noticing keeps them: the same groups and channels as Sherpa's."""
+    path = data_dir / "xray" / "9774.pi"
+    spectrum, response = read_observation(path)
+    spectrum = grouped(spectrum, min_counts(spectrum.counts, 20))
+    ui.load_pha("g", str(path))
+    ui.set_grouping("g", spectrum.grouping)
+    ui.group("g")
+    data = ui.get_data("g")
+    ours = group(spectrum, response, ignored=f"**-{low} {high}-**")
+    ui.ignore_id("g", None, low)
+    ui.ignore_id("g", high, None)
+    assert data.get_dep(filter=True).size == ours.n_group
+    assert_array_equal(data.get_mask(), ours.mask)
+    ours = group(spectrum, response, (low, high))
+    ui.notice_id("g")
+    ui.notice_id("g", low, high)
+    assert data.get_dep(filter=True).size == ours.n_group
+    assert_array_equal(data.get_mask(), ours.mask)

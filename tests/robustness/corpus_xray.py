@@ -107,6 +107,12 @@ def _saved(directory: Path) -> Path:
     return path
 
 
+def _sherpa(directory: Path) -> Path:
+    path = directory / "s.py"
+    path.write_text(sibling("xray/correction/test_sherpa_save.py").SAVED)
+    return path
+
+
 def _logs(directory: Path) -> Path:
     """A table that names a log of XSPEC for each source and telescope."""
     _published("LOG", "a.log")(directory)
@@ -343,7 +349,8 @@ READERS = [
     simple("xray.correction.pairs_io.read_pairs", _published("VIZIER", "v.tsv"), "vizier"),
     simple("xray.correction.pairs_io.read_pairs", _logs, "logs"),
     simple("xray.correction.xcm.read_xcm", _saved),
-    simple("xray.correction.fit_logs.read_xspec_log", _published("LOG", "a.log")),
+    simple("xray.correction.sherpa_save.read_sherpa", _sherpa),
+    simple("xray.correction.fit_logs.read_fit_log", _published("LOG", "a.log")),
     simple("xray.correction.pairs_io.read_pairs", _pairs(".fits"), "fits"),
     simple("xray.correction.pairs_io.read_pairs", _pairs(".ecsv", samples=True), "samples"),
     Reader(

@@ -83,7 +83,7 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
 #: Characters that would break a line or make an SVG invalid, as XML does not allow them.
 _CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]+")
-_SUPERSCRIPTS = str.maketrans("-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
+SUPERSCRIPTS = str.maketrans("-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
 
 
 def text(name: object) -> str:
@@ -115,7 +115,7 @@ class _PlainPowers(LogFormatterMathtext):
         if super().__call__(x, pos) == "":
             return ""
         decade = math.floor(math.log10(abs(x)) + 1e-9)
-        factor, power = x / 10.0**decade, f"10{str(decade).translate(_SUPERSCRIPTS)}"
+        factor, power = x / 10.0**decade, f"10{str(decade).translate(SUPERSCRIPTS)}"
         if abs(abs(factor) - 1) < 1e-6:
             return power if factor > 0 else f"\u2212{power}"
         return f"{factor:.3g}\u00d7{power}".replace("-", "\u2212")

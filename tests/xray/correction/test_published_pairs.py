@@ -5,7 +5,7 @@ import pytest
 from astropy.table import Table
 
 from crosscal.core.errors import ConfigError, DataFileError
-from crosscal.xray.correction.fit_logs import read_xspec_log
+from crosscal.xray.correction.fit_logs import read_fit_log
 from crosscal.xray.correction.pairs_columns import Column, column_of
 from crosscal.xray.correction.pairs_io import read_pairs
 
@@ -173,17 +173,74 @@ def log(directory, name, kT, sd):
     (directory / name).write_text(LOG.format(kT=kT, error=9.9, low=low, high=high))
 
 
+SHERPA = """\
+Dataset               = 1
+Confidence Method     = covariance
+Fitting Method        = levmar
+Statistic             = cstat
+covariance 1-sigma (68.2689%) bounds:
+   Param            Best-Fit  Lower Bound  Upper Bound
+   -----            --------  -----------  -----------
+   gal.nH               0.04        -0.01         0.01
+   p1.kT                 9.9         -9.9          9.9
+Dataset               = 1
+Confidence Method     = confidence
+Iterative Fit Method  = None
+Fitting Method        = levmar
+Statistic             = cstat
+confidence 1.6-sigma (89.0401%) bounds:
+   Param            Best-Fit  Lower Bound  Upper Bound
+   -----            --------  -----------  -----------
+   p1.kT                 {kT}        {low}       {high}
+   p1.Abundanc           0.3        -----        0.096
+   p1.norm             0.012   -0.00016     0.00032
+"""
+
+
+def test_logs_of_sherpa(tmp_path):
+    (tmp_path / "a.txt").write_text(SHERPA.format(kT=5.0, low=-0.16, high=0.32))
+    found = read_fit_log(tmp_path / "a.txt")
+    assert list(found) == ["kT", "Abundanc", "norm"]
+    assert found["kT"].value == 5.0
+    assert (found["kT"].below, found["kT"].above) == pytest.approx((0.1, 0.2))
+    assert np.isnan(found["Abundanc"].below)
+    assert found["norm"].above == pytest.approx(2e-4)
+    for name, kT in (("pn.txt", 5.0), ("acis.txt", 5.5)):
+        (tmp_path / name).write_text(
+            SHERPA.format(kT=kT, low=-0.16, high=0.16).replace("-----        0", "-0.08        0")
+        )
+    (tmp_path / "pairs.csv").write_text("source,telescope,log\nA,pn,pn.txt\nA,acis,acis.txt\n")
+    pairs = read_pairs(tmp_path / "pairs.csv", trusted="acis", corrected="pn")
+    assert pairs.values[:, 0, 0].tolist() == [5.5, 5.0]
+    np.testing.assert_allclose(pairs.sd[:, 0, 0], 0.1)
+
+
+def test_sherpa_s_own_table_is_read(tmp_path):
+    """The text is what Sherpa prints today."""
+    fit = pytest.importorskip("sherpa.fit")
+    names, values = ("p1.kT", "p1.norm"), (5.0, 0.012)
+    printed = fit.ErrorEstResults.__new__(fit.ErrorEstResults)
+    vars(printed).update(
+        datasets=(1,), methodname="confidence", iterfitname="none", fitname="levmar", statname="cstat", sigma=1,
+        percent=68.27, parnames=names, parvals=values, parmins=(-0.1, None), parmaxes=(0.2, 1e-4),
+    )  # fmt: skip
+    (tmp_path / "a.txt").write_text(printed.format())
+    found = read_fit_log(tmp_path / "a.txt")
+    assert (found["kT"].below, found["kT"].above) == (0.1, 0.2)
+    assert np.isnan(found["norm"].below)
+
+
 def test_logs_of_xspec(tmp_path):
     log(tmp_path, "a.log", 5.0, 0.1)
-    found = read_xspec_log(tmp_path / "a.log")
+    found = read_fit_log(tmp_path / "a.log")
     assert (found["kT"].value, found["nH"].below) == (5.0, 0.0)
     assert (found["kT"].below, found["kT"].above) == pytest.approx((0.05, 0.15))
     assert found["norm"].above == 1e-4
     (tmp_path / "zero.log").write_text(LOG.format(kT=5.0, error="-", low=0, high=5.2))
-    assert np.isnan(read_xspec_log(tmp_path / "zero.log")["kT"].below)
+    assert np.isnan(read_fit_log(tmp_path / "zero.log")["kT"].below)
     (tmp_path / "none.log").write_text("XSPEC version: 12\n")
     with pytest.raises(DataFileError, match=r"none\.log: no fitted model; expected a log of XSPEC"):
-        read_xspec_log(tmp_path / "none.log")
+        read_fit_log(tmp_path / "none.log")
 
 
 def test_a_table_may_name_logs(tmp_path):
@@ -198,7 +255,7 @@ def test_a_table_may_name_logs(tmp_path):
     np.testing.assert_allclose(pairs.sd[..., 0], [[0.1, 0.2], [0.2, 0.3]])
     assert "values and errors come from the logs in column log" in pairs.notes[0]
     (tmp_path / "p.csv").write_text(text.replace("A2_pn.log", "absent.log"))
-    with pytest.raises(DataFileError, match=r"absent\.log: no such XSPEC log"):
+    with pytest.raises(DataFileError, match=r"absent\.log: no such log of fits"):
         read_pairs(tmp_path / "p.csv")
 
 

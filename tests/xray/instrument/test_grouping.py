@@ -236,6 +236,18 @@ def test_a_band_keeps_what_ignore_leaves_out():
     assert group(spectrum, response, ignored="**-1.0 7.0-**").n_group == 5
 
 
+@pytest.mark.parametrize("method", ["auto", "file"])
+def test_a_group_that_an_ignored_range_touches_is_dropped(method):
+    """Channels of 1 keV from 0.5 keV in groups of two: a band keeps a group that it touches, ignoring drops it."""
+    response, spectrum = flagged()
+    spectrum = replace(spectrum, grouping=np.array([1, -1] * 4), quality=np.zeros(8, dtype=int))
+    for ignored in ("**-0.6 7.0-**", [(0.1, 0.6), (7.0, 20.0)]):
+        kept = group(spectrum, response, ignored=ignored, method=method).mask
+        assert np.flatnonzero(kept).tolist() == [2, 3, 4, 5]
+    kept = group(spectrum, response, (2.0, 6.0), method=method).mask
+    assert np.flatnonzero(kept).tolist() == [0, 1, 2, 3, 4, 5]
+
+
 @pytest.mark.parametrize("text", ["0.5:7", "a-b", "1-2-3", "-1.0"])
 def test_what_ignore_cannot_read(text):
     response, spectrum = flagged()

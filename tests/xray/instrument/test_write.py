@@ -16,6 +16,7 @@ from crosscal.xray.instrument.ogip_arf import read_arf
 from crosscal.xray.instrument.ogip_rmf import read_rmf
 from crosscal.xray.instrument.ogip_spectrum import read_spectrum
 from crosscal.xray.instrument.ogip_write import history_lines, write_arf, write_rmf, write_spectrum
+from crosscal.xray.products import write_corrected
 
 
 @pytest.fixture
@@ -256,3 +257,37 @@ LAYOUT = (
     "TFIELDS",
     "EXTNAME",
 )
+
+
+def test_a_corrected_rsp_keeps_its_header_and_its_arf_has_a_matrix_of_its_own(make, tmp_path):
+    """An ARF beside the original RSP would count the area twice: the matrix without area is written too."""
+    from types import SimpleNamespace
+
+    from .missions import with_area
+
+    original = make("rmf", with_area, "gbm.rsp")
+    with fits.open(original, mode="update") as hdus:
+        hdus["SPECRESP MATRIX"].header["OBSERVER"] = ("someone", "who observed")
+        hdus["SPECRESP MATRIX"].header.add_history("made by gbmrsp 1.9")
+        hdus[0].header["CREATOR"] = "gbmrsp"
+        hdus["SPECRESP MATRIX"].header["NUMGRP"] = 999
+    response = read_response(original, name="n3")
+    assert response.files == {"rsp": str(original)}
+    energy = np.array([0.5, 6.0])
+    correction = Correction.from_draws(energy, np.full((50, 2), 1.2), axis="energy", unit="keV", target="area of n3")
+    result = SimpleNamespace(correction=correction, theta=np.zeros((50, 1)))
+    write_corrected(result, response, tmp_path, 5)
+    whole = read_response(tmp_path / "n3_corrected.rsp")
+    parts = read_response(tmp_path / "n3_corrected.arf", tmp_path / "n3.rmf")
+    photons = np.linspace(1.0, 2.0, response.n_energy)
+    for made in (whole, parts):
+        np.testing.assert_allclose(made.fold(photons), 1.2 * response.fold(photons), rtol=1e-12)
+    header = fits.getheader(tmp_path / "n3_corrected.rsp", 1)
+    assert (header["OBSERVER"], header.comments["OBSERVER"]) == ("someone", "who observed")
+    assert header["HISTORY"][0] == "made by gbmrsp 1.9"
+    assert any("Correction of area of n3" in line for line in header["HISTORY"])
+    assert header["NUMGRP"] < 999
+    assert fits.getheader(tmp_path / "n3_corrected.rsp")["CREATOR"] == "gbmrsp"
+    assert fits.getheader(tmp_path / "n3_corrected.arf", 1)["RESPFILE"] == "n3.rmf"
+    assert fits.getheader(tmp_path / "n3_ensemble.arf", 1)["RESPFILE"] == "n3.rmf"
+    assert fits.getheader(tmp_path / "n3_corrected.arf")["CREATOR"] == "gbmrsp"

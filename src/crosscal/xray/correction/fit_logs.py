@@ -1,4 +1,4 @@
-"""Results of fits in the logs that XSPEC writes."""
+"""Results of fits in logs: those that XSPEC writes, and text with the tables of Sherpa's ``conf`` and ``covar``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ _PARAMETER = re.compile(
     rf"^#?\s*(\d+)\s+\d+\s+(\S+)\s+(\S+)\s+(?:(\S*[A-Za-z^/]\S*)\s+)?({_NUMBER})\s+(frozen|=.*|\+/-\s+({_NUMBER}|-))\s*$"
 )
 _RANGE = re.compile(rf"^#?\s*(\d+)\s+({_NUMBER})\s+({_NUMBER})\s+\(({_NUMBER}),({_NUMBER})\)")
+_SIGMAS = re.compile(rf"^#?\s*\w+ ({_NUMBER})-sigma \(.*%\) bounds:")
+_BOUNDS = re.compile(rf"^#?\s*\w+\.(\w+)\s+({_NUMBER})\s+({_NUMBER}|-----)\s+({_NUMBER}|-----)\s*$")
 _DELTA = re.compile(rf"Confidence Range \(({_NUMBER})\)")
 
 
@@ -35,21 +37,41 @@ class Fitted:
     above: float
 
 
-def read_xspec_log(path: str | os.PathLike[str]) -> dict[str, Fitted]:
-    """Return the parameters of the last fit in a log of XSPEC, by name (kT, kT_2, ...).
+def read_fit_log(path: str | os.PathLike[str]) -> dict[str, Fitted]:
+    """Return the parameters of the last fit in a log of XSPEC or Sherpa, by name (kT, kT_2, ...).
 
-    Errors are those of the command ``error`` where it was given after the fit, scaled from its rise of the statistic
-    (2.706 by default, 90 %) to 1, else the "+/-" of the fit.
+    XSPEC: errors are those of the command ``error`` where it was given after the fit, scaled from its rise of the
+    statistic (2.706 by default, 90 %) to 1, else the "+/-" of the fit. Sherpa: the bounds that ``conf`` or ``covar``
+    print, divided by their number of sigmas.
 
     Raises
     ------
     DataFileError
         If the file holds no fitted model.
     """
-    source = existing_file(path, what="XSPEC log")
+    source = existing_file(path, what="log of fits")
+    lines = read_text(source).splitlines()
+    numbered = _of_sherpa(lines) if any(_SIGMAS.match(line) for line in lines) else _of_xspec(lines)
+    if not numbered:
+        raise DataFileError(
+            "no fitted model",
+            where=str(path),
+            expected="a log of XSPEC after fit (and error) or of Sherpa after conf; save files have no errors",
+        )
+    out: dict[str, Fitted] = {}
+    for _, (name, fitted) in sorted(numbered.items()):
+        key, k = name, 2
+        while key in out:
+            key, k = f"{name}_{k}", k + 1
+        out[key] = fitted
+    return out
+
+
+def _of_xspec(lines: list[str]) -> dict[int, tuple[str, Fitted]]:
+    """Return name and values by XSPEC's number of the parameter."""
     numbered: dict[int, tuple[str, Fitted]] = {}
     delta = 2.706
-    for line in read_text(source).splitlines():
+    for line in lines:
         if found := _PARAMETER.match(line):
             number, name, value = int(found.group(1)), found.group(3), float(found.group(5))
             if number == 1:
@@ -67,19 +89,21 @@ def read_xspec_log(path: str | os.PathLike[str]) -> dict[str, Fitted]:
             below = (old.value - low) * scale if low else math.nan
             above = (high - old.value) * scale if high else math.nan
             numbered[int(found.group(1))] = (name, Fitted(old.value, below, above))
-    if not numbered:
-        raise DataFileError(
-            "no fitted model",
-            where=str(path),
-            expected="a log of XSPEC after fit (and error); a save file (.xcm) has no errors",
-        )
-    out: dict[str, Fitted] = {}
-    for _, (name, fitted) in sorted(numbered.items()):
-        key, k = name, 2
-        while key in out:
-            key, k = f"{name}_{k}", k + 1
-        out[key] = fitted
-    return out
+    return numbered
+
+
+def _of_sherpa(lines: list[str]) -> dict[int, tuple[str, Fitted]]:
+    """Return name and values of the last table of bounds, by row."""
+    numbered: dict[int, tuple[str, Fitted]] = {}
+    sigmas = 1.0
+    for line in lines:
+        if found := _SIGMAS.match(line):
+            numbered, sigmas = {}, float(found.group(1))
+        elif found := _BOUNDS.match(line):
+            # Sherpa writes ----- for an end that it did not find; lower bounds are negative.
+            below, above = (math.nan if text == "-----" else abs(float(text)) / sigmas for text in found.groups()[2:])
+            numbered[len(numbered)] = (found.group(1), Fitted(float(found.group(2)), below or math.nan, above))
+    return numbered
 
 
 def _positive(text: str) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ from crosscal.core.reading import parsing
 from crosscal.xray.correction.observations import Observation
 from crosscal.xray.correction.pairs_columns import CONSTANTS
 from crosscal.xray.correction.pairs_table import read_sheet
-from crosscal.xray.correction.xcm import read_xcm
+from crosscal.xray.correction.sherpa_save import read_sherpa
+from crosscal.xray.correction.xcm import Xcm, read_xcm
 from crosscal.xray.instrument.ogip_spectrum import ResponseFiles, header_files, read_linked
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ def read_observations(
     (s), ``band_low`` and ``band_high`` (keV), and any parameter of the model (nH, Redshift) with the source's own
     value; columns z and nh are these, and a column ``region`` is not used (told).
     Paths are relative to the table. Spectra of different telescopes, and of one telescope, may have different
-    responses. A ``pha`` that is an XSPEC save file (.xcm) stands for the files in it and for the values that its model
-    holds fixed (nH, Redshift).
+    responses. A ``pha`` that is a save file of XSPEC (.xcm) or a script of Sherpa's ``save_all`` (.py) stands for the
+    files in it and for the values that its model holds fixed (nH, Redshift).
 
     Parameters
     ----------
@@ -104,13 +105,18 @@ def listed_files(path: str | os.PathLike[str]) -> dict[str, Path]:
         roles = [name for name in FILES[1:] if not _given(row, name)]
         # An ARF alone may be a whole response.
         roles = [name for name in roles if name != "rmf" or "arf" in roles]
-        if pha is not None and pha.suffix.lower() == ".xcm":
-            found.update({f"row {k}, {role} of {pha.name}": file for role, file in read_xcm(pha).files.items()})
+        if pha is not None and (read := _session(pha)) is not None:
+            found.update({f"row {k}, {role} of {pha.name}": file for role, file in read(pha).files.items()})
         elif pha is not None and pha.is_file() and roles:
             number, exposure = _row_and_exposure(row, f"{path}, row {k}")
             linked = header_files(pha, roles, row=number, exposure=exposure)
             found.update({f"row {k}, {role}": file for role, file in linked.items()})
     return {role: file for role, file in found.items() if file is not None}
+
+
+def _session(pha: Path) -> Callable[[Path], Xcm] | None:
+    """Return the reader of a save file that stands for a spectrum, by its suffix."""
+    return {".xcm": read_xcm, ".py": read_sherpa, ".save": read_sherpa}.get(pha.suffix.lower())
 
 
 def _row_and_exposure(row: Any, where: str) -> tuple[int | None, float | None]:
@@ -133,7 +139,8 @@ def _row(
     if pha is None:
         raise InputError("no pha is named", where=where, expected="a file name")
     try:
-        session = read_xcm(pha) if pha.suffix.lower() == ".xcm" else None
+        read = _session(pha)
+        session = None if read is None else read(pha)
         if session is not None:
             pha, arf, rmf = session.spectrum, arf or session.files.get("arf"), rmf or session.files.get("rmf")
         none = _given(row, "background") and str(row["background"]).strip().lower() == "none"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from crosscal.core.errors import DataFileError, closest
-from crosscal.xray.correction.fit_logs import read_xspec_log
+from crosscal.xray.correction.fit_logs import read_fit_log
 from crosscal.xray.correction.pairs import QUANTITIES, Floats
 from crosscal.xray.correction.pairs_columns import CONSTANTS, Column, column_of, stated_level
 from crosscal.xray.correction.pairs_table import Sheet
@@ -164,7 +164,7 @@ def _from_logs(
     for row, text in enumerate(paths):
         if not text or text == "--":
             continue
-        log = read_xspec_log(directory / text)
+        log = read_fit_log(directory / text)
         for quantity, entry in found.items():
             if quantity in log and log[quantity].below != 0:
                 entry.value[row], entry.below[row], entry.above[row] = (

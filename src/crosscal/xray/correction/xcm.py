@@ -17,7 +17,7 @@ _FILES = {"data": "pha", "response": "rmf", "arf": "arf", "backgrnd": "backgroun
 
 @dataclass(frozen=True)
 class Xcm:
-    """An XSPEC session of one spectrum.
+    """A session of XSPEC or Sherpa with one spectrum.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Xcm:
             If the session has none.
         """
         if "pha" not in self.files:
-            raise DataFileError("no spectrum", where="XSPEC save file", expected="the command data")
+            raise DataFileError("no spectrum", where="save file", expected="the command data or load_pha")
         return self.files["pha"]
 
     def held(self, model: Model) -> dict[str, float]:
@@ -95,12 +95,17 @@ def read_xcm(path: str | os.PathLike[str]) -> Xcm:
             unused.append(command)
     if model is None:
         raise DataFileError("no model", where=where, expected="a save file of XSPEC with the command model")
-    notes = []
+    notes = [] if statistic is None else [statistic_note(path, statistic)]
     if unused:
         notes.append(f"{where}: commands that are not used: {', '.join(dict.fromkeys(unused))}")
     if ignored:
         notes.append(f"{where}: channels are those of the band, not of ignore {' '.join(ignored)}")
     return Xcm(model, files, " ".join(ignored), statistic, tuple(notes))
+
+
+def statistic_note(path: str | os.PathLike[str], statistic: str) -> str:
+    """Say that a session's statistic is not used."""
+    return f"{path}: the statistic {statistic} is not used; spectra are fitted with the likelihood of their counts"
 
 
 def _model(expression: str, abundances: str, lines: list[str], at: int, where: str) -> tuple[Model, int]:

@@ -24,7 +24,7 @@ from crosscal.xray.emission.elements import abundance_ratio
 from crosscal.xray.emission.interpolate import check_kind
 from crosscal.xray.emission.plasma import PlasmaTable
 from crosscal.xray.emission.syntax import parse
-from crosscal.xray.emission.tablefile import plasma_table
+from crosscal.xray.emission.tablefile import TableLoader
 from crosscal.xray.emission.xspec import apec_root, component_class
 
 __all__ = ["Model", "parse"]
@@ -102,7 +102,7 @@ class Model:
         self.expression = str(expression).strip()
         self._tree = parse(expression)
         settings = Settings(
-            abundances, absorption_abundances, interp, _TableLoader(table), _atomdb_root(table), bool(smooth_lines)
+            abundances, absorption_abundances, interp, TableLoader(table), _atomdb_root(table), bool(smooth_lines)
         )
         parts: dict[int, _Part] = {}
         parameters: list[Parameter] = []
@@ -308,10 +308,11 @@ class Model:
         """Names of the column densities of all absorbers."""
         return tuple(name for name, (_, own) in self._owner.items() if own == "nH")
 
-    def unabsorbed(self) -> Model:
-        """Return the model without absorption: all column densities 0 and held."""
-        columns = dict.fromkeys(self.column_densities, 0.0)
-        return self.replace(free=[name for name in self.free if name not in columns], **columns)
+    @property
+    def parts(self) -> tuple[tuple[str, dict[str, str]], ...]:
+        """Each component's name, and the name in the model of each of its own parameters."""
+        own = ((p.component, [q.name for q in p.component.parameters], p.names) for p in self._parts.values())
+        return tuple((component.name, dict(zip(names, given, strict=True))) for component, names, given in own)
 
     def describe(self) -> list[dict[str, Any]]:
         """Return one row per parameter: name, component, value, unit, low, high, free, description."""
@@ -355,19 +356,6 @@ class Model:
 
     def _defaults(self) -> list[float]:
         return [p.default for p in self.parameters]
-
-
-class _TableLoader:
-    """Loads the plasma table when a component first asks for it."""
-
-    def __init__(self, table: PlasmaTable | str | os.PathLike[str] | None) -> None:
-        self._source = table
-        self._loaded: PlasmaTable | None = None
-
-    def __call__(self) -> PlasmaTable:
-        if self._loaded is None:
-            self._loaded = plasma_table(self._source)
-        return self._loaded
 
 
 def _atomdb_root(table: Any) -> str:

@@ -218,3 +218,16 @@ def plasma_table(table: PlasmaTable | str | os.PathLike[str] | None = None) -> P
         )
     stat = path.stat()
     return _cached(str(path.resolve()), (stat.st_mtime_ns, stat.st_size))
+
+
+class TableLoader:
+    """Loads the plasma table when a component first asks for it."""
+
+    def __init__(self, table: PlasmaTable | str | os.PathLike[str] | None) -> None:
+        self._source = table
+        self._loaded: PlasmaTable | None = None
+
+    def __call__(self) -> PlasmaTable:
+        if self._loaded is None:
+            self._loaded = plasma_table(self._source)
+        return self._loaded

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from crosscal.plot import COLOURS, INSTRUMENT_COLOURS, band, figure, legend_below, log_axis, styled
+from crosscal.xray.figures.library import STYLES
 
 
 @styled
@@ -163,7 +164,7 @@ def modes(found: Any, energy: ArrayLike, *, most: int = 5) -> Figure:
     left.set_ylabel("Prior sd / measurement error")
     left.set_title("Significance of each mode")
     for i in range(min(most, len(shown))):
-        right.plot(energy, 100 * found.shapes[i], color=colours[i], label=f"{i + 1}")
+        right.plot(energy, 100 * found.shapes[i], ls=STYLES[i % len(STYLES)], color=colours[i], label=f"{i + 1}")
     right.axhline(0, color=COLOURS["before"], lw=1)
     right.set_ylabel("Change of ln φ for 1 prior sd (%)")
     right.set_xlabel("Energy (keV)")

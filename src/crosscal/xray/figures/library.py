@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from crosscal.plot import COLOURS, figure, log_axis, styled
 
 VIRIDIS = colormaps["viridis"]
+STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 
 
 @styled
@@ -30,6 +31,8 @@ def library(found: Any, *, quantity: str = "kT", lines: int = 5) -> Figure:
     if varying:
         centre[varying[0]] = theta[:, varying[0]].max()
     spread = np.where(np.ptp(theta, axis=0) > 0, np.ptp(theta, axis=0), 1.0)
+    modifier = found.modifier
+    units = [""] * len(names) if modifier is None else [modifier.parameter(name).unit for name in names]
     values = np.nanmean(found.values(quantity), axis=2) / found.truth(quantity)[None, :] - 1.0
     n = max(len(varying), 1)
     fig = figure(1.5 + 2.9 * n, 4.0)
@@ -43,11 +46,15 @@ def library(found: Any, *, quantity: str = "kT", lines: int = 5) -> Figure:
             row = int(np.argmin(np.sum(((theta - wanted) / spread) ** 2, axis=1)))
             # A scale of colours, since the values have an order; its palest end would vanish on white.
             colour = VIRIDIS(0.9 * i / max(len(chosen) - 1, 1))
-            axes.plot(found.T_true, 100 * values[row], color=colour, label=f"{level:.3g}")
+            style = STYLES[i % len(STYLES)]
+            axes.plot(
+                found.T_true, 100 * values[row], ls=style, color=colour, label=f"{level:.3g}".replace("-", "\u2212")
+            )
         axes.axhline(0, color=COLOURS["before"], lw=1)
-        held = ", ".join(f"{names[j]} = {centre[j]:.3g}" for j in varying if j != k)
-        axes.set_title(f"{names[k]} varies" + (f"\n{held}" if held else ""), fontsize=9)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, fontsize=8)
+        held = ", ".join(f"{names[j]} = {centre[j]:.3g} {units[j]}".rstrip() for j in varying if j != k)
+        axes.set_title(f"{names[k]} varies" + (f"\n{held}" if held else "").replace("-", "\u2212"), fontsize=9)
+        label = f"{names[k]} ({units[k]})" if units[k] else names[k]
+        axes.legend(title=label, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, fontsize=8)
         log_axis(axes, found.T_true[0], found.T_true[-1])
         axes.set_xlabel("True temperature (keV)")
     panels[0].set_ylabel(f"Bias of {quantity} (%)")

@@ -100,15 +100,14 @@ def band_flux(
         raise InputError(f"{draws} draws", where="flux", expected="at least 2, such as 1000")
     edges = np.geomspace(low, high, max(2, int(np.ceil(np.log(high / low) / _STEP)) + 1))
     weight = np.ones(edges.size - 1) if photons else ERG_PER_KEV * 0.5 * (edges[1:] + edges[:-1])
-    model = result.model if absorbed else result.model.unabsorbed()
+    bare = {} if absorbed else dict.fromkeys(result.model.column_densities, 0.0)
 
     def flux(values: Mapping[str, Any]) -> Any:
-        used = {n: v for n, v in values.items() if absorbed or n not in result.model.column_densities}
-        return model.spectrum(edges, **used) @ weight
+        return result.model.spectrum(edges, **{**values, **bare}) @ weight
 
     sample = _parameters(result, draws, seed)
     parts = [{n: v[k : k + _BATCH] for n, v in sample.items()} for k in range(0, draws, _BATCH)]
-    # A model whose free parameters are all left out has one flux.
+    # If all free parameters are left out, all draws have one flux.
     found = np.concatenate([np.broadcast_to(flux(p), next(iter(p.values())).shape) for p in parts])
     ends = np.quantile(found, [0.5 - level / 2, 0.5 + level / 2])
     return BandValue(

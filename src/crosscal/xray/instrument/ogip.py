@@ -59,8 +59,8 @@ def read_response(
                 "the matrix does not include the effective area", where=str(arf), expected="an ARF beside it"
             )
         area, redistribution = _split(matrix.matrix)
-        files, notes, mission = {"rmf": str(arf)}, matrix.notes, matrix.mission
-        headers: Headers = {}
+        files, notes, mission = {"rsp": str(arf)}, matrix.notes, matrix.mission
+        headers: Headers = matrix.headers
     else:
         ancillary, matrix = read_arf(arf), read_rmf(rmf, time=time, block=block)
         largest = float(matrix.matrix.sum(axis=0).max())

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
 
 from crosscal.xray.instrument.checks import LARGEST_PROBABILITY, Floats
-from crosscal.xray.instrument.ogip_arf import MATRIX_NAMES, PathLike, energies, mission_of
+from crosscal.xray.instrument.ogip_arf import MATRIX_NAMES, Headers, PathLike, energies, kept_cards, mission_of
 from crosscal.xray.instrument.ogip_table import ROUNDING, Table, find_table, find_tables, opened
 
 # Sum of the blocks of one redistribution above which they must be alternatives: real files overshoot 1 by 1e-3.
@@ -44,6 +44,7 @@ class Rmf:
     path: str = ""
     notes: tuple[str, ...] = ()
     mission: Mapping[str, str] = field(default_factory=dict)
+    headers: Headers = field(default_factory=dict)
 
 
 def read_rmf(path: PathLike, *, time: float | None = None, block: int | None = None) -> Rmf:
@@ -89,7 +90,8 @@ def read_rmf(path: PathLike, *, time: float | None = None, block: int | None = N
                 expected="parts of one response, or block = N for one of them",
             )  # fmt: skip
         mission = mission_of(chosen[0].header, hdus[0].header)
-        return Rmf(lo, hi, matrix, channel_lo, channel_hi, first, has_area, str(path), notes, mission)
+        headers = {"PRIMARY": kept_cards(hdus[0].header), "MATRIX": kept_cards(chosen[0].header)}
+        return Rmf(lo, hi, matrix, channel_lo, channel_hi, first, has_area, str(path), notes, mission, headers)
 
 
 def _says_full(table: Table) -> bool:

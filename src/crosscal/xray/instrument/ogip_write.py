@@ -222,8 +222,9 @@ def write_rmf(
 ) -> Path:
     """Write the redistribution of ``response`` as an OGIP RMF, or with the area in it (an RSP).
 
-    Runs of zeros are left out (variable-length groups). ``with_area`` multiplies the matrix by the area. ``history``,
-    ``single``, ``overwrite`` and errors are as in :func:`write_arf`.
+    Runs of zeros are left out (variable-length groups). ``with_area`` multiplies the matrix by the area. Of a response
+    that was read from an RSP, header cards and HISTORY are kept. ``history``, ``single``, ``overwrite`` and errors are
+    as in :func:`write_arf`.
     """
     kind = "E" if single else "D"
     matrix = csc_array(response.redistribution)
@@ -257,11 +258,14 @@ def write_rmf(
     bound_cards = common | {
         "HDUCLAS2": "EBOUNDS", "HDUVERS": "1.2.0", "TLMIN1": response.first_channel, "TLMAX1": last,
     }  # fmt: skip
-    tables = [
-        make_table("SPECRESP MATRIX" if with_area else "MATRIX", columns, cards, history),
-        make_table("EBOUNDS", bounds, bound_cards, None),
-    ]
-    return save(path, tables, inputs=response.files.values(), overwrite=overwrite)
+    matrix_table = fits.BinTableHDU.from_columns(columns, name="SPECRESP MATRIX" if with_area else "MATRIX")
+    _keep(matrix_table.header, response, "MATRIX")
+    # What describes the matrix as it is written replaces what the original said.
+    _add_cards(matrix_table.header, cards)
+    _add_history(matrix_table.header, history)
+    tables = [matrix_table, make_table("EBOUNDS", bounds, bound_cards, None)]
+    primary = arf_primary(response) if "MATRIX" in response.headers else None
+    return save(path, tables, primary=primary, inputs=response.files.values(), overwrite=overwrite)
 
 
 def _groups(

@@ -53,13 +53,13 @@ class Response:
         Number of the first channel in files.
     name : str
     files : mapping of str to str
-        Role ("arf", "rmf") to path, for provenance.
+        Role ("arf", "rmf"; "rsp" where one file holds both) to path, for provenance.
     notes : tuple of str
         What a reader had to mend in the files.
     mission : mapping of str to str
         TELESCOP, INSTRUME and FILTER, for the headers of files.
     headers : mapping of HDU name to cards (key, value, comment)
-        Of the ARF; a changed ARF keeps them.
+        Of the ARF, or of the RSP; a changed one keeps them.
 
     Raises
     ------
