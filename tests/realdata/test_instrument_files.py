@@ -1,12 +1,16 @@
 """Every X-ray file of the data directory reads; what is known of it comes out."""
 
+import os
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from crosscal.xray.instrument.grouping import from_flags, group, resolution
 from crosscal.xray.instrument.ogip import read_response
+from crosscal.xray.instrument.ogip_arf import read_arf
 from crosscal.xray.instrument.ogip_pca import read_pca_library
+from crosscal.xray.instrument.ogip_rmf import read_rmf
 from crosscal.xray.instrument.ogip_spectrum import read_observation, read_spectrum
 from crosscal.xray.instrument.ogip_write import write_arf, write_rmf, write_spectrum
 from crosscal.xray.modifiers.pca import PCA
@@ -114,3 +118,29 @@ def test_pca_library(xray):
     spread = np.sqrt(np.sum(pca.functions(library.energy) ** 2, axis=0))
     inner = (library.energy > 1) & (library.energy < 7)
     assert 0.01 < np.median(spread[inner]) < 0.1  # a few per cent, as Drake et al. 2006 say
+
+
+# File, number of notes. Files of the plasma table and of published numbers are read elsewhere.
+SPECTRA = {"9774.pi": 1, "9774_bg.pi": 0, "asca_sis0_a2029.pha": 0, "pn_circinus.pha": 0, "pn_circinus_bkg.pha": 0}
+OTHERS = ("aref_Cedge.fits", "apec_v3.0.8_coco.fits.gz", "apec_v3.0.8_line.fits.gz", "reference_apec_tbabs_xspec.npz")
+
+
+def test_the_table_of_missions_and_files(xray, capsys):
+    """Every X-ray file of the directory has a verdict; CROSSCAL_TABLES=1 prints the table."""
+    lines = []
+    known = {name for arf, rmf, *_ in RESPONSES.values() for name in (arf, rmf)} | set(SPECTRA) | set(OTHERS)
+    assert {path.name for path in xray.iterdir()} == known
+    for path in sorted(xray.iterdir()):
+        if path.name in OTHERS:
+            continue
+        if path.name in SPECTRA:
+            found = read_spectrum(path)
+            assert len(found.notes) == SPECTRA[path.name], found.notes
+        else:
+            found = read_arf(path) if path.suffix == ".arf" else read_rmf(path)
+        mission = f"{found.mission.get('TELESCOP', ''):8} {found.mission.get('INSTRUME', ''):8}"
+        told = "; ".join(note.split("]: ")[-1] for note in found.notes) or "nothing to tell"
+        lines.append(f"{mission} | {path.name:44} | {told}")
+    with capsys.disabled():
+        if os.environ.get("CROSSCAL_TABLES"):
+            print("\n" + "\n".join(lines))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crosscal.xray.correction import edges
-from crosscal.xray.correction.identifiability import prior_dominated
+from crosscal.xray.correction.identifiability import Diagnostics, Modes, prior_dominated
 from crosscal.xray.correction.infer import infer
 from crosscal.xray.correction.pairs_io import as_table, read_pairs
 from crosscal.xray.correction.simulate import simulate_pairs
@@ -66,6 +66,17 @@ def test_a_posterior_wider_than_its_prior_is_not_called_prior_dominated(rng):
     assert prior_dominated({"A": 0.05}, {"A": float(np.std(two["A"]))}) == {}
     assert prior_dominated({"A": 0.05}, {"A": 0.048}) == {"A": pytest.approx(0.96)}
     assert edges.disagreements({"A": prior["A"][::-1]}, prior) == {}
+
+
+def test_a_conflict_is_not_called_an_answer_by_the_prior():
+    """No direction is narrower than the prior, but the posterior is elsewhere: that is no posterior equal to the prior."""
+    text = edges.no_answer(0, {}, ["A"])
+    assert text.startswith("the posterior of A lies outside its prior or is wider, so that data and prior disagree")
+    assert edges.no_answer(0, {}) == "the sources constrain no direction of phi(E): the posterior is the prior"
+    assert edges.no_answer(2, {}, ["A"]) == ""
+    none = Modes(np.array([0.5]), np.zeros((1, 3)))
+    assert any("constrain no direction" in text for text in Diagnostics(none).warnings)
+    assert not any("constrain no direction" in text for text in Diagnostics(none, conflicts=("A",)).warnings)
 
 
 @pytest.mark.thorough

@@ -295,3 +295,35 @@ def test_what_cannot_be_read_names_the_place(tmp_path, text, match):
 def test_names_of_columns(name, expected):
     found = column_of(name)
     assert found == (None if expected is None else Column(name, *expected))
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "telescope"),
+    [
+        ("err_kT_pn", "err", "pn"), ("sigma_kT_pn", "err", "pn"), ("delta_kT_pn", "err", "pn"), ("dkT_pn", "err", "pn"),
+        ("ekT_pn", "err", "pn"), ("kT_pn_errplus", "errhi", "pn"), ("kT_pn_errminus", "errlo", "pn"),
+        ("kT_pn_elo", "errlo", "pn"), ("kT_pn_eup", "errhi", "pn"), ("kT_mos1", "value", "mos1"),
+        ("kT_ACIS-S", "value", "ACIS-S"), ("pn_kT", "value", "pn"),
+    ],
+)  # fmt: skip
+def test_errors_are_known_wherever_their_word_stands(name, part, telescope):
+    found = column_of(name)
+    assert (found.quantity, found.part, found.telescope) == ("kT", part, telescope)
+
+
+def test_units_of_temperatures(tmp_path):
+    """In names, in metadata, in kelvin; numbers that can be no keV are refused."""
+    kelvin = 1 / 8.617333262e-8
+    for head, factor in (
+        ("source,kT_pn (keV),kT_err_pn (keV),kT_acis [keV],kT_err_acis [keV]", 1.0),
+        ("source,kT_pn (eV),kT_err_pn (eV),kT_acis (eV),kT_err_acis (eV)", 1e3),
+        ("source,kT_pn (MK),err_kT_pn (MK),kT_acis (MK),err_kT_acis (MK)", 1e-6 * kelvin),
+    ):
+        row = ",".join(f"{factor * value:.6g}" for value in (5.0, 0.1, 5.5, 0.2))
+        (tmp_path / "a.csv").write_text(f"{head}\nA,{row}\n")
+        pairs = read_pairs(tmp_path / "a.csv", trusted="acis", corrected="pn")
+        np.testing.assert_allclose(pairs.values[:, 0, 0], [5.5, 5.0], rtol=1e-5)
+        np.testing.assert_allclose(pairs.sd[:, 0, 0], [0.2, 0.1], rtol=1e-5)
+    (tmp_path / "a.csv").write_text("source,kT_pn,kT_err_pn,kT_acis,kT_err_acis\nA,5000,100,5500,200\n")
+    with pytest.raises(DataFileError, match=r"kT of 'A' in acis is 5500 keV; expected temperatures in keV, or columns"):
+        read_pairs(tmp_path / "a.csv", trusted="acis", corrected="pn")

@@ -1,5 +1,7 @@
 """The contract of the readers: a table of missions x files; the dialect must not change a number."""
 
+import os
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -8,6 +10,7 @@ from crosscal.core.errors import DataFileError, InputError
 from crosscal.xray.emission.expression import Model
 from crosscal.xray.fitting.fit import fit
 from crosscal.xray.instrument.ogip import read_response
+from crosscal.xray.instrument.ogip_arf import read_arf
 from crosscal.xray.instrument.ogip_rmf import read_rmf
 from crosscal.xray.instrument.ogip_spectrum import read_observation, read_spectra, read_spectrum
 
@@ -339,3 +342,44 @@ def test_an_area_of_rounding_below_zero_is_zero(make):
     response = read_response(make("arf", change), make("rmf"))
     assert response.area[-1] == 0.0
     told(response.notes, ("SPECRESP has 1 values of -1e-08 or more; 0 is used",))
+
+
+# Each kind of quirk that missions' files have, and an entry of the table that has it.
+KINDS = {
+    "a group of no channels": "XMM EPIC-pn canned",
+    "one padding zero": "Chandra HRC",
+    "bins of no width": "ROSAT PSPC",
+    "PI_EBOUNDS": "Chandra before 2001",
+    "elements below zero": "HXMT",
+    "gaps below a per cent of a bin": "gap of half a per cent of a bin",
+    "spellings of units": "unit sq cm",
+    "DETCHANS wrong in one HDU": "DETCHANS wrong in one HDU",
+    "TLMIN missing": "Fermi GBM",
+    "several MATRIX blocks": "XRISM Resolve",
+    "net rates below zero": "Swift BAT",
+    "boolean QUALITY": "Cherenkov (gammapy)",
+    "QUALITY as a keyword": "ROSAT, flags as keywords",
+    "scales of 0 where quality is bad": "XMM RGS",
+    "no EXPOSURE": "no EXPOSURE",
+    "background in columns": "Chandra gratings",
+}
+
+
+def test_the_table_of_missions_and_files(make, capsys):
+    """Print what is said of each file (CROSSCAL_TABLES=1): no kind of quirk is without an entry."""
+    assert set(KINDS.values()) <= set(RESPONSES) | set(SPECTRA)
+    lines = []
+    for name, layout in (*RESPONSES.items(), *SPECTRA.items()):
+        kind = "rmf" if layout.kind == "rsp" else layout.kind
+        path = make(kind, layout.change)
+        read = {"rmf": read_rmf, "arf": read_arf, "pha": read_spectra}[kind]
+        found = read(path, **layout.arguments)
+        notes = found[0].notes if kind == "pha" else found.notes
+        told = "; ".join(note.split("]: ")[-1] for note in notes) or "nothing to tell"
+        lines.append(f"{layout.mission:9} | {layout.kind} | {name:36} | {told}")
+    print("\n".join(lines))
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) == len(RESPONSES) + len(SPECTRA)
+    with capsys.disabled():
+        if os.environ.get("CROSSCAL_TABLES"):
+            print("\n" + out)

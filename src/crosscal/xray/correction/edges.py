@@ -106,8 +106,16 @@ def limit_sentences(found: Mapping[str, tuple[float, float]]) -> tuple[str, ...]
     )
 
 
-def no_answer(n_constrained: int, amplitudes: Mapping[str, tuple[float, float]]) -> str:
-    """Say why no correction should be quoted: nothing is constrained, or the library's limit of a size decides."""
+def no_answer(n_constrained: int, amplitudes: Mapping[str, tuple[float, float]], conflicts: Iterable[str] = ()) -> str:
+    """Say why no correction should be quoted: nothing is constrained, or the library's limit of a size decides.
+
+    A posterior that is no narrower than the prior but elsewhere (``conflicts``) is a disagreement of the two.
+    """
+    if n_constrained == 0 and (names := ", ".join(conflicts)):
+        return (
+            f"the posterior of {names} lies outside its prior or is wider, so that data and prior disagree; check which "
+            "telescope is trusted and the errors, or widen the prior (tau)"
+        )
     if n_constrained == 0:
         return "the sources constrain no direction of phi(E): the posterior is the prior"
     if amplitudes:

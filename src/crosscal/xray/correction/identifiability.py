@@ -137,6 +137,8 @@ class Diagnostics:
         Why no number should be quoted; empty where one can be.
     edges : tuple of str
         What else is at an edge: priors and sources that disagree, sources beyond the library.
+    conflicts : tuple of str
+        Parameters on which data and prior disagree.
     """
 
     modes: Modes
@@ -152,6 +154,7 @@ class Diagnostics:
     limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     edges: tuple[str, ...] = ()
     no_answer: str = ""
+    conflicts: tuple[str, ...] = ()
 
     @property
     def identified(self) -> bool:
@@ -163,7 +166,7 @@ class Diagnostics:
     def warnings(self) -> tuple[str, ...]:
         """Sentences about what the data do not constrain, or what is unreliable."""
         found = []
-        if self.modes.n_constrained == 0:
+        if self.modes.n_constrained == 0 and not self.conflicts:
             found.append("The data constrain no direction of phi(E): the result is the prior.")
         if self.aliases:
             many = len(self.aliases)

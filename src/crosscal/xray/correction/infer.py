@@ -319,6 +319,7 @@ def _diagnostics(
     named = {n: posterior.draws(n) for n in model.all_priors if n != "u"}
     logs = [np.log(np.maximum(f, 1e-3)) for f in (prior_factor, factor)]
     modes = modes_of_draws(logs[0], logs[1], theta.shape[1])
+    conflicts = edges.disagreements(named, prior, edges.flat_priors(model.all_priors))
     return Diagnostics(
         modes,
         {k: v for k, v in best.items() if k in model.theta_names},
@@ -331,9 +332,10 @@ def _diagnostics(
         model.pairs.values[1].size,
         posterior.provenance.get("exact", {}),
         limits=limits,
-        no_answer=edges.no_answer(modes.n_constrained, amplitudes),
+        no_answer=edges.no_answer(modes.n_constrained, amplitudes, [n for n in model.theta_names if n in conflicts]),
+        conflicts=tuple(conflicts),
         edges=(
-            *edges.disagreements(named, prior, edges.flat_priors(model.all_priors)).values(),
+            *conflicts.values(),
             *edges.beyond(model.pairs.names, model.pairs.values[0, :, 0], model.emulator.domain["T_true"]),
             *edges.discrepant(model.pairs.names, residuals),
         ),

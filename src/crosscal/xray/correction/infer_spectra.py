@@ -16,6 +16,7 @@ from crosscal.core.random import generator, integer_seed
 from crosscal.inference.jaxconfig import require_x64
 from crosscal.inference.posterior import Posterior
 from crosscal.inference.registry import sample
+from crosscal.xray.correction import edges
 from crosscal.xray.correction.bias import TemperatureBias, fitted_bias
 from crosscal.xray.correction.external import described
 from crosscal.xray.correction.identifiability import Diagnostics, find_aliases, modes_of_draws, prior_dominated
@@ -204,8 +205,13 @@ def _diagnostics(
     factor = np.asarray(model.modifier.factor(grid, theta[keep]))
     chi2, p_value, n_data = predictive_check(model, posterior, seed=seed)
     misfit, said = table_check(model, posterior)
+    named = {n: posterior.draws(n) for n in model.theta_names}
+    limits = edges.pressed(named, model.domain)
+    conflicts = edges.disagreements(named, prior, edges.flat_priors(model.all_priors))
+    modes = modes_of_draws(np.log(np.maximum(prior_factor, 1e-3)), np.log(np.maximum(factor, 1e-3)), theta.shape[1])
+    amplitudes = {n: found for n, found in limits.items() if not model.modifier.parameter(n).unit}
     return Diagnostics(
-        modes_of_draws(np.log(np.maximum(prior_factor, 1e-3)), np.log(np.maximum(factor, 1e-3)), theta.shape[1]),
+        modes,
         best,
         aliases,
         prior_dominated(
@@ -218,6 +224,10 @@ def _diagnostics(
         chi2,
         n_data,
         {"largest difference between tabulated and direct spectra (sigma)": misfit},
+        limits=limits,
+        no_answer=edges.no_answer(modes.n_constrained, amplitudes, conflicts),
+        conflicts=tuple(conflicts),
+        edges=tuple(conflicts.values()),
     )
 
 

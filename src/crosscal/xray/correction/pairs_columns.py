@@ -24,8 +24,12 @@ _PARTS = {
     "lo": "lo", "low": "lo", "lower": "lo", "minus": "lo", "neg": "lo", "min": "lo", "errlo": "errlo",
     "hi": "hi", "high": "hi", "upper": "hi", "up": "hi", "plus": "hi", "pos": "hi", "max": "hi", "errhi": "errhi",
     "errm": "errlo", "errp": "errhi", "errlow": "errlo", "errup": "errhi", "samples": "samples", "corr": "corr",
+    "errminus": "errlo", "errplus": "errhi", "errneg": "errlo", "errpos": "errhi", "elo": "errlo", "ehi": "errhi",
+    "eup": "errhi", "eminus": "errlo", "eplus": "errhi", "uncertainty": "err", "errlower": "errlo", "errupper": "errhi",
     "limit": "limit", "flag": "limit",
 }  # fmt: skip
+# Words that are no telescope where they stand before the quantity: err_kT_pn, sigma_kT_pn, delta_kT_pn.
+_BEFORE = frozenset({"err", "error", "sd", "sigma", "unc", "std", "delta", "errlo", "errhi", "errminus", "errplus"})
 _LEVEL = {"68": 0.6827, "90": 0.90, "95": 0.95, "99": 0.99}
 
 
@@ -69,12 +73,18 @@ def column_of(name: str) -> Column | None:
     text = re.sub(r"(?i)(?<![a-z])(n_h|t_x)(?![a-z])", lambda m: m.group().replace("_", ""), text)
     words = [w for w in re.split(r"[^A-Za-z0-9]+", re.sub(r"(?i)err(?=90|68|95)", "err_", text)) if w]
     quantity, rest, level = "", [], None
-    for word in words:
+    early = {"delta": "err", **_PARTS}
+    for k, word in enumerate(words):
         found = _quantity(word)
+        if not found and not quantity and (inner := _attached(word)):
+            found = inner
+            parts.append("err")
         if found and not quantity:
             quantity = found
         elif word.lower() in _PARTS and quantity:
             parts.append(_PARTS[word.lower()])
+        elif word.lower() in _BEFORE and not quantity and any(_quantity(later) for later in words[k + 1 :]):
+            parts.append(early[word.lower()])
         elif word in _LEVEL:
             level = _LEVEL[word]
         elif not word.isdigit():
@@ -105,6 +115,11 @@ def _quantity(word: str) -> str:
             if lowered in names:
                 return quantity
     return ""
+
+
+def _attached(word: str) -> str:
+    """Return the quantity whose error a word is: dkT, ekT, dTx."""
+    return _quantity(word[1:]) if word[:1] in ("d", "e") and word[1:] in ("kT", "Tx", "kTx") else ""
 
 
 def _part(parts: list[str]) -> str:

@@ -28,6 +28,8 @@ from crosscal.xray.correction.pairs_columns import source_column
 from crosscal.xray.correction.pairs_table import Sheet, read_sheet
 from crosscal.xray.correction.roles import BY_ORDER, roles
 
+#: Higher temperatures than those of plasma tables, keV.
+HOTTEST = 200.0
 FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits", ".fit": "fits"}
 
 
@@ -48,9 +50,9 @@ def read_pairs(
     and error. ``nH`` and ``z`` are kept for each source.
 
     Other spellings are understood as well: VizieR's ``e_kT_A`` and ``E_kT_A``, XGA's ``Tx_500_A-`` and ``Tx_500_A+``,
-    bounds ``kT_min_A`` and ``kT_max_A``; and tables with a row for each source and ``telescope``, where a column
-    ``log`` may name logs of XSPEC instead of values. A source with an empty cell or a limit is left out. ``notes`` of
-    the result tell all this.
+    bounds ``kT_min_A`` and ``kT_max_A``, units in names (``kT_A (eV)``), kelvin; and tables with a row for each source
+    and ``telescope``, where a column ``log`` may name logs of XSPEC or Sherpa instead of values. A source with an empty
+    cell or a limit is left out. ``notes`` of the result tell all this.
 
     Parameters
     ----------
@@ -154,6 +156,7 @@ def _of_cells(sheet: Sheet, cells: Cells, telescopes: tuple[str, str]) -> Paired
             )
     quantities = tuple(q for q in QUANTITIES if all((t, q) in cells.values for t in telescopes))
     values, sd, complete, notes = assembled(cells, telescopes, quantities)
+    _check_scale(values[..., quantities.index("kT")], cells.names, telescopes, sheet.where)
     correlation = np.stack([_correlations(sheet, cells, quantities, t) for t in telescopes])
     covariance = correlation * sd[..., :, None] * sd[..., None, :]
     kept = np.flatnonzero(complete)
@@ -170,6 +173,17 @@ def _of_cells(sheet: Sheet, cells: Cells, telescopes: tuple[str, str]) -> Paired
         constants={name: constant[kept] for name, constant in cells.constants.items()},
         notes=tuple(f"{sheet.where}: {note}" for note in [*sheet.notes, *notes]),
     )
+
+
+def _check_scale(kT: Floats, names: list[str], telescopes: tuple[str, str], where: str) -> None:
+    """Refuse temperatures (2, N) that no plasma table holds: they are in another unit."""
+    wrong = np.argwhere(kT > HOTTEST)
+    if len(wrong):
+        t, i = wrong[0]
+        raise DataFileError(
+            f"kT of {names[i]!r} in {telescopes[t]} is {kT[t, i]:g} keV", where=where,
+            expected="temperatures in keV, or columns with their unit, such as 'kT_pn (eV)'",
+        )  # fmt: skip
 
 
 def _correlations(sheet: Sheet, cells: Cells, quantities: tuple[str, ...], telescope: str) -> Floats:
@@ -210,7 +224,7 @@ def _samples(table: Any, quantities: tuple[str, ...], telescope: str, where: str
 
 
 def _array(column: Any, unit: str, where: str) -> Floats:
-    from astropy.units import Quantity, UnitConversionError, UnitTypeError
+    from astropy.units import Quantity, UnitConversionError, UnitTypeError, temperature_energy
 
     mask = np.ma.getmaskarray(np.ma.asarray(column))
     if mask.any():
@@ -219,7 +233,7 @@ def _array(column: Any, unit: str, where: str) -> Floats:
     given = getattr(column, "unit", None)
     try:
         values = np.asarray(getattr(column, "value", column), dtype=float)
-        return np.asarray(Quantity(values, given).to_value(unit)) if given is not None and unit else values
+        return np.asarray(Quantity(values, given).to_value(unit, temperature_energy())) if given and unit else values
     except (UnitConversionError, UnitTypeError) as error:
         raise DataFileError(f"unit {given}", where=where, expected=unit) from error
     except (ValueError, TypeError) as error:

@@ -20,6 +20,8 @@ FORMATS = {
     ".ecsv": "ascii.ecsv", ".csv": "text", ".tsv": "text", ".txt": "text", ".dat": "text", ".fits": "fits",
     ".fit": "fits", ".xml": "votable", ".vot": "votable", ".votable": "votable",
 }  # fmt: skip
+# A unit at the end of a name: kT_pn (keV), kT_pn [K].
+_UNIT = re.compile(r"(.+?)\s*[\[(](keV|eV|K|MK)[\])]")
 _EMPTY = ("", "-", "--", "---", "...", "nan", "null", "none", "n/a", "na", "indef", "~")
 
 
@@ -73,7 +75,8 @@ class Sheet:
         if given is None or not unit:
             return values, limits
         try:
-            return np.asarray(units.Quantity(values, given).to_value(unit)), limits
+            # Temperatures may be in kelvin.
+            return np.asarray(units.Quantity(values, given).to_value(unit, units.temperature_energy())), limits
         except (units.UnitConversionError, units.UnitTypeError, TypeError) as error:
             raise DataFileError(f"unit {given}", where=where, expected=unit) from error
 
@@ -125,7 +128,10 @@ def _text_sheet(text: str, where: str, suffix: str) -> Sheet:
             units = rows[1] if at == 2 else units
             rows = [rows[0], *rows[at + 1 :]]
             break
-    names, cells = rows[0], rows[1:]
+    names, cells = list(rows[0]), rows[1:]
+    for k, name in enumerate(names):
+        if (found := _UNIT.fullmatch(name)) and not (units[k].strip("-") if k < len(units) else ""):
+            names[k], units[k] = found.group(1), found.group(2)
     if len(set(names)) != len(names) or not all(names):
         twice = next((n for n in names if names.count(n) > 1), "")
         raise DataFileError(f"the column name {twice!r} occurs twice or is empty", where=where, expected="names once")

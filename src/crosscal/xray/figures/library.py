@@ -27,7 +27,8 @@ def library(found: Any, *, quantity: str = "kT", lines: int = 5) -> Figure:
     """
     theta, names = found.theta, found.names
     varying = [k for k in range(len(names)) if np.ptp(theta[:, k]) > 0]
-    centre = np.array([np.median(np.unique(theta[:, k])) for k in range(len(names))])
+    levels = [np.unique(theta[:, k]) for k in range(len(names))]
+    centre = np.array([own[len(own) // 2] for own in levels])
     if varying:
         centre[varying[0]] = theta[:, varying[0]].max()
     spread = np.where(np.ptp(theta, axis=0) > 0, np.ptp(theta, axis=0), 1.0)
@@ -38,8 +39,7 @@ def library(found: Any, *, quantity: str = "kT", lines: int = 5) -> Figure:
     fig = figure(1.5 + 2.9 * n, 4.0)
     panels = fig.subplots(1, n, squeeze=False, sharey=True)[0]
     for axes, k in zip(panels, varying, strict=False):
-        levels = np.unique(theta[:, k])
-        chosen = levels[np.unique(np.linspace(0, len(levels) - 1, lines).round().astype(int))]
+        chosen = levels[k][np.unique(np.linspace(0, len(levels[k]) - 1, lines).round().astype(int))]
         for i, level in enumerate(chosen):
             wanted = centre.copy()
             wanted[k] = level
