@@ -69,7 +69,7 @@ def test_a_posterior_wider_than_its_prior_is_not_called_prior_dominated(rng):
 
 
 def test_a_conflict_is_not_called_an_answer_by_the_prior():
-    """No direction is narrower than the prior, but the posterior is elsewhere: that is no posterior equal to the prior."""
+    """No direction is narrower than the prior, but the posterior is elsewhere: it is not the prior."""
     text = edges.no_answer(0, {}, ["A"])
     assert text.startswith("the posterior of A lies outside its prior or is wider, so that data and prior disagree")
     assert edges.no_answer(0, {}) == "the sources constrain no direction of phi(E): the posterior is the prior"

@@ -113,8 +113,8 @@ def no_answer(n_constrained: int, amplitudes: Mapping[str, tuple[float, float]],
     """
     if n_constrained == 0 and (names := ", ".join(conflicts)):
         return (
-            f"the posterior of {names} lies outside its prior or is wider, so that data and prior disagree; check which "
-            "telescope is trusted and the errors, or widen the prior (tau)"
+            f"the posterior of {names} lies outside its prior or is wider, so that data and prior disagree; check "
+            "which telescope is trusted and the errors, or widen the prior (tau)"
         )
     if n_constrained == 0:
         return "the sources constrain no direction of phi(E): the posterior is the prior"
