@@ -152,3 +152,10 @@ def test_the_list_shows_the_examples():
     for name in MODIFIERS.names():
         assert all(f"    {line}\n" in shown for line in job_lines(name))
     assert builtin_directory().is_dir()
+
+
+def test_a_function_without_the_array_module_is_refused(directory):
+    (directory / "plain_module.py").write_text("def ripple(energy, depth=0.0):\n    return 1 + depth * energy\n")
+    library = {"modifier": {"name": "function", "function": "plain_module:ripple"}, "depth": [-0.1, 0.1]}
+    with pytest.raises(ConfigError, match=r"the function takes \(energy, depth\); expected energy and xp, then its"):
+        job_of(directory, library)

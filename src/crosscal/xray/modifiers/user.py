@@ -54,8 +54,20 @@ def imported(text: str) -> Callable[..., Any]:
 
 
 def _arguments(function: Callable[..., Any]) -> dict[str, tuple[float, float, float]]:
-    """Return (default, low, high) of the arguments after ``energy`` and ``xp``."""
-    given = list(signature(function).parameters.values())[2:] if callable(function) else []
+    """Return (default, low, high) of the arguments after ``energy`` and ``xp``.
+
+    Raises
+    ------
+    ConfigError
+        If the second argument is not ``xp`` (or np): a function without it would get the array module as its parameter.
+    """
+    every = list(signature(function).parameters.values()) if callable(function) else []
+    if every and (len(every) < 2 or every[1].name not in ("xp", "np", "jnp", "numpy")):
+        raise ConfigError(
+            f"the function takes ({', '.join(p.name for p in every)})", where="modifier 'function'",
+            expected="energy and xp, then its parameters: def ripple(energy, xp, *, depth)",
+        )  # fmt: skip
+    given = every[2:]
     named = [p for p in given if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return {p.name: (0.0 if p.default is p.empty else float(p.default), -_WIDE, _WIDE) for p in named}
 
