@@ -65,6 +65,8 @@ def test_bad_requests(observations):
     trusted = observations[0].telescope
     with pytest.raises(InputError, match="edges that do not increase"):
         stacked_ratio(observations, trusted=trusted, bins=[2.0, 1.0, 3.0])
+    with pytest.raises(InputError, match=r"bootstrap = 1;.*two or more resampled sets"):
+        stacked_ratio(observations, trusted=trusted, bootstrap=1)
     with pytest.raises(InputError, match="no bin has counts"):
         stacked_ratio(observations, trusted=trusted, bins=[20.0, 21.0, 22.0])
     two = [o for o in observations if o.source in (observations[0].source, observations[1].source)]

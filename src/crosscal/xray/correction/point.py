@@ -122,11 +122,8 @@ def minimise_divergence(
     term = DIVERGENCES.get(divergence)
     if getattr(term, "needs_samples", False) and pairs.samples is None:
         raise InputError(f"no posterior samples for {divergence}", where="pairs", expected="samples, or another name")
-    reference = Cloud(
-        jnp.asarray(pairs.values[0]),
-        jnp.asarray(pairs.covariance[0]),
-        None if pairs.samples is None else jnp.asarray(pairs.samples[0]),
-    )
+    samples = None if pairs.samples is None else jnp.asarray(pairs.samples[0])
+    reference = Cloud(jnp.asarray(pairs.values[0]), jnp.asarray(pairs.covariance[0]), samples)
     low, high = np.array([emulator.domain[n] for n in emulator.names]).T
 
     def terms(theta: Any) -> Any:
@@ -156,19 +153,20 @@ def minimise_divergence(
             weight = rng.multinomial(len(pairs), ones / len(pairs)).astype(float)
             resampled.append(low + search(found[0].x, weight).x * (high - low))
             advance(1)
+
+    def named(values: NDArray[np.float64]) -> dict[str, float]:
+        return dict(zip(emulator.names, values.tolist(), strict=True))
+
     best = low + found[0].x * (high - low)
     nothing, per_source = _null(emulator, low, high), jax.jit(terms)
     return PointEstimate(
-        dict(zip(emulator.names, best.tolist(), strict=True)),
+        named(best),
         float(found[0].fun),
         float(np.sum(per_source(nothing))),
         np.asarray(per_source(best)),
         divergence,
-        dict(zip(emulator.names, np.std(resampled, axis=0, ddof=1).tolist(), strict=True)) if bootstrap > 1 else {},
-        tuple(
-            (dict(zip(emulator.names, (low + f.x * (high - low)).tolist(), strict=True)), float(f.fun))
-            for f in _distinct(found)[1:]
-        ),
+        named(np.std(resampled, axis=0, ddof=1)) if bootstrap > 1 else {},
+        tuple((named(low + f.x * (high - low)), float(f.fun)) for f in _distinct(found)[1:]),
     )
 
 

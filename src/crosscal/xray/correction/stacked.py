@@ -163,30 +163,13 @@ def ratio_of_model(
     low = min(float(b.lo.min()) for b in blocks)
     high = max(float(b.hi.max()) for b in blocks)
     edges = np.geomspace(low, high, bins + 1) if isinstance(bins, int) else np.asarray(bins, dtype=float)
-    if edges.ndim != 1 or edges.size < 3 or np.any(np.diff(edges) <= 0) or bootstrap < 2:
+    if edges.ndim != 1 or edges.size < 3 or np.any(np.diff(edges) <= 0):
         raise InputError("edges that do not increase", where="stacked ratio", expected="two or more bins")
+    if bootstrap < 2:
+        raise InputError(f"bootstrap = {bootstrap}", where="stacked ratio", expected="two or more resampled sets")
     n_source, n_bin, n_spline = len(data.sources), edges.size - 1, min(splines, max(4, (edges.size - 1) // 2))
     knots = _knots(low, high, n_spline)
-    counts, variance = np.zeros((n_source, n_bin)), np.zeros((n_source, n_bin))
-    folded = np.zeros((n_source, n_bin, 1 + n_spline))
-    for block, one in zip(blocks, _spectra(model, blocks), strict=True):
-        at = np.searchsorted(edges, 0.5 * (block.lo + block.hi)) - 1
-        inside = (at >= 0) & (at < n_bin)
-        functions = np.vstack([np.ones(block.energy.size), _basis(block.energy, knots)])
-        background = 0.0 if block.background is None else block.ratio * block.background
-        noise = 0.0 if block.background is None else block.ratio**2 * block.background
-        for source, values, extra, photons, fold in zip(
-            block.index,
-            block.counts - background,
-            block.counts + noise,
-            one,
-            block.fold if block.fold.ndim == 3 else [block.fold] * len(one),
-            strict=True,
-        ):
-            expected = fold @ (photons * functions).T
-            np.add.at(counts[source], at[inside], values[inside])
-            np.add.at(variance[source], at[inside], extra[inside])
-            np.add.at(folded[source], at[inside], expected[inside])
+    counts, variance, folded = _sums(model, edges, knots)
     empty = (folded[:, :, 0].sum(axis=0) <= 0) | (variance.sum(axis=0) <= 0)
     if empty.all():
         raise InputError("no bin has counts", where="stacked ratio", expected="edges inside the band, in keV")
@@ -217,6 +200,36 @@ def ratio_of_model(
         phi[1:],
         tuple(notes),
     )
+
+
+def _sums(model: SpectraModel, edges: Floats, knots: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return net counts and their variance (n_source, n_bin), and what the fitted models predict.
+
+    The prediction (n_source, n_bin, 1 + n_spline) is without a factor, then for each B-spline of the factor.
+    """
+    n_source, n_bin = len(model.data.sources), edges.size - 1
+    blocks = [b for b in model.data.blocks if b.corrected]
+    counts, variance = np.zeros((n_source, n_bin)), np.zeros((n_source, n_bin))
+    folded = np.zeros((n_source, n_bin, 1 + len(knots) - 4))
+    for block, one in zip(blocks, _spectra(model, blocks), strict=True):
+        at = np.searchsorted(edges, 0.5 * (block.lo + block.hi)) - 1
+        inside = (at >= 0) & (at < n_bin)
+        functions = np.vstack([np.ones(block.energy.size), _basis(block.energy, knots)])
+        background = 0.0 if block.background is None else block.ratio * block.background
+        noise = 0.0 if block.background is None else block.ratio**2 * block.background
+        for source, values, extra, photons, fold in zip(
+            block.index,
+            block.counts - background,
+            block.counts + noise,
+            one,
+            block.fold if block.fold.ndim == 3 else [block.fold] * len(one),
+            strict=True,
+        ):
+            expected = fold @ (photons * functions).T
+            np.add.at(counts[source], at[inside], values[inside])
+            np.add.at(variance[source], at[inside], extra[inside])
+            np.add.at(folded[source], at[inside], expected[inside])
+    return counts, variance, folded
 
 
 def _spectra(model: SpectraModel, blocks: Sequence[Any]) -> Iterator[Floats]:
