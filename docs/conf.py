@@ -8,6 +8,7 @@ from crosscal import __version__
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
+import inventories  # noqa: E402
 
 # The examples run on built-in data, as they do for a newcomer, one thread for linear algebra.
 os.environ.pop("CROSSCAL_DATA", None)
@@ -27,13 +28,15 @@ version = release = __version__
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "sphinx.ext.intersphinx",
+    "sphinx_copybutton",
     "mathml",
     "measured",
     "api",
     "commands",
+    "extras",
 ]
 source_suffix = {".md": "myst-nb", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
@@ -51,8 +54,9 @@ nb_execution_timeout = 600
 nb_execution_show_tb = True
 nb_merge_streams = True
 
-# Reference, from the docstrings of the public names
-autodoc_typehints = "none"
+# Reference, a page for each name, from the docstrings of the public names
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 autodoc_preserve_defaults = True
@@ -62,10 +66,17 @@ napoleon_use_rtype = False
 # Types in words ("array (n, N)") stay words: as fields of Sphinx they would become links to whatever has that name.
 napoleon_use_param = False
 napoleon_custom_sections = [("Attributes", "params_style")]
-autosummary_generate = False
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 80
 toc_object_entries_show_parents = "hide"
+# Annotations name classes without their modules, and three parts have a class Model.
+suppress_warnings = ["ref.python"]
+
+# Links to the documentation of other packages, without a download
+intersphinx_mapping = inventories.write(HERE / "reference" / "generated" / "inventories")
+# Copy what is typed, without prompts
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
 
 # Look
 html_theme = "furo"

@@ -1,0 +1,71 @@
+"""What the finished site offers beside its pages: executed notebooks to download, ``llms.txt``, and images with texts.
+
+An image without an alternative text is a warning, so that a site with one is not built.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
+LOG = logging.getLogger(__name__)
+FIRST_ITALIC = re.compile(r"^\*(?P<text>[^*].*?)\*$", flags=re.DOTALL | re.MULTILINE)
+CELL = re.compile(r"^```\{code-cell\}", flags=re.MULTILINE)
+#: Images and drawings inside HTML that an object shows of itself.
+DRAWING = re.compile(r"<(?:img|svg)\b[^>]*>")
+TEXT_OF_DRAWING = re.compile(r"\b(?:alt|aria-label|aria-hidden|aria-labelledby)=")
+
+
+def offer_notebook(app: Sphinx, docname: str, content: list[str]) -> None:
+    """Put a link to the executed notebook under the first paragraph of a page that has cells."""
+    if not CELL.search(content[0]):
+        return
+    name = docname.rsplit("/", 1)[-1]
+    link = f"{{nb-download}}`Download this page as an executed notebook <{name}.ipynb>`"
+    found = FIRST_ITALIC.search(content[0])
+    if found:
+        content[0] = f"{content[0][: found.end()]}\n\n{link}\n{content[0][found.end() :]}"
+
+
+def require_texts(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Warn of images that a screen reader could not tell."""
+    for image in doctree.findall(nodes.image):
+        if not image.get("alt", "").strip():
+            LOG.warning("image %s has no alternative text", image["uri"], location=image, type="extras")
+    for raw in doctree.findall(nodes.raw):
+        if "html" in raw.get("format", ""):
+            for tag in DRAWING.findall(raw.astext()):
+                if not TEXT_OF_DRAWING.search(tag):
+                    LOG.warning("drawing without alternative text: %s", tag[:80], location=raw, type="extras")
+
+
+def write_llms(app: Sphinx, error: Exception | None) -> None:
+    """Write ``llms.txt`` (https://llmstxt.org): every page with a line on what it is for, linked as plain text."""
+    if error or app.builder.format != "html":
+        return
+    index = Path(app.srcdir, "index.md").read_text(encoding="utf-8")
+    summary = " ".join(index.split("\n\n")[1].split())
+    lines = [f"# {app.config.project} {app.config.release}", "", f"> {summary}", ""]
+    for caption, names in re.findall(r":caption: (.+?)\n\n(.*?)```", index, flags=re.DOTALL):
+        lines += [f"## {caption}", ""]
+        for name in names.split():
+            text = Path(app.srcdir, f"{name}.md").read_text(encoding="utf-8")
+            title = nodes.Text(app.env.titles[name].astext())
+            audience = FIRST_ITALIC.search(text)
+            note = f": {' '.join(audience['text'].split())}" if audience else ""
+            lines.append(f"- [{title}](_sources/{name}.md.txt){note}")
+        lines.append("")
+    Path(app.outdir, "llms.txt").write_text("\n".join(lines), encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Connect."""
+    app.connect("source-read", offer_notebook)
+    app.connect("doctree-resolved", require_texts)
+    app.connect("build-finished", write_llms)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
