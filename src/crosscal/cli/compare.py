@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from crosscal.cli.lines import say
 from crosscal.core.correction import Comparison
 
 #: Rows of a curve that the terminal shows; the table on disk has all.
@@ -45,7 +46,7 @@ def command(first: str, second: str, output: Path | None, as_json: bool, average
         click.echo(json.dumps(facts, indent=1))
     else:
         _show(compared)
-        click.echo(f"\n{compared}")
+        say(f"\n{compared}")
     if output is None:
         return
     from crosscal.core.files import write_ecsv, write_text

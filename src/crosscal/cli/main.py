@@ -15,6 +15,7 @@ import click
 
 from crosscal import __version__
 from crosscal.cli.edges import Stopped, ended_by_signals, output_problem, prepare_streams
+from crosscal.cli.lines import say
 from crosscal.core.errors import CrossCalError, encodable
 
 #: Command name to (module, one line of help); a command's module is loaded when it is called.
@@ -128,7 +129,7 @@ def _refused(error: OSError) -> NoReturn:
 def _fail(sentence: str, code: int) -> NoReturn:
     sentence = " ".join(sentence.split())
     sentence = sentence if sentence.endswith((".", "?", "!")) else sentence + "."
-    click.echo(f"crosscal: error: {encodable(sentence)}", err=True)
+    say(f"crosscal: error: {encodable(sentence)}", err=True, signs=False)
     sys.exit(code)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from crosscal.cli.lines import say, shown
 from crosscal.core.progress import Advance, Progress
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def voice(function: Callable[..., Any]) -> Callable[..., Any]:
 def announce(quiet: bool, text: str) -> None:
     """Say at once, before anything heavy is imported, what begins."""
     if not quiet:
-        click.echo(text, err=True)
+        say(text, err=True, signs=False)
 
 
 class _Handler(logging.Handler):
@@ -46,7 +48,7 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a record."""
-        self._show(self.format(record))
+        self._show(shown(self.format(record), sys.stderr))
 
 
 class Told(Progress):
@@ -129,14 +131,14 @@ def outcome(run: Run) -> dict[str, Any]:
 
 def _tell(run: Run) -> None:
     if run.repeated:
-        click.echo("Already complete (same settings and inputs); nothing to do.")
-    click.echo()
-    click.echo(run.answer)
+        say("Already complete (same settings and inputs); nothing to do.")
+    say()
+    say(run.answer)
     for check in run.checks:
         if not check.passed:
-            click.echo(f"  check failed: {check.name}: {check.why}")
+            say(f"  check failed: {check.name}: {check.why}")
     for warning in run.warnings:
-        click.echo(f"  warning: {warning}")
-    click.echo()
-    click.echo(f"Results in {run.directory} ({len(run.captions)} figures, {run.seconds:.0f} s).")
-    click.echo(f"Report: {run.report}")
+        say(f"  warning: {warning}")
+    say()
+    say(f"Results in {run.directory} ({len(run.captions)} figures, {run.seconds:.0f} s).", signs=False)
+    say(f"Report: {run.report}", signs=False)
