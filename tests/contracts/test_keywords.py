@@ -79,3 +79,60 @@ def test_a_checked_function_is_itself_in_every_other_way():
     with pytest.raises(UnknownNameError, match="add: unknown argument 'tow'; expected 'two' or 'one'"):
         add(1, tow=3)
     check_keywords(lambda **anything: anything, {"x": 1})
+
+
+#: What other packages call it, and the name that all parts share.
+ELSEWHERE = [("n_chains", "chains"), ("tune", "warmup"), ("burn_in", "warmup"), ("num_samples", "draws")]
+SAMPLING_VERBS = [
+    (concordance.fit, (None,)),
+    (lightcurves.intercalibrate, (None,)),
+    (xray.infer, (None, None)),
+    (xray.infer_spectra, ((), None)),
+]
+
+
+@pytest.mark.parametrize(("verb", "data"), SAMPLING_VERBS, ids=lambda v: getattr(v, "__name__", ""))
+@pytest.mark.parametrize(("theirs", "ours"), [*ELSEWHERE, ("random_state", "seed")])
+def test_names_of_other_packages_are_answered_with_ours(verb, data, theirs, ours):
+    needed = {"trusted": "pn"} if verb is xray.infer_spectra else {}
+    with pytest.raises(UnknownNameError) as error:
+        verb(*data, **needed, **{theirs: 4})
+    assert str(error.value) == f"{verb.__name__}: unknown argument {theirs!r}; expected {ours!r}."
+
+
+@pytest.mark.parametrize(("verb", "data"), SAMPLING_VERBS, ids=lambda v: getattr(v, "__name__", ""))
+def test_chains_draws_warm_up_and_seed_are_asked_for_alike(verb, data):
+    from crosscal.inference.registry import options_of
+
+    known = set(inspect.signature(verb).parameters)
+    if "options" in known:  # what the function hands on to its sampler
+        known |= set(options_of("nuts"))
+    assert {"chains", "draws", "warmup", "seed"} <= known
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("scater", "scatter"), ("priorz", "priors"), ("chainz", "chains")])
+@pytest.mark.parametrize("sampler", ["auto", "nuts"])
+def test_arguments_of_an_inference_are_offered_beside_those_of_its_sampler(sampler, wrong, right):
+    with pytest.raises(UnknownNameError, match=rf"^infer: unknown argument '{wrong}'; expected .*'{right}'"):
+        xray.infer(None, None, sampler=sampler, **{wrong: 1})
+
+
+def test_chains_of_light_curves_ask_for_nuts(monkeypatch):
+    from crosscal.lightcurves import intercalibration
+
+    asked = {}
+
+    def stop(model, route, **options):
+        asked.update(options, route=route)
+        raise RuntimeError("asked")
+
+    monkeypatch.setattr(intercalibration, "draw_posterior", stop)
+    curves, _ = lightcurves.simulate(seed=1, codes=("A", "B"), points=(12, 10), lines=0)
+    with pytest.raises(RuntimeError, match="asked"):
+        lightcurves.intercalibrate(curves, chains=2, warmup=50)
+    assert asked["route"] == "nuts"
+    assert asked["options"] == {"warmup": 50, "chains": 2}
+    with pytest.raises(RuntimeError, match="asked"):
+        lightcurves.intercalibrate(curves)
+    assert asked["route"] == "auto"
+    assert asked["options"] == {}

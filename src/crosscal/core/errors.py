@@ -112,6 +112,13 @@ class UnknownNameError(InputError):
         super().__init__(f"unknown {kind} {name!r}", where=where, expected=closest(name, self.known))
 
 
+#: What other packages call an argument that all parts of CrossCal spell alike.
+SYNONYMS = {
+    **dict.fromkeys(("n_chains", "nchains", "num_chains", "walkers", "n_walkers", "nwalkers"), "chains"),
+    **dict.fromkeys(("burn", "burnin", "burn_in", "n_burn", "nburn", "tune", "num_warmup", "warm_up"), "warmup"),
+    **dict.fromkeys(("samples", "n_samples", "num_samples", "nsamples", "n_draws", "ndraws", "nsteps"), "draws"),
+    **dict.fromkeys(("random_state", "random_seed", "rng"), "seed"),
+}
 #: As many names are told in full; of longer lists only the nearest ones.
 FEW_NAMES = 8
 
@@ -124,6 +131,8 @@ def closest(name: str, known: Iterable[str], n: int = 3) -> str:
     known = sorted(known)
     if not known:
         return "a registered name, but none is registered"
+    if (same := SYNONYMS.get(str(name).lower())) in known:
+        return repr(same)
     lowered = {k.lower(): k for k in known}
     near = [lowered[k] for k in difflib.get_close_matches(str(name).lower(), lowered, n=n, cutoff=0.5)]
     if not near:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any
 
 from crosscal.core.errors import UnknownNameError
+from crosscal.core.keywords import UnknownArgumentError
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.registry import Registry
 
@@ -36,11 +38,44 @@ def sample(
     UnknownNameError
         If there is no such sampler, or it has no such option.
     """
+    own = options_of(method)
+    for name in options:
+        if own is not None and name not in own:
+            raise UnknownNameError("option", name, own, where=f"sampler {method!r}")
     sampler = SAMPLERS.get(method)
-    known = signature(sampler).parameters
-    if not any(p.kind is Parameter.VAR_KEYWORD for p in known.values()):
-        own = [name for name in known if name not in ("problem", "seed", "progress")]
-        for name in options:
-            if name not in own:
-                raise UnknownNameError("option", name, own, where=f"sampler {method!r}")
     return sampler(problem, seed=seed, progress=progress, **options)
+
+
+def options_of(method: str) -> list[str] | None:
+    """Return the names of the options that a sampler has; None if it takes any name."""
+    parameters = signature(SAMPLERS.get(method)).parameters
+    if any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values()):
+        return None
+    return [name for name in parameters if name not in ("problem", "seed", "progress")]
+
+
+def check_options(function: Callable[..., Any], options: Iterable[str], method: str) -> None:
+    """Check names that a function hands on to its sampler against its own arguments and those of the sampler.
+
+    Parameters
+    ----------
+    function : callable
+        With ``**options``; its own arguments are among the names that a message may offer.
+    options : iterable of str
+    method : str
+        A sampler; any other word, such as "auto", stands for all of them.
+
+    Raises
+    ------
+    UnknownArgumentError
+        With the closest names.
+    """
+    named = [name for name, p in signature(function).parameters.items() if p.kind is not Parameter.VAR_KEYWORD]
+    for one in (method,) if method in SAMPLERS else SAMPLERS:
+        own = options_of(one)
+        if own is None:
+            return
+        named += own
+    for name in options:
+        if name not in named:
+            raise UnknownArgumentError("argument", name, set(named), where=function.__name__)

@@ -48,6 +48,8 @@ def intercalibrate(
     tau: Range | None = None,
     sampler: str = "auto",
     draws: int | None = None,
+    warmup: int | None = None,
+    chains: int | None = None,
     seed: int = 0,
     progress: Progress = SILENT,
     sampler_options: dict[str, Any] | None = None,
@@ -71,7 +73,10 @@ def intercalibrate(
     sampler : "auto", "importance", "laplace", "nuts" or "nested"
         Student-t errors are always sampled by Gibbs steps.
     draws : int, optional
-        Posterior draws asked for; 4000 by default, 1000 above 20000 points.
+        Posterior draws asked for, of all chains together; 4000 by default, 1000 above 20000 points.
+    warmup, chains : int, optional
+        Draws discarded before those of each chain, and number of chains: 500 and 4 by default. Only NUTS and Student-t
+        errors have them; with "auto" they ask for NUTS.
     sampler_options : dict, optional
         Passed on to the sampler.
 
@@ -98,7 +103,10 @@ def intercalibrate(
     norm = normalisation if isinstance(normalisation, Normalisation) else None
     decided = choose(ordered, chosen, normalisation=norm, seed=seed, progress=progress)
     model = Model(ordered, decided.settings, normalisation=norm)
-    found = draw_posterior(model, sampler, draws=draws, seed=seed, progress=progress, options=sampler_options)
+    asked = {name: value for name, value in (("warmup", warmup), ("chains", chains)) if value is not None}
+    route = "nuts" if asked and sampler == "auto" else sampler
+    options = {**asked, **(sampler_options or {})}
+    found = draw_posterior(model, route, draws=draws, seed=seed, progress=progress, options=options)
     return assemble(ordered, found, seed, decided.sentences)
 
 

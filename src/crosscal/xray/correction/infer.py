@@ -17,7 +17,7 @@ from crosscal.core.units import energies
 from crosscal.inference.jaxconfig import require_x64
 from crosscal.inference.posterior import Posterior
 from crosscal.inference.problem import Problem
-from crosscal.inference.registry import sample
+from crosscal.inference.registry import check_options, options_of, sample
 from crosscal.xray.correction import edges
 from crosscal.xray.correction.bias import emulated_bias
 from crosscal.xray.correction.emulate import CalibrationEmulator
@@ -82,6 +82,7 @@ def infer(
         If the pairs hold a quantity that the emulator lacks, temperatures far outside its domain, or no telescope of
         the trusted name.
     """
+    check_options(infer, options, sampler)
     require_x64()
     model = HierarchicalModel(
         pairs,
@@ -188,8 +189,11 @@ def _sample(
     """Draw with the named sampler, from the best fit on where it starts somewhere; "auto" as `infer` says."""
     if sampler == "auto":
         if len(problem.labels()) <= FEW_PARAMETERS:
-            posterior = sample(problem, "population", seed=seed, progress=progress)
-            return posterior if posterior.converged else sample(problem, "nested", seed=seed, progress=progress)
+            posterior = sample(problem, "population", seed=seed, progress=progress, **options)
+            if posterior.converged:
+                return posterior
+            shared = {name: value for name, value in options.items() if name in (options_of("nested") or ())}
+            return sample(problem, "nested", seed=seed, progress=progress, **shared)
         sampler = "nuts"
     start = {"start": _start(model, best)} if sampler in ("nuts", "laplace", "importance") and best else {}
     return sample(problem, sampler, seed=seed, progress=progress, **{**start, **options})

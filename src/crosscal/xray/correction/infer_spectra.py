@@ -15,7 +15,7 @@ from crosscal.core.provenance import record
 from crosscal.core.random import generator, integer_seed
 from crosscal.inference.jaxconfig import require_x64
 from crosscal.inference.posterior import Posterior
-from crosscal.inference.registry import sample
+from crosscal.inference.registry import check_options, sample
 from crosscal.xray.correction import edges
 from crosscal.xray.correction.bias import TemperatureBias, fitted_bias
 from crosscal.xray.correction.external import described
@@ -84,6 +84,7 @@ def infer_spectra(
     InputError
         For observations or modifiers that do not fit together; FitError if too many sources cannot be fitted.
     """
+    check_options(infer_spectra, options, sampler)
     require_x64()
     data = prepare(observations, trusted, corrected, most_left_out=most_left_out, progress=progress)
     chosen = sources or ("sampled" if sampler == "nuts" else "marginal")
