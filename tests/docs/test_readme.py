@@ -27,3 +27,9 @@ def test_the_examples_run(block, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(((?!http)[^)#]+)\)", TEXT))))
 def test_links_exist(target):
     assert (ROOT / target).is_file()
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=[b.split("from crosscal import ")[1].split()[0] for b in BLOCKS])
+def test_every_example_asks_for_double_precision_in_the_same_way(block):
+    assert "\nimport crosscal\n" in f"\n{block}"
+    assert block.count("\ncrosscal.enable_x64()\n") == 1

@@ -77,5 +77,9 @@ def show_progress(on: bool = True) -> None:
     ----------
     on : bool
         False ends it: functions that take ``progress=`` are silent by default.
+
+    Examples
+    --------
+    >>> crosscal.show_progress()  # doctest: +SKIP
     """
     listen(display() if on else None)

@@ -32,6 +32,11 @@ class AreaPosterior:
         Log marginal likelihood up to constants that depend on neither variances nor data shape.
     flux_mean, flux_sd : arrays (M,)
         Posterior of G.
+
+    Examples
+    --------
+    >>> posterior = concordance.closed_form(data, prior, variance)  # doctest: +SKIP
+    >>> posterior.mean, posterior.covariance  # doctest: +SKIP
     """
 
     mean: Floats
@@ -112,6 +117,10 @@ def closed_form(
     Notes
     -----
     Chen et al. 2019 (JASA 114, 1018), section 3, in the exact form with G eliminated and the mean term -s/2.
+
+    Examples
+    --------
+    >>> posterior = concordance.closed_form(data, concordance.make_prior(data, 0.05), variance)  # doctest: +SKIP
     """
     data.require_logarithms()
     t = times_of(data, drift_sd is not None)
@@ -156,6 +165,10 @@ def prior_weight(tau: ArrayLike, n_cells: ArrayLike, mean_variance: ArrayLike) -
     tau_i is ``tau``, n_i is ``n_cells``, s_i is ``mean_variance``. It takes the fluxes as known and so understates the
     prior; see `AreaPosterior.influence` for the exact one. Chen et al. 2019, eq. 8 (tables 1 and 2 print W although
     their caption says 1 - W).
+
+    Examples
+    --------
+    >>> concordance.prior_weight(tau=0.05, n_cells=94, mean_variance=0.002)  # doctest: +SKIP
     """
     return 1.0 / (1.0 + np.asarray(n_cells) * np.square(tau) / np.asarray(mean_variance))
 
@@ -165,6 +178,10 @@ def shrinkage_areas(data: Comparison, prior: AreaPrior, variance: Floats, fluxes
 
     ``variance`` has one entry per channel, ``prior`` gives b and W. With the fluxes of `closed_form` this is the exact
     posterior mean for diagonal L. Chen et al. 2019, eqs 7-8.
+
+    Examples
+    --------
+    >>> concordance.shrinkage_areas(data, prior, variance, fluxes)  # doctest: +SKIP
     """
     s = np.asarray(variance, dtype=float)
     residual = data.log_rate + 0.5 * s[data.row] - np.asarray(fluxes)[data.column]
@@ -177,6 +194,10 @@ def shrinkage_fluxes(data: Comparison, variance: Floats, areas: Floats) -> Float
     """Return G_j = sum_i p_i (y_ij + s_i/2 - B_i) / sum_i p_i for given areas, p_i = 1 / s_i, shape (M,).
 
     ``variance`` s has one entry per channel. Chen et al. 2019, eq. 9.
+
+    Examples
+    --------
+    >>> concordance.shrinkage_fluxes(data, variance, areas)  # doctest: +SKIP
     """
     s = np.asarray(variance, dtype=float)[data.row]
     residual = data.log_rate + 0.5 * s - np.asarray(areas)[data.row]

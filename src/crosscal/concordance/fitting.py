@@ -89,6 +89,11 @@ def fit(
     Notes
     -----
     Chen et al. 2019 (JASA 114, 1018); Marshall et al. 2021 (AJ 162, 254).
+
+    Examples
+    --------
+    >>> result = concordance.fit(data, tau=0.05)  # doctest: +SKIP
+    >>> result = concordance.fit(data, tau={"pn": 0.03, "MOS1": 0.05}, noise="log-t")  # doctest: +SKIP
     """
     model = make_model(
         data,

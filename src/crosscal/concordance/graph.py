@@ -17,6 +17,10 @@ def components(data: Comparison, *, linked: bool = False) -> NDArray[np.int32]:
     ----------
     linked : bool
         Count the columns of one campaign and band as connected, as a random walk in time connects them.
+
+    Examples
+    --------
+    >>> concordance.components(data)  # doctest: +SKIP
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components

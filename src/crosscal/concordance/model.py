@@ -46,6 +46,11 @@ class Model:
         Connected component of each channel.
     remarks : tuple of str
         What was chosen or assumed, one sentence each.
+
+    Examples
+    --------
+    >>> model = concordance.make_model(data, prior, concordance.Noise(variance="unknown"))  # doctest: +SKIP
+    >>> model.dims, model.without_channel(0)  # doctest: +SKIP
     """
 
     walk: Walk
@@ -140,6 +145,11 @@ def make_model(
     ------
     InputError
         If the data lack what the model needs, or a component of instruments is not anchored.
+
+    Examples
+    --------
+    >>> prior = concordance.make_prior(data, 0.05)  # doctest: +SKIP
+    >>> model = concordance.make_model(data, prior, concordance.Noise(kind="log-t"))  # doctest: +SKIP
     """
     noise, sources = noise or Noise(), sources or Sources()
     prior = make_prior(data) if prior is None else prior

@@ -247,6 +247,10 @@ class ConcordanceJob(Job):
     ----------
     bands : table
         Energies of the bands, keV: { hard = [2.5, 10.0] }.
+
+    Examples
+    --------
+    >>> run = crosscal.run("job.toml")  # doctest: +SKIP
     """
 
     job: Literal["concordance"] = "concordance"

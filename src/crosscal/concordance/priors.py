@@ -51,6 +51,11 @@ class AreaPrior:
     tau_scale : float
         Above 0, one tau is estimated for all finite channels; its prior is half-t with 4 degrees of freedom and this
         scale.
+
+    Examples
+    --------
+    >>> prior = concordance.make_prior(data, tau=0.05)  # doctest: +SKIP
+    >>> prior.mean, prior.covariance  # doctest: +SKIP
     """
 
     mean: Floats
@@ -129,6 +134,11 @@ class TauTable:
         What the data's band names mean in keV.
     names : mapping of the data's instrument name to the table's
         For instruments that the data call differently.
+
+    Examples
+    --------
+    >>> table = concordance.read_tau_matrix("tau.csv")  # doctest: +SKIP
+    >>> table.tau("pn", "soft")  # doctest: +SKIP
     """
 
     entries: Mapping[str, Sequence[tuple[float, float, float]]]
@@ -215,6 +225,11 @@ def make_prior(
         If a mapping names a channel that the data do not hold.
     InputError
         If a mapping lacks a channel.
+
+    Examples
+    --------
+    >>> prior = concordance.make_prior(data, tau=0.05)  # doctest: +SKIP
+    >>> prior = concordance.make_prior(data, tau={"pn": 0.03, "MOS1": 0.05})  # doctest: +SKIP
     """
     if areas not in ("normal", "t"):
         raise UnknownNameError("prior of the areas", areas, ("normal", "t"))
@@ -309,6 +324,11 @@ def covariance_from_draws(
     Notes
     -----
     Chen, Wiesel, Eldar & Hero 2010, eq. 23, applied to standardised draws.
+
+    Examples
+    --------
+    >>> covariance = concordance.covariance_from_draws(data, draws)  # doctest: +SKIP
+    >>> prior = concordance.make_prior(data, covariance=covariance)  # doctest: +SKIP
     """
     full, amounts = np.zeros((data.n_channels, data.n_channels)), {}
     for instrument in data.instruments:

@@ -67,6 +67,10 @@ def fluxes(result: ConcordanceFit) -> Any:
     """Return a QTable of the concordance fluxes: log flux with sd, flux with 95 % interval, scatter before, after.
 
     "spread_before" and "spread_after" are the standard deviations over instruments of y - b and y - B.
+
+    Examples
+    --------
+    >>> concordance.fluxes(result)  # doctest: +SKIP
     """
     data = result.data
     table = ResultTable({"source": [name for name, _ in data.columns]})
@@ -85,7 +89,12 @@ def fluxes(result: ConcordanceFit) -> Any:
 
 
 def conflicts(result: ConcordanceFit) -> Any:
-    """Return a table of the prior-data conflict tests, one row per group of connected instruments."""
+    """Return a table of the prior-data conflict tests, one row per group of connected instruments.
+
+    Examples
+    --------
+    >>> concordance.conflicts(result)  # doctest: +SKIP
+    """
     tests = result.tests.conflicts
     table = ResultTable()
     table["instruments"] = [", ".join(t.channels) for t in tests] or np.array([], dtype=str)
@@ -102,6 +111,10 @@ def equivalence(result: ConcordanceFit) -> Any:
 
     D is relative to the unweighted mean of the instruments that are compared; priors of the areas do not enter. NaN
     where an instrument is compared with no other. CIPM MRA, appendix B.
+
+    Examples
+    --------
+    >>> concordance.equivalence(result)  # doctest: +SKIP
     """
     data, tests, parts = result.data, result.tests, result.model.components
     d, u = np.full(data.n_channels, np.nan), np.full(data.n_channels, np.nan)
@@ -119,7 +132,12 @@ def equivalence(result: ConcordanceFit) -> Any:
 
 
 def leave_one_out(result: ConcordanceFit) -> Any:
-    """Return a table: what each instrument changes (see `LeaveOneOut`)."""
+    """Return a table: what each instrument changes (see `LeaveOneOut`).
+
+    Examples
+    --------
+    >>> concordance.leave_one_out(result)  # doctest: +SKIP
+    """
     found, names = result.tests.leave_one_out, result.data.channel_names
     table = ResultTable({"instrument": list(names), "pull": found.pull, "largest_shift": found.shift})
     table["moves_most"] = [names[k] if k >= 0 else "" for k in found.moved]
@@ -127,7 +145,12 @@ def leave_one_out(result: ConcordanceFit) -> Any:
 
 
 def influences(result: ConcordanceFit) -> Any:
-    """Return the exact prior influence D as a table: row i, column k is d E[B_i] / d b_k."""
+    """Return the exact prior influence D as a table: row i, column k is d E[B_i] / d b_k.
+
+    Examples
+    --------
+    >>> concordance.influences(result)  # doctest: +SKIP
+    """
     names = result.data.channel_names
     table = ResultTable({"instrument": list(names)})
     for k, name in enumerate(names):
@@ -137,7 +160,12 @@ def influences(result: ConcordanceFit) -> Any:
 
 
 def ratios(result: ConcordanceFit) -> Any:
-    """Return a table of the ratios of areas, ln(A_i / A_k) with sd, of each pair that is compared and shares a band."""
+    """Return a table of the ratios of areas, ln(A_i / A_k) with sd, of each pair that is compared and shares a band.
+
+    Examples
+    --------
+    >>> concordance.ratios(result)  # doctest: +SKIP
+    """
     data, draws, parts = result.data, result.log_factor, result.model.components
     mean_b = np.where(result.model.prior.flat, 0.0, result.model.prior.mean)
     seen = [np.unique(data.column[data.row == i]) for i in range(data.n_channels)]

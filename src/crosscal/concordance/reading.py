@@ -91,6 +91,11 @@ def read_table(
     ------
     InputError
         Naming file, row and column of what is wrong.
+
+    Examples
+    --------
+    >>> data = concordance.read_table("fluxes.csv", flux="flux", error="flux_err")  # doctest: +SKIP
+    >>> data = concordance.read_table(frame)  # doctest: +SKIP
     """
     request = Request(
         instrument, source, flux, counts, log_flux, error, log_error, scale, confidence, limit, limit_confidence,

@@ -26,6 +26,10 @@ def read_tau_matrix(path: str | os.PathLike[str], *, keep_ambiguous: bool = Fals
     ------
     DataFileError
         If no column is an energy range or an entry is not a number.
+
+    Examples
+    --------
+    >>> table = concordance.read_tau_matrix("tau.csv")  # doctest: +SKIP
     """
     source = existing_file(path, what="tau table")
     with parsing("the table cannot be read", where=source, expected="CSV in UTF-8"):
@@ -82,6 +86,10 @@ def iachec_tau(
     ------
     DataFileError
         If the matrix is not found; the sentence says where it is looked for.
+
+    Examples
+    --------
+    >>> tau = concordance.iachec_tau(["pn", "MOS1"], bands=["soft", "hard"])  # doctest: +SKIP
     """
     table = read_tau_matrix(path if path is not None else find("concordance/iachec_tau_matrix.csv"))
     return table.with_names(names, bands)
@@ -94,6 +102,10 @@ def read_area_draws(path: str | os.PathLike[str], instrument: str = "instrument"
     ------
     DataFileError
         If an area is not a number.
+
+    Examples
+    --------
+    >>> draws = concordance.read_area_draws("area_draws.ecsv", instrument="pn")  # doctest: +SKIP
     """
     table, where, _ = load_columns(path)
     names = joined(table, instrument, where)

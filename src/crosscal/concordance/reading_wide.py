@@ -72,6 +72,11 @@ def read_matrix(
     ------
     InputError
         Naming file, row and column of what is wrong.
+
+    Examples
+    --------
+    >>> data = concordance.read_matrix("log_fluxes.csv", names="source", logarithmic=True)  # doctest: +SKIP
+    >>> data = concordance.read_matrix("catalogue.csv", value="{inst}_FLUX", error="{inst}_FLUX_ERR")  # doctest: +SKIP
     """
     if orientation not in ("sources", "instruments"):
         raise UnknownNameError("orientation", orientation, ("sources", "instruments"), where="read_matrix")

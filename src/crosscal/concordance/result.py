@@ -82,6 +82,11 @@ class ConcordanceFit(Presented):
         For corrections against energy.
     arfs : mapping of instrument to path
         Nominal ARFs that the job asked to correct.
+
+    Examples
+    --------
+    >>> result = concordance.fit(data, tau=0.05)  # doctest: +SKIP
+    >>> result.summary(), result.correction, result.figures()  # doctest: +SKIP
     """
 
     kind: ClassVar[str] = "concordance"

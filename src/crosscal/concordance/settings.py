@@ -34,6 +34,10 @@ class Noise:
         Scale of the half-t prior of the root, instead of beta: the default without quoted errors, 0.1 (ten percent).
     nu : float
         Degrees of freedom of log-t.
+
+    Examples
+    --------
+    >>> noise = concordance.Noise(kind="log-t", variance="unknown", nu=4)  # doctest: +SKIP
     """
 
     kind: NoiseKind | None = option(default=None, example="log-t")
@@ -54,6 +58,10 @@ class Sources:
         Sources vary as a random walk inside each campaign.
     drift : float
         Prior standard deviation of a linear drift of each ln area per unit of time.
+
+    Examples
+    --------
+    >>> sources = concordance.Sources(variability=True)  # doctest: +SKIP
     """
 
     variability: bool = False
@@ -75,6 +83,10 @@ class Sampling:
         Draws discarded before them; by default 500, 100, or 60.
     chains : int
         Independent chains.
+
+    Examples
+    --------
+    >>> sampling = concordance.Sampling(route="nuts", draws=2000, chains=4)  # doctest: +SKIP
     """
 
     route: Route = "auto"
@@ -100,6 +112,10 @@ class Checks:
         Fit again without each instrument; by default where there are at most 30 channels and 20000 cells.
     predictive : int
         Replicated data sets of the posterior predictive check; 0 skips it.
+
+    Examples
+    --------
+    >>> checks = concordance.Checks(leave_one_out=True)  # doctest: +SKIP
     """
 
     leave_one_out: bool | None = option(default=None, example=True)

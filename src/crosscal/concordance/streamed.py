@@ -49,6 +49,11 @@ class StreamedFit:
     conflicts : tuple of Conflict
         Tests of the priors against the data.
     warnings, remarks : tuples of str
+
+    Examples
+    --------
+    >>> result = concordance.fit_parquet("fluxes.parquet", error="flux_err")  # doctest: +SKIP
+    >>> result.summary()  # doctest: +SKIP
     """
 
     instruments: tuple[str, ...]
@@ -157,6 +162,10 @@ def fit_parquet(
         If the table is not sorted by source, or lacks what the model needs.
     FitError
         If the likelihood is not quadratic where the posterior lies (too few sources).
+
+    Examples
+    --------
+    >>> result = concordance.fit_parquet("fluxes.parquet", error="flux_err", executor="local")  # doctest: +SKIP
     """
     if isinstance(executor, str):
         EXECUTORS.get(executor)

@@ -66,6 +66,11 @@ class Simulation:
         True log areas and variances (log-t: squared scales).
     g : array (M,)
         True log fluxes.
+
+    Examples
+    --------
+    >>> case = concordance.simulate(3, 50, tau=0.05, seed=1)  # doctest: +SKIP
+    >>> case.data, case.b  # doctest: +SKIP
     """
 
     data: Comparison
@@ -128,6 +133,10 @@ def simulate(
         If the noise is unknown.
     InputError
         If ``filled`` is not in (0, 1].
+
+    Examples
+    --------
+    >>> case = concordance.simulate(3, 50, tau=0.05, outliers=0.1, seed=1)  # doctest: +SKIP
     """
     from crosscal.concordance.model import NOISES
 
@@ -197,6 +206,11 @@ def published_like(name: str, *, tau: float = 0.05, seed: int = 0) -> Simulation
     ------
     UnknownNameError
         If there is no such run; `PUBLISHED` lists them.
+
+    Examples
+    --------
+    >>> case = concordance.published_like("XCAL_hard", tau=0.05, seed=8)  # doctest: +SKIP
+    >>> result = concordance.fit(case.data, tau=0.05)  # doctest: +SKIP
     """
     if name not in PUBLISHED:
         raise UnknownNameError("published data set", name, PUBLISHED)

@@ -57,6 +57,12 @@ class Comparison:
         Instruments whose area is exact, whatever the prior of the others.
     ratios : bool
         Each column stands for the ratio of two instruments.
+
+    Examples
+    --------
+    >>> data = concordance.read_table("fluxes.csv")  # doctest: +SKIP
+    >>> data = concordance.Comparison.from_matrix(log_rates, instruments=["pn", "MOS1"])  # doctest: +SKIP
+    >>> data.channel_names, data.n_columns  # doctest: +SKIP
     """
 
     channels: tuple[tuple[str, str], ...]

@@ -60,6 +60,10 @@ def random_walk(data: Comparison) -> Walk:
     InputError
         If there are no campaigns or times, or one campaign holds two columns at the same time (simultaneous
         measurements must share one source name).
+
+    Examples
+    --------
+    >>> walk = concordance.random_walk(data)  # doctest: +SKIP
     """
     if data.campaign is None or data.time is None:
         raise InputError(

@@ -157,6 +157,10 @@ def shrinkage_variance(residual_square: ArrayLike, n: ArrayLike, df: ArrayLike, 
         sum_j (y_ij - B_i - G_j)^2.
     n : array
         Number of cells.
+
+    Examples
+    --------
+    >>> concordance.shrinkage_variance(0.4, n=40, df=1.5, beta=8e-4)  # doctest: +SKIP
     """
     n, df = np.asarray(n, dtype=float), np.asarray(df, dtype=float)
     denominator = n + 2 * df + 2

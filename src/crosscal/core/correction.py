@@ -55,6 +55,11 @@ class Correction:
     InputError
         If shapes disagree, a factor is not positive, the coordinate does not increase, or the covariance is not
         symmetric and non-negative.
+
+    Examples
+    --------
+    >>> area = crosscal.read_correction("runs/acis")  # doctest: +SKIP
+    >>> area.factor, area.sd, area.at([1.0, 2.0])  # doctest: +SKIP
     """
 
     coordinate: NDArray[Any]

@@ -68,6 +68,11 @@ def read_correction(path: str | os.PathLike[str]) -> Correction:
     ------
     DataFileError
         If the file is absent, no netCDF, or holds no valid correction.
+
+    Examples
+    --------
+    >>> first, second = crosscal.read_correction("runs/a"), crosscal.read_correction("runs/b")  # doctest: +SKIP
+    >>> print(first.compare(second))  # doctest: +SKIP
     """
     import xarray
 

@@ -100,6 +100,10 @@ def fetch_bosz(
         If a list is empty or the address is not http(s), ftp or file.
     DataFileError
         If a download fails for another reason, or nothing could be fetched.
+
+    Examples
+    --------
+    >>> folder = fluxcal.fetch_bosz(teff=(5000, 8000), resolution=2000)  # doctest: +SKIP
     """
     for name, values in (("teff", teff), ("logg", logg), ("feh", feh)):
         if len(values) == 0:

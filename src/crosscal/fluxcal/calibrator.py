@@ -58,6 +58,11 @@ class Calibrator:
     ------
     InputError
         If filters and bands do not correspond.
+
+    Examples
+    --------
+    >>> calibrator = fluxcal.Calibrator(stars, library, filters, fluxcal.Options(fwhm=5.0, ebv=0.02))  # doctest: +SKIP
+    >>> night = fluxcal.calibrate_frames(calibrator, frames)  # doctest: +SKIP
     """
 
     def __init__(
@@ -349,6 +354,11 @@ def calibrate(
     ------
     InputError
         If frame, catalogue, templates or filters cannot be used. A frame that fails its checks is no error.
+
+    Examples
+    --------
+    >>> result = fluxcal.calibrate(frame, stars, "kurucz-sdss", filters, fwhm=5.0, ebv=0.02)  # doctest: +SKIP
+    >>> print(result.answer)  # doctest: +SKIP
     """
     named = {
         "fwhm": fwhm, "ebv": ebv, "metric": metric, "method": method, "smooth": smooth, "position": position,

@@ -193,6 +193,10 @@ class FluxcalJob(Job):
         Calibrate frames that fail with the curves of neighbouring frames of the run.
     leave_one_out : bool
         Hold out each star in turn and compare it with the catalogue.
+
+    Examples
+    --------
+    >>> run = crosscal.run("job.toml")  # doctest: +SKIP
     """
 
     job: Literal["fluxcal"] = "fluxcal"

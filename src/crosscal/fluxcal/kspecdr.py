@@ -96,6 +96,10 @@ def apply_fluxcal(red_filename: str | os.PathLike[str], args: Mapping[str, Any])
         If a key starts with CALIBFLUX but is not known.
     InputError
         If catalogue, filters, templates or the frame cannot be used.
+
+    Examples
+    --------
+    >>> fluxcal.apply_fluxcal("0027red.fits", {"CALIBFLUX": True, "CALIBFLUX_CATALOG": "stars.csv"})  # doctest: +SKIP
     """
     return _single(Path(red_filename), _arguments(args))
 

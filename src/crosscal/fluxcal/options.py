@@ -116,6 +116,10 @@ class Options:
         Masked ranges, A in air; by default telluric bands, interstellar lines and the sky line at 5577 A.
     grey_sigma, slope_sigma : float
         Stars farther than this many robust standard deviations from the others are rejected; more than half are kept.
+
+    Examples
+    --------
+    >>> options = fluxcal.Options(fwhm=5.0, ebv=0.02)  # doctest: +SKIP
     """
 
     match: Literal["position", "index"] = "position"

@@ -43,6 +43,11 @@ class Limits:
         Largest RMS of their chromatic slopes, mag per 1000 A.
     coverage : float
         Minimum fraction of the pixels of the frame that the curve covers.
+
+    Examples
+    --------
+    >>> limits = fluxcal.Limits(min_stars=4, rms=0.1)  # doctest: +SKIP
+    >>> result = fluxcal.calibrate(frame, stars, "demo", filters, limits=limits)  # doctest: +SKIP
     """
 
     min_stars: Annotated[int, Ge(1)] = 1

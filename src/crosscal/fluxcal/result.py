@@ -59,6 +59,11 @@ class FluxCalibration(Presented):
     targets : tuple of HeldOut, standards that were calibrated as targets, against the catalogue
     notes : tuple of str, what was assumed about the catalogue
     loaded : Frame, optional; without it the frame is read again where it is needed
+
+    Examples
+    --------
+    >>> result = fluxcal.calibrate(frame, stars, "demo", filters)  # doctest: +SKIP
+    >>> result.answer, result.summary(), result.curve  # doctest: +SKIP
     """
 
     kind: ClassVar[str] = "fluxcal"

@@ -40,7 +40,12 @@ def as_texts(value: Any, *keys: str) -> None:
 
 
 class StarStatus(IntEnum):
-    """The outcome for one candidate standard star."""
+    """The outcome for one candidate standard star.
+
+    Examples
+    --------
+    >>> [star.name for star in result.stars if star.status == fluxcal.StarStatus.USED]  # doctest: +SKIP
+    """
 
     USED = 0
     NO_SIGNAL = 1
@@ -88,6 +93,10 @@ class Fibres:
     x, y : array (n_fib,), position on the plate in micrometre; NaN where unknown
     type : array of str (n_fib,)
         P program, S sky, C flux standard, F guide, N broken, U unused.
+
+    Examples
+    --------
+    >>> frame.fibres.name, frame.fibres.type  # doctest: +SKIP
     """
 
     name: NDArray[np.str_]
@@ -147,6 +156,11 @@ class Frame:
     dispaxis : 1 or 2, the axis of dispersion in the file (arrays here always have fibres first)
     layout : str, of the file it was read from, in which it is written back
     resolution : float or pairs of (wavelength, FWHM), Angstrom, where the file states it, else None
+
+    Examples
+    --------
+    >>> frame = fluxcal.read_frame("red_0027.fits")  # doctest: +SKIP
+    >>> frame.flux, frame.variance, frame.grid, frame.fibres  # doctest: +SKIP
     """
 
     flux: NDArray[np.float64]
@@ -250,6 +264,11 @@ class Catalogue:
     epoch : float, Julian year of the positions
     notes : tuple of str
         What the reader assumed or left out.
+
+    Examples
+    --------
+    >>> stars = fluxcal.read_catalogue("stars.csv", bands={"decam2014-g": "mag_g"})  # doctest: +SKIP
+    >>> stars.name, stars.magnitude  # doctest: +SKIP
     """
 
     name: NDArray[np.str_]
@@ -301,6 +320,11 @@ class StarFit:
     ``model`` (n_pix,) is in erg/s/cm2/A on the star's own pixels, ``model_variance`` its independent part;
     ``model_modes`` (3, n_pix) are correlated errors of ln model (grey, slope, curvature); ``mismatch`` (2, n_pix) the
     standard deviations of ln model by which real stars differ from templates: all alike, and each by itself.
+
+    Examples
+    --------
+    >>> star = result.stars[0]  # doctest: +SKIP
+    >>> star.name, star.teff, star.rv, star.reason  # doctest: +SKIP
     """
 
     fibre: int
@@ -346,6 +370,11 @@ class CalibrationVector:
     pixels; ``rate``, ``rate_variance`` and ``model`` are kept because throughputs, not their inverses, are averaged
     without bias; ``modes`` (k, n_pix) are correlated errors of ln value; ``mismatch`` (2, n_pix) as that of a StarFit,
     zero by default.
+
+    Examples
+    --------
+    >>> vector = result.vectors[0]  # doctest: +SKIP
+    >>> vector.wavelength, vector.value, vector.variance  # doctest: +SKIP
     """
 
     wavelength: NDArray[np.float64]

@@ -30,7 +30,13 @@ def require_x64() -> None:
 
 
 def enable_x64() -> None:
-    """Switch JAX to double precision for the whole process (the command line and notebooks call this)."""
+    """Switch JAX to double precision for the whole process (the command line and notebooks call this).
+
+    Examples
+    --------
+    >>> import crosscal  # doctest: +SKIP
+    >>> crosscal.enable_x64()  # doctest: +SKIP
+    """
     _quiet_tqdm()
     _configure("jax_enable_x64", True)
 

@@ -42,6 +42,11 @@ class Run:
         One sentence for each figure.
     repeated : bool
         Whether the run had been finished before, so that nothing was done now.
+
+    Examples
+    --------
+    >>> run = crosscal.run("job.toml")  # doctest: +SKIP
+    >>> run.answer, run.passed, run.report  # doctest: +SKIP
     """
 
     directory: Path

@@ -73,6 +73,11 @@ def run(
         If an input does not exist or would be overwritten.
     CrossCalError
         Naming what is wrong with the data.
+
+    Examples
+    --------
+    >>> run = crosscal.run("job.toml", output="runs/second", seed=2)  # doctest: +SKIP
+    >>> print(run.answer)  # doctest: +SKIP
     """
     part, loaded, source = _loaded(job)
     changes: dict[str, Any] = {} if output is None else {"output": Path(output)}

@@ -60,6 +60,11 @@ class Calibrated:
         d flux / d(scale, shift) of the point's telescope: (f, -1), or (f, 0) in a line.
     factor_covariance : array (2 k, 2 k)
         Posterior covariance of (scale_0, .., scale_k-1, shift_0, .., shift_k-1).
+
+    Examples
+    --------
+    >>> curve = result.curve()  # doctest: +SKIP
+    >>> curve.flux, curve.error, curve.covariance()  # doctest: +SKIP
     """
 
     curve: LightCurve

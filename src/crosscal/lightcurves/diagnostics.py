@@ -49,6 +49,11 @@ class Diagnostics:
         The factor on the errors of each telescope that the data ask for, where errors are used as they are.
     trends : tuple of Trend
         Offsets of each telescope from season to season.
+
+    Examples
+    --------
+    >>> print(result.diagnostics)  # doctest: +SKIP
+    >>> result.diagnostics.khat, result.diagnostics.limits  # doctest: +SKIP
     """
 
     route: str

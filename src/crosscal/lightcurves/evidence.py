@@ -53,6 +53,10 @@ def compare_kernels(
     ------
     InputError
         If the errors are Student-t: their sampler gives no evidence.
+
+    Examples
+    --------
+    >>> lightcurves.compare_kernels(curves, ["drw", "matern32"], draws=1000, seed=1)  # doctest: +SKIP
     """
     return evidence_table(
         kernel_evidences(curves, kernels, settings=settings, draws=draws, seed=seed, progress=progress)

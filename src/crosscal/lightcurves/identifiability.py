@@ -29,6 +29,10 @@ class Overlap:
         Number of points of code a (row) with a point of code b within the window.
     component : int array (k,)
         Connected group of each code; -1 for a code without points. The reference is in group 0.
+
+    Examples
+    --------
+    >>> result.diagnostics.overlap.isolated  # doctest: +SKIP
     """
 
     codes: tuple[str, ...]

@@ -230,6 +230,11 @@ class Model:
     ------
     InputError
         If a shift to integrate out is held, or a choice of the settings is still "auto".
+
+    Examples
+    --------
+    >>> model = lightcurves.Model(curves, lightcurves.Settings(kernel="drw"))  # doctest: +SKIP
+    >>> model.log_likelihood(x)  # doctest: +SKIP
     """
 
     def __init__(

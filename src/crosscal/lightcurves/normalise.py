@@ -28,6 +28,10 @@ class Normalisation:
     shift_centre : array, shape (k,)
         Where the prior range of the normalised shift is centred (zero unless ``method`` is "spread").
     method : str
+
+    Examples
+    --------
+    >>> norm = lightcurves.Normalisation.of(curves)  # doctest: +SKIP
     """
 
     factors: NDArray[np.float64]

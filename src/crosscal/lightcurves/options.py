@@ -136,7 +136,12 @@ class Sampling:
 
 @options
 class LightcurvesJob(Job):
-    """Intercalibrate light curves of one source: scale and shift of each telescope, and the merged light curve."""
+    """Intercalibrate light curves of one source: scale and shift of each telescope, and the merged light curve.
+
+    Examples
+    --------
+    >>> run = crosscal.run("job.toml")  # doctest: +SKIP
+    """
 
     job: Literal["lightcurves"] = "lightcurves"
     data: Data

@@ -25,6 +25,11 @@ class LeaveOneOut:
         Standard deviation of that residual: prediction and the point's own error.
     z : array (N,)
         residual / sd; NaN for a point that no other constrains (the only one of a telescope with a free shift).
+
+    Examples
+    --------
+    >>> left_out = result.leave_one_out()  # doctest: +SKIP
+    >>> left_out.z  # doctest: +SKIP
     """
 
     residual: NDArray[np.float64]
@@ -89,6 +94,11 @@ def remove_outliers(
     ------
     InputError
         If the threshold is not positive.
+
+    Examples
+    --------
+    >>> model, vectors = result.model, result.draws.vectors  # doctest: +SKIP
+    >>> cleaned = lightcurves.remove_outliers(curves, model, vectors, threshold=5.0)  # doctest: +SKIP
     """
     if not threshold > 0:
         raise InputError(f"threshold {threshold:g}", where="outliers", expected="a number > 0")

@@ -37,6 +37,11 @@ class Factors:
         Mean q of each calibrated light curve.
     syserr, errscale : array (n_draws, 1 + m, k, n_flags)
         eps in the unit of the measured fluxes; b.
+
+    Examples
+    --------
+    >>> factors = result.factors  # doctest: +SKIP
+    >>> factors.scale.mean(axis=0), factors.regauge("B")  # doctest: +SKIP
     """
 
     codes: tuple[str, ...]

@@ -96,6 +96,10 @@ def from_timeseries(series: Any, *, code: str = "telescope", flux: str = "flux",
         If a column that is named is missing.
     DataFileError
         If there are no times, fluxes or errors, or no point is left.
+
+    Examples
+    --------
+    >>> curve = lightcurves.from_timeseries(series, code="tess")  # doctest: +SKIP
     """
     series = as_table(series, where="time series")
     named = {"telescope": (code, "telescope"), "flux": (flux, "flux"), "error": (error, "error")}
@@ -173,6 +177,10 @@ def read_table(
     ------
     DataFileError, InputError, UnknownNameError
         Naming the file, and the row or column.
+
+    Examples
+    --------
+    >>> curves = lightcurves.read_table("mine.csv", telescope="site")  # doctest: +SKIP
     """
     chosen = selection or Selection()
     if layout == "auto" and _is_blocks(path):
@@ -220,6 +228,10 @@ def read_asassn(
     ------
     DataFileError
         If the file is absent or is no such table, naming row and column.
+
+    Examples
+    --------
+    >>> curve = lightcurves.read_asassn("asassn.csv", by_camera=True)  # doctest: +SKIP
     """
     chosen = selection or Selection()
     chosen = replace(chosen, use_flux=use_flux or chosen.use_flux, by_camera=by_camera or chosen.by_camera)
@@ -240,6 +252,10 @@ def read_ztf(path: Source, selection: Selection | None = None) -> Curves:
     ------
     DataFileError
         If the file is absent or is no such table, naming row and column.
+
+    Examples
+    --------
+    >>> curves = lightcurves.read_ztf("ztf.csv")  # doctest: +SKIP
     """
     return _named(path, selection, ("ztf", "ztf-forced", "ztf-alerts", "ztf-alerts-difference"))
 
@@ -260,6 +276,10 @@ def read_atlas(path: Source, selection: Selection | None = None, *, chi_limit: f
     ------
     DataFileError
         If the file is absent or is no such table, naming row and column.
+
+    Examples
+    --------
+    >>> curve = lightcurves.read_atlas("atlas.txt")  # doctest: +SKIP
     """
     layout: Layout = LAYOUTS.get("atlas")
     if chi_limit != 10.0:
@@ -282,6 +302,10 @@ def read_columns(path: Source, code: str, selection: Selection | None = None) ->
     ------
     DataFileError
         If the file is absent or is no such table, naming row and column.
+
+    Examples
+    --------
+    >>> curve = lightcurves.read_columns("mine.dat", "mine")  # doctest: +SKIP
     """
     found = curves_of(raw_table(path), None, selection or Selection(), label=code)
     if len(found) != 1 and not (selection and selection.keylabel):

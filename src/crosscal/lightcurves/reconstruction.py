@@ -22,6 +22,11 @@ class Reconstruction:
     name : str
     time, mean, sd : array (n,)
         ``sd`` includes the uncertainty of the mean level and of all parameters.
+
+    Examples
+    --------
+    >>> model = result.reconstruct(times=[58000.0, 58001.0])  # doctest: +SKIP
+    >>> model.mean, model.sd  # doctest: +SKIP
     """
 
     name: str

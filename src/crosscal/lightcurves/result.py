@@ -78,6 +78,11 @@ class Intercalibration(Presented):
         Evidences of other kernels, best first, where they were asked for.
     choices : tuple of str
         What the data chose where the settings said "auto", and why.
+
+    Examples
+    --------
+    >>> result = lightcurves.intercalibrate(curves)  # doctest: +SKIP
+    >>> result.answer, result.summary(), result.calibrated()  # doctest: +SKIP
     """
 
     kind: ClassVar[str] = "lightcurves"

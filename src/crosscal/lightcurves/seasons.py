@@ -41,6 +41,10 @@ def split_seasons(
     ------
     InputError
         If neither or both of gap and edges are given, or the edges do not increase or convert.
+
+    Examples
+    --------
+    >>> seasons = lightcurves.split_seasons(curves, gap=60.0)  # doctest: +SKIP
     """
     if (gap is None) == (len(edges) == 0):
         raise InputError("gap and edges", where="seasons", expected="one of them")

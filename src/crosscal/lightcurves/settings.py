@@ -104,7 +104,13 @@ class Prior:
 
 @options
 class Settings(ModelChoice, Prior):
-    """The model and its prior ranges; all ranges are in normalised flux units (see `Normalisation`)."""
+    """The model and its prior ranges; all ranges are in normalised flux units (see `Normalisation`).
+
+    Examples
+    --------
+    >>> settings = lightcurves.Settings(kernel="matern32", systematic_error=True)  # doctest: +SKIP
+    >>> result = lightcurves.intercalibrate(curves, settings)  # doctest: +SKIP
+    """
 
     def __post_init__(self) -> None:
         ModelChoice.__post_init__(self)

@@ -32,6 +32,11 @@ class Truth:
     mean : array (1 + m,)
     flux : tuple of arrays (N,)
         True fluxes at the observed times (time order).
+
+    Examples
+    --------
+    >>> curves, truth = lightcurves.simulate(seed=1)  # doctest: +SKIP
+    >>> truth.scale, truth.shift  # doctest: +SKIP
     """
 
     scale: NDArray[np.float64]
@@ -97,6 +102,10 @@ def simulate(
     ------
     InputError
         If the lengths differ.
+
+    Examples
+    --------
+    >>> curves, truth = lightcurves.simulate(seed=1, codes=("A", "B"), points=(60, 40), lines=1)  # doctest: +SKIP
     """
     k, rng = len(codes), generator(seed, "light-curves")
     counts = [points] * k if isinstance(points, int) else list(points)

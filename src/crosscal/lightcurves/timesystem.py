@@ -35,6 +35,10 @@ class TimeSystem:
         "utc", "tdb", ...; empty where it is not known.
     frame : "geocentric", "heliocentric", "barycentric" or ""
         Where the light was when the clock was read; empty where it is not known.
+
+    Examples
+    --------
+    >>> curves.system  # doctest: +SKIP
     """
 
     format: str = ""

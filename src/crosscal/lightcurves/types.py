@@ -45,6 +45,12 @@ class LightCurve:
     ------
     InputError
         If lengths differ, a value is not finite, an error is not positive, or there are no points.
+
+    Examples
+    --------
+    >>> curves = lightcurves.read("telescope_A.csv", "telescope_B.csv")  # doctest: +SKIP
+    >>> curve = curves.continuum  # doctest: +SKIP
+    >>> curve.time, curve.flux, curve.error, curve.counts  # doctest: +SKIP
     """
 
     name: str
@@ -156,6 +162,11 @@ class LightCurves:
     ------
     InputError
         If a line lists other codes than the continuum.
+
+    Examples
+    --------
+    >>> curves = lightcurves.read("ztf.csv", "atlas.txt", "mine.dat")  # doctest: +SKIP
+    >>> curves = lightcurves.LightCurves.of({"A": (time, flux, error), "B": (time2, flux2, error2)})  # doctest: +SKIP
     """
 
     continuum: LightCurve

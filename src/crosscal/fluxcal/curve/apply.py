@@ -113,6 +113,10 @@ def apply_curve(frame: Frame, curve: Curve, options: Options | None = None, *, v
     ------
     InputError
         If the frame is calibrated already, does not overlap the curve, or ``variance`` is unknown.
+
+    Examples
+    --------
+    >>> calibrated = fluxcal.apply_curve(frame, fluxcal.read_curve("calibrated.fits"))  # doctest: +SKIP
     """
     if frame.calibrated:
         raise InputError("the frame is flux calibrated already", where=frame.name or "frame", expected="counts")
@@ -149,6 +153,10 @@ def band_error(
     """Standard deviation of sum(weight * flux) over pixels with the correlated part.
 
     sqrt( sum w^2 Var_i + sum_k (sum_i w_i F_i m_ki)^2 ); ``independent`` (n_pix,) is the variance without modes.
+
+    Examples
+    --------
+    >>> sd = fluxcal.band_error(flux, independent, curve.modes, weight)  # doctest: +SKIP
     """
     flux, independent, modes, weight = (
         floats(getattr(v, "value", v), where="band_error") for v in (flux, independent, modes, weight)

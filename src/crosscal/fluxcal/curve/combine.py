@@ -64,6 +64,10 @@ def combine(
         If there is no vector, or none has a good pixel.
     UnknownNameError
         If the method is unknown.
+
+    Examples
+    --------
+    >>> curve = fluxcal.combine(result.vectors)  # doctest: +SKIP
     """
     if method not in METHODS:
         raise UnknownNameError("combination", method, METHODS)

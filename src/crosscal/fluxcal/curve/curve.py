@@ -45,6 +45,11 @@ class Curve:
     plate : PlateTerm or None
     extrapolated : array of bool (n_pix,)
         Pixels beyond the outermost that stars measure, where the curve is extrapolated linearly.
+
+    Examples
+    --------
+    >>> curve = result.curve  # doctest: +SKIP
+    >>> curve.value, curve.total_variance, curve.modes  # doctest: +SKIP
     """
 
     wavelength: NDArray[np.float64]

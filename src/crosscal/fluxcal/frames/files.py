@@ -29,7 +29,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class CalibratedFrame:
-    """A calibrated frame and the result it comes from."""
+    """A calibrated frame and the result it comes from.
+
+    Examples
+    --------
+    >>> calibrated = result.apply()  # doctest: +SKIP
+    >>> calibrated.flux, calibrated.variance  # doctest: +SKIP
+    >>> calibrated.write("calibrated.fits")  # doctest: +SKIP
+    """
 
     frame: Frame
     result: FluxCalibration
@@ -218,6 +225,10 @@ def read_curve(path: str | os.PathLike[str]) -> Curve:
     ------
     DataFileError
         If the file has no such HDU.
+
+    Examples
+    --------
+    >>> curve = fluxcal.read_curve("calibrated.fits")  # doctest: +SKIP
     """
     source = existing_file(path, what="calibrated frame")
     with (

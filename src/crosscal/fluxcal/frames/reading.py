@@ -50,6 +50,11 @@ def read_frame(
         If values are impossible (negative variance, wavelengths that do not increase).
     UnknownNameError
         If there is no such layout or policy.
+
+    Examples
+    --------
+    >>> frame = fluxcal.read_frame("red_0027.fits")  # doctest: +SKIP
+    >>> frame = fluxcal.read_frame("mine.fits", exposure=1800.0, airmass=1.2, medium="air")  # doctest: +SKIP
     """
     target = existing_file(path, what="frame")
     with parsing("not a FITS file", where=target, expected="a frame"), fits.open(target, memmap=False) as opened:
@@ -87,6 +92,10 @@ def write_frame(
     ------
     InputError
         If the arguments are swapped.
+
+    Examples
+    --------
+    >>> fluxcal.write_frame("copy.fits", frame)  # doctest: +SKIP
     """
     check_path_first(path, frame, Frame, where="write_frame")
     own = dict(tables or {})

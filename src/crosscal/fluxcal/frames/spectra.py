@@ -32,6 +32,10 @@ def to_specutils(frame: Any, fibre: int | None = None) -> Any:
     ------
     InputError
         If there is no such fibre; MissingDependencyError without specutils.
+
+    Examples
+    --------
+    >>> spectrum = fluxcal.to_specutils(frame, fibre=12)  # doctest: +SKIP
     """
     import astropy.units as u
     from astropy.nddata import VarianceUncertainty
@@ -80,6 +84,10 @@ def from_specutils(
     ------
     InputError
         If fluxes have another unit than counts (or none), spectra differ in length, or there is no uncertainty.
+
+    Examples
+    --------
+    >>> frame = fluxcal.from_specutils(spectra, fibres, exposure=1800.0, airmass=1.2)  # doctest: +SKIP
     """
     import astropy.units as u
 

@@ -43,6 +43,10 @@ def transfer_function(
     ------
     InputError
         If there is no curve or the grids differ.
+
+    Examples
+    --------
+    >>> night = fluxcal.transfer_function(curves, times, when=59000.5)  # doctest: +SKIP
     """
     if not curves:
         raise InputError("no neighbouring curve", where="transfer function", expected="at least one frame that passed")
@@ -141,6 +145,11 @@ class NightCalibration(Presented):
     """Results of several frames; what the command line shows.
 
     ``results`` are in the order of the frames; ``unread`` are (file, reason) of frames that could not be read.
+
+    Examples
+    --------
+    >>> night = fluxcal.calibrate_frames(calibrator, frames)  # doctest: +SKIP
+    >>> night.answer, night.summary(), night.statistics()  # doctest: +SKIP
     """
 
     kind: ClassVar[str] = "fluxcal-night"

@@ -38,6 +38,10 @@ def calibrate_frames(calibrator: Calibrator, frames: Sequence[Frame], *, loo: bo
     ------
     InputError
         If a frame is calibrated already or the library does not cover it.
+
+    Examples
+    --------
+    >>> night = fluxcal.calibrate_frames(calibrator, [fluxcal.read_frame(path) for path in paths])  # doctest: +SKIP
     """
     pooled = is_shared(calibrator.options)
     results = [calibrator.calibrate(frame, loo=loo and not pooled) for frame in frames]

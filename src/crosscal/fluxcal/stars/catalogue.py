@@ -87,6 +87,11 @@ def read_catalogue(
         If a column does not exist.
     ConfigError
         If no band is named, or the magnitude system of a filter is neither known nor stated.
+
+    Examples
+    --------
+    >>> bands = {"decam2014-g": "mag_g", "decam2014-r": "mag_r"}  # doctest: +SKIP
+    >>> stars = fluxcal.read_catalogue("stars.csv", bands=bands)  # doctest: +SKIP
     """
     table, where = _load(path, format)
     if not bands:

@@ -37,6 +37,11 @@ class DustMap:
     """E(B-V) of the sky: ``north`` and ``south`` images (ny, nx) with their poles (x, y) and scales in pixels.
 
     A hemisphere may be absent (None).
+
+    Examples
+    --------
+    >>> dust = fluxcal.read_dust_map(["SFD_dust_ngp.fits", "SFD_dust_sgp.fits"])  # doctest: +SKIP
+    >>> dust.ebv(ra, dec)  # doctest: +SKIP
     """
 
     images: tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]
@@ -87,6 +92,10 @@ def read_dust_map(paths: Sequence[str | os.PathLike[str]], *, factor: float = SF
         If no file is named or the factor is not positive.
     DataFileError
         If a file is not such an image, or two are of one hemisphere.
+
+    Examples
+    --------
+    >>> dust = fluxcal.read_dust_map(["SFD_dust_ngp.fits", "SFD_dust_sgp.fits"])  # doctest: +SKIP
     """
     if not paths:
         raise ConfigError("no file", where="dust map", expected="the images of one or both Galactic hemispheres")
@@ -130,6 +139,10 @@ def with_dust(catalogue: Catalogue, dust: DustMap) -> Catalogue:
     ------
     InputError
         If the map does not reach a star without E(B-V).
+
+    Examples
+    --------
+    >>> stars = fluxcal.with_dust(stars, dust)  # doctest: +SKIP
     """
     empty = ~np.isfinite(catalogue.ebv)
     value = np.where(empty, dust.ebv(catalogue.ra, catalogue.dec), catalogue.ebv)

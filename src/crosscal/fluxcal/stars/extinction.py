@@ -87,7 +87,13 @@ def redden(wavelength: ArrayLike, ebv: ArrayLike, law: str = "fitzpatrick99") ->
 
 @dataclass(frozen=True, eq=False)
 class SiteExtinction:
-    """Atmospheric extinction of an observatory: magnitudes per airmass against wavelength in Angstrom."""
+    """Atmospheric extinction of an observatory: magnitudes per airmass against wavelength in Angstrom.
+
+    Examples
+    --------
+    >>> site = fluxcal.read_site("siding_spring.txt")  # doctest: +SKIP
+    >>> site.factor(wavelength, airmass=1.2)  # doctest: +SKIP
+    """
 
     name: str
     wavelength: NDArray[np.float64]

@@ -62,6 +62,10 @@ def load_filter(name: str, *, directory: str | os.PathLike[str] | None = None) -
         If only speclite could know the name and it is not installed.
     UnknownNameError
         If nobody knows the name.
+
+    Examples
+    --------
+    >>> band = fluxcal.load_filter("decam2014-g")  # doctest: +SKIP
     """
     band = identify(name)
     if Path(name).suffix in {".dat", ".txt"} or (os.sep in name and band is None):

@@ -35,6 +35,10 @@ def vega_to_ab(magnitude: ArrayLike, band: str) -> NDArray[np.float64]:
     ------
     UnknownNameError
         If the band has no tabulated offset.
+
+    Examples
+    --------
+    >>> fluxcal.vega_to_ab(12.3, "twomass-J")  # doctest: +SKIP
     """
     known = identify(band)
     if known is None or known.system != "Vega":
@@ -44,7 +48,13 @@ def vega_to_ab(magnitude: ArrayLike, band: str) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False)
 class Filter:
-    """A passband: photon response against wavelength in Angstrom (only its shape matters)."""
+    """A passband: photon response against wavelength in Angstrom (only its shape matters).
+
+    Examples
+    --------
+    >>> band = fluxcal.load_filter("decam2014-g")  # doctest: +SKIP
+    >>> band.pivot  # doctest: +SKIP
+    """
 
     name: str
     wavelength: NDArray[np.float64]
@@ -109,6 +119,10 @@ def ab_magnitude(filter: Filter, wavelength: ArrayLike, flux: ArrayLike) -> NDAr
 
     A spectrum that does not cover the band gives the magnitude of the part it covers: check
     :meth:`Filter.coverage` first. A flux that is not positive gives NaN.
+
+    Examples
+    --------
+    >>> fluxcal.ab_magnitude(fluxcal.load_filter("decam2014-g"), wavelength, flux)  # doctest: +SKIP
     """
     values = floats(flux, "erg / (s cm2 Angstrom)", where="ab_magnitude")
     mean = values @ filter.weights(floats(wavelength, "Angstrom", where="ab_magnitude"))

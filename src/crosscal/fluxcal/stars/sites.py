@@ -19,6 +19,10 @@ def read_site(path: str | os.PathLike[str]) -> SiteExtinction:
     ------
     DataFileError
         If the file is absent or not such a table.
+
+    Examples
+    --------
+    >>> site = fluxcal.read_site("siding_spring.txt")  # doctest: +SKIP
     """
     target = existing_file(path, what="extinction table")
     with parsing("not an extinction table", where=target, expected="two columns of numbers"):

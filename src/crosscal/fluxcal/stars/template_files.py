@@ -85,6 +85,10 @@ def load_templates(
         If there is no such library.
     DataFileError
         If its files are absent or unreadable.
+
+    Examples
+    --------
+    >>> library = fluxcal.load_templates("kurucz-sdss", "kurucz_stds.fit")  # doctest: +SKIP
     """
     if isinstance(name, os.PathLike) or os.sep in str(name) or (Path(str(name)) / "grid.ecsv").is_file():
         directory = Path(name)

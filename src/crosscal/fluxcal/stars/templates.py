@@ -37,6 +37,11 @@ class TemplateLibrary:
         Resolution of the templates, Angstrom (0 = much finer than the instrument).
     mismatch : Mismatch, optional
         How real stars differ from the templates; by default bounds for a library that was not compared with stars.
+
+    Examples
+    --------
+    >>> library = fluxcal.load_templates("demo")  # doctest: +SKIP
+    >>> library.parameters, library.wavelength  # doctest: +SKIP
     """
 
     name: str

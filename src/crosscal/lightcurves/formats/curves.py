@@ -30,6 +30,10 @@ class Curves(dict[str, Columns]):
         What was left out and what was assumed.
     difference : bool
         Whether the fluxes are differences to a reference image.
+
+    Examples
+    --------
+    >>> curves = lightcurves.Curves({"A": (time, flux, error)}, source="mine.dat")  # doctest: +SKIP
     """
 
     def __init__(

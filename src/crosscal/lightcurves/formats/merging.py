@@ -53,6 +53,11 @@ def merge(
     ------
     InputError
         If two groups hold the same code, or times cannot be brought into one system.
+
+    Examples
+    --------
+    >>> groups = [lightcurves.read_ztf("ztf.csv"), lightcurves.read_asassn("asassn.csv")]  # doctest: +SKIP
+    >>> curves = lightcurves.merge(groups)  # doctest: +SKIP
     """
     every: list[Any] = [group for one in groups for group in (one if _is_list(one) else [one])]  # type: ignore[union-attr]
     found = [_as_curves(group) for group in every]

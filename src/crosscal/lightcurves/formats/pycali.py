@@ -37,6 +37,10 @@ def read_pycali(
         Naming file and row, if a header or row is wrong, a value is not finite or an error is not positive.
     InputError
         If a line file lists other codes than the continuum.
+
+    Examples
+    --------
+    >>> curves = lightcurves.read_pycali("continuum.txt", ["line.txt"])  # doctest: +SKIP
     """
     first = read_block_file(continuum, unit=unit)
     others = tuple(read_block_file(path) for path in lines)
@@ -52,6 +56,10 @@ def read_block_file(path: str | os.PathLike[str], *, unit: str = "") -> LightCur
     ------
     DataFileError
         Naming file and row.
+
+    Examples
+    --------
+    >>> curve = lightcurves.read_block_file("continuum.txt")  # doctest: +SKIP
     """
     text = read_text(path, what="light-curve file", expected="blocks '# CODE N'").splitlines()
     codes: list[str] = []
@@ -116,7 +124,12 @@ def _row(line: str, place: str, width: int) -> list[float]:
 
 
 def write_pycali(path: str | os.PathLike[str], curve: LightCurve, *, flags: bool | None = None) -> Path:
-    """Write one light curve as blocks, in time order per code; flags where any code has more than one."""
+    """Write one light curve as blocks, in time order per code; flags where any code has more than one.
+
+    Examples
+    --------
+    >>> lightcurves.write_pycali("continuum.txt", curves.continuum)  # doctest: +SKIP
+    """
     with_flags = any(len(labels) > 1 for labels in curve.flag_labels) if flags is None else flags
     lines = []
     for i, label in enumerate(curve.codes):

@@ -68,6 +68,11 @@ class Selection:
     columns : mapping of str to str
         Column names by role ("time", "flux", "error", "magnitude", "telescope", "filter"), for columns that are not
         recognised by name.
+
+    Examples
+    --------
+    >>> cuts = lightcurves.Selection(time_range=(58000.0, 59000.0), rebin=1.0, errlimit=0.1)  # doctest: +SKIP
+    >>> curves = lightcurves.read_ztf("ztf.csv", cuts)  # doctest: +SKIP
     """
 
     zeropoint: float | dict[str, float] | None = option(default=None, example={"V": 3.6e-9, "zg": 4.8e-9})
@@ -176,6 +181,10 @@ def rebin(time: NDArray, flux: NDArray, error: NDArray, width: float) -> Columns
     ------
     InputError
         If the width is not positive or the times are not sorted.
+
+    Examples
+    --------
+    >>> time, flux, error = lightcurves.rebin(time, flux, error, width=1.0)  # doctest: +SKIP
     """
     if not width > 0:
         raise InputError(f"bin width {width:g}", where="rebin", expected="a width > 0")

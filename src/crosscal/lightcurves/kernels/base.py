@@ -28,6 +28,12 @@ class Kernel(ABC):
         Sampled coordinates; those beyond the first two carry their uniform prior range in ``low`` and ``high``.
     observation : tuple of float, length d
         h.
+
+    Examples
+    --------
+    >>> from crosscal.lightcurves.kernels.registry import KERNELS  # doctest: +SKIP
+    >>> kernel = KERNELS.get("matern32")()  # doctest: +SKIP
+    >>> kernel.names, kernel.dimension  # doctest: +SKIP
     """
 
     parameters: ClassVar[tuple[Parameter, ...]]

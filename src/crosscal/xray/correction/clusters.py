@@ -160,6 +160,11 @@ def simulate_clusters(
     ------
     InputError
         If the model has no free kT and norm.
+
+    Examples
+    --------
+    >>> error = {"A": 0.1, "mu": 1.8, "sigma": 0.9}  # doctest: +SKIP
+    >>> clusters = xray.simulate_clusters(first, second, model, xray.Gaussian(), error, kT=[3, 6])  # doctest: +SKIP
     """
     temperatures = np.atleast_1d(np.asarray(plain(kT, "keV", where="kT"), dtype=float))
     n = temperatures.size

@@ -45,6 +45,12 @@ class CalibrationEmulator:
         (theta (n, d), kT (n,)) -> values (n, q) computed afresh; kept in memory, not in files.
     exact : CalibrationEmulator, optional
         The same map by fits (`ExactMap`), by which a posterior is re-weighted; kept in memory, not in files.
+
+    Examples
+    --------
+    >>> emulator = xray.train(library)  # doctest: +SKIP
+    >>> emulator.domain, emulator.factor(energy, theta)  # doctest: +SKIP
+    >>> emulator.save("emulator.npz")  # doctest: +SKIP
     """
 
     emulator: Emulator

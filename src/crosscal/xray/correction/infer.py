@@ -81,6 +81,11 @@ def infer(
     InputError
         If the pairs hold a quantity that the emulator lacks, temperatures far outside its domain, or no telescope of
         the trusted name.
+
+    Examples
+    --------
+    >>> result = xray.infer(pairs, emulator, seed=1)  # doctest: +SKIP
+    >>> print(result.answer)  # doctest: +SKIP
     """
     check_options(infer, options, sampler)
     require_x64()

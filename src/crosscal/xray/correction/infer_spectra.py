@@ -83,6 +83,12 @@ def infer_spectra(
     ------
     InputError
         For observations or modifiers that do not fit together; FitError if too many sources cannot be fitted.
+
+    Examples
+    --------
+    >>> observations = xray.read_observations("observations.csv", model)  # doctest: +SKIP
+    >>> phi = xray.Spline(knots=8, low=0.7, high=7.0)  # doctest: +SKIP
+    >>> result = xray.infer_spectra(observations, phi, trusted="pn")  # doctest: +SKIP
     """
     check_options(infer_spectra, options, sampler)
     require_x64()

@@ -67,7 +67,12 @@ class Observation:
 
 
 def observations_of(clusters: Clusters) -> list[Observation]:
-    """Return the spectra of simulated clusters as observations of the two telescopes, under their names."""
+    """Return the spectra of simulated clusters as observations of the two telescopes, under their names.
+
+    Examples
+    --------
+    >>> observations = xray.observations_of(clusters)  # doctest: +SKIP
+    """
     found = []
     for t, telescope in enumerate(clusters.telescopes):
         response, mask = clusters.responses[t], clusters.templates[t].mask

@@ -57,6 +57,10 @@ def read_observations(
         If the table cannot be read, lacks a column, or is empty.
     InputError
         Naming the row whose files or values cannot be used.
+
+    Examples
+    --------
+    >>> observations = xray.read_observations("observations.csv", model, band=(0.7, 7.0))  # doctest: +SKIP
     """
     source = existing_file(path, what="table of observations")
     table = read_sheet(source).table

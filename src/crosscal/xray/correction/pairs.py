@@ -47,6 +47,12 @@ class PairedSources:
     ------
     InputError
         Naming the source and quantity of the first impossible number.
+
+    Examples
+    --------
+    >>> pairs = xray.read_pairs("clusters.csv", trusted="pn")  # doctest: +SKIP
+    >>> pairs.values[:, :, 0]  # doctest: +SKIP
+    >>> hot = pairs.take(pairs.values[0, :, 0] > 5)  # doctest: +SKIP
     """
 
     names: tuple[str, ...]

@@ -75,6 +75,11 @@ def read_pairs(
         Naming the file, the column and the row, or the telescope that is not in the table.
     ConfigError
         If ``confidence`` is no probability.
+
+    Examples
+    --------
+    >>> pairs = xray.read_pairs("clusters.csv", trusted="pn", corrected="acis")  # doctest: +SKIP
+    >>> pairs = xray.read_pairs(table, confidence=0.9)  # doctest: +SKIP
     """
     if confidence is not None and not 0 < confidence < 1:
         raise ConfigError(f"a confidence of {confidence:g}", where="read_pairs", expected="a share such as 0.9")
@@ -251,6 +256,10 @@ def write_pairs(path: str | os.PathLike[str], pairs: PairedSources) -> Path:
         For another suffix, or if the file cannot be written.
     InputError
         If the arguments are swapped.
+
+    Examples
+    --------
+    >>> xray.write_pairs("clusters.ecsv", pairs)  # doctest: +SKIP
     """
     check_path_first(path, pairs, PairedSources, where="write_pairs")
     suffix = Path(path).suffix.lower()

@@ -112,6 +112,10 @@ def minimise_divergence(
         If the divergence needs samples and the pairs have none; UnknownNameError for an unknown divergence.
     FitError
         If no start gives a finite objective.
+
+    Examples
+    --------
+    >>> estimate = xray.minimise_divergence(pairs, emulator, "wasserstein2")  # doctest: +SKIP
     """
     import jax
     import jax.numpy as jnp

@@ -51,6 +51,11 @@ def simulate_pairs(
     ------
     InputError
         If theta or kT lies outside the emulator's domain.
+
+    Examples
+    --------
+    >>> error = {"A": 0.1, "mu": 1.8, "sigma": 0.9}  # doctest: +SKIP
+    >>> pairs = xray.simulate_pairs(emulator, error, kT=[2, 4, 8], seed=1)  # doctest: +SKIP
     """
     import jax
     import jax.numpy as jnp

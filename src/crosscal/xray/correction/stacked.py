@@ -142,6 +142,11 @@ def stacked_ratio(
     ------
     InputError, FitError
         As `prepare`, and for bins without counts.
+
+    Examples
+    --------
+    >>> ratio = xray.stacked_ratio(observations, trusted="pn", bins=12)  # doctest: +SKIP
+    >>> ratio.table()  # doctest: +SKIP
     """
     prepared = prepare(observations, trusted, corrected)
     return ratio_of_model(

@@ -59,6 +59,11 @@ def train(
     ------
     InputError
         If the library holds too few converged fits or lacks a quantity.
+
+    Examples
+    --------
+    >>> emulator = xray.train(library)  # doctest: +SKIP
+    >>> print(emulator.validate(300))  # doctest: +SKIP
     """
     chosen = quantities or tuple(q for q in QUANTITIES if q in library.parameters)
     for quantity in chosen:

@@ -206,6 +206,10 @@ def plasma_table(table: PlasmaTable | str | os.PathLike[str] | None = None) -> P
     ------
     DataFileError
         If there is no such file or directory, or it cannot be read.
+
+    Examples
+    --------
+    >>> table = xray.plasma_table()  # doctest: +SKIP
     """
     if table is None:
         return built_in_table()

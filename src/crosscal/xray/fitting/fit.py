@@ -75,6 +75,11 @@ def fit(
     ------
     InputError, UnknownNameError
         If spectrum, response, groups and statistic do not fit together.
+
+    Examples
+    --------
+    >>> found = xray.fit(spectrum, telescope, model, band=(0.7, 7.0))  # doctest: +SKIP
+    >>> found.summary()  # doctest: +SKIP
     """
     spectrum.check_response(response)
     groups = _groups(spectrum, response, band, groups)

@@ -66,6 +66,11 @@ def fakeit(
     Raises
     ------
     InputError, UnknownNameError
+
+    Examples
+    --------
+    >>> model = xray.Model("TBabs*apec", nH=0.05, kT=5.0, Abundanc=0.3)  # doctest: +SKIP
+    >>> spectrum = xray.fakeit(telescope, model, counts=2e4, band=(0.7, 7.0), seed=1)  # doctest: +SKIP
     """
     if (exposure is None) == (counts is None):
         raise InputError("exposure and counts", where="fakeit", expected="exactly one of them")

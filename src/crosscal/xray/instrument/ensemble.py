@@ -138,6 +138,11 @@ def write_arf_ensemble(
     ------
     InputError
         On draws of wrong shape, negative or not finite; DataFileError if writing fails.
+
+    Examples
+    --------
+    >>> xray.write_arf_ensemble("draws.arf", telescope, draws)  # doctest: +SKIP
+    >>> xray.write_arf_ensemble("draws", telescope, draws)  # doctest: +SKIP
     """
     draws = np.asarray(draws, dtype=float)
     if draws.ndim != 2 or draws.shape[1] != response.n_energy or draws.shape[0] == 0:
@@ -189,6 +194,11 @@ def read_arf_ensemble(path: PathLike) -> ArfEnsemble:
     ------
     DataFileError
         If there are no draws, they do not share one energy grid, or a drawn area is negative.
+
+    Examples
+    --------
+    >>> ensemble = xray.read_arf_ensemble("acis_ensemble.arf")  # doctest: +SKIP
+    >>> ensemble.band_means({"soft": (0.5, 2.0)})  # doctest: +SKIP
     """
     if Path(path).is_dir():
         return _read_directory(Path(path))

@@ -17,6 +17,10 @@ def example_telescope(name: str = "a") -> Response:
     ------
     UnknownNameError
         For any other name.
+
+    Examples
+    --------
+    >>> telescope = xray.example_telescope("b")  # doctest: +SKIP
     """
     if name not in EXAMPLES:
         raise UnknownNameError("example telescope", name, EXAMPLES)

@@ -326,6 +326,10 @@ def group(
     ------
     InputError, UnknownNameError
         If spectrum and response do not fit together, for an unknown method, or if nothing is left.
+
+    Examples
+    --------
+    >>> groups = xray.group(spectrum, telescope, (0.7, 7.0), method="optimal")  # doctest: +SKIP
     """
     spectrum.check_response(response)
     mask = np.ones(spectrum.n_channel, dtype=bool) if band is None else response.band(*band)

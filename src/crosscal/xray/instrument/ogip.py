@@ -50,6 +50,10 @@ def read_response(
     ------
     DataFileError
         Naming file, HDU, column and row of whatever is wrong.
+
+    Examples
+    --------
+    >>> telescope = xray.read_response("acis.arf", "acis.rmf")  # doctest: +SKIP
     """
     label = name or Path(arf).name.split(".")[0]
     if rmf is None:

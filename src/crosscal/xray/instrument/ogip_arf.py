@@ -67,6 +67,11 @@ def read_arf(path: PathLike) -> Arf:
     ------
     DataFileError
         Naming file, HDU, column and row of whatever is wrong.
+
+    Examples
+    --------
+    >>> arf = xray.read_arf("acis.arf")  # doctest: +SKIP
+    >>> arf.energy_lo, arf.area  # doctest: +SKIP
     """
     with opened(path, "ARF") as hdus:
         hint = ""

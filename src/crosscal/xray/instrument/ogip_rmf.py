@@ -65,6 +65,10 @@ def read_rmf(path: PathLike, *, time: float | None = None, block: int | None = N
     ------
     DataFileError
         Naming file, HDU, column and row of whatever is wrong; or if matrices differ in time and none is chosen.
+
+    Examples
+    --------
+    >>> rmf = xray.read_rmf("acis.rmf")  # doctest: +SKIP
     """
     with opened(path, "RMF") as hdus:
         hint = " (it looks like an ARF)" if any(hdu.name.upper() == "SPECRESP" for hdu in hdus) else ""

@@ -40,6 +40,10 @@ def read_spectra(
     ------
     DataFileError
         Naming file, HDU, column and row of whatever is wrong; also if BACKFILE names a file that is not there.
+
+    Examples
+    --------
+    >>> rows = xray.read_spectra("orders.pha2")  # doctest: +SKIP
     """
     found = _read(path, None, exposure)
     return tuple(_with_background(spectrum, background, k, scaled) for k, (spectrum, scaled) in enumerate(found))
@@ -62,6 +66,10 @@ def read_spectrum(
     ------
     DataFileError
         If the file is no spectrum, or is of type II and no row is named.
+
+    Examples
+    --------
+    >>> spectrum = xray.read_spectrum("cluster.pha", background="background.pha")  # doctest: +SKIP
     """
     ((spectrum, scaled),) = _read(path, 0 if row is None else row, exposure)
     spectrum = _with_background(spectrum, background, 0 if row is None else row - 1, scaled)
@@ -200,6 +208,10 @@ def read_observation(
     ------
     DataFileError
         If a response is neither given nor found, or does not have the channels of the spectrum.
+
+    Examples
+    --------
+    >>> spectrum, telescope = xray.read_observation("cluster.pha")  # doctest: +SKIP
     """
     spectrum, files = read_linked(pha, arf, rmf, background, row=row, exposure=exposure, block=block)
     response = files.response(name)

@@ -205,6 +205,10 @@ def write_arf(
     ------
     InputError
         If ``path`` is a file the response was read from; DataFileError if it cannot be written.
+
+    Examples
+    --------
+    >>> xray.write_arf("corrected.arf", telescope.corrected(result.correction), history=result)  # doctest: +SKIP
     """
     table = arf_table(response, history, single=single)
     primary = arf_primary(response)
@@ -225,6 +229,10 @@ def write_rmf(
     Runs of zeros are left out (variable-length groups). ``with_area`` multiplies the matrix by the area. Of a response
     that was read from an RSP, header cards and HISTORY are kept. ``history``, ``single``, ``overwrite`` and errors are
     as in :func:`write_arf`.
+
+    Examples
+    --------
+    >>> xray.write_rmf("corrected.rmf", telescope)  # doctest: +SKIP
     """
     kind = "E" if single else "D"
     matrix = csc_array(response.redistribution)
@@ -292,6 +300,10 @@ def write_spectrum(path: PathLike, spectrum: Spectrum, *, history: Any = None, o
 
     The background is a spectrum of its own: write it to another file and name that in ``links``.
     ``history``, ``overwrite`` and errors are as in :func:`write_arf`.
+
+    Examples
+    --------
+    >>> xray.write_spectrum("simulated.pha", spectrum)  # doctest: +SKIP
     """
     whole = bool(np.all(spectrum.counts == np.rint(spectrum.counts)))
     small = whole and spectrum.counts.max() < 2**31

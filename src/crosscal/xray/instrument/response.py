@@ -69,6 +69,11 @@ class Response:
     References
     ----------
     George et al. 1992, OGIP memo CAL/GEN/92-002 (files); Davis 2001, ApJ 548, 1010, Eq. 1 (folding).
+
+    Examples
+    --------
+    >>> telescope = xray.read_response("acis.arf", "acis.rmf")  # doctest: +SKIP
+    >>> counts = telescope.fold(photons)  # doctest: +SKIP
     """
 
     energy_lo: Floats

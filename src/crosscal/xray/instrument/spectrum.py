@@ -54,6 +54,11 @@ class Spectrum:
     References
     ----------
     Arnaud, George & Tennant 2009, OGIP memo OGIP/92-007.
+
+    Examples
+    --------
+    >>> spectrum = xray.read_spectrum("cluster.pha")  # doctest: +SKIP
+    >>> spectrum.counts, spectrum.exposure, spectrum.links  # doctest: +SKIP
     """
 
     counts: Floats

@@ -106,6 +106,11 @@ def build_library(
     ------
     InputError, UnknownNameError, StoreError
         Before anything is computed, if the arguments do not fit together.
+
+    Examples
+    --------
+    >>> design = xray.Gaussian.grid(A=(-0.15, 0.15, 11), mu=(0.7, 5.0, 17), sigma=0.9)  # doctest: +SKIP
+    >>> library = xray.build_library(telescope, model, design, kT=[2, 4, 8], band=(0.7, 7.0))  # doctest: +SKIP
     """
     modifier = _modifier_of(design, modifier)
     temperatures, band = _temperatures(plain(kT, "keV", where="kT")), plain_band(band)

@@ -59,6 +59,11 @@ class Library:
     store : Store or None
     task : LibraryTask or None
         What computes more points; only in the session that built the library.
+
+    Examples
+    --------
+    >>> library = xray.Library.open("library.zarr")  # doctest: +SKIP
+    >>> library.bias("kT")  # doctest: +SKIP
     """
 
     dataset: xarray.Dataset

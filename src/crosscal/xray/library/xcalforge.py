@@ -35,6 +35,10 @@ def read_xcalforge(path: str | os.PathLike[str]) -> Library:
     ------
     DataFileError
         If the file is absent, is no HDF5, lacks a group or data set, or the shapes do not fit together.
+
+    Examples
+    --------
+    >>> library = xray.read_xcalforge("library.h5")  # doctest: +SKIP
     """
     import h5py
 
@@ -146,6 +150,10 @@ def write_xcalforge(path: str | os.PathLike[str], library: Library) -> Path:
     InputError
         If the library is not over a product grid of one Gaussian's A, mu, sigma, or has several realisations, or
         if the arguments are swapped.
+
+    Examples
+    --------
+    >>> xray.write_xcalforge("library.h5", library)  # doctest: +SKIP
     """
     check_path_first(path, library, Library, where="write_xcalforge")
     import h5py

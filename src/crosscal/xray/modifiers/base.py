@@ -74,6 +74,12 @@ class Modifier(ABC):
 
     A member states ``name`` and ``parameters`` and implements ``_factor``. A parameter's default is the value
     at which the family changes nothing, unless the family says otherwise by ``null``.
+
+    Examples
+    --------
+    >>> modifier = xray.Gaussian()  # doctest: +SKIP
+    >>> modifier.names, modifier.defaults  # doctest: +SKIP
+    >>> corrected = modifier.apply(telescope, [0.1, 1.8, 0.9])  # doctest: +SKIP
     """
 
     name: ClassVar[str]

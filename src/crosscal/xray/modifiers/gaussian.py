@@ -25,6 +25,12 @@ class Gaussian(Modifier):
     convention : "standard" or "xcalforge"
         XCalForge's code leaves out the factor 2 in the exponent; "xcalforge" reproduces it, so that a sigma of
         its libraries means the same here. sigma(standard) = sigma(xcalforge) / sqrt(2).
+
+    Examples
+    --------
+    >>> bump = xray.Gaussian()  # doctest: +SKIP
+    >>> bump.factor([1.0, 2.0], [0.1, 1.8, 0.9])  # doctest: +SKIP
+    >>> xray.Gaussian.grid(A=(-0.15, 0.15, 11), mu=(0.7, 5.0, 17), sigma=0.9)  # doctest: +SKIP
     """
 
     name: ClassVar[str] = "gaussian"

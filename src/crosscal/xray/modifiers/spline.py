@@ -33,6 +33,11 @@ class BSpline(BasisModifier):
     References
     ----------
     de Boor 1978, A Practical Guide to Splines, ch. IX.
+
+    Examples
+    --------
+    >>> spline = xray.Spline(knots=8, low=0.7, high=7.0)  # doctest: +SKIP
+    >>> spline.names  # doctest: +SKIP
     """
 
     name: ClassVar[str] = "spline"
