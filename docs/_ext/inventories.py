@@ -1,7 +1,7 @@
-"""Where the objects of other packages are documented, without a download: an inventory for each, made of the names here.
+"""Where objects of other packages are documented, without a download: an inventory for each, made of these names.
 
 Sphinx reads inventories from the network. A build must not depend on that, so the names that CrossCal's signatures and
-docstrings use are listed here with their pages, and written in Sphinx's own format (version 2) into the build directory.
+docstrings use are listed here with their pages, and written in Sphinx's own format (version 2).
 """
 
 from __future__ import annotations

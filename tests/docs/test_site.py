@@ -1,4 +1,4 @@
-"""The built documentation in a real browser: no fault of accessibility, code and output fit the column, search and copy.
+"""The built documentation in a browser: no fault of accessibility, code and output fit the column, search and copy.
 
 CROSSCAL_SITE names a built site; without it, the site is built here without running its examples.
 """

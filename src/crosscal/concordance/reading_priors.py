@@ -89,7 +89,7 @@ def iachec_tau(
 
     Examples
     --------
-    >>> tau = concordance.iachec_tau(["pn", "MOS1"], bands=["soft", "hard"])  # doctest: +SKIP
+    >>> tau = concordance.iachec_tau({"pn": "XMM pn"}, bands={"soft": (0.5, 2.0)})  # doctest: +SKIP
     """
     table = read_tau_matrix(path if path is not None else find("concordance/iachec_tau_matrix.csv"))
     return table.with_names(names, bands)
@@ -105,7 +105,7 @@ def read_area_draws(path: str | os.PathLike[str], instrument: str = "instrument"
 
     Examples
     --------
-    >>> draws = concordance.read_area_draws("area_draws.ecsv", instrument="pn")  # doctest: +SKIP
+    >>> draws = concordance.read_area_draws("area_draws.ecsv")  # doctest: +SKIP
     """
     table, where, _ = load_columns(path)
     names = joined(table, instrument, where)
