@@ -45,7 +45,7 @@ def blocks(kind: str) -> list[tuple[str, str]]:
     for page in PAGES:
         for match in FENCE.finditer(page.read_text(encoding="utf-8")):
             if match["kind"].strip() == kind:
-                text = re.sub(r"\A(:\w+:.*\n)+", "", match["text"])
+                text = re.sub(r"\A(?:(:\w+:.*\n)+|---\n.*?^---\n)", "", match["text"], flags=re.DOTALL | re.MULTILINE)
                 found.append((page.relative_to(DOCS).as_posix(), text))
     return found
 
@@ -184,7 +184,7 @@ def commands() -> list[tuple[str, str]]:
     found = []
     for kind in ("bash", "console", "{code-cell}"):
         for page, text in blocks(kind):
-            for line in text.splitlines():
+            for line in text.replace("\\\n", " ").splitlines():
                 match = re.match(r"(?:\$ |!)?(?:[A-Z_]+=\S+ )?crosscal( .*)", line)
                 if match:
                     found.append((page, match[1].split(">")[0].split("#")[0].strip()))
@@ -234,6 +234,53 @@ def test_links_between_pages_lead_somewhere(page):
     text = FENCE.sub("", (DOCS / page).read_text(encoding="utf-8"))
     for target in re.findall(r"\]\(((?!https?://)[^)#\s]+)(?:#[^)]*)?\)", text):
         assert ((DOCS / page).parent / target).is_file(), target
+
+
+#: Characters of code that fit the column of text on a screen of 1400 pixels.
+WIDEST_CODE = 88
+FIGURE = re.compile(r"figures(?:\(\))?\[|^area\(", flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", [p.relative_to(DOCS).as_posix() for p in PAGES])
+def test_code_fits_the_column(page):
+    for match in FENCE.finditer((DOCS / page).read_text(encoding="utf-8")):
+        shown = re.sub(r"\A---\n.*?^---\n", "", match["text"], flags=re.DOTALL | re.MULTILINE)
+        assert not [line for line in shown.splitlines() if len(line) > WIDEST_CODE]
+
+
+@pytest.mark.parametrize("page", [p.relative_to(DOCS).as_posix() for p in PAGES])
+def test_figures_and_images_have_a_text(page):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    cells = [match["text"] for match in FENCE.finditer(text) if match["kind"].strip() == "{code-cell}"]
+    drawn = [cell for cell in cells if FIGURE.match(cell.strip().splitlines()[-1]) or "figures()[" in cell]
+    assert all(re.search(r"^    alt: \S.{15,}$", cell, flags=re.MULTILINE) for cell in drawn)
+    assert all(len(alt) > 15 for alt in re.findall(r"!\[([^\]]*)\]\(", FENCE.sub("", text)))
+
+
+def test_figures_of_cells_are_recognised():
+    cells = [text for _, text in blocks("{code-cell}")]
+    assert sum("figures[" in cell or "figures()[" in cell or "area(" in cell for cell in cells) >= 16
+
+
+SAMPLES = DOCS / "samples"
+
+
+def test_every_sample_is_linked_from_the_first_page():
+    text = (DOCS / "index.md").read_text(encoding="utf-8")
+    assert {p.name for p in SAMPLES.iterdir()} == set(re.findall(r"<samples/([^>]+)>", text))
+
+
+def test_samples_are_read_as_they_are(tmp_path):
+    from crosscal import concordance, fluxcal, lightcurves, xray
+
+    pairs = xray.read_pairs(SAMPLES / "clusters.csv", trusted="pn", corrected="acis")
+    assert pairs.telescopes == ("pn", "acis")
+    assert pairs.quantities == ("kT", "norm")
+    assert concordance.read_table(SAMPLES / "fluxes.csv").channel_names == ("pn", "MOS1", "MOS2")
+    curves = lightcurves.read(SAMPLES / "telescope_A.csv", SAMPLES / "telescope_B.csv")
+    assert curves.codes == ("telescope_A", "telescope_B")
+    stars = fluxcal.read_catalogue(SAMPLES / "stars.csv", bands={"decam2014-g": "mag_g", "decam2014-r": "mag_r"})
+    assert len(stars.name) == 20
 
 
 def test_every_page_is_in_the_table_of_contents():
