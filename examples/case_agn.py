@@ -12,7 +12,7 @@ import numpy as np
 import crosscal
 from crosscal import datasets, lightcurves
 from crosscal.lightcurves.compat.options import Options
-from crosscal.plot import COLOURS, figure, save_figures
+from crosscal.plot import COLOURS, figure, save_figures, styled
 
 CASES = {"mrk335": "Mrk 335", "ngc5548_contline": "NGC 5548"}
 
@@ -33,6 +33,7 @@ def posterior(case):
     return names, stored[:, free], mine
 
 
+@styled
 def main(directory):
     """Sample both sources, print the comparison and draw the figure."""
     crosscal.enable_x64()

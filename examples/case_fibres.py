@@ -12,9 +12,10 @@ import numpy as np
 from benchmarks.fluxcal_loo import night
 
 from crosscal.core.robust import mad_sd
-from crosscal.plot import COLOURS, figure, save_figures
+from crosscal.plot import COLOURS, figure, save_figures, styled
 
 
+@styled
 def main(directory, every=1):
     """Calibrate the red frames, print the residuals of left-out stars and draw them."""
     run = night(Path(os.environ["CROSSCAL_DATA"]), "red", every)
@@ -29,7 +30,7 @@ def main(directory, every=1):
         fig.subplots(1, 2), (grey, slope), ("mag", "mag per 1000 \u00c5"), (0.22, 0.055), strict=True
     ):
         sd = mad_sd(values)
-        edges = np.linspace(-4 * before, 4 * before, 41)
+        edges = np.linspace(-4 * before, 4 * before, 33)
         axes.hist(values, edges, color=COLOURS["after"], alpha=0.8)
         for sign in (-1, 1):
             axes.axvline(sign * sd, color=COLOURS["after"], ls="--", label=f"CrossCal {sd:.3f}" if sign > 0 else None)
@@ -37,7 +38,8 @@ def main(directory, every=1):
                 sign * before, color=COLOURS["truth"], ls=":", label=f"ratios {before:.3f}" if sign > 0 else None
             )
         axes.set(xlabel=f"left-out star \u2212 DES ({unit})", ylabel="spectra")
-        axes.legend()
+        axes.set_ylim(0, 1.35 * axes.get_ylim()[1])
+        axes.legend(loc="upper left", title="standard deviation")
     save_figures({"fibres": fig}, Path(directory), formats=("svg",))
 
 

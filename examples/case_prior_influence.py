@@ -11,7 +11,7 @@ from astropy.table import Table
 
 import crosscal
 from crosscal import concordance, datasets
-from crosscal.plot import figure, instrument_style, save_figures
+from crosscal.plot import figure, instrument_style, save_figures, styled
 
 
 def ours(name, tau, beta):
@@ -22,6 +22,7 @@ def ours(name, tau, beta):
     return {str(row["instrument"]).lower(): (float(row["W"]), float(row["D"])) for row in table}
 
 
+@styled
 def main(directory):
     """Fit the two surrogates at both prior widths, print the table and draw the figure."""
     crosscal.enable_x64()

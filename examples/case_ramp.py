@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from crosscal import xray
-from crosscal.plot import COLOURS, figure, save_figures
+from crosscal.plot import COLOURS, figure, save_figures, styled
 from crosscal.xray.correction.bias import fitted_bias
 
 KT = np.array([2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0])
@@ -24,6 +24,7 @@ def ramp(energy):
     return np.asarray(energy)[None] ** -(np.log(1.05) / np.log(5.0))
 
 
+@styled
 def main(directory):
     """Fit, print the table and draw the figure."""
     model = xray.Model("TBabs*apec", nH=0.05, Abundanc=0.3, Redshift=0.05)

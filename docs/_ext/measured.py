@@ -77,6 +77,28 @@ class Measured(SphinxDirective):
         return [box]
 
 
+def falls_short(record: dict[str, Any]) -> bool:
+    """Whether a record missed its goal, or is worse than its peer where no goal was set."""
+    slower = record["ratio"] is not None and record["ratio"] < 1 and record["passed"] is None
+    return record["passed"] is False or slower
+
+
+class Shortfalls(SphinxDirective):
+    """The records that missed their goal or are behind their peer, of all parts, with what they are compared with."""
+
+    def run(self) -> list[nodes.Node]:
+        """Write a list; a sentence where there are none."""
+        self.env.note_dependency(str(FILE))
+        items = nodes.bullet_list()
+        for name, entry in json.loads(FILE.read_text(encoding="utf-8")).items():
+            for record in filter(falls_short, entry["records"]):
+                what, value, peer, ratio, goal, _ = row(record)
+                against = f"; {peer}, ratio {ratio}" if peer and ratio else f"; peer: {peer}" if peer else ""
+                text = f"{what}: {value}{against}" + (f"; goal: {goal}" if goal else "") + f" ({name})."
+                items += nodes.list_item("", nodes.paragraph(text=text))
+        return [items if items.children else nodes.paragraph(text="None in this run.")]
+
+
 class Machines(SphinxDirective):
     """The machine on which the records were measured; several are listed with their benchmarks."""
 
@@ -99,4 +121,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Offer the directives."""
     app.add_directive("measured", Measured)
     app.add_directive("machines", Machines)
+    app.add_directive("shortfalls", Shortfalls)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
