@@ -83,6 +83,39 @@ def test_versions_agree():
     assert (ROOT / "LICENSE").read_text(encoding="utf-8").startswith("BSD 3-Clause License")
 
 
+#: Where conda's name of a package is another one.
+CONDA_NAMES = {"matplotlib": "matplotlib-base", "lazy-loader": "lazy_loader"}
+
+
+def test_the_conda_recipe_needs_what_the_package_needs():
+    text = (ROOT / "packaging" / "conda" / "recipe.yaml").read_text(encoding="utf-8")
+    listed = re.search(r"^  run:\n(.*?)^\w", text, flags=re.DOTALL | re.MULTILINE)[1]
+    asked = {re.sub(r"\s", "", line) for line in re.findall(r"- (\S+ >=\S+)", listed)}
+    wanted = {f"python{PROJECT['requires-python']}"}
+    for requirement in PROJECT["dependencies"]:
+        name, version = requirement.split(">=")
+        wanted.add(f"{CONDA_NAMES.get(name, name)}>={version}")
+    assert asked == wanted
+    assert f'version: "{PROJECT["version"]}"' in text
+
+
+def test_what_a_published_repository_has_is_there():
+    for name in (
+        "CITATION.cff", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "LICENSE", "MAINTAINERS.md", "SECURITY.md",
+        ".readthedocs.yaml", ".github/workflows/ci.yml", ".github/pull_request_template.md",
+        "packaging/containers/Dockerfile", "packaging/containers/crosscal.def", "paper/paper.md", "paper/paper.bib",
+    ):  # fmt: skip
+        assert (ROOT / name).stat().st_size > 200, name
+
+
+def test_placeholders_are_listed_with_files_that_exist():
+    text = (ROOT / "MAINTAINERS.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .*? \| (.*) \|$", text, flags=re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([\w./-]+\.\w+)`", row)}
+    assert len(named) >= 6
+    assert not [name for name in named if not (ROOT / name).is_file()]
+
+
 def test_commit_hooks_download_nothing():
     text = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     assert re.findall(r"repo: (\S+)", text) == ["local"]
