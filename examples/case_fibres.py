@@ -33,9 +33,15 @@ def main(directory, every=1):
         edges = np.linspace(-4 * before, 4 * before, 33)
         axes.hist(values, edges, color=COLOURS["after"], alpha=0.8)
         for sign in (-1, 1):
-            axes.axvline(sign * sd, color=COLOURS["after"], ls="--", label=f"CrossCal {sd:.3f}" if sign > 0 else None)
             axes.axvline(
-                sign * before, color=COLOURS["truth"], ls=":", label=f"ratios {before:.3f}" if sign > 0 else None
+                sign * sd, ymax=0.7, color=COLOURS["after"], ls="--", label=f"CrossCal {sd:.3f}" if sign > 0 else None
+            )
+            axes.axvline(
+                sign * before,
+                ymax=0.7,
+                color=COLOURS["truth"],
+                ls=":",
+                label=f"ratios {before:.3f}" if sign > 0 else None,
             )
         axes.set(xlabel=f"left-out star \u2212 DES ({unit})", ylabel="spectra")
         axes.set_ylim(0, 1.35 * axes.get_ylim()[1])

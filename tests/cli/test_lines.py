@@ -64,3 +64,8 @@ def test_messages_of_a_run_are_shown_so(width, monkeypatch):
     monkeypatch.setattr("sys.stdout", terminal)
     lines.say("-9.5 +/- 0.5 %")
     assert terminal.getvalue() == "\u22129.5\u00a0\u00b1\u00a00.5\u00a0%\n"
+
+
+def test_a_zero_has_no_sign(width):
+    told = lines.shown("by -0.0 +/- 2.9 %, MOS2 by +0.0, MOS1 by -0.04 and +0.5 since 2014-01", Terminal("utf-8"))
+    assert told.replace("\u00a0", " ") == "by 0.0 \u00b1 2.9 %, MOS2 by 0.0, MOS1 by \u22120.04 and +0.5 since 2014-01"

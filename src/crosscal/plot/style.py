@@ -34,8 +34,8 @@ COLOURS = {
     "prior": "#CC79A7",
     "limit": "#D55E00",
 }
-#: Cycle for instruments, telescopes, stars: so many can be told apart, also by colour-blind readers; then the symbol
-#: changes (`instrument_style`).
+#: Cycle for instruments, telescopes, stars: so many can be told apart, also by colour-blind readers. Each has its own
+#: symbol too (`instrument_style`).
 INSTRUMENT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5B2A86")
 INSTRUMENT_SYMBOLS = "os^DvPX"
 
@@ -162,9 +162,9 @@ def figure(width: float = 7.0, height: float = 4.2, **options: Any) -> Figure:
 
 
 def instrument_style(k: Any) -> dict[str, Any]:
-    """Return colour and symbol of instrument ``k``: no two of the first 49 share both."""
+    """Return colour and symbol of instrument ``k``: of any seven in a row both differ, no two of 49 share both."""
     k, n = int(k), len(INSTRUMENT_COLOURS)
-    return {"color": INSTRUMENT_COLOURS[k % n], "marker": INSTRUMENT_SYMBOLS[k // n % len(INSTRUMENT_SYMBOLS)]}
+    return {"color": INSTRUMENT_COLOURS[k % n], "marker": INSTRUMENT_SYMBOLS[(k + k // n) % len(INSTRUMENT_SYMBOLS)]}
 
 
 def legend_below(fig: Figure, handles: Sequence[Any], width: int = 100) -> None:

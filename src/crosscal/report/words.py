@@ -12,6 +12,8 @@ import numpy as np
 #: Signs that plain text spells out, and what the field writes.
 _SIGNS = (
     (r"\+/?-", "\u00b1"),
+    # A zero has no sign.
+    (r"(?<![\w.])[+-](?=0(?:\.0+)?(?![\d.]))", ""),
     (r"(?<![\w.])-(?=\d)", "\u2212"),
     (r">=", "\u2265"),
     (r"<=", "\u2264"),
