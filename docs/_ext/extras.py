@@ -1,6 +1,7 @@
-"""What the finished site offers beside its pages: executed notebooks to download, ``llms.txt``, and images with texts.
+"""What the finished site offers beside its pages: executed notebooks to download, ``llms.txt``, and accessible pages.
 
-An image without an alternative text is a warning, so that a site with one is not built.
+An image without an alternative text is a warning, so that a site with one is not built. What the theme and Sphinx leave
+out for screen readers is added to the finished pages (checked with axe by ``tests/docs/test_site.py``).
 """
 
 from __future__ import annotations
@@ -19,6 +20,17 @@ CELL = re.compile(r"^```\{code-cell\}", flags=re.MULTILINE)
 #: Images and drawings inside HTML that an object shows of itself.
 DRAWING = re.compile(r"<(?:img|svg)\b[^>]*>")
 TEXT_OF_DRAWING = re.compile(r"\b(?:alt|aria-label|aria-hidden|aria-labelledby)=")
+
+#: What is written and what it becomes: levels of headings, names of landmarks, tables that scroll by the keyboard.
+REPAIRS = (
+    ('<p class="caption" role="heading">', '<p class="caption" role="heading" aria-level="2">'),
+    ('<aside class="sidebar-drawer">', '<aside class="sidebar-drawer" aria-label="All pages">'),
+    ('<aside class="toc-drawer">', '<aside class="toc-drawer" aria-label="On this page">'),
+    ('<aside class="toc-drawer no-toc">', '<aside class="toc-drawer no-toc" aria-label="On this page">'),
+)
+TABLE = re.compile(r'<div class="table-wrapper(?![^>]*tabindex)')
+#: Parameters of a signature of several lines, which Sphinx writes as definitions of nothing.
+PARAMETERS = re.compile(r"<dl>\n(?P<lines>(?:<dd>.*?</dd>\n?)+)</dl>", flags=re.DOTALL)
 
 
 def offer_notebook(app: Sphinx, docname: str, content: list[str]) -> None:
@@ -63,9 +75,29 @@ def write_llms(app: Sphinx, error: Exception | None) -> None:
     Path(app.outdir, "llms.txt").write_text("\n".join(lines), encoding="utf-8")
 
 
+def repair_pages(app: Sphinx, error: Exception | None) -> None:
+    """Add what screen readers need to the written pages."""
+    if error or app.builder.format != "html":
+        return
+    for path in Path(app.outdir).rglob("*.html"):
+        before = text = path.read_text(encoding="utf-8")
+        for written, wanted in REPAIRS:
+            text = text.replace(written, wanted)
+        text = TABLE.sub('<div tabindex="0" role="group" aria-label="table" class="table-wrapper', text)
+        text = PARAMETERS.sub(_parameters, text)
+        if text != before:
+            path.write_text(text, encoding="utf-8")
+
+
+def _parameters(found: re.Match[str]) -> str:
+    lines = found["lines"].replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
+    return f'<span class="sig-lines">{lines}</span>'
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect."""
     app.connect("source-read", offer_notebook)
     app.connect("doctree-resolved", require_texts)
     app.connect("build-finished", write_llms)
+    app.connect("build-finished", repair_pages)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

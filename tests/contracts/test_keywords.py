@@ -136,3 +136,12 @@ def test_chains_of_light_curves_ask_for_nuts(monkeypatch):
         lightcurves.intercalibrate(curves)
     assert asked["route"] == "auto"
     assert asked["options"] == {}
+
+
+def test_job_files_of_light_curves_ask_for_chains_too():
+    from crosscal.lightcurves.intercalibration import with_chains
+    from crosscal.lightcurves.options import Sampling
+
+    plan = Sampling(chains=2, warmup=100)
+    assert with_chains(plan.sampler, plan.warmup, plan.chains) == ("nuts", {"warmup": 100, "chains": 2})
+    assert with_chains("nested", None, None) == ("nested", {})

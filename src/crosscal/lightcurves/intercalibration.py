@@ -103,9 +103,7 @@ def intercalibrate(
     norm = normalisation if isinstance(normalisation, Normalisation) else None
     decided = choose(ordered, chosen, normalisation=norm, seed=seed, progress=progress)
     model = Model(ordered, decided.settings, normalisation=norm)
-    asked = {name: value for name, value in (("warmup", warmup), ("chains", chains)) if value is not None}
-    route = "nuts" if asked and sampler == "auto" else sampler
-    options = {**asked, **(sampler_options or {})}
+    route, options = with_chains(sampler, warmup, chains, sampler_options)
     found = draw_posterior(model, route, draws=draws, seed=seed, progress=progress, options=options)
     return assemble(ordered, found, seed, decided.sentences)
 
@@ -116,6 +114,14 @@ def _light_curves(curves: Any) -> LightCurves:
     if isinstance(curves, LightCurves) or of_arrays:
         return LightCurves.of(curves)
     return read(curves)
+
+
+def with_chains(
+    sampler: str, warmup: int | None, chains: int | None, options: Mapping[str, Any] | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Return the sampler and its options; "auto" becomes NUTS where warm-up or chains are asked for."""
+    asked = {name: value for name, value in (("warmup", warmup), ("chains", chains)) if value is not None}
+    return "nuts" if asked and sampler == "auto" else sampler, {**asked, **(options or {})}
 
 
 def draw_posterior(

@@ -17,7 +17,7 @@ from crosscal.lightcurves.automatic import Chosen, choose
 from crosscal.lightcurves.compat.options import data_path, is_param_line, read_param_file
 from crosscal.lightcurves.evidence import kernel_evidences
 from crosscal.lightcurves.formats.pycali import read_pycali, write_pycali
-from crosscal.lightcurves.intercalibration import assemble, draw_posterior
+from crosscal.lightcurves.intercalibration import assemble, draw_posterior, with_chains
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.options import LightcurvesJob
 from crosscal.lightcurves.outliers import remove_outliers
@@ -85,7 +85,8 @@ def run(job: LightcurvesJob, stages: Stages) -> Intercalibration:
 
 def _draw(job: LightcurvesJob, settings: Settings, curves: LightCurves, stages: Stages) -> Draws:
     model, plan = Model(curves, settings), job.sampling
-    return draw_posterior(model, plan.sampler, draws=plan.draws, seed=job.seed, progress=stages.progress, options=None)
+    sampler, asked = with_chains(plan.sampler, plan.warmup, plan.chains)
+    return draw_posterior(model, sampler, draws=plan.draws, seed=job.seed, progress=stages.progress, options=asked)
 
 
 def without_outliers(curves: LightCurves, draws: Draws, threshold: float) -> LightCurves:

@@ -118,6 +118,9 @@ class Sampling:
         "auto" uses importance sampling if its diagnostics are good, otherwise NUTS; or "laplace", "nested".
     draws : int
         Posterior draws; 4000 by default, 1000 above 20000 points.
+    warmup, chains : int
+        Draws discarded before those of each chain, and number of chains, of NUTS and of Student-t errors (500 and 4);
+        with sampler "auto" they ask for NUTS.
     remove_outliers : float
         Exclude points with leave-one-out residuals above this many standard deviations, and sample again.
     compare_kernels : list of str
@@ -126,6 +129,8 @@ class Sampling:
 
     sampler: Literal["auto", "importance", "laplace", "nuts", "nested"] = "auto"
     draws: Annotated[int, Ge(100), Le(100_000)] | None = option(default=None, example=4000)
+    warmup: Annotated[int, Ge(0)] | None = option(default=None, example=500)
+    chains: Annotated[int, Ge(1)] | None = option(default=None, example=4)
     remove_outliers: Positive | None = option(default=None, example=5.0)
     compare_kernels: tuple[str, ...] = option(default=(), example=["drw", "matern32"])
 
