@@ -165,3 +165,20 @@ import tqdm.auto
         run = subprocess.run([sys.executable, "-c", code.replace("FIRST", first)], capture_output=True, text=True)
         assert run.returncode == 0, run.stderr
         assert ("TqdmWarning" in run.stderr) == warned
+
+
+def test_elements_are_labelled_by_the_names_along_their_axes():
+    from crosscal.inference.diagnostics import convergence
+    from crosscal.inference.posterior import Posterior
+
+    rng = np.random.default_rng(1)
+    draws = {"sigma": rng.normal(size=(2, 30, 2)) + np.array([0.0, 50.0])[:, None, None] * np.array([0, 1]),
+             "mu": rng.normal(size=(2, 30)), "plain": rng.normal(size=(2, 30, 2))}  # fmt: skip
+    posterior = Posterior.from_draws(
+        draws, method="test", dims={"sigma": ("instrument",)}, coords={"instrument": ["pn", "MOS1"]}
+    )
+    labels, columns = posterior.matrix()
+    assert labels == ["sigma[pn]", "sigma[MOS1]", "mu", "plain[0]", "plain[1]"]
+    assert columns.shape == (60, 5)
+    _, messages = convergence(posterior)
+    assert "worst: sigma[MOS1]" in messages[0]

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,10 @@ class Posterior:
         return values.reshape(-1, *values.shape[2:])
 
     def matrix(self, names: Sequence[str] | None = None) -> tuple[list[str], NDArray[np.float64]]:
-        """Return labels and draws of several parameters, flattened to (n_draws, n_columns)."""
+        """Return labels and draws of several parameters, flattened to (n_draws, n_columns).
+
+        Elements of arrays are labelled by the names along their axes (``sigma[MOS1]``), or by numbers.
+        """
         labels, columns = [], []
         for name in names or self.names:
             values = self.draws(name)
@@ -134,8 +138,19 @@ class Posterior:
             if values.ndim == 1:
                 labels.append(name)
             else:
-                labels += [f"{name}[{', '.join(map(str, i))}]" for i in np.ndindex(*values.shape[1:])]
+                axes = self._axes(name)
+                labels += [f"{name}[{', '.join(element)}]" for element in product(*axes)]
         return labels, np.concatenate(columns, axis=1)
+
+    def _axes(self, name: str) -> list[list[str]]:
+        """Names of the elements along each axis of a parameter after chain and draw."""
+        array = self.tree["posterior"][name]
+        named = [d in array.coords and array[d].dtype.kind in "UO" for d in array.dims[2:]]
+        sizes = array.shape[2:]
+        return [
+            [str(v) for v in array[d].values] if known else [str(k) for k in range(n)]
+            for d, known, n in zip(array.dims[2:], named, sizes, strict=True)
+        ]
 
     def mean(self, name: str) -> NDArray[np.float64]:
         """Posterior mean of a parameter."""

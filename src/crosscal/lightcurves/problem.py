@@ -55,7 +55,14 @@ def make_problem(model: Model) -> Problem:
         vector = jnp.concatenate([params[name] for name in groups])
         return log_likelihood(vector[to_sampled])
 
-    return Problem(priors, of_params, dims={name: (name + "_dim",) for name in groups})
+    named = {f"{name}_dim": [_called(lay.labels[k], name) for k in places] for name, places in groups.items()}
+    return Problem(priors, of_params, dims={name: (f"{name}_dim",) for name in groups}, coords=named)
+
+
+def _called(label: str, group: str) -> str:
+    """Return the telescope or file in a label such as ``shift[B]``; parameters of the process keep their name too."""
+    parameter, _, inside = label.removesuffix("]").partition("[")
+    return f"{parameter}, {inside}" if group == "kernel" else inside
 
 
 def full_vectors(model: Model, posterior: Any) -> NDArray[np.float64]:
