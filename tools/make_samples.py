@@ -1,4 +1,4 @@
-"""Write the small simulated tables of ``docs/samples``, one for each kind of input: ``python tools/make_samples.py``."""
+"""Write the small simulated tables of ``docs/samples``: ``python tools/make_samples.py``."""
 
 from __future__ import annotations
 

@@ -160,7 +160,6 @@ class Frame:
     Examples
     --------
     >>> frame = fluxcal.read_frame("red_0027.fits")  # doctest: +SKIP
-    >>> frame.flux, frame.variance, frame.grid, frame.fibres  # doctest: +SKIP
     """
 
     flux: NDArray[np.float64]
@@ -324,7 +323,6 @@ class StarFit:
     Examples
     --------
     >>> star = result.stars[0]  # doctest: +SKIP
-    >>> star.name, star.teff, star.rv, star.reason  # doctest: +SKIP
     """
 
     fibre: int
@@ -374,7 +372,6 @@ class CalibrationVector:
     Examples
     --------
     >>> vector = result.vectors[0]  # doctest: +SKIP
-    >>> vector.wavelength, vector.value, vector.variance  # doctest: +SKIP
     """
 
     wavelength: NDArray[np.float64]
