@@ -139,10 +139,6 @@ def test_template_is_a_job(tmp_path):
     [
         ({"data": {"path": "t.csv", "fux": "x"}}, "unknown key 'fux'.*'flux'"),
         ({"data": {"path": "t.csv", "error": 0.1}}, "error is the name of a column"),
-        (
-            {"data": {"path": "t.csv", "kind": "matrix", "error": ["a", "b"]}},
-            "error is one pattern or one fractional number",
-        ),
         ({"data": {"path": "t.csv"}, "arf": {"instruments": ["pn"]}}, "0 files for 1 instruments"),
         ({}, "data"),
     ],

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from crosscal.concordance import pattern_samplers
+from crosscal.concordance import pattern_samplers, sparse_sampler
 from crosscal.concordance.algebra import closed_form, with_drift
 from crosscal.concordance.densities import _dense_likelihood, _pattern_likelihood, collapsed_problem, full_problem
-from crosscal.concordance.routes import choose
+from crosscal.concordance.expansion_sums import column_sums
+from crosscal.concordance.prior_sampler import log_variance_prior
+from crosscal.concordance.routes import choose, sparse
 from crosscal.concordance.synthetic import simulate
 from crosscal.concordance.types import Comparison
 from crosscal.core.errors import FitError, InputError, UnknownNameError
@@ -190,3 +192,64 @@ def test_broken_numerics_are_an_error(ragged, monkeypatch):
     monkeypatch.setattr("crosscal.concordance.pattern_samplers.gibbs_chain", lambda *a: False)
     with pytest.raises(FitError, match="positive definite"):
         run(model_of(ragged), "gibbs", draws=10)
+
+
+def test_sparse_variances_are_drawn_from_the_likelihood_without_fluxes(rng):
+    model = model_of(simulate(5, 30, sigma=0.05, filled=0.5, seed=3), scatter=0.1, beta=None)
+    assert sparse(model)
+    data, n = model.data, 5
+    start, column, y = sparse_sampler.by_channel(data)
+    b, s = rng.normal(0, 0.05, n), np.exp(rng.normal(-6, 0.5, n))
+    sums, nothing = np.empty((data.n_columns, 2)), (np.zeros(2 * n), np.zeros((2 * n, 2 * n)))
+    sparse_sampler.column_sums_given(data.indptr, data.row, data.log_rate, 0.5, s, b, sums)
+    prior = model.variance.df, model.variance.beta, model.variance.scale
+
+    def whole(variances):
+        value = column_sums(
+            data.indptr, data.row, data.log_rate, np.zeros(data.n_cells), 0.5, True, b, variances, False, *nothing
+        )  # fmt: skip
+        return value + sum(log_variance_prior(*one) for one in zip(variances, *prior, strict=True))
+
+    for i in range(n):
+        cells = slice(start[i], start[i + 1])
+        p = 1 / s[i]
+        v = 1 / (sums[column[cells], 0] - p)
+        own = y[cells] - b[i]
+        r = own - (sums[column[cells], 1] - p * own - 0.5) * v
+        values = []
+        for u in (-7.0, -6.0, -5.0):
+            changed = s.copy()
+            changed[i] = np.exp(u)
+            values.append((sparse_sampler._log_density(u, r, v, len(r), 0.5, *(x[i] for x in prior)), whole(changed)))
+        one, other = np.array(values).T
+        assert np.allclose(np.diff(one), np.diff(other), atol=1e-8)
+
+
+def test_sums_of_columns_follow_the_variances_that_are_drawn(rng):
+    data = simulate(5, 30, sigma=0.05, filled=0.5, seed=3).data
+    b, s, prior = rng.normal(0, 0.05, 5), np.full(5, 2e-3), (np.full(5, 1.5), np.full(5, 1e-3), np.zeros(5))
+    followed, anew = np.empty((data.n_columns, 2)), np.empty((data.n_columns, 2))
+    sparse_sampler.column_sums_given(data.indptr, data.row, data.log_rate, 0.5, s, b, followed)
+    sparse_sampler.draw_variances(*sparse_sampler.by_channel(data), 0.5, *prior, np.ones(5), b, s, followed)
+    assert np.all(s != 2e-3)
+    sparse_sampler.column_sums_given(data.indptr, data.row, data.log_rate, 0.5, s, b, anew)
+    several = np.diff(data.indptr) > 1
+    assert np.allclose(followed[several], anew[several], rtol=1e-10)
+
+
+@pytest.mark.slow
+def test_sparse_and_slice_agree():
+    case = simulate(6, 60, sigma=[0.01, 0.03, 0.05, 0.08, 0.05, 0.1], filled=0.5, seed=4)
+    model = model_of(case, scatter=0.1, beta=None)
+    found, other = (run(model, route, seed=1, draws=8000, chains=4, warmup=500) for route in ("gibbs", "slice"))
+    for a, b in ((found.b, other.b), (np.log(found.s), np.log(other.s))):
+        a, b = a.reshape(-1, 6), b.reshape(-1, 6)
+        # Effective sizes are some 8000 and more.
+        assert np.allclose(a.mean(axis=0), b.mean(axis=0), atol=0.06 * b.std(axis=0).max())
+        assert np.allclose(a.std(axis=0), b.std(axis=0), rtol=0.1)
+
+
+def test_which_tables_are_sparse():
+    assert not sparse(model_of(simulate(4, 40, sigma=0.05, seed=1)))
+    cells = {"instrument": ["a", "a", "b", "b", "c"], "source": ["s", "s", "s", "t", "t"], "log_rate": np.arange(5.0)}
+    assert not sparse(make_model(Comparison.from_cells(**cells, repeats=True)))

@@ -9,7 +9,7 @@ from crosscal.concordance import parquet as long_tables
 from crosscal.concordance.elimination import cholesky
 from crosscal.concordance.expansion import expand
 from crosscal.concordance.expansion_sums import column_sums
-from crosscal.core.errors import DataFileError, FitError, InputError
+from crosscal.core.errors import DataFileError, FitError, InputError, UnknownNameError
 
 from .stating import make_model, run
 
@@ -160,7 +160,7 @@ def test_what_chunks_cannot_do_is_refused(tmp_path, monkeypatch):
     with pytest.raises(DataFileError, match="not sorted by source"):
         fit_parquet(within, log_error="log_err")
     path = parquet(tmp_path / "x.parquet")
-    with pytest.raises(InputError, match="names from several columns"):
+    with pytest.raises(InputError, match="sources named by several columns"):
         fit_parquet(path, source=["source", "instrument"])
     with pytest.raises(InputError, match="nothing fixes the common area factor"):
         fit_parquet(path, log_error="log_err", tau=np.inf, variance="quoted")
@@ -175,6 +175,53 @@ def test_what_chunks_cannot_do_is_refused(tmp_path, monkeypatch):
                    tmp_path / "bare.parquet", write_statistics=False)  # fmt: skip
     with pytest.raises(DataFileError, match="does not say which sources"):
         fit_parquet(tmp_path / "bare.parquet")
+
+
+def test_chunks_take_the_arguments_of_the_reader(tmp_path, monkeypatch):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(chunked, "LEAST_ROWS", 100)
+    rng = np.random.default_rng(1)
+    j, band, i = (x.ravel() for x in np.meshgrid(np.arange(80), [0, 1], np.arange(3), indexing="ij"))
+    sd = np.array([20.0, 0.02, 0.02])[i]
+    flux = np.where(i == 0, 1e3, 1.0) * (100 + rng.normal(size=len(i)))
+    columns = {
+        "inst": np.array(["PN", "M1", "M2"])[i], "mode": np.full(len(i), "FF"), "source": j,
+        "band": np.array(["soft", "hard"])[band], "flux": flux, "low": sd, "high": 1.5 * sd,
+        "unit": np.where(i == 0, "uJy", "mJy"), "quality": np.where(j < 40, 1, 0), "note": np.full(len(i), "x"),
+    }  # fmt: skip
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet", row_group_size=60)
+    same = {"instrument": ["inst", "mode"], "band": "band", "error": ["low", "high"], "unit": "unit",
+            "flux_unit": "mJy", "select": {"quality": 0}, "rename": {"PN FF": "pn"}, "confidence": 0.9}  # fmt: skip
+    found = fit_parquet(tmp_path / "t.parquet", variance="quoted", draws=500, **same)
+    data = read_table(tmp_path / "t.parquet", **same)
+    exact = run(make_model(data, variance="quoted"), "closed-form", seed=1, draws=500).b.reshape(-1, 6)
+    order = [found.instruments.index(name) for name in data.channel_names]
+    assert sorted(found.instruments) == sorted(data.channel_names)
+    assert found.n_cells == data.n_cells == 240
+    assert np.allclose(found.log_factor[:, order].mean(axis=0), exact.mean(axis=0), atol=0.15 * exact.std(axis=0).max())
+    assert "Columns that are not used: note." in found.remarks
+    with pytest.raises(DataFileError, match="no row is selected"):
+        fit_parquet(tmp_path / "t.parquet", **(same | {"select": {"quality": 7}}))
+    with pytest.raises(UnknownNameError, match="unknown instrument 'pn'"):
+        fit_parquet(tmp_path / "t.parquet", **(same | {"rename": {"pn": "PN"}}))
+    with pytest.raises(InputError, match="'PN FF', 'pn ff' differ by case"):
+        fit_parquet(tmp_path / "t.parquet", **(same | {"rename": {"M1 FF": "pn ff"}}))
+
+
+def test_repeated_measurements_in_chunks(tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    rng = np.random.default_rng(1)
+    j, i = np.repeat(np.arange(60), 3), np.tile([0, 0, 1], 60)
+    y = rng.normal(size=60)[j] + rng.normal(0, 0.05, len(i))
+    columns = {"instrument": np.array(["a", "b"])[i], "source": j, "log_flux": y, "e": np.full(len(i), 0.05)}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet", row_group_size=50)
+    with pytest.raises(InputError, match="repeats = true"):
+        fit_parquet(tmp_path / "t.parquet", log_error="e")
+    found = fit_parquet(tmp_path / "t.parquet", log_error="e", repeats=True, variance="quoted", draws=500)
+    data = read_table(tmp_path / "t.parquet", log_error="e", repeats=True)
+    exact = run(make_model(data, variance="quoted"), "closed-form", seed=1, draws=500).b.reshape(-1, 2)
+    assert np.allclose(found.log_factor.std(axis=0), exact.std(axis=0), rtol=0.1)
+    assert np.allclose(found.log_factor.mean(axis=0), exact.mean(axis=0), atol=0.15 * exact.std())
 
 
 def test_long_parquet_tables_are_read_in_batches(tmp_path, monkeypatch):

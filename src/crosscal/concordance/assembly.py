@@ -50,7 +50,7 @@ def _errors(error: Any, n: int, where: str) -> tuple[Floats, Floats]:
     raise InputError(f"error has shape {array.shape}", where=where, expected=f"({n},) or (2, {n})")
 
 
-def _level(confidence: float | None, where: str) -> float:
+def standard_errors(confidence: float | None, where: str) -> float:
     """Return how many standard errors the two-sided interval of this level holds on each side."""
     if confidence is None:
         return 1.0
@@ -108,7 +108,7 @@ def _linear(
             _refuse(numbers <= 0, numbers, name, "a positive number (without errors, log models are used)", where)
         return {"log_rate": logs}, ()
     low, high = _errors(error, n, where)
-    size = _level(confidence, where)
+    size = standard_errors(confidence, where)
     if size != 1.0:
         low, high = low / size, high / size
     limit, low, high, told = _limits(limits, numbers, low, high, where)
@@ -175,7 +175,9 @@ def _values(
         for side in (low, high):
             _refuse(~(np.isfinite(side) & (side > 0)), side, key, "a positive number", where)
         size = 1.0 if log_error is not None else abs(unit)
-        fields["variance"] = 0.5 * (low**2 + high**2) * (size / _level(confidence, where)) ** 2
+        fields["variance"] = 0.5 * (low**2 + high**2) * (size / standard_errors(confidence, where)) ** 2
+        if np.any(np.abs(low - high) > 0.1 * (low + high)):
+            return fields, ("Errors below and above differ: their mean square is used.",)
     return fields, ()
 
 
@@ -224,6 +226,7 @@ def assemble(
         raise InputError(f"{len(sources.code)} sources for {n} rows", where=where, expected="equal lengths")
     refuse_look_alikes(instruments.names, where)
     bands = Coded(np.array([""]), np.zeros(n, np.int32)) if band is None else coded(band, "band", where)
+    refuse_look_alikes(bands.names, where, "bands")
     factor = None if exposure is None else _numbers(exposure, "exposure", n, where)
     if factor is not None:
         _refuse(~(np.isfinite(factor) & (factor > 0)), factor, "exposure", "a positive number", where)
@@ -236,7 +239,7 @@ def assemble(
     order = np.lexsort((row, column))
     if not repeats:
         _refuse_twice(order, row, column, instruments, sources, bands if band is not None else None, where)
-    alike = look_alikes([name for name, _ in column_keys])
+    alike = look_alikes(list(dict.fromkeys(name for name, _ in column_keys)))
     if alike and len(column_keys) <= 10_000:
         told = (*told, f"Sources {' and '.join(repr(x) for x in alike[0])} are taken as different ones.")
     groups = (

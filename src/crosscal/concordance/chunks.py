@@ -17,12 +17,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.compute import Store, Variable, sweep
+from crosscal.concordance.coding import refuse_look_alikes
 from crosscal.concordance.expansion_sums import column_sums
 from crosscal.concordance.model import BRIGHT, signal_to_noise
-from crosscal.concordance.parquet import column_names, open_parquet, parquet_batches
+from crosscal.concordance.parquet import column_names, distinct_rows, open_parquet, parquet_batches
 from crosscal.concordance.reading_cells import Request
+from crosscal.concordance.table_columns import joined, selected
 from crosscal.concordance.types import Comparison
-from crosscal.core.errors import DataFileError, InputError
+from crosscal.core.errors import DataFileError, InputError, UnknownNameError
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.reading import parsing
 
@@ -71,26 +73,20 @@ class ChunkedTable:
         Raises
         ------
         InputError
-            If a source is named by several columns, or the table has bands, repeated or renamed instruments.
+            If a source is named by several columns, or no row is selected.
         DataFileError
             If the table is not sorted by source.
         """
-        if not isinstance(request.source, str) or not isinstance(request.instrument, str) or request.band is not None:
-            raise InputError(
-                "names from several columns, or bands", where=str(path), expected="one column of sources, one of "
-                "instruments, and a table for each band",
-            )  # fmt: skip
+        if not isinstance(request.source, str):
+            raise InputError("sources named by several columns", where=str(path), expected="one column of sources")
         file = open_parquet(path)
-        source, instrument = column_names(file, [request.source, request.instrument], str(path))[-2:]
+        source = column_names(file, [request.source], str(path))[-1]
         with parsing("the table cannot be read", where=str(path), expected="columns of names in a Parquet table"):
             chunks = _chunks(file, source, str(path))
-            names: dict[str, None] = {}
-            for batch in file.iter_batches(columns=[instrument]):
-                names |= dict.fromkeys(str(v).strip() for v in batch.column(0).unique().to_pylist())
-        return cls(path, request, tuple((name, "") for name in names), chunks)
+        return cls(path, request, _channels(path, request), chunks)
 
-    def read(self, number: int) -> Comparison:
-        """Return the comparison of one chunk.
+    def read(self, number: int) -> Comparison | None:
+        """Return the comparison of one chunk; None if no row of it is selected.
 
         Raises
         ------
@@ -114,7 +110,37 @@ class ChunkedTable:
             changes, distinct = int(np.sum(names[1:] != names[:-1])), len(np.unique(names))
         if 1 + changes != distinct:
             raise _unsorted(where)
-        return self.request.assembled(tables, where)
+        if self.request.select and not any(np.any(selected(t, self.request.select, where)) for t in tables):
+            return None
+        return self.request.assembled(tables, where, part=True)
+
+
+def _channels(path: Path, request: Request) -> tuple[tuple[str, str], ...]:
+    """Instruments and bands of the selected rows, in the order in which they appear.
+
+    Raises
+    ------
+    InputError
+        If there is none, names differ by case or blanks only, or ``rename`` names an instrument that there is not.
+    """
+    found: dict[tuple[str, str], None] = {}
+    where, rename = str(path), request.rename or {}
+    listed = ([x] if isinstance(x, str) else list(x or ()) for x in (request.instrument, request.band, request.select))
+    for batch in distinct_rows(path, list(dict.fromkeys(name for names in listed for name in names))):
+        table = batch[selected(batch, request.select, where)] if request.select else batch
+        names = joined(table, request.instrument, where).tolist()
+        bands = [""] * len(names) if request.band is None else joined(table, request.band, where).tolist()
+        found |= dict.fromkeys(zip(names, bands, strict=True))
+    if not found:
+        raise DataFileError("no row is selected", where=where, expected="a selection that keeps rows")
+    known = {name for name, _ in found}
+    for old in rename:
+        if old not in known:
+            raise UnknownNameError("instrument", old, known, where=where)
+    channels = tuple(dict.fromkeys((rename.get(name, name), band) for name, band in found))
+    for what, names in (("instruments", [c[0] for c in channels]), ("bands", [c[1] for c in channels])):
+        refuse_look_alikes(np.array(names), where, what)
+    return channels
 
 
 def _unsorted(where: str) -> DataFileError:
@@ -184,6 +210,8 @@ class SumTask:
     def __call__(self, chunk: int) -> Mapping[str, ArrayLike]:
         """Return the sums of one chunk."""
         data = self.table.read(chunk)
+        if data is None:
+            return {"sums": np.zeros((1, self.size))}
         data.require_logarithms()
         n = len(self.table.channels)
         number = {name: k for k, name in enumerate(self.table.channels)}

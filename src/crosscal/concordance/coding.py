@@ -83,8 +83,8 @@ def look_alikes(names: Sequence[str]) -> list[tuple[str, ...]]:
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
-def refuse_look_alikes(names: NDArray, where: str) -> None:
-    """Refuse instruments whose names differ by case or blanks only.
+def refuse_look_alikes(names: NDArray, where: str, what: str = "instruments") -> None:
+    """Refuse instruments (or bands) whose names differ by case or blanks only.
 
     Raises
     ------
@@ -94,8 +94,9 @@ def refuse_look_alikes(names: NDArray, where: str) -> None:
     for group in look_alikes(sorted({str(n) for n in names})):
         shown = ", ".join(repr(n) for n in group)
         merged = ", ".join(f'"{n}" = "{group[0]}"' for n in group[1:])
+        renamed = f" (rename = {{ {merged} }} merges them)" if what == "instruments" else ""
         raise InputError(
-            f"instruments {shown} differ by case or blanks only",
+            f"{what} {shown} differ by case or blanks only",
             where=where,
-            expected=f"one spelling an instrument (rename = {{ {merged} }} merges them), or names that differ by more",
+            expected=f"one spelling{renamed}, or names that differ by more",
         )

@@ -121,12 +121,12 @@ def explore(model: Model, sampling: Sampling, seed: int = 0, progress: Progress 
 
 def conduct_tests(model: Model, found: Draws, checks: Checks, seed: int, progress: Progress = SILENT) -> ModelTests:
     """Test a fitted model against its data (see `examination`)."""
-    return examine(model, found, _influence(model, found)[2], checks, seed=seed, progress=progress)
+    return examine(model, found, _typical(model, found), checks, seed=seed, progress=progress)
 
 
 def conclude(model: Model, found: Draws, tests: ModelTests, seed: int = 0) -> ConcordanceFit:
     """Put draws and tests together."""
-    weight, influence, _ = _influence(model, found)
+    weight, influence = _influence(model, found)
     assert found.flux_mean is not None
     assert found.flux_sd is not None
     return ConcordanceFit(
@@ -187,32 +187,42 @@ def _posterior(model: Model, found: Draws) -> Any:
     )
 
 
-def _influence(model: Model, found: Draws) -> tuple[Floats, Floats, AreaPosterior | None]:
-    """Published W (N,), exact D averaged over draws (N, N), and the closed form at typical variances."""
+def _typical(model: Model, found: Draws) -> AreaPosterior | None:
+    """The closed form at typical variances; None where the likelihood has no variances of ln flux."""
     data, n = model.data, model.data.n_channels
     if model.poisson or model.in_flux:
-        covariance = np.cov(found.b.reshape(-1, n), rowvar=False).reshape(n, n)
-        influence = covariance @ model.prior.precision
-    if model.in_flux:
-        return prior_weight(model.prior.tau, np.ones(n), 1 / _flux_information(model, found)), influence, None
-    if model.poisson:
-        total = np.bincount(data.row, data.counts, n)
-        # ln of n counts has variance 1 / n, so the summed counts play the part of M / s.
-        return prior_weight(model.prior.tau, np.ones(n), 1 / np.maximum(total, 1e-300)), influence, None
+        return None
     if found.s is None:
         assert data.variance is not None
-        cells = np.bincount(data.row, 1 / data.variance, n)
-        exact = closed_form(data, model.prior, data.variance * _spread(model), link=_links(model, found), fluxes=False)
-        return prior_weight(model.prior.tau, np.ones(n), 1 / cells), exact.influence[:n, :n], exact
-    s = found.s.reshape(-1, n)
-    average = s.mean(axis=0)
-    cells = model.variance.cells(data, average) * _spread(model)
-    harmonic = data.per_channel / np.bincount(data.row, 1 / cells, n)
-    weight = prior_weight(model.prior.tau, data.per_channel, harmonic)
-    exact = closed_form(data, model.prior, cells, link=_links(model, found), fluxes=False)
-    if not model.compressible:
-        return weight, exact.influence[:n, :n], exact
-    return weight, _mean_influence(model, s), exact
+        cells = data.variance
+    else:
+        cells = model.variance.cells(data, found.s.reshape(-1, n).mean(axis=0))
+    return closed_form(data, model.prior, cells * _spread(model), link=_links(model, found), fluxes=False)
+
+
+def _influence(model: Model, found: Draws) -> tuple[Floats, Floats]:
+    """Published W (N,), and the exact D averaged over draws (N, N)."""
+    data, n = model.data, model.data.n_channels
+    exact = None if model.compressible else _typical(model, found)
+    if model.compressible:
+        assert found.s is not None
+        influence = _mean_influence(model, found.s.reshape(-1, n))
+    elif exact is not None:
+        influence = exact.influence[:n, :n]
+    else:
+        influence = np.cov(found.b.reshape(-1, n), rowvar=False).reshape(n, n) @ model.prior.precision
+    if model.in_flux:
+        information = _flux_information(model, found)
+    elif model.poisson:
+        # ln of n counts has variance 1 / n, so the summed counts play the part of M / s.
+        information = np.maximum(np.bincount(data.row, data.counts, n), 1e-300)
+    elif found.s is None:
+        assert data.variance is not None
+        information = np.bincount(data.row, 1 / data.variance, n)
+    else:
+        cells = model.variance.cells(data, found.s.reshape(-1, n).mean(axis=0)) * _spread(model)
+        information = np.bincount(data.row, 1 / cells, n)
+    return prior_weight(model.prior.tau, np.ones(n), 1 / information), influence
 
 
 def _flux_information(model: Model, found: Draws) -> Floats:
@@ -242,18 +252,21 @@ def _links(model: Model, found: Draws) -> Floats | None:
 
 
 def _mean_influence(model: Model, s: Floats, most: int = 1000) -> Floats:
-    pattern, precision = model.patterns, model.prior.precision
+    """D = S_B^-1 T averaged over draws of the variances ``s`` (n_draws, N)."""
+    from scipy.linalg.lapack import dpotrf, dpotri
+
+    pattern, precision, n = model.patterns, model.prior.precision, len(model.prior.precision)
     # Each draw costs a factorisation: fewer of large problems, whose influence hardly varies over draws.
-    most = int(min(most, max(20, 2e10 / len(precision) ** 3)))
+    most = int(min(most, max(20, 2e10 / n**3)))
     picks = s[:: max(1, len(s) // most)]
-    total = np.zeros_like(precision)
-    nothing = np.zeros(len(precision))
+    total, nothing = np.zeros_like(precision), np.zeros(n)
     for one in picks:
         a, _ = areas_given(
             pattern.offset, pattern.index, pattern.count, pattern.mean, model.data.half, one, precision, nothing
         )
-        total += np.linalg.solve(np.tril(a) + np.tril(a, -1).T, precision)
-    return total / len(picks)
+        root, failed = dpotrf(a, lower=1)
+        total += np.tril(dpotri(root, lower=1)[0]) if not failed else np.tril(np.linalg.inv(a + np.tril(a, -1).T))
+    return (total + np.tril(total, -1).T) @ precision / len(picks)
 
 
 def _remarks(model: Model, influence: Floats) -> tuple[str, ...]:

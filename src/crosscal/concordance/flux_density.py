@@ -145,33 +145,23 @@ def log_areas(row, t, theta, area):
         area[c] = math.exp(value)
 
 
-@njit(cache=True, nogil=True)
-def log_marginal(indptr, row, t, f, low, high, variance, limit, theta, s, slopes, area, mode, width, unit, mean,
-                 square, gradient, information):  # fmt: skip
-    """Log likelihood of areas ``theta`` (B, or B and drifts) and excess variances ``s``, all fluxes integrated out.
+#: Columns treated at a time, so that calls of functions cost nothing.
+_BLOCK = 64
 
-    Fills ``area`` (n_cells,) and, for each column, the mode of u (a guess on entry) and the width of its density, the
-    factor ``unit`` from sinh(u) to flux, and mean and mean square of ln F. With ``slopes``, fills the gradient (K,)
-    and the expected information (K, K; lower triangle) too.
+
+@njit(cache=True, nogil=True)
+def _integrate(value, start, end, indptr, row, area, f, low, high, variance, limit, s, mode, width, unit, fluxes, p,
+               used):  # fmt: skip
+    """Add to ``value`` the logarithms of the integrals over the fluxes of columns ``start`` to ``end``.
+
+    Fills mode, width and unit of each column (see `log_marginal`), and how many nodes of the quadrature are ``used``:
+    ``fluxes`` and their normalised weights ``p``, a row a column.
     """
-    log_areas(row, t, theta, area)
-    drift = len(t) > 0
-    n = len(theta) // 2 if drift else len(theta)
-    fluxes, p = np.empty(len(_NODES)), np.empty(len(_NODES))
-    longest = 0
-    for j in range(len(indptr) - 1):
-        longest = max(longest, indptr[j + 1] - indptr[j])
-    each, weight, direction = np.empty(longest), np.empty(longest), np.empty(longest)
-    if slopes:
-        gradient[:] = 0.0
-        information[:] = 0.0
-    value = 0.0
-    for j in range(len(indptr) - 1):
-        first, last = indptr[j], indptr[j + 1]
+    for j in range(start, end):
+        first, last, row_of = indptr[j], indptr[j + 1], j - start
         power = 0.0
         for c in range(first, last):
-            direction[c - first] = area[c] * area[c] / variance[c]
-            power += direction[c - first]
+            power += area[c] * area[c] / variance[c]
         one = 1.0 / math.sqrt(power)
         unit[j] = one
         u, curvature = _mode(mode[j], one, first, last, row, area, f, low, high, variance, limit, s)
@@ -185,32 +175,41 @@ def log_marginal(indptr, row, t, f, low, high, variance, limit, theta, s, slopes
             b = _edge(u, 7.0 * half, top, one, first, last, row, area, f, low, high, variance, limit, s)
             half, middle = 0.5 * (b - a), 0.5 * (a + b)
         for k in range(n_nodes):
-            fluxes[k] = math.sinh(middle + half * (_NEAR[k] if near else _NODES[k])) * one
-            p[k] = _column_value(fluxes[k], first, last, row, area, f, low, high, variance, limit, s) - top
-            p[k] = math.exp(p[k] + _NEAR_WEIGHTS[k]) if near else _WEIGHTS[k] * math.exp(p[k])
-            total += p[k]
-        value += top + math.log(half * total)
-        first_moment, second_moment = 0.0, 0.0
+            flux = math.sinh(middle + half * (_NEAR[k] if near else _NODES[k])) * one
+            drop = _column_value(flux, first, last, row, area, f, low, high, variance, limit, s) - top
+            weight = math.exp(drop + _NEAR_WEIGHTS[k]) if near else _WEIGHTS[k] * math.exp(drop)
+            fluxes[row_of, k], p[row_of, k] = flux, weight
+            total += weight
         for k in range(n_nodes):
-            p[k] /= total
-            g = math.log(fluxes[k])
-            first_moment += p[k] * g
-            second_moment += p[k] * g * g
-        mean[j], square[j] = first_moment, second_moment
-        if not slopes:
-            continue
+            p[row_of, k] /= total
+        used[row_of] = n_nodes
+        value += top + math.log(half * total)
+    return value
+
+
+@njit(cache=True, nogil=True)
+def _add_slopes(start, end, indptr, row, t, area, f, low, high, variance, limit, s, fluxes, p, used, each, weight,
+                direction, n, gradient, information):  # fmt: skip
+    """Add gradient and expected information of columns ``start`` to ``end``."""
+    drift = len(t) > 0
+    for j in range(start, end):
+        first, last, row_of = indptr[j], indptr[j + 1], j - start
+        power = 0.0
+        for c in range(first, last):
+            direction[c - first] = area[c] * area[c] / variance[c]
+            power += direction[c - first]
         each[: last - first] = 0.0
         weight[: last - first] = 0.0
-        for k in range(n_nodes):
-            if p[k] < 1e-9:
+        for k in range(used[row_of]):
+            share, flux = p[row_of, k], fluxes[row_of, k]
+            if share < 1e-9:
                 continue
-            flux = fluxes[k]
             for c in range(first, last):
                 slope, info = _slopes(
                     area[c] * flux, s[row[c]], f[c], low[c], high[c], variance[c], limit[c]
                 )  # fmt: skip
-                each[c - first] += p[k] * slope
-                weight[c - first] += p[k] * info
+                each[c - first] += share * slope
+                weight[c - first] += share * info
         everything, shared = 0.0, 0.0
         for k in range(last - first):
             everything += weight[k]
@@ -228,6 +227,41 @@ def log_marginal(indptr, row, t, f, low, high, variance, limit, theta, s, slopes
                 if e == c:
                     q += weight[c - first]
                 _spread_information(information, row[c], row[e], t, c, e, n, q, drift)
+
+
+@njit(cache=True, nogil=True)
+def log_marginal(indptr, row, t, f, low, high, variance, limit, theta, s, slopes, area, mode, width, unit, mean,
+                 square, gradient, information):  # fmt: skip
+    """Log likelihood of areas ``theta`` (B, or B and drifts) and excess variances ``s``, all fluxes integrated out.
+
+    Fills ``area`` (n_cells,) and, for each column, the mode of u (a guess on entry) and the width of its density, the
+    factor ``unit`` from sinh(u) to flux, and mean and mean square of ln F. With ``slopes``, fills the gradient (K,)
+    and the expected information (K, K; lower triangle) too.
+    """
+    log_areas(row, t, theta, area)
+    m, n = len(indptr) - 1, len(theta) // 2 if len(t) > 0 else len(theta)
+    fluxes, p = np.empty((_BLOCK, len(_NODES))), np.empty((_BLOCK, len(_NODES)))
+    used, longest = np.empty(_BLOCK, np.int64), 0
+    for j in range(m):
+        longest = max(longest, indptr[j + 1] - indptr[j])
+    each, weight, direction = np.empty(longest), np.empty(longest), np.empty(longest)
+    if slopes:
+        gradient[:] = 0.0
+        information[:] = 0.0
+    value = 0.0
+    for start in range(0, m, _BLOCK):
+        end = min(start + _BLOCK, m)
+        value = _integrate(value, start, end, indptr, row, area, f, low, high, variance, limit, s, mode, width, unit,
+                           fluxes, p, used)  # fmt: skip
+        for j in range(start, end):
+            mean[j], square[j] = 0.0, 0.0
+            for k in range(used[j - start]):
+                g = math.log(fluxes[j - start, k])
+                mean[j] += p[j - start, k] * g
+                square[j] += p[j - start, k] * g * g
+        if slopes:
+            _add_slopes(start, end, indptr, row, t, area, f, low, high, variance, limit, s, fluxes, p, used, each,
+                        weight, direction, n, gradient, information)  # fmt: skip
     return value
 
 

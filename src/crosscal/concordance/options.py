@@ -55,7 +55,9 @@ class Data:
         Instead of flux.
     error : str, list or float
         Column of the standard errors of flux or counts, or two columns [below, above]; omit if unknown. For a
-        matrix the pattern of the error columns, or one fraction for all.
+        matrix the pattern of the error columns, two patterns, or one fraction for all.
+    bounds : bool
+        Whether two error columns hold the ends of the interval about the value instead of errors.
     log_error : str
         Column of standard errors of the natural logarithm.
     scale : str
@@ -113,6 +115,7 @@ class Data:
     counts: str | None = option(default=None, example="counts")
     log_flux: str | None = option(default=None, example="log_flux")
     error: str | tuple[str, str] | float | None = option(default=None, example="flux_err", shown=True)
+    bounds: bool | None = option(default=None, example=False)
     log_error: str | None = option(default=None, example="log_err")
     scale: Literal["linear", "ln", "log10", "magnitude", "additive"] | None = option(default=None, example="linear")
     confidence: Fraction | None = option(default=None, example=0.9)
@@ -143,8 +146,6 @@ class Data:
     def __post_init__(self) -> None:
         if self.kind == "table" and isinstance(self.error, float):
             raise ConfigError("error is the name of a column in a long table")
-        if self.kind == "matrix" and isinstance(self.error, tuple):
-            raise ConfigError("error is one pattern or one fractional number for a matrix")
 
     def read(self) -> Comparison:
         """Read the comparison."""
@@ -153,7 +154,7 @@ class Data:
 
     def _read(self) -> Comparison:
         path = resolve(self.path)
-        shared = ("limit", "scale", "confidence", "limit_confidence", "missing", "flux_unit")
+        shared = ("limit", "scale", "confidence", "limit_confidence", "missing", "flux_unit", "bounds")
         same: dict[str, Any] = {name: getattr(self, name) for name in shared}
         if self.kind == "matrix":
             return read_matrix(

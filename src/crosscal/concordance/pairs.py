@@ -38,9 +38,9 @@ def ratio_cells(
 
 def checked_ratios(
     first: Sequence[str] | NDArray, second: Sequence[str] | NDArray, ratio: ArrayLike, error: ArrayLike | None,
-    log_error: ArrayLike | None, where: str,
+    log_error: ArrayLike | None, size: float, where: str,
 ) -> tuple[Floats, Floats | None]:  # fmt: skip
-    """Return ln ratios and their variances.
+    """Return ln ratios and their variances; errors are ``size`` standard errors.
 
     Raises
     ------
@@ -66,6 +66,7 @@ def checked_ratios(
         )  # fmt: skip
     if quoted is None:
         return np.log(value), None
+    quoted = quoted / size
     return np.log(value), np.log1p((quoted / value) ** 2) if error is not None else quoted**2
 
 

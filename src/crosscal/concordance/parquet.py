@@ -42,8 +42,8 @@ def long_parquet(path: Any) -> bool:
     return bool(open_parquet(path).metadata.num_rows > BATCH)
 
 
-def column_names(file: Any, wanted: Sequence[str], where: str) -> list[str]:
-    """The file's names of the wanted columns (letters may be large or small), and of the usual and of error columns.
+def column_names(file: Any, wanted: Sequence[str], where: str, usual: bool = True) -> list[str]:
+    """The file's names of the wanted columns (letters may be large or small), and of the usual ones.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def column_names(file: Any, wanted: Sequence[str], where: str) -> list[str]:
         If there is no such column.
     """
     known = list(file.schema_arrow.names)
-    chosen = [name for name in USUAL if name in known]
+    chosen = [name for name in USUAL if usual and name in known]
     for name in wanted:
         alike = [c for c in known if c == name] or [c for c in known if c.casefold() == name.casefold()]
         if len(alike) != 1:
@@ -83,6 +83,31 @@ def parquet_batches(
         if batch is None:
             return
         yield Table({name: _plain(batch.column(name)) for name in names})
+
+
+def distinct_rows(path: str | os.PathLike[str], wanted: Sequence[str]) -> Iterator[Any]:
+    """Yield astropy Tables of the different rows of some columns, batch by batch, in the order in which they appear.
+
+    Raises
+    ------
+    DataFileError
+        If the file is damaged.
+    UnknownNameError
+        If it lacks a column.
+    """
+    import pyarrow
+    from astropy.table import Table
+
+    file = open_parquet(path)
+    names = column_names(file, wanted, str(path), usual=False)
+    batches = file.iter_batches(batch_size=BATCH, columns=names)
+    while True:
+        with parsing("the table cannot be read", where=str(path), expected="a Parquet table"):
+            batch = next(batches, None)
+            if batch is None:
+                return
+            rows = pyarrow.Table.from_batches([batch]).group_by(names, use_threads=False).aggregate([])
+        yield Table({name: _plain(rows.column(name)) for name in names})
 
 
 def _plain(column: Any) -> Any:

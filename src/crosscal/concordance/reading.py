@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from crosscal.concordance.parquet import long_parquet, parquet_batches
+from crosscal.concordance.error_columns import refuse_unused_units
+from crosscal.concordance.parquet import long_parquet, open_parquet, parquet_batches
 from crosscal.concordance.reading_cells import Missing, Request
 from crosscal.concordance.table_columns import Column, load_columns
 from crosscal.concordance.types import Comparison
@@ -40,6 +41,7 @@ def read_table(
     flux_unit: str = "",
     time_unit: str = "",
     to: Column | None = None,
+    bounds: bool | None = None,
 ) -> Comparison:
     """Read a long table: one row per measurement.
 
@@ -54,7 +56,8 @@ def read_table(
         The measured column, exactly one; by default whichever of these names the table has. Cells may hold errors and
         limits (``1.05 +/- 0.02``, ``1.05(2)``, ``<0.3``); rows without a measurement are left out, and counted.
     error, log_error : str, optional
-        Standard error of flux or counts, or of the natural logarithm; two columns for errors below and above.
+        Standard error of flux or counts, or of the natural logarithm; two columns for errors below and above. Errors in
+        another unit than the fluxes, or in percent, are converted.
     scale : str, optional
         What ``flux`` and its errors are: "linear", "ln", "log10", "magnitude" or "additive" (see
         `Comparison.from_cells`). It must be said where the column's name or unit tells of magnitudes or decimal
@@ -62,7 +65,8 @@ def read_table(
     confidence : float, optional
         Level of the intervals that errors stand for, such as 0.9; standard errors by default.
     limit : str, optional
-        Column of flags: 1 for an upper limit, -1 for a lower one, 0 for a measurement.
+        Column of flags: 1 or "<" for an upper limit, -1 or ">" for a lower one, 0 or nothing for a measurement; by
+        default a column ``l_X`` beside X, as CDS writes it.
     limit_confidence : float, optional
         One-sided level of limits without errors.
     missing : sequence, optional
@@ -86,6 +90,8 @@ def read_table(
     to : str or list of str, optional
         Column of the instrument in the denominator: ``flux`` is the ratio of ``instrument`` to it (``log_flux`` its
         natural logarithm), and no sources are named.
+    bounds : bool, optional
+        Whether two error columns hold the ends of the interval about the value; it must be said where they may.
 
     Raises
     ------
@@ -100,8 +106,12 @@ def read_table(
     request = Request(
         instrument, source, flux, counts, log_flux, error, log_error, scale, confidence, limit, limit_confidence,
         missing, repeats, exposure, band, time, campaign, select, rename, unit, flux_unit, time_unit, to,
+        bounds,
     )  # fmt: skip
     if long_parquet(path):
-        return request.assembled(parquet_batches(path, request.columns), str(path))
+        names = open_parquet(path).schema_arrow.names
+        return request.assembled(parquet_batches(path, request.columns), str(path), columns=names)
     table, where, told = load_columns(path)
-    return request.assembled([table], where, told)
+    if unit is None:
+        refuse_unused_units(table, request.columns, where)
+    return request.assembled([table], where, told, table.colnames)

@@ -11,14 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.concordance.coding import Coded, Coder
-from crosscal.concordance.table_columns import (
+from crosscal.concordance.error_columns import (
     ERROR_NAME,
+    errors_from,
+    limit_column,
+    limits_from,
+    log_errors_from,
+    twin_of,
+)
+from crosscal.concordance.parquet import USUAL
+from crosscal.concordance.table_columns import (
     Column,
     Measured,
     conversion,
     joined,
     measured,
     numeric,
+    refuse_high_markers,
     selected,
     texts,
 )
@@ -28,8 +37,9 @@ from crosscal.core.errors import DataFileError, InputError, UnknownNameError
 Floats = NDArray[np.float64]
 Missing = Sequence[float | str]
 #: Names of columns that hold magnitudes or decimal logarithms, which must be said.
-_MAGNITUDE = re.compile(r"(?i)(^|[_ ])(ab)?mag(nitude)?s?($|[_ \d])|^m_?(ab|vega)$|mag$")
-_DECIMAL = re.compile(r"(?i)^(log10|lg)|log10|^logf|dex")
+_MAGNITUDE = re.compile(r"(?i)mag(nitude)?s?($|[_ \d(\[])|^m_?(ab|vega)$")
+_DECIMAL = re.compile(r"(?i)^lg|log10|^logf|dex")
+_LOGARITHM = re.compile(r"(?i)^(log|ln|lg)([_(\[fns]|$)|log10|_log$|dex")
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,7 @@ class Request:
     flux_unit: str
     time_unit: str
     to: Column | None = None
+    bounds: bool | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -70,8 +81,16 @@ class Request:
         listed = ([x] if isinstance(x, str) else list(x or ()) for x in given)
         return tuple(dict.fromkeys(name for names in listed for name in names))
 
-    def assembled(self, tables: Iterable[Any], where: str, told: tuple[str, ...] = ()) -> Comparison:
-        """Return the comparison of a table, or of batches of one.
+    def assembled(
+        self,
+        tables: Iterable[Any],
+        where: str,
+        told: tuple[str, ...] = (),
+        columns: Sequence[str] = (),
+        part: bool = False,
+    ) -> Comparison:
+        """Return the comparison of a table, or of batches of one; ``columns`` are all that the file has, and ``part``
+        says that this is a part of a table, which need not hold all instruments that are renamed.
 
         Raises
         ------
@@ -83,12 +102,12 @@ class Request:
         counts = {"rows": 0, "selected": 0, "measured": 0}
         facts: dict[str, Any] = {}
         for table in tables:
-            part = self._part(table, where, coders, counts, facts)
-            if part is not None:
-                parts.append(part)
+            batch = self._part(table, where, coders, counts, facts)
+            if batch is not None:
+                parts.append(batch)
         if not parts:
             _refuse_nothing(counts, where, facts.get("value", ""))
-        told = (*told, *facts["told"])
+        told = (*told, *facts["told"], *self.unused(columns, facts["told"]))
         if left := counts["selected"] - counts["measured"]:
             told = (*told, f"{left} of {counts['selected']} rows without a measurement are left out.")
         # Field by field, so that little is held twice.
@@ -96,10 +115,10 @@ class Request:
         rows, key = joint.pop("rows"), facts["key"]
         flags = joint.pop("flags")
         names = {k: Coded(coders[k].names, joint.pop(k)) for k in coders if k in joint}
-        names["instrument"] = _renamed(names["instrument"], self.rename, where)
+        names["instrument"] = _renamed(names["instrument"], self.rename, where, part)
         if "to" in names:
-            return self._ratios(names["instrument"], names["to"], joint, facts, where, told)
-        columns = {
+            return self._ratios(names["instrument"], names["to"], joint, flags, facts, where, told)
+        keys = {
             "log_error": self.log_error, "exposure": self.exposure, "time": self.time, key: facts["value"],
             "error": self.error if isinstance(self.error, str) else None,
         }  # fmt: skip
@@ -120,7 +139,7 @@ class Request:
                 **joint,
             )
         except InputError as problem:
-            raise _at_file_row(problem, rows, columns) from None
+            raise _at_file_row(problem, rows, keys) from None
 
     def _part(
         self, table: Any, where: str, coders: Mapping[str, Coder], counts: dict[str, int], facts: dict[str, Any]
@@ -135,7 +154,7 @@ class Request:
         table = table[keep] if len(rows) < len(keep) else table
         name, key = self._value(table, where)
         found = measured(table, name, where, rows, self.missing)
-        scale = _scale(name, found.unit, self.scale, key == "log_rate", where)
+        scale = scale_of(name, found.unit, self.scale, key == "log_rate", where)
         if key == "flux" and scale == "linear":
             _refuse_infinite(found.value, where)
         facts |= {"value": name, "key": key, "scale": scale}
@@ -145,15 +164,18 @@ class Request:
             return None
         part: dict[str, Any] = {"rows": rows}
         units: dict[str, str] = {}
-        for argument in ("log_error", "exposure", "time"):
+        for argument in ("exposure", "time"):
             if (column := getattr(self, argument)) is not None:
                 part[argument], units[argument] = numeric(table, column, where, rows, self.missing)
-        if self.log_flux is not None and self.error is not None:
-            raise InputError("log_flux is given with error", where=where, expected="log_error, or flux and scale")
-        errors, told = _errors(table, found, self.error, self.log_error, where, rows, self.missing)
+        errors, told = self._errors(table, found, scale, where, rows)
+        if self.log_error is not None:
+            part["log_error"] = log_errors_from(table, self.log_error, where, rows, self.missing)
+        if self.missing is None:
+            refuse_high_markers(found, errors, scale == "magnitude", f"{where}, column {name!r}", rows)
         flags: NDArray[Any] = found.limit
-        if self.limit is not None:
-            flags = np.where(flags != 0, flags, np.nan_to_num(numeric(table, self.limit, where, rows, self.missing)[0]))
+        if (column := self.limit or limit_column(table, name)) is not None:
+            flags = np.where(flags != 0, flags, limits_from(table, column, where, rows, self.missing))
+            told = told if self.limit is not None else (*told, f"Column {column!r} flags limits.")
         wanted = facts.get("flux_unit") or self.flux_unit
         factor, flux_unit = _units(table, found.unit, self.unit, wanted, where, len(rows))
         converted = key == "flux" and scale in ("linear", "additive")
@@ -164,15 +186,54 @@ class Request:
             # Ratios need no name of a source.
             if (columns := getattr(self, which)) is not None and not (which == "source" and self.to is not None):
                 part[which] = coder.codes(joined(table, columns, where))
-        facts |= {"told": told, "flux_unit": flux_unit, "time_unit": units.get("time", "")}
+        # What one batch tells, others need not.
+        facts["told"] = tuple(dict.fromkeys((*facts.get("told", ()), *told)))
+        facts |= {"flux_unit": flux_unit, "time_unit": units.get("time", "")}
         return part
 
+    def _errors(
+        self, table: Any, found: Measured, scale: str, where: str, rows: NDArray
+    ) -> tuple[Floats | None, tuple[str, ...]]:  # fmt: skip
+        """Errors of the measurements, (n,) or (2, n), from their column or columns or from the cells."""
+        if self.log_flux is not None and self.error is not None:
+            raise InputError("log_flux is given with error", where=where, expected="log_error, or flux and scale")
+        if self.error is not None:
+            if found.has_errors:
+                raise DataFileError(
+                    "cells hold errors and an error column is named", where=where, expected="one of them"
+                )
+            if isinstance(self.error, str) and (twin := twin_of(self.error, table.colnames)):
+                raise DataFileError(
+                    f"error = {self.error!r} beside a column {twin!r}", where=where,
+                    expected=f"error = [{self.error!r}, {twin!r}] (below and above), or [{self.error!r}] for one alone",
+                )  # fmt: skip
+            names = [self.error] if isinstance(self.error, str) else list(self.error)
+            linear = scale in ("linear", "additive")
+            return errors_from(table, names, found, where, rows, self.missing, self.bounds, linear), ()
+        if found.has_errors:
+            return np.stack([found.low, found.high]), ()
+        if self.log_error is not None:
+            return None, ()
+        looks = [c for c in table.colnames if ERROR_NAME.search(c) and table[c].ndim == 1]
+        if not looks:
+            return None, ()
+        return None, (f"Column {looks[0]!r} looks like errors and is not used: error = {looks[0]!r} would use it.",)
+
+    def unused(self, names: Sequence[str], told: tuple[str, ...]) -> tuple[str, ...]:
+        """The sentence that names columns which are not used and not told otherwise."""
+        used = {name.casefold().strip() for name in (*self.columns, *USUAL)}
+        left = [n for n in names if n.casefold().strip() not in used and not any(repr(n) in line for line in told)]
+        if not left:
+            return ()
+        return (f"Columns that are not used: {', '.join(left[:8])}{', ...' if len(left) > 8 else ''}.",)
+
     def _ratios(
-        self, first: Coded, second: Coded, joint: Mapping[str, Floats], facts: Mapping[str, Any], where: str,
-        told: tuple[str, ...],
+        self, first: Coded, second: Coded, joint: Mapping[str, Floats], flags: NDArray, facts: Mapping[str, Any],
+        where: str, told: tuple[str, ...],
     ) -> Comparison:  # fmt: skip
         """The comparison of a table of ratios."""
         odd = [name for name in ("exposure", "time", "limit", "band", "campaign", "counts") if getattr(self, name)]
+        odd += ["limits"] * bool(np.any(flags != 0))
         if odd or facts["scale"] not in ("linear", "ln"):
             raise InputError(
                 f"ratios with {odd[0] if odd else facts['scale']}", where=where,
@@ -181,11 +242,13 @@ class Request:
         logs = facts["key"] == "log_rate" or facts["scale"] == "ln"
         value = joint[facts["key"]]
         error = joint.get("error")
+        if error is not None and error.ndim == 2 and np.any(np.abs(error[0] - error[1]) > 0.1 * error.sum(axis=0)):
+            told = (*told, "Errors below and above differ: their mean square is used.")
         error = None if error is None else np.sqrt(np.mean(np.atleast_2d(error) ** 2, axis=0))
         log_error = joint.get("log_error", error if logs else None)
         return Comparison.from_ratios(
             first.names[first.code], second.names[second.code], np.exp(value) if logs else value,
-            error=None if logs else error, log_error=log_error, where=where, assumed=told,
+            error=None if logs else error, log_error=log_error, confidence=self.confidence, where=where, assumed=told,
         )  # fmt: skip
 
     def _value(self, table: Any, where: str) -> tuple[str, str]:
@@ -215,11 +278,11 @@ def _with_measurements(table: Any, rows: NDArray[np.int64], found: Measured) -> 
     there = np.isfinite(found.value)
     if there.all():
         return table, rows, found
-    found = Measured(found.value[there], found.low[there], found.high[there], found.limit[there], found.unit)
+    found = Measured(*(x[there] for x in found[:4]), *found[4:])
     return table[there], rows[there], found
 
 
-def _scale(name: str, unit: str, scale: str | None, logarithm: bool, where: str) -> str:
+def scale_of(name: str, unit: str, scale: str | None, logarithm: bool, where: str) -> str:
     """Return the scale of the measured column; what its name or unit says must not be contradicted silently."""
     place = f"{where}, column {name!r}"
     if scale is not None:
@@ -227,6 +290,10 @@ def _scale(name: str, unit: str, scale: str | None, logarithm: bool, where: str)
     if _MAGNITUDE.search(name) or unit.lower().startswith("mag"):
         raise DataFileError(
             "the values may be magnitudes", where=place, expected="scale = 'magnitude', or 'linear' if not"
+        )
+    if not logarithm and _LOGARITHM.search(name) and not unit.lower().startswith("dex"):
+        raise DataFileError(
+            "the values may be logarithms", where=place, expected="scale = 'log10' or 'ln', or 'linear' if not"
         )
     if (logarithm and _DECIMAL.search(name)) or unit.lower().startswith("dex"):
         raise DataFileError(
@@ -242,27 +309,6 @@ def _refuse_infinite(values: Floats, where: str) -> None:
         raise DataFileError(f"flux is {values[k]:g}", where=where, expected="a finite number")
 
 
-def _errors(
-    table: Any, found: Measured, error: Any, log_error: str | None, where: str, rows: NDArray, missing: Any
-) -> tuple[Floats | None, tuple[str, ...]]:  # fmt: skip
-    """Errors of the measurements, (n,) or (2, n), from their column or columns or from the cells."""
-    if error is not None:
-        if found.has_errors:
-            raise DataFileError("cells hold errors and an error column is named", where=where, expected="one of them")
-        names = [error] if isinstance(error, str) else list(error)
-        if len(names) not in (1, 2):
-            raise DataFileError(f"{len(names)} error columns", where=where, expected="one, or two: below and above")
-        # A limit needs no error, so that markers there mean nothing.
-        sides = [measured(table, name, where, rows, missing if missing is not None else ()) for name in names]
-        return (sides[0].value if len(sides) == 1 else np.stack([side.value for side in sides])), ()
-    if found.has_errors:
-        return np.stack([found.low, found.high]), ()
-    looks = [c for c in table.colnames if ERROR_NAME.search(c) and table[c].ndim == 1] if log_error is None else []
-    if looks:
-        return None, (f"Column {looks[0]!r} looks like errors and is not used: error = {looks[0]!r} would use it.",)
-    return None, ()
-
-
 def _units(table: Any, own: str, column: str | None, wanted: str, where: str, n: int) -> tuple[Floats, str]:
     """Factor of each row to one unit, and the unit."""
     if column is None:
@@ -274,11 +320,11 @@ def _units(table: Any, own: str, column: str | None, wanted: str, where: str, n:
     return np.array([factors[u] for u in named_units]), wanted
 
 
-def _renamed(names: Coded, rename: Mapping[str, str] | None, where: str) -> Coded:
+def _renamed(names: Coded, rename: Mapping[str, str] | None, where: str, part: bool) -> Coded:
     if not rename:
         return names
     for old in rename:
-        if old not in set(names.names):
+        if not part and old not in set(names.names):
             raise UnknownNameError("instrument", old, set(names.names), where=where)
     coder = Coder("instrument", where)
     number = coder.codes([rename.get(str(n), str(n)) for n in names.names])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscal.concordance import cell_sampler, pattern_samplers
+from crosscal.concordance import cell_sampler, pattern_samplers, sparse_sampler
 from crosscal.concordance.algebra import closed_form, times_of, with_drift
 from crosscal.concordance.chains import Draws, latent_state, run_chains, starting_points
 from crosscal.concordance.density_routes import full_nuts, map_, nuts
@@ -58,7 +58,8 @@ def gibbs(model: Model, *, seed: int, draws: int, chains: int, warmup: int, want
     if model.in_flux:
         return on_fluxes(model, seed, draws, chains, warmup, wanted, progress)
     if model.compressible and wanted is None:
-        return _on_patterns(model, seed, draws, chains, warmup, progress, "gibbs")
+        kind = "sparse" if sparse(model) else "gibbs"
+        return _on_patterns(model, seed, draws, chains, warmup, progress, kind)
     return _gibbs_on_cells(model, seed, draws, chains, warmup, wanted, progress)
 
 
@@ -84,6 +85,7 @@ def _on_patterns(model, seed, draws, chains, warmup, progress, kind) -> Draws:
 
     latent = [latent_state(model, precision, information) for _ in range(chains)]
     half, df, scale = model.data.half, model.variance.df, model.variance.scale
+    cell_arrays = (model.data.indptr, model.data.row, model.data.log_rate, *sparse_sampler.by_channel(model.data))
 
     def block(chain: int, first: int, count: int, number: int) -> bool:
         key = integer_seed(seed, kind, chain, number)
@@ -93,12 +95,16 @@ def _on_patterns(model, seed, draws, chains, warmup, progress, kind) -> Draws:
             return pattern_samplers.gibbs_chain(
                 *pattern.arrays, half, cells, t, h, df, beta, scale, *fixed, start[chain], state, count, key, *keep
             )  # type: ignore[call-arg]
+        if kind == "sparse":
+            return sparse_sampler.sparse_chain(
+                *cell_arrays, half, t, h, df, beta, scale, width, *fixed, start[chain], state, count, key, *keep
+            )  # type: ignore[call-arg]
         return pattern_samplers.slice_chain(
             *pattern.arrays[:6], half, cells, t, h, df, beta, scale, width, start[chain], count, key, *keep
         )  # type: ignore[call-arg]
 
-    run_chains(chains, total, block, progress, "Block Gibbs" if kind == "gibbs" else "Slice sampling")
-    return Draws(b[:, warmup:], s[:, warmup:], method=kind)
+    run_chains(chains, total, block, progress, "Slice sampling" if kind == "slice" else "Block Gibbs")
+    return Draws(b[:, warmup:], s[:, warmup:], method="slice" if kind == "slice" else "gibbs")
 
 
 def _gibbs_on_cells(model, seed, draws, chains, warmup, wanted, progress) -> Draws:
@@ -219,6 +225,11 @@ def choose(model: Model) -> str:
     if exact:
         return "closed-form"
     return "expansion" if _expandable(model) and not model.compressible and _many(model) else "gibbs"
+
+
+def sparse(model: Model) -> bool:
+    """Whether hardly any two columns are seen by the same channels, so that patterns summarise nothing."""
+    return 2 * model.patterns.size > model.data.n_columns and not model.data.repeated
 
 
 def _many(model: Model) -> bool:

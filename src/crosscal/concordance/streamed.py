@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +17,11 @@ from crosscal.concordance.chunks import ChunkedTable, ChunkSums
 from crosscal.concordance.examination import CONFLICT_LIMIT, Conflict, conflict_sentence, conflicts_of
 from crosscal.concordance.expansion import explore_sums, sums_of
 from crosscal.concordance.model import BRIGHT
+from crosscal.concordance.parquet import open_parquet
 from crosscal.concordance.priors import AreaPrior, Tau, make_prior
 from crosscal.concordance.reading_cells import Missing, Request
 from crosscal.concordance.settings import VarianceKind
+from crosscal.concordance.table_columns import Column
 from crosscal.concordance.types import Comparison
 from crosscal.concordance.variance import VarianceModel, make_variance_model, starting_variances
 from crosscal.core.correction import Correction
@@ -40,6 +42,7 @@ class StreamedFit:
     Attributes
     ----------
     instruments : tuple of str
+        Names of the channels, with their bands where there are several.
     prior : AreaPrior
     posterior_draws : Posterior
         Draws of B, and of sigma where variances are unknown.
@@ -111,16 +114,24 @@ class StreamedFit:
 def fit_parquet(
     path: str | os.PathLike[str],
     *,
-    instrument: str = "instrument",
+    instrument: Column = "instrument",
     source: str = "source",
     flux: str | None = None,
+    counts: str | None = None,
     log_flux: str | None = None,
-    error: str | None = None,
+    error: str | Sequence[str] | None = None,
     log_error: str | None = None,
     scale: str | None = None,
     confidence: float | None = None,
-    exposure: str | None = None,
     missing: Missing | None = None,
+    repeats: bool = False,
+    exposure: str | None = None,
+    band: Column | None = None,
+    select: Mapping[str, Any] | None = None,
+    rename: Mapping[str, str] | None = None,
+    unit: str | None = None,
+    flux_unit: str = "",
+    bounds: bool | None = None,
     tau: Tau | None = None,
     mean: float | Mapping[str, float] = 0.0,
     variance: VarianceKind | None = None,
@@ -143,10 +154,11 @@ def fit_parquet(
     ----------
     path : path
         One row a measurement, sorted by source.
-    instrument, source, flux, log_flux, error, log_error, scale, confidence, exposure, missing
-        See `read_table`.
+    instrument, source, flux, counts, log_flux, error, log_error, scale, confidence, missing, repeats, exposure, band
+        See `read_table`, also for ``select``, ``rename``, ``unit``, ``flux_unit`` and ``bounds``. Sources are named by
+        one column; limits, times, ratios and additive values need `read_table` and `fit`.
     tau, mean, variance, df, beta, scatter
-        See `fit`. Errors are Gaussian in ln flux.
+        See `fit`. Errors are Gaussian in ln flux, areas are normal, and tau is not estimated.
     draws, chains : int
     executor : str or Executor
         "serial", "local" or "dask"; the result has the same bits on each. ``options`` are the executor's
@@ -170,15 +182,14 @@ def fit_parquet(
     if isinstance(executor, str):
         EXECUTORS.get(executor)
     request = Request(
-        instrument, source, flux, None, log_flux, error, log_error, scale, confidence, None, None, missing, False,
-        exposure, None, None, None, None, None, None, "", "",
+        instrument, source, flux, counts, log_flux, error, log_error, scale, confidence, None, None, missing, repeats,
+        exposure, band, None, None, select, rename, unit, flux_unit, "", None, bounds,
     )  # fmt: skip
     table = ChunkedTable.open(Path(existing_file(path, what="table")).resolve(), request)
-    pilot = table.read(0)
+    pilot = next(part for k in range(len(table.chunks)) if (part := table.read(k)) is not None)
     pilot.require_logarithms()
     n = len(table.channels)
-    nothing = np.empty(0)
-    shell = Comparison(table.channels, (), nothing.astype(np.int32), nothing.astype(np.int32), nothing)
+    shell = _shell(table)
     prior = make_prior(shell, tau, mean=mean)
     if prior.latent or pilot.additive:
         raise InputError(
@@ -196,7 +207,14 @@ def fit_parquet(
         sums.values([(mean_b, start)])
         _require_anchors(table, prior, sums.shared)
     found = explore_sums(sums, first, prior, spread, (mean_b, start), seed, draws, chains, progress)
-    return _concluded(table, prior, known, sums, found, seed)
+    told = (*pilot.assumed, *request.unused(open_parquet(table.path).schema_arrow.names, pilot.assumed))
+    return _concluded(table, prior, known, sums, found, told, seed)
+
+
+def _shell(table: ChunkedTable) -> Comparison:
+    """A comparison of the table's channels without cells."""
+    nothing = np.empty(0)
+    return Comparison(table.channels, (), nothing.astype(np.int32), nothing.astype(np.int32), nothing)
 
 
 def _require_anchors(table: ChunkedTable, prior: AreaPrior, shared: Floats) -> NDArray[np.int32]:
@@ -206,7 +224,8 @@ def _require_anchors(table: ChunkedTable, prior: AreaPrior, shared: Floats) -> N
     parts: NDArray[np.int32] = connected_components(shared, directed=False)[1]
     for k in range(int(parts.max()) + 1):
         if np.all(prior.flat[parts == k]):
-            listed = ", ".join(name for (name, _), part in zip(table.channels, parts, strict=True) if part == k)
+            names = _shell(table).channel_names
+            listed = ", ".join(name for name, part in zip(names, parts, strict=True) if part == k)
             raise InputError(
                 f"nothing fixes the common area factor of {listed}: each has an infinite tau", where=str(table.path),
                 expected="a finite tau, or a reference (tau = 0), for at least one of them",
@@ -215,9 +234,11 @@ def _require_anchors(table: ChunkedTable, prior: AreaPrior, shared: Floats) -> N
 
 
 def _concluded(
-    table: ChunkedTable, prior: AreaPrior, variance: VarianceModel, sums: ChunkSums, found: Any, seed: int
-) -> StreamedFit:
-    names = tuple(name for name, _ in table.channels)
+    table: ChunkedTable, prior: AreaPrior, variance: VarianceModel, sums: ChunkSums, found: Any,
+    told: tuple[str, ...], seed: int,
+) -> StreamedFit:  # fmt: skip
+    """Put draws and counts together, with what must be known of them."""
+    names = _shell(table).channel_names
     parts = _require_anchors(table, prior, sums.shared)
     arrays = {"B": found.b} | ({} if found.s is None else {"sigma": np.sqrt(found.s)})
     posterior = Posterior.from_draws(
@@ -238,6 +259,8 @@ def _concluded(
             "information."
         )
     remarks = [f"Summed over {len(table.chunks)} chunks of {counted['sources']} sources."]
+    # What one chunk leaves out is counted below for all.
+    remarks += [line for line in told if "without a measurement" not in line]
     if counted["left_out"]:
         remarks.append(f"{counted['left_out']} rows without a measurement are left out.")
     config = {"part": "concordance", "data": table.path.name, "variance": variance.kind, "route": found.method}

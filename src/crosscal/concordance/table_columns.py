@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscal.concordance.cells import MARKERS, read_cell
+from crosscal.concordance.cells import HIGH_MARKERS, MARKERS, read_cell
+from crosscal.concordance.text_tables import decoded, from_text
 from crosscal.core.errors import ConfigError, DataFileError, MissingDependencyError, UnknownNameError
 from crosscal.core.files import existing_file
 from crosscal.core.memory import as_table, is_path
@@ -21,9 +19,6 @@ Column = str | Sequence[str]
 Floats = NDArray[np.float64]
 TEXT = (".csv", ".tsv", ".txt", ".dat", ".tab", ".mrt", ".cds", ".tex")
 SUFFIXES = (*TEXT, ".ecsv", ".fits", ".fit", ".fits.gz", ".parquet")
-#: Names of columns of errors: what is left of the name is that of the values.
-ERROR_NAME = re.compile(r"(?i)^(e_|err_|sigma_|d)(?=\w)|[_ ]?(err(or)?|unc(ertainty)?|sigma|sd|rms|std)s?$")
-_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 
 
 class Loaded(NamedTuple):
@@ -57,7 +52,7 @@ def load_columns(source: Any) -> Loaded:
         raise DataFileError("unknown kind of table", where=str(source), expected=", ".join(SUFFIXES))
     with parsing("the table cannot be read", where=source, expected="a table"):
         if name.endswith((".fits", ".fit", ".fits.gz")):
-            return Loaded(Table.read(path, format="fits"), str(source))
+            return _from_fits(path, str(source))
         if name.endswith(".parquet"):
             try:
                 import pyarrow.parquet as parquet
@@ -68,86 +63,28 @@ def load_columns(source: Any) -> Loaded:
             return Loaded(Table(columns), str(source))
         if name.endswith(".ecsv"):
             return Loaded(Table.read(path, format="ascii.ecsv"), str(source))
-        return _from_text(_decoded(path.read_bytes(), str(source)), str(source))
+        table, told = from_text(decoded(path.read_bytes(), str(source)), str(source))
+        return Loaded(table, str(source), told)
 
 
-def _decoded(content: bytes, where: str) -> str:
-    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        return content.decode(encoding).removeprefix("\ufeff")
-    except UnicodeDecodeError:
-        raise DataFileError("the table is not text", where=where, expected="text in UTF-8 or UTF-16") from None
-
-
-def _from_text(text: str, where: str) -> Loaded:
-    """Read a table in text of any of the usual layouts; all columns stay text."""
+def _from_fits(path: Any, where: str) -> Loaded:
+    """The first table of a FITS file; others are told."""
+    from astropy.io import fits
     from astropy.table import Table
 
-    if "\nByte-by-byte Description" in text[:20_000]:
-        kind = "ascii.mrt" if text.lstrip().startswith("Title:") else "ascii.cds"
-        return Loaded(Table.read(text, format=kind), where, ("The table is read as a machine-readable table.",))
-    if re.search(r"\\begin\{(?:tabular|deluxetable|table|startdata)", text) or "\\startdata" in text:
-        kind = "ascii.aastex" if "deluxetable" in text or "\\startdata" in text else "ascii.latex"
-        table = Table.read(text, format=kind, converters={"*": [str]})
-        return Loaded(table, where, ("The table is read as LaTeX.",))
-    lines = [line for line in text.splitlines() if line.strip()]
-    comments = [line.lstrip()[1:].strip() for line in lines if line.lstrip().startswith("#")]
-    lines = [line for line in lines if not line.lstrip().startswith("#")]
-    if not lines:
-        raise DataFileError("the table is empty", where=where, expected="a header and rows")
-    separator = max(";\t,|", key=lambda c: (lines[0].count(c), c == ","))
-    separator = separator if separator in lines[0] else " "
-    rows = _split(lines, separator)
-    header = rows[0]
-    if comments and any(_is_number(cell) for cell in header):
-        above = _split(comments[-1:], separator)[0]
-        if len(above) == len(header):
-            header, rows = above, [above, *rows]
-    return _table(header, rows[1:], separator, where)
-
-
-def _split(lines: list[str], separator: str) -> list[list[str]]:
-    reader = csv.reader(io.StringIO("\n".join(lines)), delimiter=separator, skipinitialspace=True)
-    return [[cell.strip() for cell in row] for row in reader if row]
-
-
-def _table(header: list[str], rows: list[list[str]], separator: str, where: str) -> Loaded:
-    from astropy.table import Table
-
-    width = len(header)
-    for number, row in enumerate(rows, start=1):
-        # Blanks at the end of a line make one more, empty cell.
-        if len(row) > width and not any(row[width:]):
-            del row[width:]
-        if len(row) != width:
-            raise DataFileError(
-                f"{len(row)} fields in row {number}", where=where, expected=f"{width}, as the header {header} has"
-            )
-    if len(set(header)) != width or "" in header:
-        twice = next((name for name in header if header.count(name) > 1 or not name), "")
-        raise DataFileError(f"the header names column {twice!r} twice", where=where, expected="a name for each column")
-    names = {" ": "blanks", "\t": "tabs"}
-    told = () if separator == "," else (f"Columns are separated by {names.get(separator, repr(separator))}.",)
-    commas = [cell for row in rows for cell in row if _DECIMAL_COMMA.fullmatch(cell)] if separator != "," else []
-    if commas:
-        if all(re.fullmatch(r"[+-]?\d{1,3},\d{3}", cell) for cell in commas):
-            raise DataFileError(
-                f"{commas[0]!r} may be {commas[0].replace(',', '.')} or {commas[0].replace(',', '')}",
-                where=where,
-                expected="decimal points, and no commas between thousands",
-            )
-        rows = [[cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell for cell in row] for row in rows]
-        told = (*told, f"Decimal commas are read as points ({commas[0]}).")
-    columns = list(zip(*rows, strict=True)) or [()] * width
-    return Loaded(Table({n: np.array(c, dtype=str) for n, c in zip(header, columns, strict=True)}), where, told)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    with fits.open(path) as hdus:
+        tables = [k for k, hdu in enumerate(hdus) if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
+        if not tables:
+            raise DataFileError("no table", where=where, expected="a FITS file with a table")
+        names = [str(hdus[k].name or k) for k in tables]
+        table = Table.read(hdus[tables[0]])
+    if len(tables) == 1:
+        return Loaded(table, where)
+    others = ", ".join(names[1:4]) + (", ..." if len(names) > 4 else "")
+    told = (
+        f"The first table of the file, {names[0]}, is read, not {others} (read others with astropy and give a Table)."
+    )
+    return Loaded(table, where, (told,))
 
 
 def named(table: Any, name: str, where: str) -> Any:
@@ -186,13 +123,15 @@ def texts(table: Any, name: str, where: str) -> NDArray[np.str_]:
 
 
 class Measured(NamedTuple):
-    """A column of measurements, (n,) each: values, the errors below and above and limits of its cells, and its unit."""
+    """A column of measurements, (n,) each: values, the errors below and above and limits of its cells; its unit and
+    the type in which the table holds it."""
 
     value: Floats
     low: Floats
     high: Floats
     limit: NDArray[np.int8]
     unit: str
+    dtype: Any = None
 
     @property
     def has_errors(self) -> bool:
@@ -223,7 +162,45 @@ def measured(
             value[np.broadcast_to(np.asarray(column.mask), value.shape)] = np.nan
     else:
         value = _from_words(_words(column), missing, low, high, limit, f"{where}, column {name!r}", rows)
-    return Measured(_without_markers(value, missing, f"{where}, column {name!r}", rows), low, high, limit, unit)
+    place = f"{where}, column {name!r}"
+    if missing is not None:
+        marked = _are(value, [float(m) for m in missing if not isinstance(m, str)], column.dtype)
+        value = np.where(marked, np.nan, value)
+    else:
+        refuse_markers(value, _are(value, MARKERS, column.dtype), place, rows)
+    return Measured(value, low, high, limit, unit, column.dtype)
+
+
+def _are(value: Floats, markers: Sequence[float], dtype: Any) -> NDArray[np.bool_]:
+    """Whether values are one of some numbers, as a column of this type holds them."""
+    short = dtype.kind == "f" and dtype.itemsize < 8
+    held = np.asarray(markers, dtype=dtype if short else float)
+    return np.isin(value, held.astype(float))
+
+
+def refuse_markers(value: Floats, doubtful: NDArray[np.bool_], where: str, rows: NDArray) -> None:
+    """Refuse numbers that may mark missing values.
+
+    Raises
+    ------
+    DataFileError
+        Naming the first.
+    """
+    if np.any(doubtful):
+        k = int(np.argmax(doubtful))
+        raise DataFileError(
+            f"{value[k]:.7g} may be a measurement or mark a missing value",
+            where=where.replace(", column", f", row {rows[k]}, column"),
+            expected=f"missing = [{value[k]:.7g}] if it marks one, missing = [] if it is one",
+        )
+
+
+def refuse_high_markers(found: Measured, error: Floats | None, magnitudes: bool, where: str, rows: NDArray) -> None:
+    """Refuse magnitudes such as 99.99, and values such as 999 whose error is the same number."""
+    doubtful = _are(found.value, HIGH_MARKERS, found.dtype)
+    if not magnitudes:
+        doubtful &= False if error is None else np.atleast_2d(error)[0] == found.value
+    refuse_markers(found.value, doubtful, where, rows)
 
 
 def _words(column: Any) -> list[str]:
@@ -249,21 +226,6 @@ def _from_words(words: list[str], missing, low: Floats, high: Floats, limit: NDA
     return value
 
 
-def _without_markers(value: Floats, missing, where: str, rows: NDArray) -> Floats:
-    if missing is not None:
-        numbers = [float(m) for m in missing if not isinstance(m, str)]
-        return np.where(np.isin(value, numbers), np.nan, value)
-    doubtful = np.isin(value, list(MARKERS))
-    if np.any(doubtful):
-        k = int(np.argmax(doubtful))
-        raise DataFileError(
-            f"{value[k]:g} may be a measurement or mark a missing value",
-            where=where.replace(", column", f", row {rows[k]}, column"),
-            expected=f"missing = [{value[k]:g}] if it marks one, missing = [] if it is one",
-        )
-    return value
-
-
 def numeric(
     table: Any, name: str, where: str, rows: NDArray, missing: Sequence[float | str] | None = ()
 ) -> tuple[Floats, str]:
@@ -284,7 +246,7 @@ def numeric(
     return found.value, found.unit
 
 
-def conversion(found: str, wanted: str, where: str) -> tuple[float, str]:
+def conversion(found: str, wanted: str, where: str, what: str = "flux") -> tuple[float, str]:
     """The factor from one unit to another, where both are known, and the unit that results."""
     if not wanted or not found or found == wanted:
         return 1.0, wanted or found
@@ -293,7 +255,9 @@ def conversion(found: str, wanted: str, where: str) -> tuple[float, str]:
     try:
         return float(units.Unit(found).to(units.Unit(wanted))), wanted
     except (ValueError, TypeError, units.UnitConversionError):
-        raise DataFileError(f"flux unit {found!r}", where=where, expected=f"a unit convertible to {wanted!r}") from None
+        raise DataFileError(
+            f"{what} unit {found!r}", where=where, expected=f"a unit convertible to {wanted!r}"
+        ) from None
 
 
 def _spellings(value: Any) -> Iterator[str]:

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crosscal.concordance.assembly import assemble, matrix_fields
+from crosscal.concordance.assembly import assemble, matrix_fields, standard_errors
 from crosscal.concordance.pairs import checked_ratios, known_cells, ratio_cells
 from crosscal.core.display import brief, brief_html
 from crosscal.core.errors import InputError
@@ -196,6 +196,7 @@ class Comparison:
         *,
         error: ArrayLike | None = None,
         log_error: ArrayLike | None = None,
+        confidence: float | None = None,
         where: str = "the ratios",
         assumed: tuple[str, ...] = (),
     ) -> Comparison:
@@ -206,13 +207,16 @@ class Comparison:
         ratio : array (n,)
         error, log_error : array (n,), optional
             Standard errors of the ratios, or of their natural logarithms.
+        confidence : float, optional
+            Level of the intervals that errors stand for; by default they are standard errors.
 
         Raises
         ------
         InputError
             If a ratio or an error is not positive, or both instruments are one.
         """
-        log_ratio, variance = checked_ratios(instrument, to, ratio, error, log_error, where)
+        size = standard_errors(confidence, where)
+        log_ratio, variance = checked_ratios(instrument, to, ratio, error, log_error, size, where)
         cells = ratio_cells(instrument, to, log_ratio, variance)
         return replace(cls.from_cells(**cells, where=where, assumed=assumed), ratios=True)
 

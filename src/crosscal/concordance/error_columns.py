@@ -1,0 +1,179 @@
+"""Columns of errors and of limits: which belong to a column of values, and what they mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscal.concordance.assembly import LOG_SCALES
+from crosscal.concordance.table_columns import Measured, conversion, measured, numeric, texts
+from crosscal.core.errors import DataFileError, UnknownNameError
+
+Floats = NDArray[np.float64]
+_LOW = r"lo(?:w(?:er)?)?|neg(?:ative)?|minus|down|mn"
+_HIGH = r"hi(?:gh)?|up(?:per)?|pos(?:itive)?|plus"
+_ERROR = r"err(?:or)?|unc(?:ertainty)?|sigma|sd|rms|std"
+#: Names of columns of errors: what is left of the name is that of the values.
+ERROR_NAME = re.compile(rf"(?i)^(e_|err_|sigma_|d)(?=\w)|[_ ]?({_ERROR})s?$")
+#: Names of errors to one side.
+_SIDE = re.compile(
+    rf"(?i)[_ ]?(?:(?:{_ERROR})[_ ]?(?:(?P<low>{_LOW}|l|m)|(?P<high>{_HIGH}|u|p|h))|"
+    rf"(?:(?P<low2>{_LOW})|(?P<high2>{_HIGH}))[_ ]?(?:{_ERROR}))s?$"
+)
+_UPPER, _LOWER = ("<", "u", "ul", "upper", "true", "t", "y", "yes"), (">", "lower")
+_PERCENT = ("%", "percent", "pct")
+
+
+def side_of(name: str) -> tuple[str, str] | None:
+    """Return what a column of errors to one side belongs to, and "low" or "high"; None for other columns.
+
+    CDS writes e_X for errors below and E_X for errors above where both are given.
+    """
+    found = _SIDE.search(name)
+    if found is None:
+        return None
+    return name[: found.start()], "low" if found["low"] or found["low2"] else "high"
+
+
+def twin_of(name: str, columns: Sequence[str]) -> str | None:
+    """The column E_X of a column e_X, where both are there."""
+    twin = f"E_{name[2:]}" if name.startswith("e_") else None
+    return twin if twin in columns else None
+
+
+def errors_from(
+    table: Any, names: Sequence[str], value: Measured, where: str, rows: NDArray, missing: Any, bounds: bool | None,
+    convert: bool = True,
+) -> Floats:  # fmt: skip
+    """Errors of values from one column, (n,), or from two, below and above, (2, n).
+
+    Parameters
+    ----------
+    bounds : bool, optional
+        Whether two columns hold the ends of the interval instead; where they may, it must be said.
+    convert : bool
+        Bring errors in another unit than that of the values, or in percent of them, to the unit of the values.
+
+    Raises
+    ------
+    DataFileError
+        If units do not fit, columns seem to be exchanged, or may be errors or ends.
+    """
+    if len(names) not in (1, 2):
+        raise DataFileError(f"{len(names)} error columns", where=where, expected="one, or two: below and above")
+    # A limit needs no error, so that markers there mean nothing.
+    sides = [measured(table, name, where, rows, missing if missing is not None else ()) for name in names]
+    parts = [side.value for side in sides]
+    if convert:
+        for k, (name, side) in enumerate(zip(names, sides, strict=True)):
+            if side.unit.strip() in _PERCENT:
+                parts[k] = side.value * 0.01 * np.abs(value.value)
+            elif value.unit:
+                parts[k] = side.value * conversion(side.unit, value.unit, f"{where}, column {name!r}", "error")[0]
+    if len(parts) == 1:
+        if bounds:
+            raise DataFileError("one column of bounds", where=where, expected="two: the lower and the upper end")
+        return parts[0]
+    kinds = [(side_of(name) or ("", ""))[1] for name in names]
+    if kinds == ["high", "low"] or (names[0].startswith("E_") and names[1] == f"e_{names[0][2:]}"):
+        raise DataFileError(
+            f"errors above ({names[0]!r}) stand before those below ({names[1]!r})", where=where,
+            expected=f"error = [{names[1]!r}, {names[0]!r}]",
+        )  # fmt: skip
+    there = np.isfinite(value.value) & np.isfinite(parts[0]) & np.isfinite(parts[1])
+    if bounds is None:
+        inside = (parts[0] < value.value) & (value.value < parts[1]) & (parts[0] > 0)
+        if np.any(there) and np.all(inside[there]):
+            raise DataFileError(
+                f"columns {names[0]!r} and {names[1]!r} may be errors, or the ends of the interval about the value",
+                where=where, expected="bounds = false or true",
+            )  # fmt: skip
+    if bounds:
+        parts = [value.value - parts[0], parts[1] - value.value]
+    return np.stack(parts)
+
+
+def log_errors_from(table: Any, name: str, where: str, rows: NDArray, missing: Any) -> Floats:
+    """Errors of natural logarithms from their column, (n,); percent, dex and magnitudes are converted."""
+    values, unit = numeric(table, name, where, rows, missing)
+    plain = unit.strip().lower()
+    if plain in _PERCENT:
+        return 0.01 * values
+    scale = "magnitude" if plain.startswith("mag") else "log10" if plain.startswith("dex") else "ln"
+    return abs(LOG_SCALES[scale]) * values
+
+
+def limits_from(table: Any, name: str, where: str, rows: NDArray, missing: Any) -> Floats:
+    """Flags of limits from their column, (n,): 1 upper, -1 lower, 0 none.
+
+    Numbers are returned as they are; words may be "<", "UL", "true", ..., and empty cells are none.
+
+    Raises
+    ------
+    DataFileError
+        If a word is no flag.
+    """
+    column = table[name] if name in table.colnames else None
+    if column is not None and column.dtype.kind == "b":
+        return np.asarray(column).astype(float)
+    words = texts(table, name, where) if column is None or column.dtype.kind in "USO" else None
+    known = (*_UPPER, *_LOWER)
+    if words is None or not any(word.casefold() in known for word in words):
+        return np.nan_to_num(numeric(table, name, where, rows, missing)[0])
+    flags = np.zeros(len(words))
+    for k, word in enumerate(words):
+        plain = word.casefold()
+        if plain in _UPPER or plain == "1":
+            flags[k] = 1
+        elif plain in _LOWER or plain == "-1":
+            flags[k] = -1
+        elif plain not in ("", "0", "=", "f", "n", "no", "false", "nan", "none", "--", "-", "\u2013"):
+            raise DataFileError(
+                f"{word[:60]!r} is no flag of a limit", where=f"{where}, row {rows[k]}, column {name!r}",
+                expected="'<', '>', 1, -1, 0 or nothing",
+            )  # fmt: skip
+    return flags
+
+
+def limit_column(table: Any, value: str) -> str | None:
+    """The column l_X of flags beside a column X, as CDS writes it, where it flags anything."""
+    name = f"l_{value}"
+    if name not in table.colnames or table[name].dtype.kind not in "USO":
+        return None
+    return name if any(word in ("<", ">") for word in texts(table, name, "the table")) else None
+
+
+def refuse_unused_units(table: Any, used: Sequence[str], where: str) -> None:
+    """Refuse a column of several units that is not used.
+
+    Raises
+    ------
+    DataFileError
+        Naming it.
+    """
+    for name in table.colnames:
+        if name in used or not re.fullmatch(r"(?i)(flux)?[_ ]?units?", name) or table[name].dtype.kind not in "USO":
+            continue
+        units = sorted(set(texts(table, name, where)))
+        if len(units) > 1:
+            raise DataFileError(
+                f"column {name!r} holds several units ({', '.join(units[:3])})", where=where,
+                expected=f"unit = {name!r}",
+            )  # fmt: skip
+
+
+def require_columns(columns: Sequence[str], wanted: Sequence[str], where: str) -> None:
+    """Check that columns exist.
+
+    Raises
+    ------
+    UnknownNameError
+        Naming the first that does not.
+    """
+    for name in wanted:
+        if name not in columns:
+            raise UnknownNameError("column", name, columns, where=where)

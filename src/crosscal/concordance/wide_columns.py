@@ -1,0 +1,157 @@
+"""Columns of a wide table: which hold the values, errors and limits of each instrument, and which have no place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from crosscal.concordance.error_columns import ERROR_NAME, side_of
+from crosscal.core.errors import DataFileError, UnknownNameError
+
+Rule = str | Mapping[str, str]
+#: Names of columns that are no measurements, in wide tables of catalogues.
+_METADATA = re.compile(
+    r"(?i)^(ra|dec|raj?2000|dej?2000|_?ra_?deg|_?de_?deg|dec_?deg|glon|glat|l|b|z|redshift|nh|n_h|mjd|jd|date|time|"
+    r"exp(osure)?|ontime|obs_?id|dist(ance)?|sep|offset|flag|quality|notes?|ref|(flux_?)?units?|"
+    r"chi2?|chisq|dof|s/?n|snr|kt|class|type|theta|n_?obs)$"
+)
+
+
+class Place(NamedTuple):
+    """Columns of one instrument; ``errors`` holds none, one, or those below and above."""
+
+    value: str
+    errors: tuple[str, ...] = ()
+    limit: str | None = None
+
+
+def place_columns(
+    columns: list[str], value: Rule | None, errors: Sequence[Rule], limit: Rule | None, where: str
+) -> tuple[dict[str, Place], tuple[str, ...]]:
+    """Return the columns of each instrument, and what was recognised.
+
+    Parameters
+    ----------
+    value, limit : pattern or mapping of instrument to column, optional
+    errors : sequence of patterns or mappings
+        None, one, or those of errors below and above.
+
+    Raises
+    ------
+    DataFileError
+        Naming columns that have no place, or an instrument that lacks one.
+    UnknownNameError
+        If a mapping names a column or an instrument that there is not.
+    """
+    told: tuple[str, ...] = ()
+    if value is not None:
+        placed = _by_rules(columns, value, errors, limit, where)
+    elif errors or limit is not None:
+        raise DataFileError(
+            "patterns of errors or limits without one of values", where=where, expected="value = '{inst}_FLUX'"
+        )
+    else:
+        pairs = _pairs(columns)
+        if not pairs:
+            doubtful = [c for c in columns if _METADATA.match(c) or ERROR_NAME.search(c) or side_of(c)]
+            if doubtful:
+                raise _unplaced(doubtful, where)
+            return {c: Place(c) for c in columns}, ()
+        placed = {_instrument_of(c, list(pairs)): Place(c, e) for c, e in pairs.items()}
+        shown = ", ".join(f"{c} with {' and '.join(e)}" for c, e in list(pairs.items())[:3])
+        told = (f"Columns are read as values with errors: {shown}{', ...' if len(pairs) > 3 else ''}.",)
+    placed = {inst: _with_flags(place, columns) for inst, place in placed.items()}
+    used = {c for place in placed.values() for c in (place.value, *place.errors, place.limit) if c is not None}
+    if left := [c for c in columns if c not in used]:
+        raise _unplaced(left, where)
+    return placed, told
+
+
+def _with_flags(place: Place, columns: Sequence[str]) -> Place:
+    """Add the column l_X of limits that CDS writes beside a column X."""
+    flags = f"l_{place.value}"
+    return place._replace(limit=flags) if place.limit is None and flags in columns else place
+
+
+def _by_rules(
+    columns: list[str], value: Rule, errors: Sequence[Rule], limit: Rule | None, where: str
+) -> dict[str, Place]:
+    """The columns that patterns or mappings name."""
+    sides = [_matching(columns, rule, where) for rule in errors]
+    flags = {} if limit is None else _matching(columns, limit, where)
+    special = {c for found in (*sides, flags) for c in found.values()}
+    values = {inst: c for inst, c in _matching(columns, value, where).items() if c not in special}
+    for found, rule in (*zip(sides, errors, strict=True), (flags, limit)):
+        # Patterns of errors may fit columns of other quantities; those are left over, and refused.
+        if isinstance(rule, Mapping) and (odd := [inst for inst in found if inst not in values]):
+            raise UnknownNameError("instrument", odd[0], values, where=where)
+    for found, rule in zip(sides, errors, strict=True):
+        if lacking := [inst for inst in values if inst not in found]:
+            raise DataFileError(
+                f"instrument {lacking[0]!r} has no column of errors by {rule!r}", where=where,
+                expected="errors of all instruments, or of none",
+            )  # fmt: skip
+    if limit is not None and not flags:
+        raise DataFileError(f"no column fits {limit!r}", where=where, expected=f"one of {', '.join(columns[:8])}")
+    return {inst: Place(c, tuple(side[inst] for side in sides), flags.get(inst)) for inst, c in values.items()}
+
+
+def _unplaced(columns: list[str], where: str) -> DataFileError:
+    shown = ", ".join(repr(c) for c in columns[:5]) + (", ..." if len(columns) > 5 else "")
+    listed = ", ".join(f'"{c}"' for c in columns[:5])
+    return DataFileError(
+        f"columns {shown} may be no measurements",
+        where=where,
+        expected=f"ignore = [{listed}], or patterns such as value = '{{inst}}_FLUX' and error = '{{inst}}_FLUX_ERR'",
+    )
+
+
+def _matching(columns: list[str], rule: Rule, where: str) -> dict[str, str]:
+    """Columns by instrument that a pattern with {inst}, or a mapping, names."""
+    if isinstance(rule, Mapping):
+        for c in rule.values():
+            if c not in columns:
+                raise UnknownNameError("column", c, columns, where=where)
+        return dict(rule)
+    before, brace, after = rule.partition("{inst}")
+    if not brace:
+        raise DataFileError(f"pattern {rule!r}", where="columns of a wide table", expected="{inst} in its place")
+    form = re.compile(re.escape(before) + "(.+)" + re.escape(after))
+    return {found[1]: c for c in columns if (found := form.fullmatch(c))}
+
+
+def _pairs(columns: list[str]) -> dict[str, tuple[str, ...]]:
+    """Value columns with their error columns, recognised by names such as X and X_ERR, X and e_X, or both sides."""
+    found: dict[str, dict[str, str]] = {}
+    for name in columns:
+        if (sided := side_of(name)) is not None:
+            rest, kind = sided
+        elif (token := ERROR_NAME.search(name)) is not None:
+            rest, kind = name[: token.start()] + name[token.end() :], "both"
+            # CDS writes E_X above and e_X below where both are given.
+            if name[:2] in ("e_", "E_") and {f"e_{rest}", f"E_{rest}"} <= set(columns):
+                kind = "low" if name[0] == "e" else "high"
+        else:
+            continue
+        partners = [c for c in columns if c != name and c.casefold() == rest.casefold()]
+        if len(partners) == 1:
+            found.setdefault(partners[0], {})[kind] = name
+    return {c: (e["both"],) if "both" in e else (e["low"], e["high"]) for c, e in found.items() if len(e) != 1 or
+            "both" in e}  # fmt: skip
+
+
+def _instrument_of(column: str, columns: list[str]) -> str:
+    """The part of a column's name that is not common to all value columns."""
+    if len(columns) < 2:
+        return column
+    start, end = _shared(columns), _shared([c[::-1] for c in columns])
+    short = column[len(start) : len(column) - len(end)] if len(start) + len(end) < len(column) else column
+    return short.strip("_ ") or column
+
+
+def _shared(names: list[str]) -> str:
+    """Letters with which all names begin."""
+    shortest = min(names, key=len)
+    same = (len({name[k] for name in names}) == 1 for k in range(len(shortest)))
+    return shortest[: next((k for k, one in enumerate(same) if not one), len(shortest))]
