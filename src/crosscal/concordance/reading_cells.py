@@ -278,7 +278,8 @@ def _with_measurements(table: Any, rows: NDArray[np.int64], found: Measured) -> 
     there = np.isfinite(found.value)
     if there.all():
         return table, rows, found
-    found = Measured(*(x[there] for x in found[:4]), *found[4:])
+    kept = {name: getattr(found, name)[there] for name in ("value", "low", "high", "limit")}
+    found = found._replace(**kept)
     return table[there], rows[there], found
 
 

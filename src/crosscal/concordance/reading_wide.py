@@ -95,13 +95,13 @@ def read_matrix(
     rows = np.arange(1, len(table) + 1)
     labels = [f"row {k}" for k in rows] if names is None else [str(v) for v in texts(table, names, where)]
     others = [c for c in table.colnames if c != names and c not in ignore]
-    rules = [] if error is None or fraction is not None else [error] if isinstance(error, str | Mapping) else error
-    placed, pairs_told = place_columns(others, value, list(rules), limit, where)
+    placed, pairs_told = place_columns(others, value, _rules(error), limit, where)
     if not placed:
         raise DataFileError("no column of numbers", where=where, expected="one column for each name in the header")
     if logarithmic is not None and scale is None:
         scale = "ln" if logarithmic else "linear"
-    scale = scale or _named_scale(table, placed, where)
+    if scale is None:
+        _refuse_named_scales(table, placed, where)
     blocks, unit, units_told = _blocks(table, placed, where, rows, missing, bounds, scale, flux_unit)
     y = np.stack([b.value for b in blocks], axis=1)
     low, high, flags = (np.stack([getattr(b, k) for b in blocks], axis=1) for k in ("low", "high", "limit"))
@@ -119,6 +119,13 @@ def read_matrix(
     )  # fmt: skip
 
 
+def _rules(error: Any) -> list[str | Mapping[str, str]]:
+    """The patterns or mappings of the columns of errors."""
+    if error is None or isinstance(error, float | int):
+        return []
+    return [error] if isinstance(error, str | Mapping) else list(error)
+
+
 def _fraction(error: Any) -> float | None:
     """The one relative error of all cells, if ``error`` is one."""
     if not isinstance(error, float | int):
@@ -128,11 +135,10 @@ def _fraction(error: Any) -> float | None:
     return float(error)
 
 
-def _named_scale(table: Any, placed: Mapping[str, Place], where: str) -> str | None:
-    """The scale that the names or units of the value columns tell of is refused until it is said."""
+def _refuse_named_scales(table: Any, placed: Mapping[str, Place], where: str) -> None:
+    """Refuse value columns whose names or units tell of a scale that is not given."""
     for place in placed.values():
         scale_of(place.value, str(getattr(table[place.value], "unit", None) or ""), None, False, where)
-    return None
 
 
 def _blocks(
