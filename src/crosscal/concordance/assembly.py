@@ -239,8 +239,9 @@ def assemble(
     order = np.lexsort((row, column))
     if not repeats:
         _refuse_twice(order, row, column, instruments, sources, bands if band is not None else None, where)
-    alike = look_alikes(list(dict.fromkeys(name for name, _ in column_keys)))
-    if alike and len(column_keys) <= 10_000:
+    few = len(column_keys) <= 10_000
+    alike = look_alikes(list(dict.fromkeys(name for name, _ in column_keys))) if few else []
+    if alike:
         told = (*told, f"Sources {' and '.join(repr(x) for x in alike[0])} are taken as different ones.")
     groups = (
         None if campaign is None else _campaigns(coded(campaign, "campaign", where), column, len(column_keys), where)

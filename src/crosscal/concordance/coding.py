@@ -47,11 +47,16 @@ class Coder:
         number = self._number
         for first in range(0, len(array), _BLOCK):
             block = array[first : first + _BLOCK]
-            words = np.char.strip(block if block.dtype.kind == "U" else block.astype(str))
+            # Of equal names in succession, as in sorted tables, one is looked up.
+            new = np.ones(len(block), bool)
+            new[1:] = block[1:] != block[:-1]
+            starts = np.flatnonzero(new)
+            words = np.char.strip(block[starts] if block.dtype.kind == "U" else block[starts].astype(str))
             if np.any(words == ""):
-                row = self._done + first + int(np.argmax(words == "")) + 1
+                row = self._done + first + int(starts[np.argmax(words == "")]) + 1
                 raise InputError("an empty name", where=f"{self.where}, row {row}, column {self.column!r}")
-            found[first : first + len(block)] = [number.setdefault(word, len(number)) for word in words.tolist()]
+            codes = np.array([number.setdefault(word, len(number)) for word in words.tolist()], np.int32)
+            found[first : first + len(block)] = codes[np.cumsum(new) - 1]
         self._done += len(array)
         return found
 

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from crosscal.core.errors import MissingDependencyError, UnknownNameError
 from crosscal.core.files import existing_file
 from crosscal.core.reading import parsing
@@ -112,6 +114,13 @@ def distinct_rows(path: str | os.PathLike[str], wanted: Sequence[str]) -> Iterat
 
 def _plain(column: Any) -> Any:
     """A column as a NumPy array; text as fixed-width words, which take less memory than objects."""
+    import pyarrow
+
+    if pyarrow.types.is_string(column.type) and column.null_count == 0 and len(column):
+        words = column.dictionary_encode()
+        words = words.combine_chunks() if isinstance(words, pyarrow.ChunkedArray) else words
+        if len(words.dictionary) < len(column) // 4:
+            return np.array(words.dictionary.to_pylist(), dtype=str)[words.indices.to_numpy(zero_copy_only=False)]
     values = column.to_numpy(zero_copy_only=False)
     if values.dtype != object or any(not isinstance(v, str) for v in values):
         return values
