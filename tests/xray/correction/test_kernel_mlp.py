@@ -132,3 +132,13 @@ def test_what_cannot_be_trained_is_refused(library):
     table = TrainingTable(inputs, ("a", "b"), low + (high - low) * rng.random((40, 4)), rng.random((40, 2)))
     with pytest.raises(InputError, match="temperatures that differ from theta to theta"):
         train_kernel_mlp(table, fits=train(library, "exact").emulator.task, sigma=np.ones(2))
+
+
+@pytest.mark.thorough
+def test_a_library_of_few_points_trains():
+    """Seven values of one parameter are fewer than a batch."""
+    design = Grey().grid(scale=np.linspace(0.8, 1.2, 7))
+    kT = np.geomspace(2, 10, 5)
+    few = xray.build_library(xray.example_telescope("b"), MODEL, design, kT=kT, counts=5e4, band=BAND)
+    found = train(few, "mlp", fresh=0, hidden=(4,), epochs=2, polish=4)
+    assert np.all(np.isfinite(found.emulator.predict(np.array([[1.1, 5.0]]))))

@@ -93,6 +93,10 @@ def test_only_gaussian_grids_are_written(library, telescope, plasma, tmp_path):
     scattered = build_library(telescope, plasma, two.grid(A1=0.1), kT=[4.0], band=(0.7, 7.0), counts=1e4)
     with pytest.raises(InputError, match="one Gaussian"):
         write_xcalforge(tmp_path / "x.h5", scattered)
+    design = Gaussian().scatter(2, method="sobol", seed=1, A=(-0.1, 0.1))
+    scattered = build_library(telescope, plasma, design, kT=[4.0], band=(0.7, 7.0), counts=1e4)
+    with pytest.raises(InputError, match=r"points are scattered; expected a grid.*Gaussian\(\)\.grid\(A="):
+        write_xcalforge(tmp_path / "x.h5", scattered)
     assert not (tmp_path / "x.h5").exists()
 
 

@@ -270,7 +270,7 @@ def _minimise(
     def loss(p: Any, *rows: Any) -> Any:
         return jnp.mean(difference(p, *rows) ** 2)
 
-    batch = min(batch, max(8, len(used) // 8))
+    batch = min(batch, max(8, len(used) // 8), len(used))
     steps = max(1, len(used) // batch)
     optimiser = optax.adam(
         optax.warmup_cosine_decay_schedule(rate / 20, rate, min(5, epochs // 2) * steps, epochs * steps, rate / 100)

@@ -160,15 +160,23 @@ def write_xcalforge(path: str | os.PathLike[str], library: Library) -> Path:
 
     axes = library.job.get("axes")
     modifier = library.modifier
-    if modifier is None or modifier.name != "gaussian" or library.names != NAMES or not axes:
+    if modifier is None or modifier.name != "gaussian" or library.names != NAMES:
         raise InputError(
             f"a library over {', '.join(library.names)}",
             where="XCalForge library",
             expected="a grid of one Gaussian's A, mu, sigma",
         )
+    if not axes:
+        raise InputError(
+            "the library's points are scattered",
+            where="XCalForge library",
+            expected="a grid, which its file holds: build the library over Gaussian().grid(A=..., mu=..., sigma=...)",
+        )
     values, sd = library.values("kT"), library.errors("kT")
     if values.shape[2] != 1:
-        raise InputError(f"{values.shape[2]} realisations", where="XCalForge library", expected="1")
+        raise InputError(
+            f"{values.shape[2]} realisations", where="XCalForge library", expected="1: noise='asimov' or realisations=1"
+        )
     scale = 1.0 if modifier.convention == "xcalforge" else np.sqrt(2.0)
     shape = (*(len(axes[n]) for n in NAMES), values.shape[1])
     results = np.stack([values - sd, values, values + sd], axis=-1)[:, :, 0].reshape(*shape, 3)
