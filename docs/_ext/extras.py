@@ -29,6 +29,8 @@ REPAIRS = (
     ('<aside class="toc-drawer no-toc">', '<aside class="toc-drawer no-toc" aria-label="On this page">'),
 )
 TABLE = re.compile(r'<div class="table-wrapper(?![^>]*tabindex)')
+#: Tables that objects of a notebook show of themselves scroll, too.
+SHOWN_TABLE = re.compile(r'<table id="(?=table\d)')
 #: Parameters of a signature of several lines, which Sphinx writes as definitions of nothing.
 PARAMETERS = re.compile(r"<dl>\n(?P<lines>(?:<dd>.*?</dd>\n?)+)</dl>", flags=re.DOTALL)
 
@@ -84,6 +86,7 @@ def repair_pages(app: Sphinx, error: Exception | None) -> None:
         for written, wanted in REPAIRS:
             text = text.replace(written, wanted)
         text = TABLE.sub('<div tabindex="0" role="group" aria-label="table" class="table-wrapper', text)
+        text = SHOWN_TABLE.sub('<table tabindex="0" id="', text)
         text = PARAMETERS.sub(_parameters, text)
         if text != before:
             path.write_text(text, encoding="utf-8")

@@ -151,3 +151,14 @@ def test_what_has_no_answer_or_figure_shows_what_it_has():
             return "<Unanswered>"
 
     assert "&lt;Unanswered&gt;" in answer_html(Unanswered())
+
+
+def test_notebooks_tell_fields_in_words():
+    from crosscal import xray
+
+    html = xray.example_telescope("b")._repr_html_()
+    assert "energy lo" in html
+    assert re.search(r"\d+ numbers, 0\.\d+ to \d+", html)
+    assert "array(" not in html
+    assert "mapping" not in html
+    assert "()" not in html

@@ -9,6 +9,8 @@ from dataclasses import fields, is_dataclass
 from html import escape
 from typing import Any
 
+import numpy as np
+
 from crosscal.core.errors import CrossCalError
 
 #: Longest text of one field, and of an answer.
@@ -81,8 +83,32 @@ def brief_html(value: Any) -> str:
 
     A dataclass takes it by ``_repr_html_ = brief_html``; its method ``_sketch_()`` returns a `Sketch`.
     """
-    shown = [(f.name, _short(getattr(value, f.name))) for f in fields(value) if f.repr]
-    return titled_html(value, shown)
+    known = [(f.name.replace("_", " "), getattr(value, f.name)) for f in fields(value) if f.repr]
+    return titled_html(value, [(name, _told(field)) for name, field in known if not _nothing(field)])
+
+
+def _nothing(value: Any) -> bool:
+    """Whether a field says nothing: None, an empty text or an empty collection."""
+    return value is None or (isinstance(value, Sized) and not hasattr(value, "shape") and len(value) == 0)
+
+
+def _told(value: Any) -> str:
+    """Return a field for people: numbers by their count and range, texts without quotes, collections by their items."""
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST else value[: LONGEST - 3] + "..."
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.size > 1:
+        known = value[np.isfinite(value)]
+        count = " \u00d7 ".join(f"{n}" for n in value.shape)
+        return f"{count} numbers" + (f", {known.min():.4g} to {known.max():.4g}" if known.size else "")
+    if hasattr(value, "shape") and value.shape != ():
+        return " \u00d7 ".join(f"{n}" for n in value.shape)
+    if isinstance(value, tuple | list) and all(isinstance(item, str) for item in value):
+        text = ", ".join(value)
+        return text if len(text) <= LONGEST else f"{len(value)}: {text[: LONGEST - 10]}..."
+    if isinstance(value, Mapping):
+        text = ", ".join(str(key) for key in value)
+        return text if len(text) <= LONGEST else f"{len(value)} entries"
+    return _short(value)
 
 
 def titled_html(value: Any, rows: list[tuple[str, str]]) -> str:
