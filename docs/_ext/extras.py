@@ -7,10 +7,13 @@ out for screen readers is added to the finished pages (checked with axe by ``tes
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from docutils import nodes
+from jupyter_cache import get_cache
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
@@ -77,6 +80,19 @@ def write_llms(app: Sphinx, error: Exception | None) -> None:
     Path(app.outdir, "llms.txt").write_text("\n".join(lines), encoding="utf-8")
 
 
+def fill_notebooks(app: Sphinx, error: Exception | None) -> None:
+    """Put the outputs into notebooks whose page came from the cache: myst-nb writes those without them."""
+    if error or app.builder.format != "html":
+        return
+    cache = get_cache(app.env.mystnb_config.execution_cache_path)
+    for path in Path(app.outdir, "_downloads").rglob("*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        if not any(cell.get("outputs") for cell in notebook.cells):
+            with suppress(KeyError):  # the page was not executed
+                _, notebook = cache.merge_match_into_notebook(notebook)
+                nbformat.write(notebook, path)
+
+
 def repair_pages(app: Sphinx, error: Exception | None) -> None:
     """Add what screen readers need to the written pages."""
     if error or app.builder.format != "html":
@@ -102,5 +118,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", offer_notebook)
     app.connect("doctree-resolved", require_texts)
     app.connect("build-finished", write_llms)
+    app.connect("build-finished", fill_notebooks)
     app.connect("build-finished", repair_pages)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

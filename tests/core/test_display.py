@@ -128,10 +128,10 @@ class Answered:
 
 def test_a_result_shows_answer_checks_table_and_one_figure():
     html = answer_html(Answered())
-    assert "<b>The area is 5 % off.</b>" in html
+    assert "<b>The area is 5\u00a0% off.</b>" in html
     assert "FAILED: convergence (R-hat 1.2)" in html
     assert "passed: fit<" in html
-    assert "few &lt; 10 sources" in html
+    assert "few\u00a0&lt;\u00a010 sources" in html
     assert "8 of 30 rows and 8 of 12 columns" in html
     assert 'alt="What it shows." src="data:image/png;base64,' in html
 

@@ -158,7 +158,8 @@ def test_bibtex_entries_are_balanced_and_cited_once():
 
 
 def test_plain_text_gets_the_signs_of_the_field():
-    from crosscal.report.words import counted, moment, typeset
+    from crosscal.core.signs import typeset
+    from crosscal.report.words import counted, moment
 
     assert typeset("p = 0.3 (>= 0.001)") == "p\u00a0=\u00a00.3 (\u2265 0.001)"
     assert (

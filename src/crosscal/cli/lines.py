@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from crosscal.core.signs import typeset
+
 #: Narrower terminals are not catered for.
 LEAST_WIDTH = 30
 _CODE = re.compile(r"(`[^`]*`)")
@@ -30,8 +32,6 @@ def shown(text: str, stream: Any, *, signs: bool = True) -> str:
     if stream is None or not stream.isatty():
         return text
     if signs and (getattr(stream, "encoding", None) or "").lower().replace("-", "") == "utf8":
-        from crosscal.report.words import typeset
-
         text = "".join(part if part.startswith("`") else typeset(part) for part in _CODE.split(text))
     width = max(shutil.get_terminal_size().columns, LEAST_WIDTH)
     return "\n".join(_broken(line, width) for line in text.split("\n"))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from crosscal.core.errors import CrossCalError
+from crosscal.core.signs import typeset
 
 #: Longest text of one field, and of an answer.
 LONGEST, LONGEST_ANSWER = 60, 240
@@ -75,7 +76,7 @@ class Words(str):
 
 def words_html(value: Any) -> str:
     """Return the text of a value for a notebook, line by line; a class takes it by ``_repr_html_ = words_html``."""
-    return f'<pre style="white-space: pre-wrap">{escape(str(value))}</pre>'
+    return f'<pre style="white-space: pre-wrap">{escape(typeset(str(value)))}</pre>'
 
 
 def brief_html(value: Any) -> str:
@@ -88,8 +89,12 @@ def brief_html(value: Any) -> str:
 
 
 def _nothing(value: Any) -> bool:
-    """Whether a field says nothing: None, an empty text or an empty collection."""
-    return value is None or (isinstance(value, Sized) and not hasattr(value, "shape") and len(value) == 0)
+    """Whether a field says nothing: None, False, an empty text or an empty collection."""
+    return (
+        value is None
+        or value is False
+        or (isinstance(value, Sized) and not hasattr(value, "shape") and len(value) == 0)
+    )
 
 
 def _told(value: Any) -> str:
@@ -133,9 +138,9 @@ def answer_html(value: Any) -> str:
         return brief_html(value) if is_dataclass(value) else words_html(repr(value))
     lines = [f"{'passed' if c.passed else 'FAILED'}: {c.name}" + (f" ({c.why})" if c.why else "") for c in value.checks]
     lines += [f"warning: {text}" for text in value.warnings]
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    items = "".join(f"<li>{escape(typeset(line))}</li>" for line in lines)
     return (
-        f"<div><p><b>{escape(answer)}</b></p>{f'<ul>{items}</ul>' if items else ''}"
+        f"<div><p><b>{escape(typeset(answer))}</b></p>{f'<ul>{items}</ul>' if items else ''}"
         f"{_table_html(value.summary())}{_figure_html(value)}</div>"
     )
 
@@ -143,11 +148,22 @@ def answer_html(value: Any) -> str:
 def _table_html(table: Any) -> str:
     shown = table[table.colnames[:COLUMNS]][:ROWS]
     shown = shown._readable() if hasattr(shown, "_readable") else shown
+    shown = shown.copy(copy_data=False)
+    for name in shown.colnames:
+        # Four digits are more than any error needs; dates and wavelengths keep theirs.
+        if shown[name].dtype.kind == "f" and not shown[name].info.format and np.all(np.abs(_plain(shown[name])) < 1e4):
+            shown[name].info.format = ".4g"
     lines = shown.pformat(html=True, max_lines=-1, max_width=-1, show_dtype=False)
     n, m = len(table), len(table.colnames)
     cut = f"{ROWS} of {n} rows" if n > ROWS else "", f"{COLUMNS} of {m} columns" if m > COLUMNS else ""
     more = " and ".join(part for part in cut if part)
     return "\n".join(lines) + (f"<p>{more} of summary()</p>" if more else "")
+
+
+def _plain(column: Any) -> Any:
+    """The numbers of a column, without masks and units; zero where none is known."""
+    values = np.ma.filled(np.ma.asarray(getattr(column, "value", column)), 0.0)
+    return np.nan_to_num(values)
 
 
 def _figure_html(value: Any) -> str:

@@ -8,9 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from crosscal.core.files import write_text
+from crosscal.core.signs import typeset
 from crosscal.report.record import RunRecord
 from crosscal.report.sections import SECTIONS, figure
-from crosscal.report.words import counted, moment, typeset
+from crosscal.report.words import counted, moment
 
 TITLES = {
     "xray": "X-ray effective-area cross-calibration",

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from crosscal.core.registry import Registry
+from crosscal.core.signs import typeset
 from crosscal.report.citations import bibtex
 from crosscal.report.record import RunRecord
-from crosscal.report.words import cell, counted, table, typeset
+from crosscal.report.words import cell, counted, table
 
 SECTIONS = Registry(
     "report section",
