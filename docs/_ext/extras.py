@@ -39,8 +39,8 @@ PARAMETERS = re.compile(r"<dl>\n(?P<lines>(?:<dd>.*?</dd>\n?)+)</dl>", flags=re.
 
 
 def offer_notebook(app: Sphinx, docname: str, content: list[str]) -> None:
-    """Put a link to the executed notebook under the first paragraph of a page that has cells."""
-    if not CELL.search(content[0]):
+    """Put a link to the executed notebook under the first paragraph of a page that has several cells."""
+    if len(CELL.findall(content[0])) < 2:
         return
     name = docname.rsplit("/", 1)[-1]
     link = f"{{nb-download}}`Download this page as an executed notebook <{name}.ipynb>`"
