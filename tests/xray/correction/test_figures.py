@@ -94,6 +94,16 @@ def test_the_headline_names_an_energy_at_which_phi_can_vary(with_prior):
     assert 2.0 <= float(re.search(r"at (\S+) keV", narrow).group(1)) <= 3.0
 
 
+def test_among_equal_significance_the_largest_correction_is_named():
+    """One free coefficient: ln phi at every energy is it times a number, so that all are equally significant."""
+    spline, rng = Spline(knots=4, low=0.7, high=6.9), np.random.default_rng(2)
+    theta = np.column_stack([-0.14 + 0.01 * rng.normal(size=500), np.zeros((500, 3))])
+    prior = np.column_stack([0.1 * rng.normal(size=500), np.zeros((500, 3))])
+    result = finished(spline.factor, theta, np.geomspace(0.3, 10, 160), prior)
+    assert float(re.search(r"at (\S+) keV", result.answer).group(1)) <= 0.7
+    assert float(re.search(r"multiplied by (\S+) ", result.answer).group(1)) == pytest.approx(0.87, abs=0.02)
+
+
 def test_many_coefficients_are_drawn_as_the_correlation_of_phi():
     rng, energy = np.random.default_rng(2), np.geomspace(0.7, 7, 40)
     for knots, expected in ((10, "correlation"), (4, "corner")):

@@ -33,6 +33,8 @@ MAX_DRAWS = 2000
 LOWEST = 0.5
 #: phi can vary where its prior sd is at least this share of the largest one.
 VARIES = 0.1
+#: Share of the largest significance from which energies count as equally significant.
+NEARLY = 0.8
 
 
 class Fitted(Protocol):
@@ -193,8 +195,10 @@ class CalibrationResult(Presented):
         low, high = self.correction.interval(0.68)
         # A mean may fall between two solutions, where nothing is; a median does not leave its interval.
         middle = np.median(np.asarray(self.correction.draws), axis=0)
-        significance = np.abs(np.log(middle)) / np.maximum(self.correction.sd, 1e-9)
-        k = int(np.argmax(np.where(self._may_be_named(band), significance, -1.0)))
+        size = np.abs(np.log(middle))
+        significance = np.where(self._may_be_named(band), size / np.maximum(self.correction.sd, 1e-9), -1.0)
+        # Energies that depend on one parameter are equally significant: the largest correction among them is named.
+        k = int(np.argmax(np.where(significance >= NEARLY * significance.max(), size, -1.0)))
         text = (
             f"Relative to {self.telescopes[0]}, the effective area of {self.telescopes[1]} should be multiplied by "
             f"{middle[k]:.3f} (68 %: {low[k]:.3f} to {high[k]:.3f}) at {self.energy[k]:.1f} keV"
