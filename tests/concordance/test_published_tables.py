@@ -99,10 +99,10 @@ def test_units_of_wide_tables():
     assert np.allclose(data.flux_low, 0.1)
     assert data.flux_unit == "mJy"
     assert np.allclose(read_matrix(table, flux_unit="uJy").flux, [1000.0, 1000.0, 2000.0, 2000.0])
-    table["NuSTAR"].unit = None
+    table["NuSTAR"].unit = table["NuSTAR_err"].unit = None
     assert "Columns without a unit are taken in mJy: NuSTAR." in read_matrix(table).assumed
     table["NuSTAR"].unit = "s"
-    with pytest.raises(DataFileError, match="column 'NuSTAR_err': error unit 'uJy'"):
+    with pytest.raises(DataFileError, match="column 'NuSTAR': flux unit 's'"):
         read_matrix(table)
 
 
@@ -295,3 +295,59 @@ def test_bands_that_differ_by_case_are_refused(tmp_path):
     text = "instrument,source,band,flux\npn,A,hard,1\nMOS1,A,Hard,1.1\n"
     with pytest.raises(InputError, match="bands 'Hard', 'hard' differ by case or blanks only"):
         read_table(write(tmp_path, text), band="band")
+
+
+@pytest.mark.parametrize(
+    ("names", "errors"),
+    [
+        (("flux [mJy]", "err [uJy]"), [50.0, 60.0]),
+        (("flux (mJy)", "err (uJy)"), [50.0, 60.0]),
+        (("flux_mJy", "flux_err_uJy"), [50.0, 60.0]),
+        (("flux", "flux_err_percent"), [5.0, 100 * 0.06 / 1.1]),
+        (("flux", "err (%)"), [5.0, 100 * 0.06 / 1.1]),
+        (("flux", "rel_err"), [0.05, 0.06 / 1.1]),
+        (("flux", "flux_var"), [0.05**2, 0.06**2]),
+        (("flux", "flux_ivar"), [0.05**-2, 0.06**-2]),
+        (("flux", "snr"), [20.0, 1.1 / 0.06]),
+    ],
+)
+def test_names_of_columns_that_tell_what_errors_are(tmp_path, names, errors):
+    flux, error = names
+    rows = "".join(f"{i},A,{v},{e!r}\n" for i, v, e in zip(("pn", "MOS1"), (1.0, 1.1), errors, strict=True))
+    data = read_table(write(tmp_path, f"instrument,source,{flux},{error}\n{rows}"), flux=flux, error=error)
+    assert np.allclose(data.flux_low, [0.05, 0.06])
+    assert data.flux_unit in ("", "mJy")
+
+
+def test_errors_with_a_unit_need_values_with_one():
+    with pytest.raises(DataFileError, match="errors in mJy of values without a unit"):
+        read_table(pair(flux=[1.0, 1.1], e=[0.1, 0.1] * u.mJy), error="e")
+
+
+@pytest.mark.parametrize("batch", [2, 10_000])
+def test_parquet_tables_of_astropy_keep_units_and_masks(tmp_path, monkeypatch, batch):
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr("crosscal.concordance.parquet.BATCH", batch)
+    table = Table({"instrument": ["pn", "MOS1"] * 2, "source": ["A", "A", "B", "B"],
+                   "flux": np.ma.array([1.0, 1.1, 2.0, 5.0], mask=[0, 0, 0, 1]), "e": [100.0] * 4 * u.uJy})  # fmt: skip
+    table["flux"].unit = "mJy"
+    table.write(tmp_path / "t.parquet")
+    data = read_table(tmp_path / "t.parquet", error="e")
+    assert data.n_cells == 3
+    assert data.flux_unit == "mJy"
+    assert np.allclose(data.flux_low, 0.1)
+
+
+def test_rows_of_wide_tables_named_by_numbers(tmp_path):
+    data = read_matrix(write(tmp_path, "SRCID,pn,MOS1\n11,1.0,2.0\n12,1.1,2.1\n"), logarithmic=False)
+    assert data.instruments == ("pn", "MOS1")
+    assert [name for name, _ in data.columns] == ["11", "12"]
+    assert "Rows are named by column 'SRCID'." in data.assumed
+    with pytest.raises(DataFileError, match="columns 'mean' may be no measurements"):
+        read_matrix(write(tmp_path, "name,pn,MOS1,mean\nA,1.0,2.0,1.5\n"), logarithmic=False)
+
+
+def test_julian_dates_beside_modified_ones(tmp_path):
+    path = write(tmp_path, "instrument,source,flux,t\npn,A,1,55000\nMOS1,A,1,2455000.5\n")
+    with pytest.raises(InputError, match=r"row 2: times such as 2455000\.5 may be Julian dates"):
+        read_table(path, time="t")

@@ -76,7 +76,7 @@ def _limits(
     told = ()
     if np.any(bare):
         what = "three standard errors (confidence 0.99865)" if level is None else f"limits of confidence {level:g}"
-        told = (f"{np.sum(bare)} limits without errors are taken as {what}.",)
+        told = (f"Limits without errors ({np.sum(bare)}) are taken as {what}.",)
     return limit.astype(np.int8), np.where(bare, sd, low), np.where(bare, sd, high), told
 
 
@@ -181,6 +181,17 @@ def _values(
     return fields, ()
 
 
+def _refuse_mixed_days(time: Floats, where: str) -> None:
+    """Refuse Julian dates beside modified ones: they differ by 2400000.5."""
+    julian = (time > 2.4e6) & (time < 2.5e6)
+    if np.any(julian) and np.any((time > 1e4) & (time < 1e5)):
+        k = int(np.argmax(julian))
+        raise InputError(
+            f"times such as {time[k]:.8g} may be Julian dates, others modified Julian dates",
+            where=f"{where}, row {k + 1}", expected="times of one kind",
+        )  # fmt: skip
+
+
 def _without_units(
     values: Mapping[str, Any], errors: Mapping[str, Any], time: Any, units: Mapping[str, str], where: str
 ) -> tuple[dict[str, Any], dict[str, Any], Any, dict[str, str]]:
@@ -234,6 +245,7 @@ def assemble(
     if time is not None:
         fields["time"] = _numbers(time, "time", n, where)
         _refuse(~np.isfinite(fields["time"]), fields["time"], "time", "a finite number", where)
+        _refuse_mixed_days(fields["time"], where)
     channel_keys, row = _unique_in_order(instruments, bands)
     column_keys, column = _unique_in_order(sources, bands)
     order = np.lexsort((row, column))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,14 @@ ERROR_NAME = re.compile(rf"(?i)^(e_|err_|sigma_|d)(?=\w)|[_ ]?({_ERROR})s?$")
 _SIDE = re.compile(
     rf"(?i)[_ ]?(?:(?:{_ERROR})[_ ]?(?:(?P<low>{_LOW}|l|m)|(?P<high>{_HIGH}|u|p|h))|"
     rf"(?:(?P<low2>{_LOW})|(?P<high2>{_HIGH}))[_ ]?(?:{_ERROR}))s?$"
+)
+#: Names of columns that hold something else than errors, and how errors come from it and the value.
+_KINDS: tuple[tuple[re.Pattern[str], str, Callable[[Floats, Floats], Floats]], ...] = (
+    (re.compile(r"(?i)(percent|pct|perc)$|[(\[]?%[)\]]?$"), "percent", lambda x, value: 0.01 * x * np.abs(value)),
+    (re.compile(r"(?i)(^|_)(rel|frac)(ative|tional)?(_|$)"), "fractions", lambda x, value: x * np.abs(value)),
+    (re.compile(r"(?i)(^|_)(ivar|invvar|inverse_variance|weights?)$"), "inverse variances", lambda x, _: x**-0.5),
+    (re.compile(r"(?i)(^|_)var(iance)?$"), "variances", lambda x, _: x**0.5),
+    (re.compile(r"(?i)(^|_)(snr|s_?n|s/n)$"), "signal-to-noise ratios", lambda x, value: np.abs(value) / x),
 )
 _UPPER, _LOWER = ("<", "u", "ul", "upper", "true", "t", "y", "yes"), (">", "lower")
 _PERCENT = ("%", "percent", "pct")
@@ -48,8 +56,8 @@ def twin_of(name: str, columns: Sequence[str]) -> str | None:
 def errors_from(
     table: Any, names: Sequence[str], value: Measured, where: str, rows: NDArray, missing: Any, bounds: bool | None,
     convert: bool = True,
-) -> Floats:  # fmt: skip
-    """Errors of values from one column, (n,), or from two, below and above, (2, n).
+) -> tuple[Floats, tuple[str, ...]]:  # fmt: skip
+    """Errors of values from one column, (n,), or from two, below and above, (2, n), and what was recognised.
 
     Parameters
     ----------
@@ -67,17 +75,15 @@ def errors_from(
         raise DataFileError(f"{len(names)} error columns", where=where, expected="one, or two: below and above")
     # A limit needs no error, so that markers there mean nothing.
     sides = [measured(table, name, where, rows, missing if missing is not None else ()) for name in names]
-    parts = [side.value for side in sides]
+    parts, told = [side.value for side in sides], ()
     if convert:
         for k, (name, side) in enumerate(zip(names, sides, strict=True)):
-            if side.unit.strip() in _PERCENT:
-                parts[k] = side.value * 0.01 * np.abs(value.value)
-            elif value.unit:
-                parts[k] = side.value * conversion(side.unit, value.unit, f"{where}, column {name!r}", "error")[0]
+            parts[k], more = _plain_errors(name, side, value, f"{where}, column {name!r}")
+            told = tuple(dict.fromkeys((*told, *more)))
     if len(parts) == 1:
         if bounds:
             raise DataFileError("one column of bounds", where=where, expected="two: the lower and the upper end")
-        return parts[0]
+        return parts[0], told
     kinds = [(side_of(name) or ("", ""))[1] for name in names]
     if kinds == ["high", "low"] or (names[0].startswith("E_") and names[1] == f"e_{names[0][2:]}"):
         raise DataFileError(
@@ -94,7 +100,24 @@ def errors_from(
             )  # fmt: skip
     if bounds:
         parts = [value.value - parts[0], parts[1] - value.value]
-    return np.stack(parts)
+    return np.stack(parts), told
+
+
+def _plain_errors(name: str, side: Measured, value: Measured, where: str) -> tuple[Floats, tuple[str, ...]]:
+    """Errors in the unit of the values, where a name or a unit says that a column holds something else."""
+    if side.unit.strip() in _PERCENT:
+        return side.value * 0.01 * np.abs(value.value), ()
+    for pattern, what, errors in _KINDS:
+        if pattern.search(name):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                return errors(side.value, value.value), (f"Column {name!r} is read as {what}.",)
+    if value.unit:
+        return side.value * conversion(side.unit, value.unit, where, "error")[0], ()
+    if side.unit:
+        raise DataFileError(
+            f"errors in {side.unit} of values without a unit", where=where, expected="units of both, or of none"
+        )
+    return side.value, ()
 
 
 def log_errors_from(table: Any, name: str, where: str, rows: NDArray, missing: Any) -> Floats:

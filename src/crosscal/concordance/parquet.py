@@ -74,17 +74,37 @@ def parquet_batches(
     UnknownNameError
         If it lacks a column.
     """
-    from astropy.table import Table
+    from astropy.table import MaskedColumn, Table
 
     file = open_parquet(path)
     names = column_names(file, wanted, str(path))
-    batches = file.iter_batches(batch_size=BATCH, columns=names, row_groups=groups)
+    masks = [mask for name in names if (mask := f"{name}.mask") in file.schema_arrow.names]
+    units = _units(file)
+    batches = file.iter_batches(batch_size=BATCH, columns=[*names, *masks], row_groups=groups)
     while True:
         with parsing("the table cannot be read", where=str(path), expected="a Parquet table"):
             batch = next(batches, None)
         if batch is None:
             return
-        yield Table({name: _plain(batch.column(name)) for name in names})
+        table = Table({name: _plain(batch.column(name)) for name in names})
+        for mask in masks:
+            name = mask.removesuffix(".mask")
+            table[name] = MaskedColumn(table[name], mask=_plain(batch.column(mask)))
+        for name in units.keys() & set(names):
+            table[name].unit = units[name]
+        yield table
+
+
+def _units(file: Any) -> dict[str, str]:
+    """Units of columns of a table that astropy wrote."""
+    from astropy.table.meta import get_header_from_yaml
+
+    header = (file.schema_arrow.metadata or {}).get(b"table_meta_yaml")
+    if header is None:
+        return {}
+    with parsing("the description of the columns cannot be read", where="a Parquet table", expected="that of astropy"):
+        columns = get_header_from_yaml(header.decode().splitlines())["datatype"]
+        return {str(c["name"]): str(c["unit"]) for c in columns if c.get("unit")}
 
 
 def distinct_rows(path: str | os.PathLike[str], wanted: Sequence[str]) -> Iterator[Any]:

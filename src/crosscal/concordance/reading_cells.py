@@ -209,7 +209,7 @@ class Request:
                 )  # fmt: skip
             names = [self.error] if isinstance(self.error, str) else list(self.error)
             linear = scale in ("linear", "additive")
-            return errors_from(table, names, found, where, rows, self.missing, self.bounds, linear), ()
+            return errors_from(table, names, found, where, rows, self.missing, self.bounds, linear)
         if found.has_errors:
             return np.stack([found.low, found.high]), ()
         if self.log_error is not None:
@@ -325,8 +325,8 @@ def _renamed(names: Coded, rename: Mapping[str, str] | None, where: str, part: b
     if not rename:
         return names
     for old in rename:
-        if not part and old not in set(names.names):
-            raise UnknownNameError("instrument", old, set(names.names), where=where)
+        if not part and old not in names.names:
+            raise UnknownNameError("instrument", old, {str(n) for n in names.names}, where=where)
     coder = Coder("instrument", where)
     number = coder.codes([rename.get(str(n), str(n)) for n in names.names])
     return Coded(coder.names, number[names.code])

@@ -23,7 +23,7 @@ from crosscal.concordance.table_columns import (
     texts,
 )
 from crosscal.concordance.types import Comparison
-from crosscal.concordance.wide_columns import Place, place_columns
+from crosscal.concordance.wide_columns import IDENTIFIER, Place, place_columns
 from crosscal.core.errors import DataFileError, InputError, UnknownNameError
 from crosscal.core.keywords import keywords
 
@@ -57,7 +57,7 @@ def read_matrix(
     orientation : "sources" or "instruments"
         What the rows are. The header names the columns.
     names : str, optional
-        Column that names the rows; by default the first that holds words.
+        Column that names the rows; by default the first that holds words, or one called ``id``, ``source`` or alike.
     instruments : sequence of str, optional
         Names of the instruments, where the file does not hold them (rows are instruments and have no names).
     value, error, limit : str or mapping, optional
@@ -91,7 +91,7 @@ def read_matrix(
     if len(table) == 0:
         raise DataFileError("the table has no rows", where=where, expected="a row per source or instrument")
     require_columns(table.colnames, [*ignore, *([names] if names else [])], where)
-    names = names or next((c for c in table.colnames if _is_words(table, c)), None)
+    names, names_told = (names, ()) if names else _naming_column(table)
     rows = np.arange(1, len(table) + 1)
     labels = [f"row {k}" for k in rows] if names is None else [str(v) for v in texts(table, names, where)]
     others = [c for c in table.colnames if c != names and c not in ignore]
@@ -115,7 +115,7 @@ def read_matrix(
     return _comparison(
         _Grid(y, low if quoted else None, high, flags, list(placed.values()), where), down, across,
         orientation == "sources", confidence=confidence, limit_confidence=limit_confidence, flux_unit=unit,
-        scale=scale, assumed=(*told, *pairs_told, *units_told, *more),
+        scale=scale, assumed=(*told, *names_told, *pairs_told, *units_told, *more),
     )  # fmt: skip
 
 
@@ -147,14 +147,15 @@ def _blocks(
 ) -> tuple[list[Measured], str, tuple[str, ...]]:  # fmt: skip
     """Values, errors and limits of each instrument in one unit, the unit, and what was taken for granted."""
     linear = scale in (None, "linear", "additive")
-    blocks, without = [], []
+    blocks, without, told = [], [], list[str]()
     unit = flux_unit
     for place in placed.values():
         found = measured(table, place.value, where, rows, missing)
         low, high, flags = found.low, found.high, found.limit.astype(float)
         if place.errors:
-            errors = np.atleast_2d(errors_from(table, place.errors, found, where, rows, missing, bounds, linear))
-            low, high = errors[0], errors[-1]
+            errors, more = errors_from(table, place.errors, found, where, rows, missing, bounds, linear)
+            low, high = np.atleast_2d(errors)[0], np.atleast_2d(errors)[-1]
+            told += more
         if place.limit is not None:
             flags = np.where(flags != 0, flags, limits_from(table, place.limit, where, rows, missing))
         if missing is None:
@@ -167,8 +168,8 @@ def _blocks(
             without += [place.value] * (not found.unit)
         blocks.append(Measured(found.value * factor, low * factor, high * factor, flags, unit))  # type: ignore[arg-type]
     if unit and not flux_unit and without:
-        return blocks, unit, (f"Columns without a unit are taken in {unit}: {', '.join(without[:4])}.",)
-    return blocks, unit, ()
+        told.append(f"Columns without a unit are taken in {unit}: {', '.join(without[:4])}.")
+    return blocks, unit, tuple(told)
 
 
 def _names_of(
@@ -221,6 +222,15 @@ def _comparison(grid: _Grid, down: list[str], across: list[str], by_source: bool
         raise InputError(
             problem.what, where=f"{grid.where}, row {row_of[k] + 1}, column {column!r}", expected=problem.expected
         ) from None
+
+
+def _naming_column(table: Any) -> tuple[str | None, tuple[str, ...]]:
+    """The column that names the rows: the first of words, or else one that is called so."""
+    words = next((c for c in table.colnames if _is_words(table, c)), None)
+    if words is not None:
+        return words, ()
+    called = next((c for c in table.colnames if IDENTIFIER.match(c)), None)
+    return called, () if called is None else (f"Rows are named by column {called!r}.",)
 
 
 def _is_words(table: Any, name: str) -> bool:

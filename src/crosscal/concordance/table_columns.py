@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -59,6 +60,9 @@ def load_columns(source: Any) -> Loaded:
             except ImportError:
                 raise MissingDependencyError("pyarrow", extra="test", purpose="Parquet tables") from None
             content = parquet.read_table(path)
+            if b"table_meta_yaml" in (content.schema.metadata or {}):
+                # Written by astropy, with units and masks.
+                return Loaded(Table.read(path, format="parquet"), str(source))
             columns = {c: content[c].to_numpy(zero_copy_only=False) for c in content.column_names}
             return Loaded(Table(columns), str(source))
         if name.endswith(".ecsv"):
@@ -152,7 +156,7 @@ def measured(
     column = named(table, name, where)
     if column.ndim != 1:
         raise DataFileError("not one number a row", where=f"{where}, column {name!r}", expected="one number a row")
-    unit = str(getattr(column, "unit", None) or "")
+    unit = str(getattr(column, "unit", None) or "") or unit_in_name(name)
     n = len(column)
     low, high, limit = np.full(n, np.nan), np.full(n, np.nan), np.zeros(n, np.int8)
     if column.dtype.kind in "biuf":
@@ -169,6 +173,22 @@ def measured(
     else:
         refuse_markers(value, _are(value, MARKERS, column.dtype), place, rows)
     return Measured(value, low, high, limit, unit, column.dtype)
+
+
+def unit_in_name(name: str) -> str:
+    """The unit that a column's name holds, as in "flux [mJy]" or "flux_mJy"; empty if there is none."""
+    from astropy import units
+
+    if jansky := re.search(r"_((?:n|u|m|)Jy)$", name):
+        return jansky[1]
+    found = re.search(r"[\[(]([^\[\]()]+(?:\([^()]*\))?[^\[\]()]*)[\])]\s*$", name)
+    if found is None:
+        return ""
+    try:
+        units.Unit(found[1])
+    except (ValueError, TypeError):
+        return ""
+    return found[1].strip()
 
 
 def _are(value: Floats, markers: Sequence[float], dtype: Any) -> NDArray[np.bool_]:

@@ -14,7 +14,11 @@ Rule = str | Mapping[str, str]
 _METADATA = re.compile(
     r"(?i)^(ra|dec|raj?2000|dej?2000|_?ra_?deg|_?de_?deg|dec_?deg|glon|glat|l|b|z|redshift|nh|n_h|mjd|jd|date|time|"
     r"exp(osure)?|ontime|obs_?id|dist(ance)?|sep|offset|flag|quality|notes?|ref|(flux_?)?units?|"
-    r"chi2?|chisq|dof|s/?n|snr|kt|class|type|theta|n_?obs)$"
+    r"chi2?|chisq|dof|s/?n|snr|kt|class|type|theta|n_?obs|mean|average|avg|median|total|sum|combined|weighted(_mean)?)$"
+)
+#: Names of columns that name rows.
+IDENTIFIER = re.compile(
+    r"(?i)^(id|.*_id|(src|source|obj|object|star|target|det|obs)(_?(id|no|num|name))?|name|no|num|number|idx|index|recno|#)$"
 )
 
 
@@ -54,7 +58,9 @@ def place_columns(
     else:
         pairs = _pairs(columns)
         if not pairs:
-            doubtful = [c for c in columns if _METADATA.match(c) or ERROR_NAME.search(c) or side_of(c)]
+            doubtful = [
+                c for c in columns if _METADATA.match(c) or IDENTIFIER.match(c) or ERROR_NAME.search(c) or side_of(c)
+            ]
             if doubtful:
                 raise _unplaced(doubtful, where)
             return {c: Place(c) for c in columns}, ()
