@@ -208,6 +208,24 @@ def test_chunks_take_the_arguments_of_the_reader(tmp_path, monkeypatch):
         fit_parquet(tmp_path / "t.parquet", **(same | {"rename": {"M1 FF": "pn ff"}}))
 
 
+@pytest.mark.parametrize("read", [fit_parquet, read_table])
+def test_long_tables_overlook_no_units_and_limits(tmp_path, monkeypatch, read):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(long_tables, "BATCH", 3)
+    columns = {"instrument": ["a", "b"] * 3, "source": [1, 1, 2, 2, 3, 3], "flux": [1.0, 1.1, 2.0, 2.1, 3.0, 3.1],
+               "e": [0.1] * 6, "unit": ["mJy"] * 4 + ["uJy"] * 2}  # fmt: skip
+    pq.write_table(pa.table(columns), tmp_path / "units.parquet")
+    with pytest.raises(DataFileError, match="column 'unit' holds several units"):
+        read(tmp_path / "units.parquet", error="e")
+    flags = columns | {"unit": ["mJy"] * 6, "l_flux": ["", "", "<", "", "", ""]}
+    pq.write_table(pa.table(flags), tmp_path / "flags.parquet")
+    if read is read_table:
+        assert read_table(tmp_path / "flags.parquet", error="e").limit.tolist() == [0, 0, 1, 0, 0, 0]
+    else:
+        with pytest.raises(InputError, match="is a limit"):
+            fit_parquet(tmp_path / "flags.parquet", error="e")
+
+
 def test_repeated_measurements_in_chunks(tmp_path):
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     rng = np.random.default_rng(1)

@@ -170,6 +170,11 @@ def limit_column(table: Any, value: str) -> str | None:
     return name if any(word in ("<", ">") for word in texts(table, name, "the table")) else None
 
 
+def unit_columns(names: Sequence[str], used: Sequence[str]) -> list[str]:
+    """Columns that are called units and not used."""
+    return [n for n in names if n not in used and re.fullmatch(r"(?i)(flux)?[_ ]?units?", n)]
+
+
 def refuse_unused_units(table: Any, used: Sequence[str], where: str) -> None:
     """Refuse a column of several units that is not used.
 
@@ -178,10 +183,8 @@ def refuse_unused_units(table: Any, used: Sequence[str], where: str) -> None:
     DataFileError
         Naming it.
     """
-    for name in table.colnames:
-        if name in used or not re.fullmatch(r"(?i)(flux)?[_ ]?units?", name) or table[name].dtype.kind not in "USO":
-            continue
-        units = sorted(set(texts(table, name, where)))
+    for name in unit_columns(table.colnames, used):
+        units = sorted(set(texts(table, name, where))) if table[name].dtype.kind in "USO" else []
         if len(units) > 1:
             raise DataFileError(
                 f"column {name!r} holds several units ({', '.join(units[:3])})", where=where,

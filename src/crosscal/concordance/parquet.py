@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from crosscal.concordance.error_columns import refuse_unused_units, unit_columns
 from crosscal.core.errors import MissingDependencyError, UnknownNameError
 from crosscal.core.files import existing_file
 from crosscal.core.reading import parsing
@@ -59,7 +60,25 @@ def column_names(file: Any, wanted: Sequence[str], where: str, usual: bool = Tru
         if len(alike) != 1:
             raise UnknownNameError("column", name, known, where=where)
         chosen.append(alike[0])
+    # CDS writes flags of limits on X into l_X.
+    chosen += [f"l_{name}" for name in chosen if f"l_{name}" in known and usual]
     return list(dict.fromkeys(chosen))
+
+
+def columns_of_long(path: str | os.PathLike[str], used: Sequence[str], unit: str | None) -> list[str]:
+    """Return the names of all columns of a file.
+
+    Raises
+    ------
+    DataFileError
+        If a column of several units is not used.
+    """
+    from astropy.table import vstack
+
+    names = list(open_parquet(path).schema_arrow.names)
+    if unit is None and (held := unit_columns(names, used)):
+        refuse_unused_units(vstack(list(distinct_rows(path, held))), used, str(path))
+    return names
 
 
 def parquet_batches(

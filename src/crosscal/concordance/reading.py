@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from crosscal.concordance.error_columns import refuse_unused_units
-from crosscal.concordance.parquet import long_parquet, open_parquet, parquet_batches
+from crosscal.concordance.parquet import columns_of_long, long_parquet, parquet_batches
 from crosscal.concordance.reading_cells import Missing, Request
 from crosscal.concordance.table_columns import Column, load_columns
 from crosscal.concordance.types import Comparison
@@ -109,7 +109,7 @@ def read_table(
         bounds,
     )  # fmt: skip
     if long_parquet(path):
-        names = open_parquet(path).schema_arrow.names
+        names = columns_of_long(path, request.columns, unit)
         return request.assembled(parquet_batches(path, request.columns), str(path), columns=names)
     table, where, told = load_columns(path)
     if unit is None:

@@ -17,7 +17,7 @@ from crosscal.concordance.chunks import ChunkedTable, ChunkSums
 from crosscal.concordance.examination import CONFLICT_LIMIT, Conflict, conflict_sentence, conflicts_of
 from crosscal.concordance.expansion import explore_sums, sums_of
 from crosscal.concordance.model import BRIGHT
-from crosscal.concordance.parquet import open_parquet
+from crosscal.concordance.parquet import columns_of_long
 from crosscal.concordance.priors import AreaPrior, Tau, make_prior
 from crosscal.concordance.reading_cells import Missing, Request
 from crosscal.concordance.settings import VarianceKind
@@ -186,6 +186,7 @@ def fit_parquet(
         exposure, band, None, None, select, rename, unit, flux_unit, "", None, bounds,
     )  # fmt: skip
     table = ChunkedTable.open(Path(existing_file(path, what="table")).resolve(), request)
+    columns = columns_of_long(table.path, request.columns, unit)
     pilot = next(part for k in range(len(table.chunks)) if (part := table.read(k)) is not None)
     pilot.require_logarithms()
     n = len(table.channels)
@@ -207,7 +208,7 @@ def fit_parquet(
         sums.values([(mean_b, start)])
         _require_anchors(table, prior, sums.shared)
     found = explore_sums(sums, first, prior, spread, (mean_b, start), seed, draws, chains, progress)
-    told = (*pilot.assumed, *request.unused(open_parquet(table.path).schema_arrow.names, pilot.assumed))
+    told = (*pilot.assumed, *request.unused(columns, pilot.assumed))
     return _concluded(table, prior, known, sums, found, told, seed)
 
 
