@@ -75,7 +75,8 @@ def errors_from(
         raise DataFileError(f"{len(names)} error columns", where=where, expected="one, or two: below and above")
     # A limit needs no error, so that markers there mean nothing.
     sides = [measured(table, name, where, rows, missing if missing is not None else ()) for name in names]
-    parts, told = [side.value for side in sides], ()
+    parts = [side.value for side in sides]
+    told: tuple[str, ...] = ()
     if convert:
         for k, (name, side) in enumerate(zip(names, sides, strict=True)):
             parts[k], more = _plain_errors(name, side, value, f"{where}, column {name!r}")

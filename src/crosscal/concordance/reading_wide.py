@@ -91,7 +91,7 @@ def read_matrix(
     if len(table) == 0:
         raise DataFileError("the table has no rows", where=where, expected="a row per source or instrument")
     require_columns(table.colnames, [*ignore, *([names] if names else [])], where)
-    names, names_told = (names, ()) if names else _naming_column(table)
+    names, names_told = _naming_column(table, names)
     rows = np.arange(1, len(table) + 1)
     labels = [f"row {k}" for k in rows] if names is None else [str(v) for v in texts(table, names, where)]
     others = [c for c in table.colnames if c != names and c not in ignore]
@@ -224,9 +224,9 @@ def _comparison(grid: _Grid, down: list[str], across: list[str], by_source: bool
         ) from None
 
 
-def _naming_column(table: Any) -> tuple[str | None, tuple[str, ...]]:
-    """The column that names the rows: the first of words, or else one that is called so."""
-    words = next((c for c in table.colnames if _is_words(table, c)), None)
+def _naming_column(table: Any, given: str | None) -> tuple[str | None, tuple[str, ...]]:
+    """The column that names the rows: the given one, the first of words, or else one that is called so."""
+    words = given or next((c for c in table.colnames if _is_words(table, c)), None)
     if words is not None:
         return words, ()
     called = next((c for c in table.colnames if IDENTIFIER.match(c)), None)
