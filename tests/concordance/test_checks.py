@@ -8,6 +8,7 @@ import pytest
 from crosscal.concordance import fit, leave_one_out
 from crosscal.concordance.algebra import closed_form
 from crosscal.concordance.examination import conflict_tests, data_information, pulls
+from crosscal.concordance.fitting import _from_patterns
 from crosscal.concordance.synthetic import simulate
 
 from .stating import make_model
@@ -109,3 +110,11 @@ def test_two_instruments_have_no_leave_one_out():
     result = fit(simulate(2, 20, sigma=0.02, seed=3).data, draws=300, predictive=0)
     assert np.all(np.isnan(result.tests.leave_one_out.shift))
     assert np.all(np.isfinite(result.tests.leave_one_out.pull))
+
+
+def test_the_closed_form_from_patterns_is_the_closed_form():
+    model = make_model(simulate(4, 40, sigma=0.05, filled=0.7, seed=5).data, tau=0.05)
+    s = np.array([1e-3, 2e-3, 3e-3, 4e-3])
+    one, other = _from_patterns(model, s), closed_form(model.data, model.prior, s[model.data.row])
+    assert np.allclose(one.mean, other.mean, rtol=1e-9)
+    assert np.allclose(one.covariance, other.covariance, rtol=1e-9)

@@ -195,9 +195,24 @@ def _typical(model: Model, found: Draws) -> AreaPosterior | None:
     if found.s is None:
         assert data.variance is not None
         cells = data.variance
+    elif model.compressible:
+        return _from_patterns(model, found.s.reshape(-1, n).mean(axis=0))
     else:
         cells = model.variance.cells(data, found.s.reshape(-1, n).mean(axis=0))
     return closed_form(data, model.prior, cells * _spread(model), link=_links(model, found), fluxes=False)
+
+
+def _from_patterns(model: Model, s: Floats) -> AreaPosterior:
+    """The closed form at variances ``s`` (N,) from sufficient statistics, without evidence and fluxes."""
+    pattern, prior = model.patterns, model.prior
+    a, h = areas_given(
+        pattern.offset, pattern.index, pattern.count, pattern.mean, model.data.half, s, prior.precision,
+        prior.precision @ np.where(prior.flat, 0.0, prior.mean),
+    )  # fmt: skip
+    precision = np.tril(a) + np.tril(a, -1).T
+    covariance = np.linalg.inv(precision)
+    covariance = 0.5 * (covariance + covariance.T)
+    return AreaPosterior(covariance @ h, covariance, precision, prior.precision, np.nan, np.empty(0), np.empty(0))
 
 
 def _influence(model: Model, found: Draws) -> tuple[Floats, Floats]:

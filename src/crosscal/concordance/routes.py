@@ -85,7 +85,8 @@ def _on_patterns(model, seed, draws, chains, warmup, progress, kind) -> Draws:
 
     latent = [latent_state(model, precision, information) for _ in range(chains)]
     half, df, scale = model.data.half, model.variance.df, model.variance.scale
-    cell_arrays = (model.data.indptr, model.data.row, model.data.log_rate, *sparse_sampler.by_channel(model.data))
+    cells_of = (model.data.indptr, model.data.row, model.data.log_rate)
+    cell_arrays = (*cells_of, *sparse_sampler.by_channel(model.data)) if kind == "sparse" else ()
 
     def block(chain: int, first: int, count: int, number: int) -> bool:
         key = integer_seed(seed, kind, chain, number)
