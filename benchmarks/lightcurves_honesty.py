@@ -63,11 +63,16 @@ SIGNS = ("errors of", "further off", "with season", "more smoothly", "5 sigma")
 
 @dataclass(frozen=True)
 class Outcome:
-    """One replicate: whether it was warned, and which intervals of scale and calibrated flux hold the truth."""
+    """One replicate: what it was warned of, and which intervals of scale and calibrated flux hold the truth."""
 
-    warned: bool
+    signs: tuple[str, ...]
     scale: dict[float, bool]
     flux: dict[float, float]
+
+    @property
+    def warned(self) -> bool:
+        """Whether something was said about errors, outliers, seasons or process."""
+        return bool(self.signs)
 
 
 def replicate(case: str, k: int, **options: Any) -> Outcome:
@@ -75,7 +80,7 @@ def replicate(case: str, k: int, **options: Any) -> Outcome:
     rng = generator(17, case, k)
     curves, truth = source(case, k, rng)
     result = intercalibrate(curves, draws=1000, seed=k, **options)
-    warned = any(sign in text for text in result.warnings for sign in SIGNS)
+    signs = tuple(sign for sign in SIGNS if any(sign in text for text in result.warnings))
     c = result.factors.codes.index("B")
     mine = curves.continuum.code == 1
     scales, fluxes = result.factors.scale[:, c], result.calibrated(draws=1000)[:, mine]
@@ -87,7 +92,7 @@ def replicate(case: str, k: int, **options: Any) -> Outcome:
         lower, upper = np.quantile(fluxes, at, axis=0)
         true = truth.flux[0][mine]
         flux[level] = float(np.mean((true >= lower) & (true <= upper)))
-    return Outcome(warned, scale, flux)
+    return Outcome(signs, scale, flux)
 
 
 def source(case: str, k: int, rng: np.random.Generator) -> tuple[LightCurves, Truth]:

@@ -20,6 +20,8 @@ from crosscal.lightcurves.model import Model
 LEAST_POINTS = 10
 #: A factor differs from one by so many of its standard errors.
 SIGNIFICANT = 2.0
+#: A large factor is told, with caution, from fewer standard errors on, where it is not too uncertain.
+LIKELY, LARGE, KNOWN = 1.5, 1.4, 0.5
 #: Errors are told that are too small by more than the first, or too large by more than the second factor.
 TOO_SMALL, TOO_LARGE = 1.1, 0.75
 #: The range in which factors are looked for.
@@ -43,18 +45,24 @@ class ErrorFactor:
 
     @property
     def too_small(self) -> bool:
-        """Whether the data ask for clearly larger errors than the stated ones."""
-        return self._far and self.factor > TOO_SMALL
+        """Whether the data ask for larger errors than the stated ones, clearly or probably."""
+        return self._far and self.factor > TOO_SMALL or self._likely
+
+    @property
+    def _likely(self) -> bool:
+        """Whether the factor is large without being significant; its error is large itself where errors are small."""
+        return bool(self.factor > LARGE and np.log(self.factor) > LIKELY * self.sd_ln and self.sd_ln < KNOWN)
 
     @property
     def sentence(self) -> str:
         """What must be told; nothing where the stated errors agree with the data."""
         size = f"{self.factor:.2f} (+/- {100 * self.sd_ln:.0f} %)"
         if self.too_small:
+            sure = ("look", "are") if self._far else ("may be", "may be")
             return (
-                f"The errors of {self.telescope} look too small: the data favour {size} times their size, so the "
-                "intervals are too narrow; try systematic_error = 'auto', error_scale = true, or, if there are a few "
-                "outliers, errors = 'student-t'."
+                f"The errors of {self.telescope} {sure[0]} too small: the data favour {size} times their size, so the "
+                f"intervals {sure[1]} too narrow; try systematic_error = 'auto', error_scale = true, or, if there are "
+                "a few outliers, errors = 'student-t'."
             )
         if self._far and self.factor < TOO_LARGE:
             return (

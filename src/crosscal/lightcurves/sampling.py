@@ -29,9 +29,10 @@ LEAST_INSIDE = 0.3
 #: Draws if none are asked for, up to `MANY` points and above, where each evaluation takes a millisecond.
 DRAWS, DRAWS_OF_MANY, MANY = 4000, 1000, 20_000
 
-#: Proposals weighed for each draw; where they are worth too few draws, so many times as many are tried, so often.
+#: Proposals weighed for each draw; where they are worth too few draws, or Pareto's k-hat is above its limit, so many
+#: times as many are tried, so often; not where k-hat is hopeless.
 PROPOSALS = 2
-MORE, ATTEMPTS = 4, 3
+MORE, ATTEMPTS, HOPELESS = 4, 3, 1.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,7 +264,6 @@ def _importance(
     """Importance sampling as `crosscal.inference.importance`, with the density in compiled batches."""
     from crosscal.inference.importance import Plan, View, adapted
     from crosscal.inference.mixture import StudentMixture
-    from crosscal.inference.weights import KHAT_LIMIT
 
     density, mode = _mode(model, seed, progress, starts)
     root = np.asarray(np.linalg.cholesky(mode.covariance), dtype=float)
@@ -277,8 +277,9 @@ def _importance(
         plan = Plan("importance", draws, n, max(n // 10, 20 * density.size), components, rounds)
         posterior = adapted(view, first, plan, generator(seed, "importance"), progress)
         khat = float(posterior.tree["sample_stats"]["khat"].values.flat[0])
-        # Good weights that are worth too few draws: more of them cost less than another sampler.
-        if posterior.converged or proposals is not None or not khat <= KHAT_LIMIT:
+        # Weights that are worth too few draws, or nearly good ones: k-hat of few is uncertain, and more of them, with
+        # which the mixture is adapted further, cost less than another sampler.
+        if posterior.converged or proposals is not None or not khat <= HOPELESS:
             break
     return posterior
 
