@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 
+from benchmarks.__main__ import python_seconds
 from benchmarks.record import Record
 from crosscal.lightcurves.intercalibration import intercalibrate
 from crosscal.lightcurves.survey.one import record_of
@@ -37,7 +38,8 @@ def measure(n: int, sampler: str) -> tuple[float, float, float]:
 def records(quick: bool) -> list[Record]:
     """Measure 200 sources (10 with ``quick``) by each route."""
     n = 10 if quick else 200
-    found = []
+    # Figures of processor time compare between machines by this loop; 0.40 s is that of the specification.
+    found = [Record("ten million additions in a Python loop", PART, python_seconds(), "CPU s")]
     for sampler, goal in GOALS.items():
         seconds, median, least = measure(n, sampler)
         found.append(

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
-from crosscal.core.tables import ResultTable, describe
 from crosscal.lightcurves.physical import Factors
 from crosscal.lightcurves.reconstruction import Reconstruction
 from crosscal.lightcurves.types import LightCurve, LightCurves
@@ -132,6 +131,8 @@ def calibrated_table(
     """
     from astropy.time import Time
     from astropy.timeseries import TimeSeries
+
+    from crosscal.core.tables import ResultTable, describe
 
     curve = curves.files[i]
     content = {

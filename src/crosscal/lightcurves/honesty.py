@@ -46,7 +46,7 @@ class ErrorFactor:
     @property
     def too_small(self) -> bool:
         """Whether the data ask for larger errors than the stated ones, clearly or probably."""
-        return self._far and self.factor > TOO_SMALL or self._likely
+        return (self._far and self.factor > TOO_SMALL) or self._likely
 
     @property
     def _likely(self) -> bool:

@@ -14,7 +14,6 @@ from crosscal.core.check import Check
 from crosscal.core.correction import Correction
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.random import generator
-from crosscal.core.tables import ResultTable, describe
 from crosscal.inference.diagnostics import sampling_check
 from crosscal.inference.posterior import Posterior
 from crosscal.jobs.result import Presented
@@ -175,6 +174,8 @@ class Intercalibration(Presented):
         Columns: telescope, points, scale and shift with standard deviations and their covariance, systematic errors
         and error scales per file and flag, which factors are held, and which reach a prior limit.
         """
+        from crosscal.core.tables import ResultTable, describe
+
         f = self.factors
         counts = np.sum([curve.counts for curve in self.curves.files], axis=0)
         table = ResultTable({"telescope": list(f.codes), "points": counts})

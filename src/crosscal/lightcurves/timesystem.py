@@ -18,7 +18,7 @@ FRAMES = ("geocentric", "heliocentric", "barycentric")
 #: Light crosses the astronomical unit in this time (days): the most by which two frames differ.
 LIGHT_TIME = 499.004784 / 86400.0
 #: What numbers look like that count Julian Dates or modified ones of the years 1900 to 2100.
-_JD_RANGE, _MJD_RANGE = (2415020.0, 2488070.0), (15020.0, 88070.0)
+JD_RANGE, MJD_RANGE = (2415020.0, 2488070.0), (15020.0, 88070.0)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class TimeSystem:
         if self.format or not len(time):
             return self
         low, high = float(np.min(time)) + self.zero, float(np.max(time)) + self.zero
-        for name, (start, stop) in (("jd", _JD_RANGE), ("mjd", _MJD_RANGE)):
+        for name, (start, stop) in (("jd", JD_RANGE), ("mjd", MJD_RANGE)):
             if start < low and high < stop:
                 return TimeSystem(name, self.zero, self.scale, self.frame)
         return self

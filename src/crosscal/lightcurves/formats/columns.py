@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from crosscal.core.errors import DataFileError, InputError
 from crosscal.lightcurves.formats.curves import Curves
 from crosscal.lightcurves.formats.layout import Layout
+from crosscal.lightcurves.formats.plausible import calendar_dates, checked_dates, no_logarithm, unused_words
 from crosscal.lightcurves.formats.raw import RawTable, override
 from crosscal.lightcurves.formats.selection import AB_ZERO, PER_WAVELENGTH, WAVELENGTHS, Selection
 from crosscal.lightcurves.formats.vocabulary import TIMES, find_roles, time_system, unit_in
@@ -132,6 +133,8 @@ def _by_layout(table: RawTable, layout: Layout, selection: Selection) -> Photome
     system = layout.system
     if time in TIMES and TIMES[time].format:  # a layout that may count in either way
         system = replace(system, format=TIMES[time].format)
+    dates, notes = table.numbers(time), list[str]()
+    system = checked_dates(dates, system, table.source, notes)
     band = table.words(key) if (key := table.first(layout.band)) else np.full(n, "")
     band = np.array([layout.bands.get(b.lower(), b) for b in band], dtype=str)
     refused = []
@@ -146,8 +149,8 @@ def _by_layout(table: RawTable, layout: Layout, selection: Selection) -> Photome
     if selection.by_camera and (camera := table.first(layout.camera)):
         band = np.char.add(table.words(camera), np.char.add(":", band))
     return Photometry(
-        table.numbers(time), table.numbers(value), errors, magnitude, system, "" if magnitude else layout.flux_unit,
-        telescope, band, joined, table.is_limit(value), refused, [], _position(table), layout.difference,
+        dates, table.numbers(value), errors, magnitude, system, "" if magnitude else layout.flux_unit,
+        telescope, band, joined, table.is_limit(value), refused, notes, _position(table), layout.difference,
     )  # fmt: skip
 
 
@@ -163,6 +166,7 @@ def _by_names(table: RawTable, selection: Selection, label: str) -> Photometry:
     if not table.headed and table.meta.get("unit"):
         unit = str(table.meta["unit"])
     is_magnitude = roles.is_magnitude or "mag" in unit.lower()
+    no_logarithm(table, roles.value, unit)
     value = table.numbers(roles.value) * (1e-3 if unit == "mmag" else 1.0)
     errors = [_error_column(table, key, value, unit, is_magnitude, notes) for key in roles.errors]
     if len(errors) == 2:
@@ -176,6 +180,9 @@ def _by_names(table: RawTable, selection: Selection, label: str) -> Photometry:
     told = [table.names[k] for k in roles.unused]
     if told:
         notes.append(f"columns that are not used: {', '.join(told)}")
+    used = {roles.time, roles.value, *roles.errors, *roles.unused, roles.telescope or "", roles.filter or ""}
+    if table.headed:
+        notes += unused_words(table, used)
     if len(table.columns) > 3 and not table.headed:
         notes.append(f"columns after the third are not used ({len(table.columns)} columns)")
     limit = table.is_limit(roles.value)
@@ -187,6 +194,9 @@ def _by_names(table: RawTable, selection: Selection, label: str) -> Photometry:
 
 def _times(table: RawTable, key: str, selection: Selection, notes: list[str]) -> tuple[NDArray[np.float64], TimeSystem]:
     system = table.systems.get(key) or time_system(key, table.names[key])
+    days = calendar_dates(table, key)
+    if days is not None:
+        return days, TimeSystem("mjd", scale="utc")
     time = table.numbers(key)
     unit = table.units.get(key, "")
     named = unit.split(",")[0].strip()
@@ -203,7 +213,7 @@ def _times(table: RawTable, key: str, selection: Selection, notes: list[str]) ->
                 f"time_format {selection.time_format!r}", where=table.source, expected=f"none: the file says {system}"
             )
         system = asked
-    return time, system
+    return time, checked_dates(time, system, table.source, notes)
 
 
 def _error_column(
@@ -215,8 +225,10 @@ def _error_column(
     if not own or (own == unit and own != "mmag"):
         return error
     where = f"{table.source}, column {table.names[key]!r}"
-    if own.lower() in ("%", "percent", "pct"):
-        return error * np.abs(value) / 100.0 * (_MAGNITUDE / np.abs(value) if is_magnitude else 1.0)
+    if own.lower() in ("%", "percent", "pct", "relative"):
+        share = error if own.lower() == "relative" else error / 100.0
+        notes.append(f"errors in {table.names[key]} are relative and are converted")
+        return share * (_MAGNITUDE if is_magnitude else np.abs(value))
     if is_magnitude:
         if "mag" not in own.lower():
             raise DataFileError(f"errors in {own} of magnitudes", where=where, expected="errors in magnitudes")

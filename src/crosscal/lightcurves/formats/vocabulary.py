@@ -23,6 +23,7 @@ TIMES: dict[str, TimeSystem] = {
     "btjd": TimeSystem("jd", 2457000.0, "tdb", "barycentric"),
     "bkjd": TimeSystem("jd", 2454833.0, "tdb", "barycentric"),
     "rjd": TimeSystem("jd", 2400000.0),
+    **{k: TimeSystem() for k in ("date_obs", "dateobs", "obs_date", "datetime", "utc", "ut_date")},
     **{k: TimeSystem() for k in ("time", "t", "date", "epoch", "day", "days", "times", "obs_time", "obstime")},
 }
 _OFFSET = re.compile(r"^(m?[hb]?jd|[hb]mjd)(?:_?(?:tdb|utc))?\s*[-\u2013\u2212]\s*(\d+(?:\.\d+)?)$", re.IGNORECASE)
@@ -93,8 +94,13 @@ def time_system(key: str, spelled: str) -> TimeSystem:
 
 
 def unit_in(key: str) -> str:
-    """Return the unit that is part of a name ("flux_mjy", "dujy", "flux(mjy)"), or nothing."""
-    last = key.split("_")[-1]
+    """Return the unit that is part of a name ("flux_mjy", "dujy", "err_percent", "rel_err"), or nothing."""
+    words = key.split("_")
+    last = words[-1]
+    if {"percent", "pct", "perc", "%"} & set(words):
+        return "%"
+    if {"rel", "relative", "frac", "fractional"} & set(words):
+        return "relative"
     for word, unit in _UNIT_WORDS.items():
         if word != "mag" and (last == word or key in (word, f"d{word}")):
             return unit

@@ -15,6 +15,8 @@ from crosscal.lightcurves.formats.vocabulary import role_of
 MISSING = frozenset({"", "-", "--", "---", "...", "na", "n/a", "nan", "null", "none", "masked", "nodata", "untrusted"})
 #: A name with its unit in brackets.
 UNIT = re.compile(r"^(?P<name>.*?)\s*[\[(]\s*(?P<unit>[^\[\]()]*(?:\([^()]*\)[^\[\]()]*)*)\s*[\])]\s*$")
+#: A number between semicolons with a comma for its point.
+_DECIMAL_COMMA = re.compile(r"(?<![^;\s\"])([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)(?![^;\s\"])")
 _FORTRAN = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+))[dD]([+-]?\d+)$")
 
 
@@ -48,7 +50,13 @@ def distinct(names: list[str]) -> list[str]:
 
 
 def delimiter_of(lines: list[str]) -> str | None:
-    """The delimiter that gives most rows the same number of cells; None is white space."""
+    """The delimiter that gives most rows the same number of cells; None is white space.
+
+    Semicolons that are alike in all rows come first: commas may then be those of decimals.
+    """
+    counts = {line.count(";") for line in lines}
+    if len(counts) == 1 and counts != {0}:
+        return ";"
     for one in (",", ";", "\t", "|"):
         counts = [line.count(one) for line in lines]
         if counts[-1] and counts.count(counts[-1]) > 0.5 * len(counts):
@@ -60,6 +68,8 @@ def cells_of(line: str, delimiter: str | None) -> list[str]:
     """Split a line into cells; None is white space and commas."""
     if delimiter is None:
         return line.replace(",", " ").split()
+    if delimiter == ";":
+        line = _DECIMAL_COMMA.sub(r"\1.\2", line)
     try:
         return [word.strip() for word in next(csv.reader(io.StringIO(line), delimiter=delimiter))]
     except (csv.Error, StopIteration):
