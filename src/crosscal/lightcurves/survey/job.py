@@ -16,9 +16,10 @@ from crosscal.core.random import generator
 from crosscal.jobs.options import depends_on, plain
 from crosscal.jobs.parts import Part
 from crosscal.jobs.stages import Stages
-from crosscal.lightcurves.survey.one import RECORD_SIZE, SurveyTask
+from crosscal.lightcurves.survey.one import RECORD_SIZE, WARNED, SurveyTask
 from crosscal.lightcurves.survey.options import SurveyJob
 from crosscal.lightcurves.survey.result import SurveyResult
+from crosscal.lightcurves.survey.shared import Population, populations, with_prior
 from crosscal.lightcurves.synthetic import simulate
 
 STORE = "sources.zarr"
@@ -56,9 +57,14 @@ def run(job: SurveyJob, stages: Stages) -> SurveyResult:
     arrays = {name: np.concatenate([store.read_chunk(k, [name])[name] for k in range(len(task.layout))])
               for name in ("status", "seconds", "record")}  # fmt: skip
     records = tuple(json.loads(bytes(row).rstrip(b"\0")) for row in arrays["record"])
+    known: tuple[Population, ...] = ()
+    if job.results.shared_prior:
+        known = populations(records, (arrays["status"] <= WARNED) & np.array(["codes" in r for r in records]))
+        records = tuple(with_prior(record, known) if "codes" in record else record for record in records)
     return SurveyResult(
         task, arrays["status"], arrays["seconds"], records, job.results.worst, job.results.curves,
         record(config={"part": "lightcurves-survey", "sources": len(sources)}, seed=job.seed),
+        job.results.shared_prior, known,
     )  # fmt: skip
 
 

@@ -126,6 +126,9 @@ def record_of(result: Intercalibration) -> Record:
     """Return what a survey keeps of a result: numbers and words."""
     f, found = result.factors, result.diagnostics
     pair = np.concatenate([f.scale, f.shift], axis=1)
+    level = result.model.norm.shift_to_physical
+    logs = np.concatenate([np.log(f.scale), f.shift / level], axis=1)
+    ln_errscale = np.log(f.errscale[:, 0]).mean(axis=-1)
     return {
         "codes": list(f.codes),
         "reference": result.reference,
@@ -134,6 +137,11 @@ def record_of(result: Intercalibration) -> Record:
         "scale": f.scale.mean(0).tolist(),
         "shift": f.shift.mean(0).tolist(),
         "covariance": np.cov(pair, rowvar=False).tolist(),
+        "level": level,
+        "log_mean": logs.mean(0).tolist(),
+        "log_covariance": np.cov(logs, rowvar=False).tolist(),
+        "ln_errscale": ln_errscale.mean(0).tolist(),
+        "ln_errscale_sd": ln_errscale.std(0).tolist(),
         "syserr": f.syserr[:, 0].mean(0).mean(-1).tolist(),
         "errscale": f.errscale[:, 0].mean(0).mean(-1).tolist(),
         "tied": [_number(value) for value in found.ties.scale],

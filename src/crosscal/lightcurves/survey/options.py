@@ -92,10 +92,15 @@ class SurveyOutput:
         Write the merged light curve of every source into the folder curves.
     worst : int
         Sources whose light curves are drawn: those with the most serious troubles.
+    shared_prior : bool
+        Estimate the distribution of each telescope's factors over all sources (mean and scatter of ln scale, shift per
+        unit flux and ln error scale; at least 10 sources) and use it as a prior of each source. Sources with few points
+        then take the factors of the others, which is wrong where sources differ for a reason, such as their colour.
     """
 
     curves: bool = False
     worst: Annotated[int, Ge(0), Le(50)] = 4
+    shared_prior: bool = False
 
 
 @options

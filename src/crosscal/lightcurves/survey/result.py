@@ -16,6 +16,7 @@ from crosscal.core.errors import FitError
 from crosscal.core.tables import ResultTable, describe
 from crosscal.jobs.result import Presented
 from crosscal.lightcurves.survey.one import GOOD, NOT_CONVERGED, STATUS, Record, SurveyTask
+from crosscal.lightcurves.survey.shared import LEAST_SOURCES, Population
 
 #: Share of sources without factors above which the check fails.
 MOST_FAILED = 0.1
@@ -44,6 +45,14 @@ COLUMNS = {
     "seconds": "processor time of the source",
     "warnings": "what to know before trusting the source, or why it failed",
 }
+#: Further columns where there is a shared prior.
+SHARED = {
+    "scale_alone": "scale from the source's own data, without the shared prior",
+    "scale_alone_sd": "its standard deviation",
+    "shift_alone": "shift from the source's own data, without the shared prior",
+    "shift_alone_sd": "its standard deviation",
+    "population_share": "share of the information on ln scale that comes from the shared prior",
+}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,6 +72,10 @@ class SurveyResult(Presented):
     curves : bool
         Whether merged light curves are written.
     provenance : mapping
+    shared : bool
+        Whether a shared prior was asked for: scales and shifts are then those with the prior.
+    populations : tuple of Population
+        The distributions of the telescopes' factors that are the shared prior.
     """
 
     kind: ClassVar[str] = "lightcurves-survey"
@@ -75,6 +88,8 @@ class SurveyResult(Presented):
     worst: int = 4
     curves: bool = False
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    shared: bool = False
+    populations: tuple[Population, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,9 +115,19 @@ class SurveyResult(Presented):
             f"scale of {code} {np.median(values):.4g} with a scatter of {np.std(values):.2g} from source to source"
             for code, values in list(self.scales().items())[:4]
         )
-        return f"Factors of {int(self.fitted.sum())} of {len(self.names)} sources ({kinds})" + (
-            f": {spread}." if spread else "."
+        return (
+            f"Factors of {int(self.fitted.sum())} of {len(self.names)} sources ({kinds})"
+            + (f": {spread}." if spread else ".")
+            + self._said_of_prior()
         )
+
+    def _said_of_prior(self) -> str:
+        if not self.shared:
+            return ""
+        if not self.populations:
+            return f" No telescope has the {LEAST_SOURCES} sources that a shared prior takes: none was used."
+        told = "; ".join(one.sentence for one in self.populations)
+        return f" Factors have a shared prior, estimated from the sources themselves: {told}."
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -188,9 +213,27 @@ class SurveyResult(Presented):
         """Return an astropy QTable with one row for each telescope of each source; failures have one row."""
         rows = list(self._rows())
         table = ResultTable(rows=rows, names=list(COLUMNS))
+        if self.shared:
+            self._add_alone(table)
         table.meta["sources"] = len(self.names)
         table.meta["rule"] = "calibrated flux = scale * flux - shift"
-        return describe(table, COLUMNS)
+        return describe(table, {**COLUMNS, **(SHARED if self.shared else {})})
+
+    def _add_alone(self, table: Any) -> None:
+        """Add what the sources' own data give, and how much of the scale comes from the shared prior."""
+        columns: dict[str, list[float]] = {name: [] for name in SHARED}
+        for record in self.records:
+            if "codes" not in record:
+                for values in columns.values():
+                    values.append(float("nan"))
+                continue
+            own, n = record.get("alone", record), len(record["codes"])
+            sd = np.sqrt(np.diag(np.array(own["covariance"])))
+            for name, values in zip(SHARED, (own["scale"], sd[:n], own["shift"], sd[n:], record["population_share"]),
+                                    strict=True):  # fmt: skip
+                columns[name] += [float(value) for value in values]
+        for name, values in columns.items():
+            table[name] = values
 
     def _rows(self) -> Iterator[tuple[Any, ...]]:
         nan = float("nan")
