@@ -1,5 +1,9 @@
 """A survey of sources: files or one table, failures counted, interrupted and resumed, the same on every executor."""
 
+import signal
+import subprocess
+import sys
+import time
 import tomllib
 
 import numpy as np
@@ -139,6 +143,33 @@ def test_executors_give_the_same_bits(place, finished, tmp_path, executor):
         pytest.importorskip("distributed")
     job = load(place, compute={"executor": executor, "workers": 2})
     assert survey.run(job, Stages(tmp_path)).records == finished.result.records
+
+
+@pytest.mark.slow
+def test_a_run_killed_by_a_signal_goes_on_with_the_same_bits(place, finished, tmp_path):
+    """The process dies, without a chance to tidy up, once the first chunk is stored."""
+    text = (
+        'job = "lightcurves-survey"\noutput = "out"\nseed = 3\n'
+        f'[data]\nsources = "{place / "sources.csv"}"\n[model]\nreference = "A"\n'
+        '[sampling]\nsampler = "laplace"\ndraws = 100\nchunk = 2\n[compute]\nexecutor = "serial"\n'
+        "[results]\ncurves = true\nworst = 1\n"
+    )
+    (tmp_path / "job.toml").write_text(text)
+    process = subprocess.Popen([sys.executable, "-m", "crosscal", "run", "job.toml"], cwd=tmp_path,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    deadline = time.monotonic() + 300
+    while not any(path.is_file() for path in tmp_path.rglob("sources.zarr/record/c/0/*")):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "out" / "summary.ecsv").exists()
+    job = validate(SurveyJob, tomllib.loads(text), source=tmp_path / "job.toml")
+    again = run(job, output=tmp_path / "out").result
+    assert again.records == finished.result.records
+    np.testing.assert_array_equal(again.status, finished.result.status)
 
 
 def test_a_reference_that_a_source_lacks_is_refused(place, tmp_path):
