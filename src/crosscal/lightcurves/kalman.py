@@ -61,6 +61,17 @@ def _predict(A, j, P0, P, M, Pp, Mp):
             Mp[i, c] = total
 
 
+@njit(**_PART)
+def _keep(Pp, Mp, j, Pp_all, Mp_all):
+    """Store the predictions of step j."""
+    d, r = Mp.shape
+    for i in range(d):
+        for k in range(d):
+            Pp_all[j, i, k] = Pp[i, k]
+        for c in range(r):
+            Mp_all[j, i, c] = Mp[i, c]
+
+
 @njit(**_OPTIONS)
 def forward(h, A, P0, R, W, gram, keep, S_all, V_all, Pp_all, Mp_all):
     """Filter all columns; add to ``gram`` (r, r) and return ln|C|, or NaN where a variance is not positive.
@@ -89,12 +100,8 @@ def forward(h, A, P0, R, W, gram, keep, S_all, V_all, Pp_all, Mp_all):
             u[i] = total
             S += h[i] * total
         if keep:
-            for i in range(d):
-                for k in range(d):
-                    Pp_all[j, i, k] = Pp[i, k]
-                for c in range(r):
-                    Mp_all[j, i, c] = Mp[i, c]
             S_all[j] = S
+            _keep(Pp, Mp, j, Pp_all, Mp_all)
         if np.isinf(S):
             _copy(Pp, P)
             _copy(Mp, M)
