@@ -94,3 +94,12 @@ def test_the_docstring_of_a_function_names_its_arguments_and_errors(package, nam
     assert not silent
     body = [node for node in ast.walk(ast.parse(inspect.getsource(function))) if isinstance(node, ast.Raise)]
     assert not body or "Raises" in text
+
+
+def test_names_of_earlier_versions_are_found_but_not_listed():
+    from crosscal import xray
+    from crosscal.xray import _EARLIER
+
+    for name in _EARLIER:
+        assert getattr(xray, name).__name__ == name
+        assert name not in dir(xray)
