@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 #: From the prior, mixtures of more dimensions need more draws than another sampler would.
 MAX_DIMENSIONS = 12
-#: A round whose draws are worth this fraction of independent ones ends the learning.
+#: A round whose draws are worth this fraction of independent ones ends the learning; half of it where few can be had.
 GOOD_FRACTION = 0.4
 #: Draws that a mixture is fitted to.
 FITTED_DRAWS = 4000
@@ -51,8 +51,8 @@ class View:
 class Plan:
     """How a sampler learns and draws.
 
-    At most ``rounds`` of ``each`` draws, ended by `GOOD_FRACTION`; then ``final`` proposals, of which ``draws`` are
-    resampled.
+    At most ``rounds`` of ``each`` draws, ended by one whose draws are worth the fraction ``good`` of independent ones;
+    then ``final`` proposals, of which ``draws`` are resampled.
     """
 
     method: str
@@ -61,6 +61,7 @@ class Plan:
     each: int
     components: int
     rounds: int
+    good: float = GOOD_FRACTION
 
 
 def importance(
@@ -115,6 +116,7 @@ def population(
     proposals: int | None = None,
     components: int = 20,
     rounds: int = 20,
+    coarse: Sequence[Problem] = (),
     progress: Progress = SILENT,
 ) -> Posterior:
     """Adapt a mixture to the posterior from the prior on, to find separate modes, then draw, weight (PSIS), resample.
@@ -128,6 +130,9 @@ def population(
         See `importance`.
     rounds : int
         Most rounds of learning, ``BATCH`` times the number of parameters, at least 8 ``BATCH``, draws each.
+    coarse : sequence of Problem, optional
+        The same parameters with growing parts of the data: learning begins there, where it costs less and what is
+        looked for is wider.
 
     Raises
     ------
@@ -143,23 +148,18 @@ def population(
     problem.from_unit(np.full(size, 0.5))
     first = StudentMixture(np.ones(1), np.zeros((1, size)), np.eye(size)[None], 6.0)
     plan = Plan("population", draws, proposals or 5 * draws, BATCH * max(8, size), components, rounds)
-    return adapted(_normal_scores(problem, size), first, plan, generator(seed, "population"), progress)
+    rng = generator(seed, "population")
+    for part in coarse:
+        plan = replace(plan, good=0.5 * GOOD_FRACTION)
+        first, _ = _learned(_normal_scores(part, size), first, plan, rng, progress)
+    return adapted(_normal_scores(problem, size), first, plan, rng, progress)
 
 
 def adapted(
     view: View, proposal: StudentMixture, plan: Plan, rng: np.random.Generator, progress: Progress
 ) -> Posterior:
     """Adapt the first proposal, then importance-weight new, independent draws."""
-    pool = _Pool(view.density, view.size, rng)
-    with progress.stage("Adapting the proposal", total=plan.rounds) as advance:
-        for done in range(plan.rounds):
-            fraction = pool.add(proposal, plan.each if done else 2 * plan.each)
-            good = fraction > GOOD_FRACTION
-            if done or not good:
-                proposal = pool.fitted(plan.components)
-            advance(plan.rounds - done if good else 1)
-            if good:
-                break
+    proposal, pool = _learned(view, proposal, plan, rng, progress)
     with progress.stage("Importance-weighting samples", total=plan.final) as advance:
         for attempt in range(ATTEMPTS):
             proposal = proposal.guarded()
@@ -181,6 +181,23 @@ def adapted(
         collect=view.collect,
         pointwise=view.pointwise,
     )
+
+
+def _learned(
+    view: View, proposal: StudentMixture, plan: Plan, rng: np.random.Generator, progress: Progress
+) -> tuple[StudentMixture, _Pool]:
+    """Return the mixture that rounds of draws have adapted to the posterior, and these draws."""
+    pool = _Pool(view.density, view.size, rng)
+    with progress.stage("Adapting the proposal", total=plan.rounds) as advance:
+        for done in range(plan.rounds):
+            fraction = pool.add(proposal, plan.each if done else 2 * plan.each)
+            good = fraction > plan.good
+            if done or not good:
+                proposal = pool.fitted(plan.components)
+            advance(plan.rounds - done if good else 1)
+            if good:
+                break
+    return proposal, pool
 
 
 def evidence_from_draws(problem: Problem, posterior: Posterior, *, seed: int = 0, n: int = 8000) -> Posterior:

@@ -154,7 +154,10 @@ def reweighted(model: Any, posterior: Posterior, *, seed: int = 0) -> Posterior:
 
     def terms(one: Any) -> Any:
         def at(vector: Any) -> Any:
-            found = one.pointwise(dict(zip(names, vector, strict=True)))
+            params = dict(zip(names, vector, strict=True))
+            if one.sums is not None:
+                return one.sums(params, each=True) if keep else one.sums(params)[None]
+            found = one.pointwise(params)
             return found if keep else found.sum(keepdims=True)
 
         return jax.jit(jax.vmap(at))

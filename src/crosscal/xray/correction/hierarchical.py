@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from crosscal.inference.problem import Problem
 from crosscal.xray.correction import small
 from crosscal.xray.correction.emulate import CalibrationEmulator, matched
 from crosscal.xray.correction.external import ExternalCorrection
+from crosscal.xray.correction.pair_sums import PairSums
 from crosscal.xray.correction.pairs import MOST_POINTWISE, PairedSources
 from crosscal.xray.correction.priors import CROSS_NORM_SD, SCATTER_SCALE, amplitude, priors_of
 from crosscal.xray.correction.source_fits import of_sources, usable
@@ -145,17 +146,22 @@ class HierarchicalModel:
             choice = self.emulator.telescope
         return amplitude(choice, 0.5, 8.0)
 
-    def problem(self) -> Problem:
-        """Return the posterior for the samplers of `crosscal.inference`."""
+    def problem(self, *, derivatives: bool = True) -> Problem:
+        """Return the posterior for the samplers of `crosscal.inference`.
+
+        Without derivatives its likelihood is that of `PairSums` where there is one, the same but much faster.
+        """
         sampled = self.latent == "sampled"
+        sums = None if derivatives else self.sums
+        pointwise = self.pointwise if sums is None else partial(sums, each=True)
         dims = {"u": ("source", "quantity"), "truth": ("source", "quantity")} if sampled else {}
         coords = {"source": list(self.pairs.names), "quantity": list(self.pairs.quantities)} if sampled else {}
         units = {i.name: i.unit for i in self.emulator.emulator.inputs if i.unit}
         return Problem(
             self.all_priors,
-            self.log_likelihood,
+            self.log_likelihood if sums is None else lambda p: self._with_external(sums(p), p),
             derived=(lambda p: {"truth": self.truth(p)}) if sampled else None,
-            pointwise=self.pointwise if len(self.pairs.names) <= MOST_POINTWISE else None,
+            pointwise=pointwise if len(self.pairs.names) <= MOST_POINTWISE else None,
             dims=dims,
             coords=coords,
             units=units,
@@ -163,10 +169,17 @@ class HierarchicalModel:
 
     def log_likelihood(self, params: Mapping[str, Any]) -> Any:
         """Log likelihood of all sources and, where there is one, of the correction known from elsewhere."""
-        total = self.pointwise(params).sum()
-        if self._external is not None:
-            total = total + self._external.log_density(self.emulator.factor, self.theta(params))
-        return total
+        return self._with_external(self.pointwise(params).sum(), params)
+
+    def _with_external(self, total: Any, params: Mapping[str, Any]) -> Any:
+        if self._external is None:
+            return total
+        return total + self._external.log_density(self.emulator.factor, self.theta(params))
+
+    @cached_property
+    def sums(self) -> PairSums | None:
+        """The likelihood in compiled code, where truths are integrated out and one map stands for all sources."""
+        return None if self.latent == "sampled" or self.own_constants else PairSums(self, STEPS)
 
     @cached_property
     def _external(self) -> ExternalCorrection | None:

@@ -220,6 +220,7 @@ def find_aliases(
     *,
     starts: int = 48,
     least_difference: float = 0.01,
+    coarse: Any = None,
     seed: int = 0,
 ) -> tuple[dict[str, float], float, tuple[Alias, ...]]:
     """Search the whole domain for minima of chi2 that are different corrections.
@@ -233,20 +234,42 @@ def find_aliases(
     least_difference : float
         Root mean square of the difference of ln phi, after the best common grey factor is allowed for, from which two
         solutions count as different.
+    coarse : callable, optional
+        chi2 of a part of the data: minima are looked for there, and only the different ones of these with all data.
 
     Returns
     -------
     best : theta by name; its chi2; aliases with delta chi2 below 7.8, best first
     """
-    import jax
-    from scipy.optimize import minimize
-
     from crosscal.xray.correction.point import _spread
 
     names = list(bounds)
     low, high = np.array([bounds[n] for n in names]).T
+    points = _spread(len(names), starts, seed)
+    if coarse is not None:
+        minima = _minima(coarse, low, high, points)
+        points = np.array(
+            [(theta - low) / (high - low) for _, theta, _ in _different(minima, log_factor, least_difference)]
+        )
+    best_value, best, first = (found := _different(_minima(chi2, low, high, points), log_factor, least_difference))[0]
+    aliases = [
+        Alias(
+            dict(zip(names, theta.tolist(), strict=True)), value - best_value, float(np.sqrt(np.mean((f - first) ** 2)))
+        )
+        for value, theta, f in found[1:]
+        if value - best_value <= ALIAS_DELTA
+    ]
+    return dict(zip(names, best.tolist(), strict=True)), best_value, tuple(aliases)
+
+
+def _minima(chi2: Any, low: Floats, high: Floats, points: Floats) -> list[tuple[float, Floats]]:
+    """Return the minima (value, theta) that L-BFGS-B reaches from points of the unit cube, the lowest first."""
+    import jax
+    from scipy.optimize import minimize
+
+    d = len(low)
     many = jax.jit(jax.vmap(lambda u: chi2(low + u * (high - low))))
-    steps = DIFFERENCE * np.concatenate([np.zeros((1, len(names))), np.eye(len(names)), -np.eye(len(names))])
+    steps = DIFFERENCE * np.concatenate([np.zeros((1, d)), np.eye(d), -np.eye(d)])
 
     def both(unit: Floats) -> tuple[float, Floats]:
         # Differences of one batch, inwards at the limits: a derivative of the clipped map would hold the search there,
@@ -254,33 +277,31 @@ def find_aliases(
         points = np.clip(unit + steps, 0.0, 1.0)
         values = np.asarray(many(points))
         if not np.isfinite(values[0]):
-            return 1e300, np.zeros(len(names))
+            return 1e300, np.zeros(d)
         up, down = np.split(values[1:], 2)
-        width = np.diagonal(points[1 : len(names) + 1]) - np.diagonal(points[len(names) + 1 :])
+        width = np.diagonal(points[1 : d + 1]) - np.diagonal(points[d + 1 :])
         return float(values[0]), np.nan_to_num((up - down) / width)
 
     found = []
-    for point in _spread(len(names), starts, seed):
-        result = minimize(
-            both, point, jac=True, method="L-BFGS-B", bounds=[(0.0, 1.0)] * len(names), options={"ftol": 1e-7}
-        )
+    for point in points:
+        result = minimize(both, point, jac=True, method="L-BFGS-B", bounds=[(0.0, 1.0)] * d, options={"ftol": 1e-7})
         if result.fun < 1e299:
             found.append((float(result.fun), low + result.x * (high - low)))
     if not found:
         raise InputError("the likelihood is nowhere finite", where="search for aliases", expected="possible data")
-    found.sort(key=lambda f: f[0])
-    best_value, best = found[0]
-    kept = [np.asarray(log_factor(best))]
-    aliases = []
-    for value, theta in found[1:]:
-        if value - best_value > ALIAS_DELTA:
-            break
+    return sorted(found, key=lambda f: f[0])
+
+
+def _different(
+    minima: list[tuple[float, Floats]], log_factor: Any, least_difference: float
+) -> list[tuple[float, Floats, Floats]]:
+    """Return (value, theta, ln phi) of the minima whose ln phi differs from that of all lower ones."""
+    kept: list[tuple[float, Floats, Floats]] = []
+    for value, theta in minima:
         shape = np.asarray(log_factor(theta))
-        if all(np.std(shape - other) > least_difference for other in kept):
-            kept.append(shape)
-            difference = float(np.sqrt(np.mean((shape - kept[0]) ** 2)))
-            aliases.append(Alias(dict(zip(names, theta.tolist(), strict=True)), value - best_value, difference))
-    return dict(zip(names, best.tolist(), strict=True)), best_value, tuple(aliases)
+        if all(np.std(shape - other) > least_difference for _, _, other in kept):
+            kept.append((value, theta, shape))
+    return kept
 
 
 def predicted_modes(

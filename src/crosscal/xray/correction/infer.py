@@ -25,6 +25,7 @@ from crosscal.xray.correction.exact import reweighted, was_reweighted
 from crosscal.xray.correction.external import described
 from crosscal.xray.correction.hierarchical import HierarchicalModel
 from crosscal.xray.correction.identifiability import Diagnostics, find_aliases, modes_of_draws, prior_dominated
+from crosscal.xray.correction.pair_sums import parts_of
 from crosscal.xray.correction.pairs import PairedSources
 from crosscal.xray.correction.priors import CROSS_NORM_SD, SCATTER_SCALE
 from crosscal.xray.correction.result import CalibrationResult
@@ -34,6 +35,8 @@ from crosscal.xray.correction.source_fits import MOST_SOURCES, usable
 FEW_PARAMETERS = 10
 #: An emulator's rms error above this part of the pairs' errors is told.
 PART = 0.3
+#: Samplers that ask for no derivatives of the likelihood.
+WITHOUT_DERIVATIVES = ("population", "nested")
 #: Draws of the prior that its spread is judged by.
 PRIOR_DRAWS = 2000
 
@@ -194,12 +197,16 @@ def _sample(
     """Draw with the named sampler, from the best fit on where it starts somewhere; "auto" as `infer` says."""
     if sampler == "auto":
         if len(problem.labels()) <= FEW_PARAMETERS:
-            posterior = sample(problem, "population", seed=seed, progress=progress, **options)
+            posterior = _sample(model, problem, "population", best, seed, progress, options)
             if posterior.converged:
                 return posterior
             shared = {name: value for name, value in options.items() if name in (options_of("nested") or ())}
-            return sample(problem, "nested", seed=seed, progress=progress, **shared)
+            return _sample(model, problem, "nested", best, seed, progress, shared)
         sampler = "nuts"
+    if sampler in WITHOUT_DERIVATIVES:
+        problem = model.problem(derivatives=False)
+    if sampler == "population" and (parts := parts_of(model, seed)):
+        options = {"coarse": [part.problem(derivatives=False) for part in parts], **options}
     start = {"start": _start(model, best)} if sampler in ("nuts", "laplace", "importance") and best else {}
     return sample(problem, sampler, seed=seed, progress=progress, **{**start, **options})
 
@@ -288,16 +295,22 @@ def _search(
     if cross and model.cross_norm is not None:
         bounds["ln_cross_norm"] = (-3 * model.cross_norm, 3 * model.cross_norm)
 
-    def chi2(vector: Any) -> Any:
-        params = {**dict(zip(bounds, vector, strict=True)), **fixed}
-        penalty = (params["ln_cross_norm"] / model.cross_norm) ** 2 if cross else 0.0
-        return -2 * marginal.pointwise(params).sum() + penalty
+    def chi2_of(one: HierarchicalModel) -> Any:
+        def chi2(vector: Any) -> Any:
+            params = {**dict(zip(bounds, vector, strict=True)), **fixed}
+            penalty = (params["ln_cross_norm"] / model.cross_norm) ** 2 if cross else 0.0
+            total = one.pointwise(params).sum() if one.sums is None else one.sums(params)
+            return -2 * total + penalty
+
+        return chi2
 
     def log_factor(vector: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.log(np.maximum(model.emulator.factor(grid, vector[: len(names)]), 1e-3))
 
     with progress.stage("Searching for degenerate solutions", total=1) as advance:
-        best, _, aliases = find_aliases(chi2, bounds, log_factor, seed=seed)
+        parts = parts_of(marginal, seed)
+        coarse = chi2_of(parts[0]) if parts else None
+        best, _, aliases = find_aliases(chi2_of(marginal), bounds, log_factor, coarse=coarse, seed=seed)
         advance(1)
     return best, aliases, ()
 
