@@ -121,7 +121,8 @@ def test_draws_are_weighted_by_exact_fits(pairs):
     assert set(found.provenance["exact"]) == {KHAT, SHARE}
     each = found.tree["log_likelihood"]["data"].values[0, :3]
     for k in range(3):
-        np.testing.assert_allclose(each[k], exact.pointwise({"A": found.draws("A")[k]}), rtol=1e-9)
+        # The compiled likelihood interpolates the map between temperatures 3 % apart.
+        np.testing.assert_allclose(each[k], exact.pointwise({"A": found.draws("A")[k]}), rtol=1e-6)
 
 
 @pytest.mark.thorough

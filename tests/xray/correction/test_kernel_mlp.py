@@ -12,9 +12,8 @@ from crosscal.emulator import Input, TrainingTable
 from crosscal.xray.correction.emulate import CalibrationEmulator
 from crosscal.xray.correction.kernel import linear_kernel
 from crosscal.xray.correction.kernel_mlp import KernelMLP, spline_weights
-from crosscal.xray.correction.kernel_training import _exponents, kernel_of, train_kernel_mlp
+from crosscal.xray.correction.kernel_training import MOST_COMPONENTS, kernel_of, train_kernel_mlp
 from crosscal.xray.correction.train import train
-from crosscal.xray.modifiers import Grey
 
 MODEL = xray.Model("TBabs*apec", nH=0.05, Abundanc=0.3, Redshift=0.05)
 BAND = (0.7, 7.0)
@@ -42,20 +41,22 @@ def test_the_kernel_is_that_of_the_public_function(library):
         np.testing.assert_allclose(found[:, c], other.kernel[:, k] / other.values[:, k, None], rtol=1e-6, atol=1e-12)
 
 
-def test_the_map_is_exact_to_first_order(library, trained):
+def test_nothing_is_changed_where_phi_is_one_and_the_kernel_is_the_slope_there(library, trained):
     kT, step = np.array([2.5, 6.0]), 1e-4
-    none, more, less = (
-        trained.emulator.predict(np.column_stack([np.tile([a, 2.0, 0.8], (2, 1)), kT])) for a in (0.0, step, -step)
+    emulator = trained.emulator
+    kernel = replace(
+        emulator, weights=tuple(0 * w for w in emulator.weights), biases=tuple(0 * b for b in emulator.biases)
     )
-    np.testing.assert_array_equal(none, 0.0)
-    slope = (more - less) / (2 * step)
+    none, more, less = (np.column_stack([np.tile([a, 2.0, 0.8], (2, 1)), kT]) for a in (0.0, step, -step))
+    np.testing.assert_allclose(emulator.predict(none), 0.0, atol=1e-14)
+    slope = (kernel.predict(more) - kernel.predict(less)) / (2 * step)
     up, down = (library.task.nominal_fits(np.array([s, 2.0, 0.8]), kT) for s in (step, -step))
     slow = [(np.log(up[q]) - np.log(down[q])) / (2 * step) for q in ("kT", "norm")]
     # The kernel is interpolated between 48 temperatures and summed over 160 energies.
     np.testing.assert_allclose(slope, np.transpose(slow), rtol=5e-3, atol=2e-3)
 
 
-def test_the_network_learns_what_the_kernel_leaves(trained):
+def test_the_network_learns_what_the_kernel_leaves(library, trained):
     emulator = trained.emulator
     assert isinstance(emulator, KernelMLP)
     empty = replace(
@@ -68,7 +69,9 @@ def test_the_network_learns_what_the_kernel_leaves(trained):
     # Ten temperatures of the library and nine half-way between them.
     np.testing.assert_allclose(np.exp(emulator.nodes[::2]), np.geomspace(2, 10, 10))
     assert len(emulator.nodes) == 19
-    assert emulator.exponents.tolist() == [[2.0, 0.0, 0.0]]
+    # Components of ln phi of unit mean square over the training thetas.
+    z = emulator.log_factor(library.theta, np) @ emulator.projection
+    np.testing.assert_allclose(z.T @ z / len(z), np.eye(z.shape[1]), atol=1e-9)
 
 
 @pytest.mark.thorough
@@ -97,6 +100,8 @@ def test_a_file_holds_kernel_and_network(trained, tmp_path):
     arrays, settings = trained.emulator.arrays(), trained.emulator.settings()
     with pytest.raises(InputError, match="layers that do not fit"):
         KernelMLP.from_arrays({**arrays, "bias_0": np.zeros(3)}, settings, **facts)
+    with pytest.raises(InputError, match="no principal components"):
+        KernelMLP.from_arrays({k: v for k, v in arrays.items() if k != "projection"}, settings, **facts)
     with pytest.raises(InputError, match="an unknown modifier"):
         KernelMLP.from_arrays(arrays, {**settings, "modifier": None}, **facts)
     damaged = tmp_path / "d.npz"
@@ -105,22 +110,17 @@ def test_a_file_holds_kernel_and_network(trained, tmp_path):
         CalibrationEmulator.load(damaged)
 
 
-def test_products_of_the_parameters_that_turn_a_correction_off():
-    def exponents(modifier, **limits):
-        inputs = [Input(n, *limits[n]) for n in modifier.names] + [Input("T_true", 1.0, 10.0, "keV", "log")]
-        points = np.array([[i.low for i in inputs], [i.high for i in inputs]] * 8)
-        table = TrainingTable(tuple(inputs), ("a",), points, np.zeros((16, 1)))
-        return _exponents(modifier, modifier.names, table, {})
-
-    two = {"A1": (-0.1, 0.1), "mu1": (1, 5), "sigma1": (0.5, 2), "A2": (-0.1, 0.1), "mu2": (1, 5), "sigma2": (0.5, 2)}
-    found = exponents(xray.Gaussian(n=2), **two)
-    assert found[:, [0, 3]].tolist() == [[2, 0], [1, 1], [0, 2]]
-    assert not found[:, [1, 2, 4, 5]].any()
-    assert exponents(Grey(), scale=(0.8, 1.2)).tolist() == [[2.0]]
-    # An amplitude that is never zero, and too many of them.
-    assert exponents(xray.Gaussian(), A=(0.05, 0.1), mu=(1, 5), sigma=(0.5, 2)).tolist() == [[0.0, 0.0, 0.0]]
-    spline = xray.Spline(knots=6, low=0.7, high=7.0)
-    assert len(exponents(spline, **dict.fromkeys(spline.names, (-0.1, 0.1)))) == 1
+def test_two_bumps_of_one_family_may_change_places():
+    """The network sees phi, not theta; a scattered design of two bumps is learnt by the network."""
+    limits = {f"{n}{k}": ends for k in (1, 2) for n, ends in (("A", (-0.1, 0.1)), ("mu", (1, 4)), ("sigma", (0.5, 1)))}
+    design = xray.Gaussian(n=2).scatter(64, method="sobol", seed=1, **limits)
+    library = xray.build_library(
+        xray.example_telescope("b"), MODEL, design, kT=np.geomspace(2, 8, 6), counts=5e4, band=BAND
+    )
+    emulator = train(library, "mlp", fresh=0, hidden=(8,), epochs=5, polish=20).emulator
+    one = np.array([[0.08, 1.2, 0.6, -0.05, 3.0, 0.9, 4.0]])
+    np.testing.assert_allclose(emulator.predict(one[:, [3, 4, 5, 0, 1, 2, 6]]), emulator.predict(one), rtol=1e-9)
+    assert emulator.projection.shape[1] == MOST_COMPONENTS
 
 
 def test_what_cannot_be_trained_is_refused(library):

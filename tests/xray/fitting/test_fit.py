@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from crosscal import xray
 from crosscal.core.errors import FitError, InputError, UnknownNameError
 from crosscal.xray.emission.expression import Model
 from crosscal.xray.fitting.batch import fit_counts
@@ -292,3 +293,18 @@ def test_areascal_scales_the_model_in_simulations_as_in_fits(telescope, plasma):
     negative = replace(sky, counts=sky.counts - 3, stat_error=np.ones(telescope.n_channel))
     with pytest.raises(InputError, match="fakeit: negative background counts"):
         fakeit(telescope, truth, exposure=5e4, background=negative)
+
+
+@pytest.mark.parametrize("interp", ["spline", "xspec"])
+def test_a_fit_has_the_same_bits_whatever_was_computed_before(interp):
+    telescope = xray.example_telescope("a")
+    model = xray.Model("TBabs*apec", nH=0.04, Abundanc=0.3, Redshift=0.0537, interp=interp)
+    edges = telescope.restricted(telescope.band(0.7, 7.0)).energy_edges
+    spectrum = xray.fakeit(telescope, model.replace(kT=3.0), counts=2e4, band=(0.7, 7.0), seed=1)
+    one = model.spectrum(edges, kT=2.9)
+    found = [xray.fit(spectrum, telescope, model, band=(0.7, 7.0)).values for _ in range(2)]
+    # Spectra at many temperatures on the grid of the fit.
+    model.spectrum(edges, kT=np.geomspace(1, 9, 40))
+    found.append(xray.fit(spectrum, telescope, model, band=(0.7, 7.0)).values)
+    assert found[0] == found[1] == found[2]
+    np.testing.assert_array_equal(model.spectrum(edges, kT=2.9), one)

@@ -107,6 +107,26 @@ def test_part_of_a_grid_equals_the_whole(library, telescope, plasma, settings):
     assert np.array_equal(small.values("kT"), library.values("kT")[:2])
 
 
+def test_thetas_that_differ_in_the_amplitude_share_a_folded_table(library, monkeypatch):
+    task = library.task
+    theta = library.theta[3]
+    direct = task.nodes.table(task.matrix, task.weight * task.modifier.factor(task.energy, theta))
+    plain = task.modified_table(theta).table
+    # Sums in another order.
+    np.testing.assert_allclose(plain, direct, rtol=1e-11, atol=1e-13 * np.abs(direct).max())
+    kept = dict(task._units)
+    # Three amplitudes at each of two centres.
+    assert 0 < len(kept) <= len(library.theta) // 2
+    task._units.clear()
+    np.testing.assert_array_equal(task.modified_table(theta, keep=True).table, plain)
+    assert len(task._units) == 1
+    np.testing.assert_array_equal(task.modified_table(theta, keep=True).table, plain)
+    monkeypatch.setattr("crosscal.xray.library.task.KEPT_BYTES", 0)
+    task._units.clear()
+    np.testing.assert_array_equal(task.modified_table(theta, keep=True).table, plain)
+    assert not task._units
+
+
 def test_interrupted_store_resumes(library, same, telescope, plasma, design, settings, tmp_path, monkeypatch):
     from crosscal.xray.library.task import LibraryTask
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from crosscal.core.correction import Correction
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.provenance import record
-from crosscal.core.random import generator, integer_seed
+from crosscal.core.random import generator
 from crosscal.core.units import energies
 from crosscal.inference.jaxconfig import require_x64
 from crosscal.inference.posterior import Posterior
@@ -20,11 +20,12 @@ from crosscal.inference.problem import Problem
 from crosscal.inference.registry import check_options, options_of, sample
 from crosscal.xray.correction import edges
 from crosscal.xray.correction.bias import emulated_bias
+from crosscal.xray.correction.drawn import Drawn
 from crosscal.xray.correction.emulate import CalibrationEmulator
 from crosscal.xray.correction.exact import reweighted, was_reweighted
 from crosscal.xray.correction.external import described
 from crosscal.xray.correction.hierarchical import HierarchicalModel
-from crosscal.xray.correction.identifiability import Diagnostics, find_aliases, modes_of_draws, prior_dominated
+from crosscal.xray.correction.identifiability import Diagnostics, find_aliases
 from crosscal.xray.correction.pair_sums import parts_of
 from crosscal.xray.correction.pairs import PairedSources
 from crosscal.xray.correction.priors import CROSS_NORM_SD, SCATTER_SCALE
@@ -37,8 +38,6 @@ FEW_PARAMETERS = 10
 PART = 0.3
 #: Samplers that ask for no derivatives of the likelihood.
 WITHOUT_DERIVATIVES = ("population", "nested")
-#: Draws of the prior that its spread is judged by.
-PRIOR_DRAWS = 2000
 
 
 def infer(
@@ -129,40 +128,34 @@ def infer_model(
                 posterior = reweighted(model, posterior, seed=seed)
                 advance(1)
     messages = (*model.pairs.notes, *coarse, *unused_constants(model, posterior), *messages)
-    prior = problem.draw_prior(integer_seed(seed, "prior"), PRIOR_DRAWS)
-    prior_factor = np.asarray(model.emulator.factor(grid, np.stack([prior[n] for n in model.theta_names], axis=1)))
-    result = CalibrationResult(
-        posterior,
-        model.theta_names,
-        model.emulator.factor,
-        grid,
-        model.pairs.telescopes,
-        _diagnostics(model, posterior, prior, prior_factor, grid, best, aliases, messages, seed),
+    drawn = Drawn.of(posterior, problem, model.theta_names, model.emulator.factor, grid, seed)
+    return drawn.result(
         model,
-        lambda theta, kT: emulated_bias(model.emulator, theta, kT),
-        _temperatures(model.emulator),
-        prior_factor,
-        record(
-            config={
-                "sampler": posterior.method,
-                "latent": model.latent,
-                "scatter": model.scatter,
-                "cross_norm": model.cross_norm,
-                "amplitude_sd": model.amplitude_sd,
-                "prior_correction": described(model.prior_correction),
-                "trusted": model.pairs.telescopes[0],
-                "corrected": model.pairs.telescopes[1],
-                "quantities": list(model.pairs.quantities),
-                "sources": len(model.pairs),
-                "of each source": list(model.own_constants),
-                "pairs": dict(model.pairs.provenance),
-                "emulator": {k: v for k, v in model.emulator.emulator.provenance.items() if k != "calibration"},
-                "options": {k: str(v) for k, v in options.items()},
-            },
-            seed=seed,
-        ),
+        model.pairs.telescopes,
+        diagnostics=_diagnostics(model, drawn, best, aliases, messages, seed),
+        biases=lambda theta, kT: emulated_bias(model.emulator, theta, kT),
+        kT=np.geomspace(*model.emulator.domain["T_true"], 24),
+        provenance=record(config=_config(model, posterior, options), seed=seed),
     )
-    return result
+
+
+def _config(model: HierarchicalModel, posterior: Posterior, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "sampler": posterior.method,
+        "latent": model.latent,
+        "scatter": model.scatter,
+        "cross_norm": model.cross_norm,
+        "amplitude_sd": model.amplitude_sd,
+        "prior_correction": described(model.prior_correction),
+        "trusted": model.pairs.telescopes[0],
+        "corrected": model.pairs.telescopes[1],
+        "quantities": list(model.pairs.quantities),
+        "sources": len(model.pairs),
+        "of each source": list(model.own_constants),
+        "pairs": dict(model.pairs.provenance),
+        "emulator": {k: v for k, v in model.emulator.emulator.provenance.items() if k != "calibration"},
+        "options": {k: str(v) for k, v in options.items()},
+    }
 
 
 def unused_constants(model: HierarchicalModel, posterior: Posterior) -> list[str]:
@@ -209,10 +202,6 @@ def _sample(
         options = {"coarse": [part.problem(derivatives=False) for part in parts], **options}
     start = {"start": _start(model, best)} if sampler in ("nuts", "laplace", "importance") and best else {}
     return sample(problem, sampler, seed=seed, progress=progress, **{**start, **options})
-
-
-def _temperatures(emulator: CalibrationEmulator) -> NDArray[np.float64]:
-    return np.geomspace(*emulator.domain["T_true"], 24)
 
 
 def _check_domain(model: HierarchicalModel) -> None:
@@ -317,36 +306,26 @@ def _search(
 
 def _diagnostics(
     model: HierarchicalModel,
-    posterior: Posterior,
-    prior: Mapping[str, Any],
-    prior_factor: NDArray[np.float64],
-    grid: NDArray[np.float64],
+    drawn: Drawn,
     best: Mapping[str, float],
     aliases: tuple[Any, ...],
     messages: tuple[str, ...],
     seed: int,
 ) -> Diagnostics:
-    theta = np.stack([posterior.draws(n) for n in model.theta_names], axis=1)
-    keep = np.linspace(0, len(theta) - 1, min(2000, len(theta))).round().astype(int)
-    factor = np.asarray(model.emulator.factor(grid, theta[keep]))
+    posterior = drawn.posterior
     residuals = standardised_residuals(model, posterior)
     chi2, p_value = predictive_check(residuals, seed=seed)
-    ratios = prior_dominated(
-        {n: float(np.std(prior[n])) for n in model.theta_names},
-        {n: float(posterior.sd(n)) for n in model.theta_names},
-    )
     units = {i.name: i.unit for i in model.emulator.emulator.inputs}
     limits = edges.pressed({n: posterior.draws(n) for n in model.theta_names}, model.emulator.domain)
     amplitudes = {n: found for n, found in limits.items() if not units[n]}
     named = {n: posterior.draws(n) for n in model.all_priors if n != "u"}
-    logs = [np.log(np.maximum(f, 1e-3)) for f in (prior_factor, factor)]
-    modes = modes_of_draws(logs[0], logs[1], theta.shape[1])
-    conflicts = edges.disagreements(named, prior, edges.flat_priors(model.all_priors))
+    conflicts = edges.disagreements(named, drawn.prior, edges.flat_priors(model.all_priors))
+    doubtful = [n for n in model.theta_names if n in conflicts]
     return Diagnostics(
-        modes,
+        drawn.modes,
         {k: v for k, v in best.items() if k in model.theta_names},
         aliases,
-        ratios,
+        drawn.prior_dominated,
         posterior.converged,
         (*posterior.messages, *messages),
         p_value,
@@ -354,7 +333,7 @@ def _diagnostics(
         model.pairs.values[1].size,
         posterior.provenance.get("exact", {}),
         limits=limits,
-        no_answer=edges.no_answer(modes.n_constrained, amplitudes, [n for n in model.theta_names if n in conflicts]),
+        no_answer=edges.no_answer(drawn.modes.n_constrained, amplitudes, doubtful),
         conflicts=tuple(conflicts),
         edges=(
             *conflicts.values(),

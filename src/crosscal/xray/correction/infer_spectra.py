@@ -12,15 +12,15 @@ from crosscal.core.correction import Correction
 from crosscal.core.errors import InputError
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.provenance import record
-from crosscal.core.random import generator, integer_seed
+from crosscal.core.random import generator
 from crosscal.inference.jaxconfig import require_x64
 from crosscal.inference.posterior import Posterior
 from crosscal.inference.registry import check_options, sample
 from crosscal.xray.correction import edges
 from crosscal.xray.correction.bias import TemperatureBias, fitted_bias
+from crosscal.xray.correction.drawn import Drawn
 from crosscal.xray.correction.external import described
-from crosscal.xray.correction.identifiability import Diagnostics, find_aliases, modes_of_draws, prior_dominated
-from crosscal.xray.correction.infer import PRIOR_DRAWS
+from crosscal.xray.correction.identifiability import Diagnostics, find_aliases
 from crosscal.xray.correction.observations import MOST_LEFT_OUT, Observation, prepare
 from crosscal.xray.correction.result import CalibrationResult
 from crosscal.xray.correction.spectra import SpectraModel, checked_energy
@@ -28,6 +28,8 @@ from crosscal.xray.correction.table_check import table_check
 
 Floats = NDArray[np.float64]
 
+#: Samplers that start from the best fit.
+STARTED = ("nuts", "importance", "laplace")
 #: Draws that biases and predictive checks are computed for.
 FEW = 100
 
@@ -98,51 +100,47 @@ def infer_spectra(
     grid = checked_energy(energy, model.band)
     best, aliases = _search(model, grid, seed, progress)
     problem = model.problem()
-    options.setdefault("start", _start(model, best))
+    options = _suited(sampler, options)
+    if posterior is None:
+        start = {"start": _start(model, best)} if sampler in STARTED else {}
+        posterior = sample(problem, sampler, seed=seed, progress=progress, **{**start, **options})
+    drawn = Drawn.of(posterior, problem, model.theta_names, modifier.factor, grid, seed)
+    other = next(o for o in data.observations if o.telescope == data.telescopes[1])
+    return drawn.result(
+        model,
+        data.telescopes,
+        diagnostics=_diagnostics(model, drawn, best, aliases, seed),
+        biases=_Biases(other, modifier) if "kT" in other.model.free else None,
+        kT=np.geomspace(1.5, 12.0, 16),
+        provenance=record(config=_config(model, other, sampler, options), inputs=_files(data.observations), seed=seed),
+    )
+
+
+def _suited(sampler: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a sampler, with what suits this posterior where nothing else is given."""
     if sampler == "nuts":
         # The curvature at the mode is the right metric; warm-up only has to find the step size.
-        for key, value in {"adapt_mass": False, "warmup": 200, "draws": 750, "starts": 0}.items():
-            options.setdefault(key, value)
-    elif sampler in ("importance", "laplace"):
-        options.setdefault("starts", 0)
-    elif "start" in options:
-        options.pop("start")
-    if posterior is None:
-        posterior = sample(problem, sampler, seed=seed, progress=progress, **options)
-    prior = problem.draw_prior(integer_seed(seed, "prior"), PRIOR_DRAWS)
-    prior_theta = np.stack([prior[n] for n in model.theta_names], axis=1)
-    prior_factor = np.asarray(modifier.factor(grid, prior_theta))
-    other = next(o for o in data.observations if o.telescope == data.telescopes[1])
-    return CalibrationResult(
-        posterior,
-        model.theta_names,
-        modifier.factor,
-        grid,
-        data.telescopes,
-        _diagnostics(model, posterior, prior, prior_factor, grid, best, aliases, seed),
-        model,
-        _Biases(other, modifier) if "kT" in other.model.free else None,
-        np.geomspace(1.5, 12.0, 16),
-        prior_factor,
-        record(
-            config={
-                "sampler": sampler,
-                "sources": chosen,
-                "modifier": repr(modifier),
-                "trusted": data.telescopes[0],
-                "corrected": data.telescopes[1],
-                "n_sources": len(data.sources),
-                "amplitude_sd": model.amplitude_sd,
-                "norm_scatter": norm_scatter,
-                "prior_correction": described(prior_correction),
-                "model": other.model.expression,
-                "band": list(other.band),
-                "options": {k: str(v) for k, v in options.items() if k != "start"},
-            },
-            inputs=_files(data.observations),
-            seed=seed,
-        ),
-    )
+        return {"adapt_mass": False, "warmup": 200, "draws": 750, "starts": 0, **options}
+    if sampler in STARTED:
+        return {"starts": 0, **options}
+    return {k: v for k, v in options.items() if k != "start"}
+
+
+def _config(model: SpectraModel, other: Observation, sampler: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "sampler": sampler,
+        "sources": model.sources,
+        "modifier": repr(model.modifier),
+        "trusted": model.data.telescopes[0],
+        "corrected": model.data.telescopes[1],
+        "n_sources": len(model.data.sources),
+        "amplitude_sd": model.amplitude_sd,
+        "norm_scatter": model.norm_scatter,
+        "prior_correction": described(model.prior_correction),
+        "model": other.model.expression,
+        "band": list(other.band),
+        "options": {k: str(v) for k, v in options.items() if k != "start"},
+    }
 
 
 def _files(observations: Sequence[Observation]) -> dict[str, str]:
@@ -198,33 +196,20 @@ def _start(model: SpectraModel, best: Mapping[str, float]) -> dict[str, Any]:
 
 
 def _diagnostics(
-    model: SpectraModel,
-    posterior: Posterior,
-    prior: Mapping[str, Any],
-    prior_factor: Floats,
-    grid: Floats,
-    best: Mapping[str, float],
-    aliases: tuple[Any, ...],
-    seed: int,
+    model: SpectraModel, drawn: Drawn, best: Mapping[str, float], aliases: tuple[Any, ...], seed: int
 ) -> Diagnostics:
-    theta = np.stack([posterior.draws(n) for n in model.theta_names], axis=1)
-    keep = np.linspace(0, len(theta) - 1, min(2000, len(theta))).round().astype(int)
-    factor = np.asarray(model.modifier.factor(grid, theta[keep]))
+    posterior = drawn.posterior
     chi2, p_value, n_data = predictive_check(model, posterior, seed=seed)
     misfit, said = table_check(model, posterior)
     named = {n: posterior.draws(n) for n in model.theta_names}
     limits = edges.pressed(named, model.domain)
-    conflicts = edges.disagreements(named, prior, edges.flat_priors(model.all_priors))
-    modes = modes_of_draws(np.log(np.maximum(prior_factor, 1e-3)), np.log(np.maximum(factor, 1e-3)), theta.shape[1])
+    conflicts = edges.disagreements(named, drawn.prior, edges.flat_priors(model.all_priors))
     amplitudes = {n: found for n, found in limits.items() if not model.modifier.parameter(n).unit}
     return Diagnostics(
-        modes,
+        drawn.modes,
         best,
         aliases,
-        prior_dominated(
-            {n: float(np.std(prior[n])) for n in model.theta_names},
-            {n: float(posterior.sd(n)) for n in model.theta_names},
-        ),
+        drawn.prior_dominated,
         posterior.converged,
         (*posterior.messages, *model.data.notes, *said),
         p_value,
@@ -232,7 +217,7 @@ def _diagnostics(
         n_data,
         {"largest difference between tabulated and direct spectra (sigma)": misfit},
         limits=limits,
-        no_answer=edges.no_answer(modes.n_constrained, amplitudes, conflicts),
+        no_answer=edges.no_answer(drawn.modes.n_constrained, amplitudes, conflicts),
         conflicts=tuple(conflicts),
         edges=tuple(conflicts.values()),
     )

@@ -1,4 +1,4 @@
-"""A perceptron for what the linear kernel of the fold leaves: second order in the size of a correction."""
+"""A perceptron for what the linear kernel of the fold leaves, as a function of the principal components of ln phi."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ LEAST_FACTOR = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class KernelMLP(Emulator):
-    """y(theta, T) = sum_E K(T, E) ln phi_theta(E) + sum_m e_m(theta) net_m(theta, T).
+    """y(theta, T) = sum_E K(T, E) ln phi_theta(E) + net(z, T).
 
-    K is the first-order response of a fit to ln area (`linear_kernel`). e_m are the products A_i A_j of the parameters
-    whose vanishing makes phi = 1, so that the map is exact to first order in them, or the constant 1 where there are
-    none. The network sees theta (logarithms of positive parameters) and gives its values at nodes in ln T; between
-    them, as for K, a cubic spline.
+    K is the first-order response of a fit to ln area (`linear_kernel`). The network sees theta only through phi: z are
+    the leading principal components of ln phi over the training thetas, so that different theta with one phi are one
+    point, and net(0, T) = 0. It gives values at nodes in ln T; between them, as for K, a cubic spline.
 
     Attributes
     ----------
@@ -38,10 +37,10 @@ class KernelMLP(Emulator):
     kernel : array (n_kernel, k, n_energy)
     kernel_nodes, nodes : arrays
         ln T of the kernel and of the network's outputs.
-    exponents : array (m, d)
-        Powers of (theta - null) / range in each e_m.
+    projection : array (n_energy, p)
+        From ln phi to z, of unit variance over the training thetas.
     weights, biases : tuple of arrays
-        One pair a layer, (n_in, n_out) and (n_out,); the last gives (m, n_node, k).
+        One pair a layer, (n_in, n_out) and (n_out,); the last gives (n_node, k).
     """
 
     modifier: Any = field(kw_only=True)
@@ -50,34 +49,11 @@ class KernelMLP(Emulator):
     kernel: Floats = field(kw_only=True)
     kernel_nodes: Floats = field(kw_only=True)
     nodes: Floats = field(kw_only=True)
-    exponents: Floats = field(kw_only=True)
+    projection: Floats = field(kw_only=True)
     weights: tuple[Floats, ...] = field(kw_only=True)
     biases: tuple[Floats, ...] = field(kw_only=True)
 
     kind = KIND
-
-    def features(self, theta: Any, xp: Any) -> Any:
-        """Return what the network sees of theta (..., d): each parameter scaled to [-1, 1], in ln where positive."""
-        columns = []
-        for j, item in enumerate(self.inputs[:-1]):
-            low, high, x = item.low, item.high, theta[..., j]
-            if low > 0:
-                low, high, x = np.log(low), np.log(high), xp.log(x)
-            columns.append((x - 0.5 * (low + high)) * (2.0 / (high - low)))
-        return xp.stack(columns, axis=-1)
-
-    def envelope(self, theta: Any, xp: Any) -> Any:
-        """Return e_m(theta), (..., m)."""
-        null = dict(zip(self.modifier.names, self.modifier.null, strict=True))
-        columns = []
-        for powers in self.exponents:
-            value = xp.ones_like(theta[..., 0])
-            for j in np.flatnonzero(powers):
-                item = self.inputs[j]
-                size = max(abs(item.low - null[item.name]), abs(item.high - null[item.name]))
-                value = value * ((theta[..., j] - null[item.name]) / size) ** int(powers[j])
-            columns.append(value)
-        return xp.stack(columns, axis=-1)
 
     def log_factor(self, theta: Any, xp: Any) -> Any:
         """Return ln phi at ``energy`` for theta (..., d): (..., n_energy)."""
@@ -92,11 +68,12 @@ class KernelMLP(Emulator):
 
     def at_nodes(self, theta: Any, xp: Any) -> tuple[Any, Any]:
         """Return the first-order part (..., n_kernel, k) and the network's (..., n_node, k) for theta (..., d)."""
-        flat = self.log_factor(theta, xp) @ xp.asarray(self.kernel.reshape(-1, self.energy.size).T)
+        log_factor = self.log_factor(theta, xp)
+        flat = log_factor @ xp.asarray(self.kernel.reshape(-1, self.energy.size).T)
         first = flat.reshape(*theta.shape[:-1], len(self.kernel_nodes), len(self.outputs))
-        shape = (*theta.shape[:-1], len(self.exponents), len(self.nodes), len(self.outputs))
-        net = forward(list(zip(self.weights, self.biases, strict=True)), self.features(theta, xp), xp).reshape(shape)
-        return first, (self.envelope(theta, xp)[..., None, None] * net).sum(axis=-3)
+        z = log_factor @ xp.asarray(self.projection)
+        net = forward(list(zip(self.weights, self.biases, strict=True)), z, xp)
+        return first, net.reshape(*theta.shape[:-1], len(self.nodes), len(self.outputs))
 
     def _physical(self, unit: Any, xp: Any) -> tuple[Any, Any]:
         columns = []
@@ -125,7 +102,7 @@ class KernelMLP(Emulator):
 
     def select(self, columns: Sequence[int]) -> Emulator:
         """Return the emulator of some outputs, by their numbers."""
-        chosen, shape = list(columns), (len(self.exponents), len(self.nodes), len(self.outputs))
+        chosen, shape = list(columns), (len(self.nodes), len(self.outputs))
         weight = self.weights[-1].reshape(-1, *shape)[..., chosen].reshape(len(self.weights[-1]), -1)
         bias = self.biases[-1].reshape(shape)[..., chosen].ravel()
         return self._selected(
@@ -137,7 +114,7 @@ class KernelMLP(Emulator):
 
     def arrays(self) -> dict[str, Floats]:
         """Return kernel, nodes, weights and biases by name."""
-        found = {n: getattr(self, n) for n in ("energy", "kernel", "kernel_nodes", "nodes", "exponents")}
+        found = {n: getattr(self, n) for n in ("energy", "kernel", "kernel_nodes", "nodes", "projection")}
         found |= {f"weight_{j}": w for j, w in enumerate(self.weights)}
         return found | {f"bias_{j}": b for j, b in enumerate(self.biases)}
 
@@ -156,25 +133,27 @@ class KernelMLP(Emulator):
         """
         n_layer = sum(name.startswith("weight_") for name in arrays)
         weights, biases = (tuple(arrays[f"{name}_{j}"] for j in range(n_layer)) for name in ("weight", "bias"))
-        kernel, exponents = arrays["kernel"], arrays["exponents"]
-        k, d = len(facts["outputs"]), len(facts["inputs"]) - 1
-        sizes = [d, *(w.shape[-1] for w in weights)]
+        where, wanted = "kernel-mlp emulator", "a file that save wrote"
+        if "projection" not in arrays:
+            raise InputError("no principal components", where=where, expected=f"{wanted} in this version")
+        kernel, projection, k = arrays["kernel"], arrays["projection"], len(facts["outputs"])
+        sizes = [projection.shape[-1], *(w.shape[-1] for w in weights)]
         fits = all(
             w.shape == (a, b) == (a, *c.shape) for w, c, (a, b) in zip(weights, biases, pairwise(sizes), strict=True)
         )
         fits &= kernel.shape == (len(arrays["kernel_nodes"]), k, len(arrays["energy"]))
-        fits &= exponents.ndim == 2 and exponents.shape[1] == d
-        if not fits or sizes[-1] != len(exponents) * len(arrays["nodes"]) * k:
-            raise InputError("layers that do not fit", where="kernel-mlp emulator", expected="a file that save wrote")
+        fits &= projection.shape == (len(arrays["energy"]), sizes[0])
+        if not fits or sizes[-1] != len(arrays["nodes"]) * k:
+            raise InputError("layers that do not fit", where=where, expected=wanted)
         modifier = build_modifier(settings["modifier"])
         if modifier is None:
-            raise InputError("an unknown modifier", where="kernel-mlp emulator", expected="kind 'spline' or 'exact'")
-        others: dict[str, Any] = {n: arrays[n] for n in ("energy", "kernel", "kernel_nodes", "nodes", "exponents")}
+            raise InputError("an unknown modifier", where=where, expected="kind 'spline' or 'exact'")
+        others: dict[str, Any] = {n: arrays[n] for n in ("energy", "kernel", "kernel_nodes", "nodes", "projection")}
         return cls(modifier=modifier, fixed=settings["fixed"], weights=weights, biases=biases, **others, **facts)
 
 
 def forward(layers: Sequence[tuple[Any, Any]], x: Any, xp: Any) -> Any:
-    """Return the network's outputs (..., n_out) of features (..., d): GELU between layers."""
+    """Return the network's outputs (..., n_out) of components (..., p): GELU between layers."""
     for w, b in layers[:-1]:
         x = activate(x @ xp.asarray(w) + xp.asarray(b), "gelu", xp)
     return x @ xp.asarray(layers[-1][0]) + xp.asarray(layers[-1][1])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import combinations_with_replacement, pairwise
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ from crosscal.xray.fitting.templates import evaluate_many
 KERNEL_NODES = 48
 #: Energies of the kernel where so few give the same shifts to `SAME` of the smallest error.
 FEW_ENERGIES, SAME = 160, 0.02
-#: More products of amplitudes than these slow the network down more than they help it.
-MOST_PRODUCTS = 10
+#: Most principal components of ln phi that the network sees, and the least singular value, of the first, of one.
+MOST_COMPONENTS, LEAST_COMPONENT = 10, 1e-3
 #: Steps of L-BFGS between looks at the points held out.
 PASS = 100
 
@@ -74,50 +75,86 @@ def train_kernel_mlp(
     most = 8 * epochs if polish is None else polish
     if not hidden or min(hidden) < 1 or epochs < 1 or most < 0:
         raise InputError(f"hidden layers {tuple(hidden)}, {epochs} epochs", where="mlp", expected="at least 1 each")
-    task, quantities, fixed = fits.task, fits.quantities, fits.fixed
     theta, log_T, values = _product(table)
     if between and table.sd is None:
         log_T, values = _refined(fits, theta, log_T, values)
-    names = tuple(i.name for i in table.inputs[:-1])
-    low, high = np.log(table.inputs[-1].low), np.log(table.inputs[-1].high)
-    nodes = np.linspace(low, high, KERNEL_NODES)
-    kernel = kernel_of(task, np.exp(nodes), quantities)
-    exponents = _exponents(task.modifier, names, table, fixed)
-    n_out = len(exponents) * len(log_T) * len(quantities)
-    sizes = [len(names), *hidden, n_out]
-    untrained = KernelMLP(
-        table.inputs,
-        table.outputs,
-        np.zeros(len(quantities)),
-        modifier=task.modifier,
-        fixed=fixed,
-        energy=task.energy,
-        kernel=kernel,
-        kernel_nodes=nodes,
-        nodes=log_T,
-        exponents=exponents,
-        weights=tuple(np.zeros(shape) for shape in pairwise(sizes)),
-        biases=tuple(np.zeros(n) for n in sizes[1:]),
-        provenance=table.provenance,
+    untrained = _untrained(table, fits, theta, log_T, sigma, hidden)
+    first = np.einsum(
+        "ts,nsk->ntk", spline_weights(untrained.kernel_nodes, log_T, np), untrained.at_nodes(theta, np)[0]
     )
-    untrained = _fewer_energies(untrained, theta, sigma)
-    first = np.einsum("ts,nsk->ntk", spline_weights(nodes, log_T, np), untrained.at_nodes(theta, np)[0])
     target = (values - first) / sigma
     good = np.isfinite(target)
     order = generator(seed, "kernel-mlp").permutation(len(theta))
     n_held = max(1, round(held_out * len(theta)))
-    layers, steps, error = _minimise(
-        untrained, theta, np.where(good, target, 0.0), good, (order[n_held:], order[:n_held]), sizes,
-        (seed, epochs, most, patience, batch, learning_rate), progress,
-    )  # fmt: skip
-    scale = np.broadcast_to(sigma, (len(exponents), len(log_T), len(quantities))).ravel()
-    weights = [np.asarray(w) for w, _ in layers]
-    biases = [np.asarray(b) for _, b in layers]
+    plan = Plan(seed, epochs, most, patience, batch, learning_rate)
+    split = (order[n_held:], order[:n_held])
+    layers, steps, error = _minimise(untrained, theta, np.where(good, target, 0.0), good, split, plan, progress)
+    weights, biases = ([np.asarray(a) for a in part] for part in zip(*layers, strict=True))
+    biases[-1] = biases[-1] - forward(layers, np.zeros(untrained.projection.shape[1]), np)
+    scale = np.tile(sigma, len(log_T))
     weights[-1], biases[-1] = weights[-1] * scale, biases[-1] * scale
     report = {"hidden": list(hidden), "epochs": epochs, "steps of L-BFGS": steps, "first order": "linear kernel"}
-    from dataclasses import replace
-
     return replace(untrained, residual_sd=error * sigma, weights=tuple(weights), biases=tuple(biases), report=report)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how fast the network learns; see `train_kernel_mlp`."""
+
+    seed: int
+    epochs: int
+    polish: int
+    patience: int
+    batch: int
+    learning_rate: float
+
+
+def _untrained(
+    table: TrainingTable, fits: Any, theta: Floats, log_T: Floats, sigma: Floats, hidden: tuple[int, ...]
+) -> KernelMLP:
+    """Return the emulator of the kernel alone: its network gives zero."""
+    task, quantities = fits.task, fits.quantities
+    low, high = np.log(table.inputs[-1].low), np.log(table.inputs[-1].high)
+    nodes = np.linspace(low, high, KERNEL_NODES)
+    kernel_alone = KernelMLP(
+        table.inputs,
+        table.outputs,
+        np.zeros(len(quantities)),
+        modifier=task.modifier,
+        fixed=fits.fixed,
+        energy=task.energy,
+        kernel=kernel_of(task, np.exp(nodes), quantities),
+        kernel_nodes=nodes,
+        nodes=log_T,
+        projection=np.zeros((task.energy.size, 1)),
+        weights=(np.zeros((1, len(log_T) * len(quantities))),),
+        biases=(np.zeros(len(log_T) * len(quantities)),),
+        provenance=table.provenance,
+    )
+    few = _fewer_energies(kernel_alone, theta, sigma)
+    projection = _components(few, theta, sigma)
+    sizes = [projection.shape[1], *hidden, len(log_T) * len(quantities)]
+    return replace(
+        few,
+        projection=projection,
+        weights=tuple(np.zeros(shape) for shape in pairwise(sizes)),
+        biases=tuple(np.zeros(n) for n in sizes[1:]),
+    )
+
+
+def _components(emulator: KernelMLP, theta: Floats, sigma: Floats) -> Floats:
+    """Return the matrix (n_energy, p) from ln phi to its leading principal components over ``theta``.
+
+    Energies are weighted by what the measured numbers owe to them; components have unit mean square.
+    """
+    weight = np.sqrt(np.mean((emulator.kernel / sigma[:, None]) ** 2, axis=(0, 1)))
+    weight = weight + 1e-3 * weight.mean()
+    _, size, vectors = np.linalg.svd(emulator.log_factor(theta, np) * weight, full_matrices=False)
+    p = max(1, min(MOST_COMPONENTS, int(np.sum(size > LEAST_COMPONENT * size[0]))))
+    # Signs that do not depend on the library of linear algebra.
+    signs = np.sign(vectors[np.arange(p), np.argmax(np.abs(vectors[:p]), axis=1)])
+    scale = np.where(size[:p] > 0, size[:p], 1.0) / np.sqrt(len(theta))
+    return weight[:, None] * (signs[:, None] * vectors[:p]).T / scale
 
 
 def kernel_of(task: Any, kT: Floats, quantities: tuple[str, ...]) -> Floats:
@@ -163,36 +200,8 @@ def _refined(fits: Any, theta: Floats, log_T: Floats, values: Floats) -> tuple[F
     return np.concatenate([log_T, middle])[order], np.concatenate([values, fresh], axis=1)[:, order]
 
 
-def _exponents(modifier: Any, names: tuple[str, ...], table: TrainingTable, fixed: dict[str, float]) -> Floats:
-    """Return the powers of each product of two amplitudes; one row of zeros where no amplitudes turn phi off."""
-    null = dict(zip(modifier.names, modifier.null, strict=True))
-    amplitudes = [
-        j
-        for j, i in enumerate(table.inputs[:-1])
-        if not modifier.parameter(i.name).unit and i.low <= null[i.name] <= i.high
-    ]
-    none = np.zeros((1, len(names)))
-    pairs = list(combinations_with_replacement(amplitudes, 2))
-    if not pairs or len(pairs) > MOST_PRODUCTS:
-        return none
-    rng = np.random.default_rng(0)
-    low, high = np.array([(i.low, i.high) for i in table.inputs[:-1]]).T
-    theta = low + (high - low) * rng.random((8, len(names)))
-    theta[:, amplitudes] = [null[names[j]] for j in amplitudes]
-    full = np.stack([theta[:, names.index(n)] if n in names else np.full(8, fixed[n]) for n in modifier.names], axis=1)
-    if not np.allclose(modifier.factor(np.geomspace(0.1, 20.0, 50), full), 1.0, rtol=0, atol=1e-12):
-        return none
-    found = np.zeros((len(pairs), len(names)))
-    for row, (a, b) in zip(found, pairs, strict=True):
-        row[a] += 1
-        row[b] += 1
-    return found
-
-
 def _fewer_energies(emulator: KernelMLP, theta: Floats, sigma: Floats) -> KernelMLP:
     """Add up neighbouring energies of the kernel where that changes nothing that matters."""
-    from dataclasses import replace
-
     if emulator.energy.size <= FEW_ENERGIES:
         return emulator
     weight = np.sqrt(np.mean((emulator.kernel / sigma[:, None]) ** 2, axis=(0, 1)))
@@ -202,7 +211,8 @@ def _fewer_energies(emulator: KernelMLP, theta: Floats, sigma: Floats) -> Kernel
     share = np.add.reduceat(weight, starts)
     middle = np.add.reduceat(weight * emulator.energy, starts)
     energy = np.where(share > 0, middle / np.where(share > 0, share, 1.0), emulator.energy[starts])
-    few = replace(emulator, energy=energy, kernel=np.add.reduceat(emulator.kernel, starts, axis=2))
+    kernel = np.add.reduceat(emulator.kernel, starts, axis=2)
+    few = replace(emulator, energy=energy, kernel=kernel, projection=emulator.projection[starts])
     some = theta[:: max(1, len(theta) // 200)]
     change = (few.at_nodes(some, np)[0] - emulator.at_nodes(some, np)[0]) / sigma
     return few if np.quantile(np.abs(change), 0.99) < SAME else emulator
@@ -243,8 +253,7 @@ def _minimise(
     target: Floats,
     good: Any,
     split: tuple[Any, Any],
-    sizes: list[int],
-    settings: tuple[int, int, int, int, int, float],
+    plan: Plan,
     progress: Progress,
 ) -> tuple[list[tuple[Any, Any]], int, Floats]:
     """Return the layers that do best on the thetas held out, the steps taken, and their rms error there (k,)."""
@@ -254,24 +263,23 @@ def _minimise(
     from jax.flatten_util import ravel_pytree
     from scipy.optimize import minimize
 
-    seed, epochs, polish, patience, batch, rate = settings
-    used, held = split
-    x, e = emulator.features(theta, np), emulator.envelope(theta, np)
+    (used, held), epochs, polish = split, plan.epochs, plan.polish
+    x = emulator.log_factor(theta, np) @ emulator.projection
     size = float(np.sqrt(np.mean(target[good] ** 2))) or 1.0
-    rng = generator(seed, "kernel-mlp-start")
-    layers = _first_layers(sizes, size, rng)
-    data = tuple(jnp.asarray(a[used]) for a in (x, e, target, good.astype(float)))
-    outside = tuple(jnp.asarray(a[held]) for a in (x, e, target, good.astype(float)))
+    rng = generator(plan.seed, "kernel-mlp-start")
+    layers = _first_layers([x.shape[1], *(b.size for b in emulator.biases)], size, rng)
+    data = tuple(jnp.asarray(a[used]) for a in (x, target, good.astype(float)))
+    outside = tuple(jnp.asarray(a[held]) for a in (x, target, good.astype(float)))
 
-    def difference(p: Any, x: Any, e: Any, y: Any, good: Any) -> Any:
-        net = forward(p, x, jnp).reshape(len(x), e.shape[1], *y.shape[1:])
-        return (jnp.einsum("nm,nmtk->ntk", e, net) - y) * good
+    def difference(p: Any, x: Any, y: Any, good: Any) -> Any:
+        net = forward(p, x, jnp) - forward(p, jnp.zeros((1, x.shape[1])), jnp)
+        return (net.reshape(y.shape) - y) * good
 
     def loss(p: Any, *rows: Any) -> Any:
         return jnp.mean(difference(p, *rows) ** 2)
 
-    batch = min(batch, max(8, len(used) // 8), len(used))
-    steps = max(1, len(used) // batch)
+    batch = min(plan.batch, max(8, len(used) // 8), len(used))
+    steps, rate = max(1, len(used) // batch), plan.learning_rate
     optimiser = optax.adam(
         optax.warmup_cosine_decay_schedule(rate / 20, rate, min(5, epochs // 2) * steps, epochs * steps, rate / 100)
     )
@@ -300,7 +308,7 @@ def _minimise(
                 now = np.asarray(judge(v))
                 if np.mean(now**2) < np.mean(error**2):
                     best, error, last = np.array(v), now, taken
-                elif taken - last >= patience * PASS:
+                elif taken - last >= plan.patience * PASS:
                     raise StopIteration
 
         if polish:

@@ -102,7 +102,7 @@ class PairSums:
         batch = scatter.shape
         tables = np.ascontiguousarray(table.reshape(-1, *table.shape[-3:]))
         out = np.empty((len(tables), len(self.model.pairs) if each else 1))
-        function = _one_quantity if len(self.positive) == 1 else _several
+        function: Any = _one_quantity if len(self.positive) == 1 else _several
         function(
             tables, np.ascontiguousarray(scatter).reshape(-1), self.nodes, self.first, self.positive, *self.data,
             self.own, self.steps, out,

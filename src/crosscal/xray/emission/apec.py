@@ -15,6 +15,8 @@ from crosscal.xray.emission.plasma import PlasmaTable
 
 # norm = 1e-14 / (4 pi (D_A (1 + z))^2) * integral of n_e n_H dV, in cgs units, as in XSPEC.
 _UNIT_NORM = 1e14
+# Spectra of so many temperatures on one grid, two nodes each, cost more than those of all nodes together.
+_MANY = 16
 
 _NORM = "1e-14 / (4 pi (D_A (1+z))^2) * integral of n_e n_H dV, cgs"
 _VAPEC = ("He", *elements.METALS)
@@ -82,7 +84,9 @@ class PlasmaComponent(Additive):
         smooth = self.settings.smooth_lines
         broad = self._thermal or v > 0 or table.thermal or table.velocity > 0 or smooth
         distinct, member = np.unique(kT, return_inverse=True)
-        if broad or not table.worth_keeping(edges, self._rows, z, distinct.size):
+        # The choice must not depend on what was asked before: the two ways differ in their last digits. A spline takes
+        # something of every node, so that keeping them costs nothing more.
+        if broad or (interp == "xspec" and distinct.size < _MANY):
             # XSPEC's lines have the widths of the tabulated temperatures; a spline needs one width only.
             own = broad and interp == "spline"
             rows = [

@@ -24,8 +24,6 @@ from crosscal.xray.emission.rebin import integrate_linear, limited_slopes, limit
 Array = NDArray[np.float64]
 
 _CACHE_SIZE = 6
-# Spectra of so many temperatures on one grid cost more than those of all nodes together.
-_MANY, _ASKED = 16, 32
 # Node spectra kept between calls: those of a few redshifts and velocities.
 _NODES = 12
 
@@ -98,18 +96,6 @@ class PlasmaTable(ABC):
         while len(cache) > _CACHE_SIZE:
             cache.popitem(last=False)
         return out
-
-    def worth_keeping(self, edges: Array, weights: Array, redshift: float, n_kT: int) -> bool:
-        """Whether the spectra of all nodes on a grid, sharp lines, should be made and kept: for many temperatures,
-        or where they are there or were asked for often."""
-        key = (edges.tobytes(), weights.tobytes(), float(redshift), 0.0, False)
-        if n_kT >= _MANY or key in self._cache:
-            return True
-        asked = self._kept.setdefault("asked", OrderedDict())
-        asked[key] = asked.pop(key, 0) + n_kT
-        if len(asked) > _ASKED:
-            asked.popitem(last=False)
-        return asked[key] >= _MANY
 
     def mixed(self, edges: Array, weights: Array, mix: Array, lines: Lines) -> Array:
         """Return ``sum_k mix[k] * spectra(...)[k]`` (n_w, n) from the nodes of which ``mix`` (n_T,) takes something.

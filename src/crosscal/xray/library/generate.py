@@ -126,15 +126,11 @@ def build_library(
     truth = true_values(templates, model, temperatures, counts)
     x_true = templates.nodes.to_engine({n: truth[n] for n in templates.names})
     offsets = _offsets(profile)
-    n_theta, length = len(design), chunk or max(1, _SPECTRA_PER_CHUNK // (temperatures.size * realisations))
+    length = chunk or max(1, _SPECTRA_PER_CHUNK // (temperatures.size * realisations))
     task = LibraryTask(
-        nodes=templates.nodes,
-        matrix=templates.matrix,
-        weight=templates.area * time,
-        energy=templates.energy,
-        modifier=modifier,
+        **_instrument(templates, response, model, modifier),
         design=design,
-        layout=ChunkLayout.of({"theta": n_theta}, {"theta": length}),
+        layout=ChunkLayout.of({"theta": len(design)}, {"theta": length}),
         x_true=x_true,
         low=low,
         high=high,
@@ -142,14 +138,8 @@ def build_library(
         realisations=int(realisations),
         is_poisson=noise == "poisson",
         offsets=offsets,
-        profiled=templates.names.index("kT"),
         delta=None if interval is None else float(interval),
-        exposure=time,
-        mask=templates.mask,
-        response=None if modifier.acts_on == "area" else response,
         counts=None if counts is None else float(counts),
-        model=model,
-        edges=(response.restricted(templates.mask) if modifier.acts_on == "area" else response).energy_edges,
     )
     job = _job(templates, response, model, modifier, design, temperatures, band, counts, noise, realisations, seed)
     job |= {"profile": offsets, "interval": interval}
@@ -159,6 +149,24 @@ def build_library(
     if store is None:
         return _in_memory(task, variables, coords, job, record, executor, progress, options)
     return _in_store(store, task, variables, coords, job, record, executor, progress, options)
+
+
+def _instrument(templates: FoldedTemplates, response: Response, model: Model, modifier: Any) -> dict[str, Any]:
+    """Return the fields of `LibraryTask` that say what is observed with what."""
+    whole = modifier.acts_on != "area"
+    return {
+        "nodes": templates.nodes,
+        "matrix": templates.matrix,
+        "weight": templates.area * templates.exposure,
+        "energy": templates.energy,
+        "exposure": templates.exposure,
+        "mask": templates.mask,
+        "modifier": modifier,
+        "model": model,
+        "profiled": templates.names.index("kT"),
+        "response": response if whole else None,
+        "edges": (response if whole else response.restricted(templates.mask)).energy_edges,
+    }
 
 
 def _check_request(noise: str, realisations: int, names: tuple[str, ...], time: float, interval: float | None) -> None:

@@ -14,7 +14,7 @@ from crosscal.compute.layout import ChunkLayout
 from crosscal.core.grid import Grid, Scatter
 from crosscal.core.random import point_seeds
 from crosscal.xray.fitting.batch import interval_batch, profile_batch, solve_batch
-from crosscal.xray.fitting.engine import Status
+from crosscal.xray.fitting.engine import TOLERANCE, Status
 from crosscal.xray.fitting.folding import PackedMatrix
 from crosscal.xray.fitting.nodes import node_spectra
 from crosscal.xray.fitting.poisson import poisson_counts
@@ -24,6 +24,8 @@ from crosscal.xray.fitting.templates import LinearTables, NodeSpectra, evaluate_
 Array = NDArray[np.float64]
 
 CALIBRATIONS = ("nominal", "modified")
+#: Bytes of tables of unit amplitude that a process keeps.
+KEPT_BYTES = 2**27
 # Of noisy fits: the last step, which is applied, is below 0.01 sigma, and what is left some hundredths of it.
 NOISY_TOLERANCE = 1e-4
 
@@ -91,16 +93,16 @@ class LibraryTask:
     def __call__(self, chunk: int) -> dict[str, NDArray[Any]]:
         """Compute a chunk."""
         points = self.layout.flat(chunk)
-        nominal, seeds, results = self.nominal_table(), None, []
+        nominal, seeds, results = self.nominal, None, []
         for point, theta in zip(points, self.design.take(points), strict=True):
             if self.is_poisson:
                 n_T = np.arange(self.x_true.shape[0])[:, None]
                 seeds = point_seeds(self.seed, point, n_T, np.arange(self.realisations)[None, :])
-            results.append(self.one_theta(nominal, theta, self.x_true, seeds))
+            results.append(self.one_theta(nominal, theta, self.x_true, seeds, keep=True))
         return self.variables({name: np.stack([r[name] for r in results]) for name in results[0]})
 
     def one_theta(
-        self, nominal: FoldedTable, theta: Array, x_true: Array, seeds: NDArray[np.uint64] | None
+        self, nominal: FoldedTable, theta: Array, x_true: Array, seeds: NDArray[np.uint64] | None, *, keep: bool = False
     ) -> dict[str, NDArray[Any]]:
         """Simulate and fit all temperatures and realisations of one theta.
 
@@ -108,6 +110,7 @@ class LibraryTask:
         ----------
         x_true : (n_T, n_free) engine coordinates
         seeds : (n_T, n_realisation), or None for noiseless spectra
+        keep : whether what other thetas of the design can share is kept; see `modified_table`
 
         Returns
         -------
@@ -125,12 +128,13 @@ class LibraryTask:
             "profile": np.full((*shape, self.offsets.size), np.nan),
             "interval": np.full((*shape, 0 if self.delta is None else 2), np.nan),
         }
-        modified = self.modified_table(theta)
+        modified = self.modified_table(theta, keep=keep)
         if modified is None:
             return out
         expected = np.maximum(evaluate_many(modified, x_true, self.matrix.n_channel)[0], 0.0)
         # The noiseless solution is within the noise of every noisy one: the best start there is.
-        noiseless = solve_batch(nominal, expected, x_true, self.low, self.high)
+        enough = TOLERANCE if seeds is None else NOISY_TOLERANCE
+        noiseless = solve_batch(nominal, expected, x_true, self.low, self.high, tolerance=enough)
         biased = np.where(noiseless.status[:, None] <= Status.AT_BOUND, noiseless.x, x_true)
         counts = expected if seeds is None else poisson_counts(expected, seeds).reshape(n_T * n_draw, -1)
         for c, (table, start) in enumerate(((nominal, biased), (modified, x_true))):
@@ -204,10 +208,34 @@ class LibraryTask:
 
     def __getstate__(self) -> dict[str, Any]:
         # They are quickly made again, and large.
-        return {k: v for k, v in self.__dict__.items() if k not in ("linear_tables", "nominal")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("linear_tables", "nominal", "_units")}
 
-    def modified_table(self, theta: Array) -> FoldedTable | None:
-        """Fold the nodes through the calibration of one theta; None where its area is negative or not finite."""
+    @cached_property
+    def _units(self) -> dict[bytes, Array]:
+        return {}
+
+    def unit_table(self, theta: Array, column: int, *, keep: bool) -> Array:
+        """Fold what a unit of the amplitude, parameter ``column``, adds to the area; with ``keep`` once for all.
+
+        When `KEPT_BYTES` are full no more are kept: a grid asks for its tables in turn, so that those that are kept
+        are asked for again.
+        """
+        one = np.array(theta, dtype=float)
+        one[column] = 0.0
+        key = one.tobytes()
+        if key in self._units:
+            return self._units[key]
+        one[column] = 1.0
+        table = self.nodes.table(self.matrix, self.weight * (self.modifier.factor(self.energy, one) - 1.0))
+        if keep and (len(self._units) + 1) * table.nbytes <= KEPT_BYTES:
+            self._units[key] = table
+        return table
+
+    def modified_table(self, theta: Array, *, keep: bool = False) -> FoldedTable | None:
+        """Fold the nodes through the calibration of one theta; None where its area is negative or not finite.
+
+        Where the modifier has an amplitude A the table is that of the nominal calibration and A times `unit_table`.
+        """
         if self.modifier.acts_on == "area":
             if self.linear_tables is not None and np.all(self.modifier.factor(self.energy, theta) >= 0.0):
                 return self.linear_tables.at(theta)
@@ -215,10 +243,17 @@ class LibraryTask:
             factor = np.asarray(self.modifier.factor(self.energy, theta), dtype=float)
             if not np.all((factor >= 0.0) & (factor < np.inf)):
                 return None
+            if self.modifier.amplitude is not None:
+                column = self.modifier.names.index(self.modifier.amplitude)
+                unit = self.unit_table(theta, column, keep=keep and isinstance(self.design, Grid))
+                changed = aligned_zeros(unit.shape[0] * unit.shape[1], unit.shape[2]).reshape(unit.shape)
+                np.multiply(unit, theta[column], out=changed)
+                changed += self.nominal.table
+                return self.nodes.folded(changed)
             return self.nodes.folded(self.nodes.table(self.matrix, self.weight * factor))
-        changed = self.modifier.apply(self.response, theta)
-        matrix = PackedMatrix.pack(changed.redistribution[np.flatnonzero(self.mask)])
-        return self.nodes.folded(self.nodes.table(matrix, changed.area * self.exposure))
+        response = self.modifier.apply(self.response, theta)
+        matrix = PackedMatrix.pack(response.redistribution[np.flatnonzero(self.mask)])
+        return self.nodes.folded(self.nodes.table(matrix, response.area * self.exposure))
 
     def variables(self, results: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Turn stacked results of :meth:`one_theta` into the library's variables."""

@@ -99,6 +99,11 @@ class Modifier(ABC):
         """Whether phi = offset + theta @ basis."""
         return False
 
+    @property
+    def amplitude(self) -> str | None:
+        """The parameter A of a family phi = 1 + A g(E), where the others, which may be none, decide g; else None."""
+        return None
+
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Parameter names in order."""

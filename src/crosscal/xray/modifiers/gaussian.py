@@ -56,6 +56,11 @@ class Gaussian(Modifier):
             ]
         return tuple(parameters)
 
+    @property
+    def amplitude(self) -> str | None:
+        """``A`` of a single Gaussian."""
+        return "A" if self.n == 1 else None
+
     def _factor(self, energy: Any, theta: Any, xp: ModuleType) -> Any:
         denominator = CONVENTIONS[self.convention]
         total = 1.0
