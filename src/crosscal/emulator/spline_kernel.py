@@ -22,41 +22,15 @@ def evaluate(unit, breaks, n_breaks, pieces, orders, strides, table):
     k = table.shape[1]
     values = np.zeros((n, k))
     local = np.empty((d, 4))
-    # Rows of the table, relative to the first, that a point needs, and the weight of each: the last input runs fastest
-    # and is left to the end, because its coefficients of all outputs lie side by side.
-    total = 1
-    for j in range(d - 1):
-        total *= orders[j]
-    rows, weights = np.zeros(total, np.int64), np.empty(total)
-    count = 1
-    for j in range(d - 1):
-        for a in range(count - 1, -1, -1):
-            for r in range(orders[j] - 1, -1, -1):
-                rows[a * orders[j] + r] = rows[a] + strides[j] * r
-        count *= orders[j]
+    rows = _rows(orders, strides)
+    total, weights = rows.size, np.empty(rows.size)
     last = orders[d - 1]
     width = last * k
     whole = width - width % 4
     flat = table.ravel()
     sums = np.empty(width)
     for i in range(n):
-        base = 0
-        for j in range(d):
-            x = unit[i, j]
-            low, high = 0, n_breaks[j] - 1
-            while high - low > 1:
-                middle = (low + high) // 2
-                if x >= breaks[j, middle]:
-                    low = middle
-                else:
-                    high = middle
-            u = x - breaks[j, low]
-            base += strides[j] * low
-            for r in range(orders[j]):
-                value = pieces[j, low, r, orders[j] - 1]
-                for p in range(orders[j] - 2, -1, -1):
-                    value = pieces[j, low, r, p] + u * value
-                local[j, r] = value
+        base = _local(unit, i, breaks, n_breaks, pieces, orders, strides, local)
         weights[0] = 1.0
         count = 1
         for j in range(d - 1):
@@ -84,3 +58,44 @@ def evaluate(unit, breaks, n_breaks, pieces, orders, strides, table):
             for c in range(k):
                 values[i, c] += local[d - 1, r] * sums[r * k + c]
     return values
+
+
+@njit(cache=True, error_model="numpy")
+def _rows(orders, strides):
+    """Return the rows of the table, relative to the first, that a point needs.
+
+    The last input runs fastest and is left to the end, because its coefficients of all outputs lie side by side.
+    """
+    d, total = orders.size, 1
+    for j in range(d - 1):
+        total *= orders[j]
+    rows, count = np.zeros(total, np.int64), 1
+    for j in range(d - 1):
+        for a in range(count - 1, -1, -1):
+            for r in range(orders[j] - 1, -1, -1):
+                rows[a * orders[j] + r] = rows[a] + strides[j] * r
+        count *= orders[j]
+    return rows
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _local(unit, i, breaks, n_breaks, pieces, orders, strides, local):
+    """Fill the values (d, 4) of the B-splines that live at point i; return its first row of the table."""
+    base = 0
+    for j in range(orders.size):
+        x = unit[i, j]
+        low, high = 0, n_breaks[j] - 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            if x >= breaks[j, middle]:
+                low = middle
+            else:
+                high = middle
+        u = x - breaks[j, low]
+        base += strides[j] * low
+        for r in range(orders[j]):
+            value = pieces[j, low, r, orders[j] - 1]
+            for p in range(orders[j] - 2, -1, -1):
+                value = pieces[j, low, r, p] + u * value
+            local[j, r] = value
+    return base

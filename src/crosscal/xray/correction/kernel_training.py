@@ -261,9 +261,8 @@ def _minimise(
     import jax.numpy as jnp
     import optax
     from jax.flatten_util import ravel_pytree
-    from scipy.optimize import minimize
 
-    (used, held), epochs, polish = split, plan.epochs, plan.polish
+    (used, held), epochs = split, plan.epochs
     x = emulator.log_factor(theta, np) @ emulator.projection
     size = float(np.sqrt(np.mean(target[good] ** 2))) or 1.0
     rng = generator(plan.seed, "kernel-mlp-start")
@@ -284,7 +283,7 @@ def _minimise(
         optax.warmup_cosine_decay_schedule(rate / 20, rate, min(5, epochs // 2) * steps, epochs * steps, rate / 100)
     )
     epoch = _epoch(loss, data, optimiser)
-    with progress.stage("Training the network", total=epochs + polish) as advance:
+    with progress.stage("Training the network", total=epochs + plan.polish) as advance:
         state = optimiser.init(layers)
         for _ in range(epochs):
             order = rng.permutation(len(used))[: steps * batch].reshape(steps, batch)
@@ -294,28 +293,42 @@ def _minimise(
         both = jax.jit(jax.value_and_grad(lambda v: loss(unravel(v), *data)))
         judge = jax.jit(lambda v: jnp.sqrt(jnp.mean(difference(unravel(v), *outside) ** 2, axis=(0, 1))))
 
-        def plain(v: Floats) -> tuple[float, Floats]:
-            value, gradient = both(v)
-            return float(value), np.asarray(gradient)
-
-        best, error, taken, last = np.asarray(vector), np.asarray(judge(vector)), 0, 0
-
-        def look(v: Floats) -> None:
-            nonlocal best, error, taken, last
-            taken += 1
-            if taken % PASS == 0:
-                advance(PASS)
-                now = np.asarray(judge(v))
-                if np.mean(now**2) < np.mean(error**2):
-                    best, error, last = np.array(v), now, taken
-                elif taken - last >= plan.patience * PASS:
-                    raise StopIteration
-
-        if polish:
-            options = {"maxiter": polish, "maxfun": 2 * polish, "maxcor": 50, "ftol": 1e-13, "gtol": 1e-9}
-            end = minimize(plain, best, jac=True, method="L-BFGS-B", callback=look, options=options).x
-            now = np.asarray(judge(end))
-            if np.mean(now**2) < np.mean(error**2):
-                best, error = end, now
-        advance(max(0, polish - taken // PASS * PASS))
+        best, error, taken = _polished(both, judge, np.asarray(vector), plan, advance)
     return list(unravel(jnp.asarray(best))), taken, error
+
+
+def _polished(both: Any, judge: Any, start: Floats, plan: Plan, advance: Any) -> tuple[Floats, Floats, int]:
+    """Return the vector of a run of L-BFGS that does best on the thetas held out, its error there, and the steps.
+
+    Parameters
+    ----------
+    both, judge : callables
+        Compiled: loss and gradient of a vector; rms errors (k,) on the thetas held out.
+    """
+    from scipy.optimize import minimize
+
+    best, error, taken, last = start, np.asarray(judge(start)), 0, 0
+
+    def plain(v: Floats) -> tuple[float, Floats]:
+        value, gradient = both(v)
+        return float(value), np.asarray(gradient)
+
+    def look(v: Floats) -> None:
+        nonlocal best, error, taken, last
+        taken += 1
+        if taken % PASS == 0:
+            advance(PASS)
+            now = np.asarray(judge(v))
+            if np.mean(now**2) < np.mean(error**2):
+                best, error, last = np.array(v), now, taken
+            elif taken - last >= plan.patience * PASS:
+                raise StopIteration
+
+    if plan.polish:
+        options = {"maxiter": plan.polish, "maxfun": 2 * plan.polish, "maxcor": 50, "ftol": 1e-13, "gtol": 1e-9}
+        end = minimize(plain, best, jac=True, method="L-BFGS-B", callback=look, options=options).x
+        now = np.asarray(judge(end))
+        if np.mean(now**2) < np.mean(error**2):
+            best, error = end, now
+    advance(max(0, plan.polish - taken // PASS * PASS))
+    return best, error, taken
