@@ -37,9 +37,6 @@ from crosscal.xray.fitting.templates import FoldedTemplates
 
 Array = NDArray[np.float64]
 
-#: Squared length of the second part of a first step in units of the first, in standard errors, up to which it is used.
-SMALL_CHANGE = 0.25
-
 
 @dataclass(frozen=True)
 class Solutions:
@@ -142,21 +139,13 @@ def _intervals(table, counts, x, best, covariance, usable, j, delta, low, high, 
 
 @njit(cache=True, nogil=True)
 def _first_step(table, counts, start, x):
-    """Fill ``x`` with the starts after a step that is right to second order in the noise of the counts.
-
-    With l = sum n ln m - m, its first, second and third derivatives l1, l2, l3 at the start and F = -E[l2]:
-    d1 = F^-1 l1, d2 = F^-1 ((l2 + F) d1 + E[l3] d1 d1 / 2). Sums over channels are linear in the counts n, with factors
-    that noisy copies share. Second derivatives of ln m are differences over a hundredth of an error. d2 is left out
-    where it is not small.
-    """
+    """Fill ``x`` with the starts after one step: x0 + F^-1 J' W (counts - model), the model at x0."""
     n_start, n_free = start.shape
     n, repeats = counts.shape[1], counts.shape[0] // n_start
     work = make_work(n, n_free, table.monomials.shape[0], table.kinds.size)
     information, covariance = np.zeros((n_free, n_free)), np.zeros((n_free, n_free))
     empty, low, high = np.empty(0), np.full(n_free, -np.inf), np.full(n_free, np.inf)
-    slope, linear, curved = np.empty((n_free, n)), np.empty((n_free, n)), np.empty((n_free * n_free, n))
-    mean, expected, third = np.empty(n), np.empty(n_free * n_free), np.empty((n_free, n_free, n_free))
-    point, offset = np.empty(n_free), np.empty(n_free)
+    linear = np.empty((n_free, n))
     for s in range(n_start):
         evaluate_table(table, start[s], work, n)
         apply_floor(work.channels, n, n_free)
@@ -164,96 +153,16 @@ def _first_step(table, counts, start, x):
         normal_equations(work.channels, n, work.vectors, information)
         if not covariance_of(information, low, high, work, covariance):
             continue
-        _log_slopes(work.channels, covariance, mean, slope, linear, offset)
-        for b in range(n_free):
-            step = 0.01 * np.sqrt(covariance[b, b])
-            point[:] = start[s]
-            point[b] += step
-            evaluate_table(table, point, work, n)
-            apply_floor(work.channels, n, n_free)
-            for a in range(b + 1):
-                _difference(work.channels, a, slope, step, curved, b * n_free + a)
-        _expected(slope, mean, curved, expected, third)
-        for r in range(s * repeats, (s + 1) * repeats):
-            _both_steps(counts, r, linear, offset, curved, expected, third, information, covariance, start[s], x[r])
-
-
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _log_slopes(channels, covariance, mean, slope, linear, offset):
-    """Fill the model, d ln m / dx, and the rows of F^-1 d ln m / dx with their sums over the model."""
-    n_free, n = slope.shape
-    for i in range(n):
-        mean[i] = channels[MODEL, i]
-    for j in range(n_free):
-        for i in range(n):
-            slope[j, i] = channels[JACOBIAN + j, i] * channels[WEIGHT, i]
-    for j in range(n_free):
-        total = 0.0
-        for i in range(n):
-            value = 0.0
-            for k in range(n_free):
-                value += covariance[j, k] * slope[k, i]
-            linear[j, i] = value
-            total += value * mean[i]
-        offset[j] = total
-
-
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _difference(channels, a, slope, step, curved, row):
-    """Fill a row with the difference of d ln m / dx_a from ``slope``, per ``step``."""
-    for i in range(slope.shape[1]):
-        curved[row, i] = (channels[JACOBIAN + a, i] / channels[MODEL, i] - slope[a, i]) / step
-
-
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _expected(slope, mean, curved, expected, third):
-    """Fill sums of m d2 ln m, rows b n + a with a <= b, and the third derivatives of the expected log likelihood."""
-    n_free, n = slope.shape
-    for b in range(n_free):
-        for a in range(b + 1):
-            value, k = 0.0, b * n_free + a
+        for j in range(n_free):
+            offset = 0.0
             for i in range(n):
-                value += mean[i] * curved[k, i]
-            expected[k] = value
-    for c in range(n_free):
-        for b in range(c + 1):
-            for a in range(b + 1):
-                value, ab, ac, bc = 0.0, b * n_free + a, c * n_free + a, c * n_free + b
-                for i in range(n):
-                    one = slope[a, i] * curved[bc, i] + slope[b, i] * curved[ac, i] + slope[c, i] * curved[ab, i]
-                    value -= mean[i] * (one + slope[a, i] * slope[b, i] * slope[c, i])
-                third[a, b, c] = third[a, c, b] = third[b, a, c] = value
-                third[b, c, a] = third[c, a, b] = third[c, b, a] = value
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _both_steps(counts, r, linear, offset, curved, expected, third, information, covariance, start, x):
-    """Fill ``x`` with the start after both parts of the step for spectrum ``r``."""
-    n_free = start.size
-    first, right = np.empty(n_free), np.zeros(n_free)
-    for j in range(n_free):
-        first[j] = row_product(linear, j, counts, r) - offset[j]
-    for b in range(n_free):
-        for a in range(b + 1):
-            k = b * n_free + a
-            value = row_product(curved, k, counts, r) - expected[k]
-            right[a] += value * first[b]
-            if a != b:
-                right[b] += value * first[a]
-    size, change = 0.0, 0.0
-    for a in range(n_free):
-        for b in range(n_free):
-            for c in range(n_free):
-                right[a] += 0.5 * third[a, b, c] * first[b] * first[c]
-    for a in range(n_free):
-        for b in range(n_free):
-            size += first[a] * information[a, b] * first[b]
-            change += right[a] * covariance[a, b] * right[b]
-    for a in range(n_free):
-        x[a] = start[a] + first[a]
-        if change < SMALL_CHANGE * size:
-            for b in range(n_free):
-                x[a] += covariance[a, b] * right[b]
+                value = 0.0
+                for k in range(n_free):
+                    value += covariance[j, k] * work.channels[JACOBIAN + k, i]
+                linear[j, i] = value * work.channels[WEIGHT, i]
+                offset += linear[j, i] * work.channels[MODEL, i]
+            for r in range(s * repeats, (s + 1) * repeats):
+                x[r, j] = start[s, j] - offset + row_product(linear, j, counts, r)
 
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")

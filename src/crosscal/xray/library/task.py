@@ -28,6 +28,8 @@ CALIBRATIONS = ("nominal", "modified")
 KEPT_BYTES = 2**27
 # Of noisy fits: the last step, which is applied, is below 0.01 sigma, and what is left some hundredths of it.
 NOISY_TOLERANCE = 1e-4
+# Of noiseless fits that noisy ones start from: the last step, which is applied, is below 0.1 sigma.
+START_TOLERANCE = 1e-2
 
 
 def scaled_truth(
@@ -133,7 +135,7 @@ class LibraryTask:
             return out
         expected = np.maximum(evaluate_many(modified, x_true, self.matrix.n_channel)[0], 0.0)
         # The noiseless solution is within the noise of every noisy one: the best start there is.
-        enough = TOLERANCE if seeds is None else NOISY_TOLERANCE
+        enough = TOLERANCE if seeds is None else START_TOLERANCE
         noiseless = solve_batch(nominal, expected, x_true, self.low, self.high, tolerance=enough)
         biased = np.where(noiseless.status[:, None] <= Status.AT_BOUND, noiseless.x, x_true)
         counts = expected if seeds is None else poisson_counts(expected, seeds).reshape(n_T * n_draw, -1)
