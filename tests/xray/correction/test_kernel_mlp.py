@@ -14,6 +14,7 @@ from crosscal.xray.correction.kernel import linear_kernel
 from crosscal.xray.correction.kernel_mlp import KernelMLP, spline_weights
 from crosscal.xray.correction.kernel_training import MOST_COMPONENTS, kernel_of, train_kernel_mlp
 from crosscal.xray.correction.train import train
+from crosscal.xray.modifiers import Grey
 
 MODEL = xray.Model("TBabs*apec", nH=0.05, Abundanc=0.3, Redshift=0.05)
 BAND = (0.7, 7.0)
