@@ -111,6 +111,7 @@ def test_a_file_holds_kernel_and_network(trained, tmp_path):
         CalibrationEmulator.load(damaged)
 
 
+@pytest.mark.thorough
 def test_two_bumps_of_one_family_may_change_places():
     """The network sees phi, not theta; a scattered design of two bumps is learnt by the network."""
     limits = {f"{n}{k}": ends for k in (1, 2) for n, ends in (("A", (-0.1, 0.1)), ("mu", (1, 4)), ("sigma", (0.5, 1)))}

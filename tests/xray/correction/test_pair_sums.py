@@ -74,6 +74,7 @@ def test_a_model_with_sampled_truths_has_none(emulator):
     assert model.sums is None
 
 
+@pytest.mark.thorough
 def test_searches_and_samplers_begin_with_some_of_many_sources(amplitude_only):
     emulator = amplitude_only.only("kT")
     n = MANY_SOURCES + 500
