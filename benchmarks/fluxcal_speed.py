@@ -1,5 +1,5 @@
-"""Speed of a whole calibration: 20 stars x 5000 templates x 4000 pixels from a warm binary cache,
-beside a naive loop.
+"""Speed of a whole calibration: 20 stars x 5000 templates x 4000 pixels from a warm binary cache, beside a naive loop;
+frames of 500 and 5000 fibres; a night of frames in files.
 """
 
 from __future__ import annotations
@@ -45,6 +45,119 @@ def naive(prepared, data, weight, position, x, n_terms: int, templates) -> np.nd
             best = fit_continuum(model, data[s], weight[s], x[s], n_terms)
             chi2[s, j] = np.sum(weight[s] * (data[s] - best) ** 2)
     return chi2
+
+
+def frame_of(n_fibres: int, n_stars: int, n_pixels: int, seed: int = 3):
+    """A simulated frame and its catalogue; its targets are copies of twenty."""
+    from dataclasses import replace
+
+    from crosscal.fluxcal.demo import simulate
+    from crosscal.fluxcal.types import Fibres
+
+    truth = simulate(n_stars=n_stars, n_targets=20, n_pixels=n_pixels, seed=seed)
+    rows = np.concatenate([np.arange(n_stars), n_stars + np.arange(n_fibres - n_stars) % 20])
+    table = truth.frame.fibres
+    fibres = Fibres(*(getattr(table, key)[rows] for key in ("name", "ra", "dec", "x", "y", "type")))
+    return truth.catalogue, replace(
+        truth.frame, flux=truth.frame.flux[rows], variance=truth.frame.variance[rows],
+        wavelength=truth.frame.grid.copy(), fibres=fibres,
+    )  # fmt: skip
+
+
+def large_frames(quick: bool) -> list[Record]:
+    """CPU-seconds of whole frames, without and with leave-one-star-out, calibrated spectra included."""
+    from dataclasses import replace
+
+    from crosscal.fluxcal.calibrator import Calibrator
+    from crosscal.fluxcal.demo import demo_filters, demo_library
+    from crosscal.fluxcal.options import Options
+
+    made = []
+    for n_fibres, n_stars, goals in ((500, 12, (None, None)), (5000, 120, (8.0, 10.0))):
+        if quick and n_fibres > 500:
+            continue
+        catalogue, frame = frame_of(n_fibres, n_stars, 2750)
+        own_grids = replace(frame, wavelength=frame.grid * (1 + 1e-5 * np.arange(n_fibres)[:, None] / n_fibres))
+        library, options = demo_library(), Options(fwhm=5.0, ebv=0.02)
+
+        def work(loo: bool, catalogue=catalogue, frame=frame, library=library, options=options):
+            result = Calibrator(catalogue, library, demo_filters(), options).calibrate(frame, loo=loo)
+            return result, result.apply()
+
+        size = f"{n_fibres} fibres, {n_stars} standards, 2750 pixels"
+        for loo, goal in zip((False, True), goals, strict=True):
+            cpu, (result, _) = cpu_seconds(lambda loo=loo, work=work: work(loo))
+            name = f"{size}{', with leave-one-star-out' if loo else ''}"
+            judged = {} if goal is None else {"goal": f"<= {goal:g}", "passed": bool(cpu <= goal)}
+            made.append(Record(name, "fluxcal", cpu, "CPU-s", **judged))
+        shared, _ = cpu_seconds(result.apply)
+        own, _ = cpu_seconds(lambda result=result, frame=own_grids: result.apply(frame))
+        made.append(
+            Record(
+                f"curve applied to {n_fibres} fibres with grids of their own", "fluxcal", own, "CPU-s", "one grid",
+                shared, own / shared,
+            )
+        )  # fmt: skip
+    return made
+
+
+def night(frames: int) -> list[Record]:
+    """CPU-seconds and memory of a job of many frames of 392 fibres, read, calibrated and written one by one."""
+    import os
+    import subprocess
+    import sys
+
+    from crosscal.core.files import write_ecsv
+    from crosscal.fluxcal.demo import demo_filters
+    from crosscal.fluxcal.frames.reading import write_frame
+
+    with tempfile.TemporaryDirectory() as text:
+        directory = Path(text)
+        from astropy.table import Table, vstack
+
+        tables = []
+        for k in range(5):
+            catalogue, frame = frame_of(392, 12, 2048, seed=20 + k)
+            write_frame(directory / f"base{k}.fits", frame)
+            stars = {"name": [f"{n}-{k}" for n in catalogue.name], "ra": catalogue.ra, "dec": catalogue.dec}
+            tables.append(Table(stars | dict(zip(catalogue.bands, catalogue.magnitude.T, strict=True))))
+        write_ecsv(directory / "stars.ecsv", vstack(tables))
+        for k in range(frames):
+            os.link(directory / f"base{k % 5}.fits", directory / f"frame{k:03d}.fits")
+        for band in demo_filters():
+            np.savetxt(directory / f"{band.name}.dat", np.column_stack([band.wavelength, band.response]))
+        names = [band.name for band in demo_filters()]
+        bands = ", ".join(f'{name} = "{name}"' for name in names)
+        files = [f"{name}.dat" for name in names]
+        lines = [
+            'job = "fluxcal"', 'output = "out"', "[data]", 'frames = "frame*.fits"', "[catalogue]",
+            'path = "stars.ecsv"', f"bands = {{ {bands} }}", "[filters]", f"files = {files}", "[templates]",
+            'library = "demo"', "[method]", "fwhm = 5.0", "ebv = 0.02",
+        ]  # fmt: skip
+        (directory / "night.toml").write_text("\n".join(lines) + "\n")
+        code = (
+            "import resource, sys; from crosscal.cli.main import main\n"
+            "try: main(['run', 'night.toml'])\n"
+            "except SystemExit: pass\n"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        cpu, done = cpu_seconds(
+            lambda: subprocess.run(
+                [sys.executable, "-c", code], cwd=directory, capture_output=True, text=True, check=True
+            )
+        )
+    memory = float(done.stdout.split()[-1]) / 1e6
+    size, whole = f"job of {frames} frames of 392 fibres and 12 standards, files written", frames == 100
+    return [
+        Record(
+            size, "fluxcal", cpu, "CPU-s", goal="<= 120" if whole else "",
+            passed=bool(cpu <= 120) if whole else None,
+        ),
+        Record(
+            f"{size}: memory", "fluxcal", memory, "GB", goal="<= 1.5" if whole else "",
+            passed=bool(memory <= 1.5) if whole else None,
+        ),
+    ]  # fmt: skip
 
 
 def records(quick: bool) -> list[Record]:
@@ -100,4 +213,6 @@ def records(quick: bool) -> list[Record]:
             "chi2 with a 12-term continuum, batched", "fluxcal", fast, "CPU-s", "naive loop", slow, slow / fast,
             note=f"loop over {sample.size} templates, scaled; largest relative difference {worst:.1e}",
         ),
+        *large_frames(quick),
+        *night(3 if quick else 100),
     ]  # fmt: skip

@@ -93,7 +93,8 @@ def test_what_templates_share_does_not_average_down():
         curve = combine(vectors(np.random.default_rng(n), n, zero, common), common_grey=0, common_slope=0)
         shape = curve.modes - curve.modes.mean(axis=1, keepdims=True)
         sd[n] = np.median(np.sqrt(np.sum(shape**2, axis=0)))
-    assert sd[64] > 0.015
+    # Of an error correlated over 800 A that much is left when its mean over 3000 A is subtracted.
+    assert sd[64] > 0.6 * 0.02
     assert sd[4] < 2 * sd[64]
 
 

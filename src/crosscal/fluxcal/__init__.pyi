@@ -13,6 +13,7 @@ from .frames.spectra import from_specutils as from_specutils
 from .frames.spectra import to_specutils as to_specutils
 from .job_options import FluxcalJob as FluxcalJob
 from .kspecdr import apply_fluxcal as apply_fluxcal
+from .night.arms import calibrate_arms as calibrate_arms
 from .night.night import NightCalibration as NightCalibration
 from .night.night import transfer_function as transfer_function
 from .night.shared import calibrate_frames as calibrate_frames
@@ -62,6 +63,7 @@ __all__ = [
     "apply_fluxcal",
     "band_error",
     "calibrate",
+    "calibrate_arms",
     "calibrate_frames",
     "combine",
     "fetch_bosz",

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
 from crosscal.core.keywords import keywords
+from crosscal.fluxcal.curve.arms import joined, split_curve, split_vector
 from crosscal.fluxcal.curve.curve import Curve
-from crosscal.fluxcal.curve.loo import combine_with, leave_one_out
+from crosscal.fluxcal.curve.loo import combine_with, curves_of_others, held_out
 from crosscal.fluxcal.curve.outliers import odd_stars
 from crosscal.fluxcal.curve.position import PlateTerm
 from crosscal.fluxcal.curve.shared_plate import SharedPlate
@@ -23,12 +24,13 @@ from crosscal.fluxcal.frames.source import FrameFile, FrameInfo
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.quality import Limits, judge
 from crosscal.fluxcal.result import FluxCalibration
+from crosscal.fluxcal.stars.arm import Prepared, prepare
 from crosscal.fluxcal.stars.catalogue import guess_bands, guess_errors, read_catalogue
 from crosscal.fluxcal.stars.filters import load_filters
-from crosscal.fluxcal.stars.fitting import Prepared, fit_stars, prepare
-from crosscal.fluxcal.stars.lsf import Resolution, widths
+from crosscal.fluxcal.stars.fitting import fit_arms
+from crosscal.fluxcal.stars.known import known_star
+from crosscal.fluxcal.stars.lsf import Resolution
 from crosscal.fluxcal.stars.photometry import Filter
-from crosscal.fluxcal.stars.resample import convert_medium, resample
 from crosscal.fluxcal.stars.selection import select_standards
 from crosscal.fluxcal.stars.template_files import load_templates
 from crosscal.fluxcal.stars.templates import TemplateLibrary
@@ -139,11 +141,17 @@ class Calibrator:
             match=self.options.match,
             usable=covered,
         )
+        return self.calibrated([frame], [stars], loo, files=[file])[0]
+
+    def calibrated(
+        self, frames: Sequence[Frame], stars: Sequence[list[StarFit]], loo: bool, files: Sequence[FrameFile | None]
+    ) -> list[FluxCalibration]:
+        """Calibrate the arms of one exposure, whose selected stars correspond, with one fit and one combination."""
         vectors: list[CalibrationVector] = []
         curve: Curve | None = None
-        if any(s.status == StarStatus.USED for s in stars):
-            stars, vectors, curve = self._passes(frame, stars)
-        return self._result(frame, stars, vectors, curve, loo, file=file)
+        if any(s.status == StarStatus.USED for s in stars[0]):
+            stars, vectors, curve = self._passes(frames, stars)
+        return self._results(frames, stars, vectors, curve, loo, files=files)
 
     def recombine(
         self,
@@ -169,141 +177,133 @@ class Calibrator:
         field = plate.term(number, aside)
         if result.curve is None or field is None:
             return self.held_out(result) if loo else result
-        frame = result.frame
-        stars, vectors, curve = self._combine(frame, list(result.stars), field)
-        made = self._result(frame, stars, vectors, curve, loo, lambda star: plate.term(number, aside | {star}))
+        frames = [result.frame]
+        stars, vectors, curve = self._combine(frames, [list(result.stars)], field)
+        made = self._results(frames, stars, vectors, curve, loo, lambda star: plate.term(number, aside | {star}))[0]
         return replace(made, info=result.info, loaded=result.loaded)
 
     def held_out(self, result: FluxCalibration) -> FluxCalibration:
         """A result with its stars held out in turn."""
-        made = self._result(result.frame, list(result.stars), list(result.vectors), result.curve, True)
+        made = self._results([result.frame], [list(result.stars)], list(result.vectors), result.curve, True)[0]
         return replace(made, info=result.info, loaded=result.loaded)
 
-    def _result(
+    def _results(
         self,
-        frame: Frame,
-        stars: list[StarFit],
+        frames: Sequence[Frame],
+        stars: Sequence[list[StarFit]],
         vectors: list[CalibrationVector],
         curve: Curve | None,
         loo: bool,
         field: Callable[[str], PlateTerm | None] = lambda star: None,
-        file: FrameFile | None = None,
-    ) -> FluxCalibration:
-        """Hold out stars, judge, and put everything together."""
-        used = [s for s in stars if s.status == StarStatus.USED]
-        residuals = []
+        files: Sequence[FrameFile | None] = (None,),
+    ) -> list[FluxCalibration]:
+        """Hold out stars, judge, and put everything together for each arm."""
+        starts = vectors[0].starts if vectors else (0,)
+        held: list[Curve] = []
         if loo and curve is not None:
-            residuals = leave_one_out(frame, used, vectors, curve, self.catalogue, self.filters, self.options, field)
-        quality = judge(stars, curve, residuals, self.limits)
-        return FluxCalibration(
-            info=FrameInfo.of(frame, file),
-            loaded=None if file else frame,
-            stars=tuple(stars),
-            vectors=tuple(vectors),
-            curve=curve,
-            held_out=tuple(residuals),
-            quality=quality,
-            options=self.options,
-            bands=tuple(self.catalogue.bands),
-            template_library=self.library.name,
-            notes=self.notes,
-        )
+            held = curves_of_others(vectors, curve, self.options, frames[0].airmass, field)
+        others = [split_curve(c, starts) for c in held]
+        own_vectors = [split_vector(v) for v in vectors]
+        curves = [None] * len(frames) if curve is None else split_curve(curve, starts)
+        made = []
+        for arm, (frame, own, own_curve, file) in enumerate(zip(frames, stars, curves, files, strict=True)):
+            used = [s for s in own if s.status == StarStatus.USED]
+            residuals = [
+                held_out(frame, star, other[arm], self.catalogue, self.filters, self.options)
+                for star, other in zip(used, others, strict=False)
+            ]
+            result = FluxCalibration(
+                info=FrameInfo.of(frame, file),
+                loaded=None if file else frame,
+                stars=tuple(own),
+                vectors=tuple(v[arm] for v in own_vectors),
+                curve=own_curve,
+                held_out=tuple(residuals),
+                quality=judge(own, own_curve, residuals, self.limits),
+                options=self.options,
+                bands=tuple(self.catalogue.bands),
+                template_library=self.library.name,
+                notes=self.notes,
+            )
+            made.append(result)
+        return made
 
     def _passes(
-        self, frame: Frame, stars: list[StarFit]
-    ) -> tuple[list[StarFit], list[CalibrationVector], Curve | None]:
+        self, frames: Sequence[Frame], stars: Sequence[list[StarFit]]
+    ) -> tuple[list[list[StarFit]], list[CalibrationVector], Curve | None]:
         """First pass with free continua, second with the first throughput; then reject outliers."""
-        prepared = self.prepared(frame)
-        fitted = self._fit(frame, stars, prepared, None)
-        fitted, vectors, curve = self._combine(frame, fitted)
+        prepared = [self.prepared(frame) for frame in frames]
+        fitted = self._fit(frames, stars, prepared, [None] * len(frames))
+        fitted, vectors, curve = self._combine(frames, fitted)
         if self.options.second_terms and curve is not None and sum(v.good.any() for v in vectors) > 1:
-            with np.errstate(divide="ignore"):
-                inside = np.flatnonzero(curve.covered)
-                log = np.interp(frame.wavelength, curve.wavelength[inside], -np.log(curve.value[inside]))
-            throughput = np.exp(log - np.median(log))
-            again = [replace(s, status=StarStatus.USED) if s.status in _RETRY else s for s in fitted]
-            fitted = self._fit(frame, again, prepared, throughput)
-            fitted, vectors, curve = self._combine(frame, fitted)
+            curves = split_curve(curve, vectors[0].starts)
+            throughput = [first_throughput(f, c) for f, c in zip(frames, curves, strict=True)]
+            again = [[replace(s, status=StarStatus.USED) if s.status in _RETRY else s for s in own] for own in fitted]
+            fitted = self._fit(frames, again, prepared, throughput)
+            fitted, vectors, curve = self._combine(frames, fitted)
         return fitted, vectors, curve
 
     def _fit(
-        self, frame: Frame, stars: list[StarFit], prepared: Prepared, throughput: NDArray[np.float64] | None
-    ) -> list[StarFit]:
+        self,
+        frames: Sequence[Frame],
+        stars: Sequence[list[StarFit]],
+        prepared: Sequence[Prepared],
+        throughput: Sequence[NDArray[np.float64] | None],
+    ) -> list[list[StarFit]]:
         plain = [
-            replace(s, status=StarStatus.NO_SIGNAL) if s.name in self.known and s.status == StarStatus.USED else s
-            for s in stars
+            [
+                replace(s, status=StarStatus.NO_SIGNAL) if s.name in self.known and s.status == StarStatus.USED else s
+                for s in own
+            ]
+            for own in stars
         ]
-        fitted = fit_stars(frame, plain, self.catalogue, self.filters, prepared, self.options, throughput)
+        fitted = fit_arms(frames, plain, self.catalogue, self.filters, prepared, self.options, throughput)
         return [
-            known_star(frame, old, *self.known[old.name], self.fwhm(frame))
-            if old.name in self.known and old.status == StarStatus.USED
-            else new
-            for old, new in zip(stars, fitted, strict=True)
+            [
+                known_star(frame, old, *self.known[old.name], self.fwhm(frame))
+                if old.name in self.known and old.status == StarStatus.USED
+                else new
+                for old, new in zip(before, after, strict=True)
+            ]
+            for frame, before, after in zip(frames, stars, fitted, strict=True)
         ]
 
     def _combine(
-        self, frame: Frame, stars: list[StarFit], field: PlateTerm | None = None
-    ) -> tuple[list[StarFit], list[CalibrationVector], Curve | None]:
-        stars = list(stars)
-        for k, status in odd_stars(stars, self.options.grey_sigma).items():
-            stars[k] = replace(stars[k], status=status)
-        index = [k for k, s in enumerate(stars) if s.status == StarStatus.USED]
-        vectors = [calibration_vector(frame, stars[k], self.options) for k in index]
+        self, frames: Sequence[Frame], stars: Sequence[list[StarFit]], field: PlateTerm | None = None
+    ) -> tuple[list[list[StarFit]], list[CalibrationVector], Curve | None]:
+        arms = [list(own) for own in stars]
+
+        def reject(k: int, status: StarStatus) -> None:
+            for own in arms:
+                own[k] = replace(own[k], status=status)
+
+        for k, status in odd_stars(arms[0], self.options.grey_sigma).items():
+            reject(k, status)
+        index = [k for k, s in enumerate(arms[0]) if s.status == StarStatus.USED]
+        vectors = [
+            joined([calibration_vector(f, own[k], self.options) for f, own in zip(frames, arms, strict=True)])
+            for k in index
+        ]
         if not any(v.good.any() for v in vectors):
-            return stars, [], None
-        curve = combine_with(vectors, self.options, frame.airmass, field)
+            return arms, [], None
+        curve = combine_with(vectors, self.options, frames[0].airmass, field)
         for number, why in zip(curve.rejected, curve.rejected_why, strict=True):
-            status = StarStatus.GREY_OUTLIER if why == "grey" else StarStatus.SLOPE_OUTLIER
-            stars[index[number]] = replace(stars[index[number]], status=status)
-        kept = [v for j, v in enumerate(vectors) if j not in curve.rejected]
-        return stars, kept, curve
+            reject(index[number], StarStatus.GREY_OUTLIER if why == "grey" else StarStatus.SLOPE_OUTLIER)
+        return arms, [v for j, v in enumerate(vectors) if j not in curve.rejected], curve
+
+
+def first_throughput(frame: Frame, curve: Curve) -> NDArray[np.float64]:
+    """A curve's throughput on each fibre's pixels, of order one."""
+    with np.errstate(divide="ignore"):
+        inside = np.flatnonzero(curve.covered)
+        log = np.interp(frame.wavelength, curve.wavelength[inside], -np.log(curve.value[inside]))
+    return np.exp(log - np.median(log))
 
 
 _RETRY = {
     StarStatus.GREY_OUTLIER, StarStatus.SLOPE_OUTLIER, StarStatus.COLOUR_OUTLIER, StarStatus.TEMPLATE_OUTLIER,
     StarStatus.VELOCITY_OUTLIER,
 }  # fmt: skip
-
-
-def known_star(
-    frame: Frame, star: StarFit, wavelength: NDArray[np.float64], flux: NDArray[np.float64], fwhm: Resolution
-) -> StarFit:
-    """A star whose spectrum is known absolutely:
-    its model is that spectrum at the frame's resolution (vacuum input).
-    """
-    from crosscal.fluxcal.stars.lsf import convolve_lsf
-    from crosscal.fluxcal.stars.resample import log_grid
-
-    margin = 10 * float(np.max(widths(fwhm, frame.grid)))
-
-    wave = convert_medium(wavelength, "vacuum", frame.medium)
-    low, high = float(frame.wavelength.min()) - margin, float(frame.wavelength.max()) + margin
-    if wave[0] > low or wave[-1] < high:
-        raise InputError(
-            f"the known spectrum covers {wave[0]:.0f}-{wave[-1]:.0f} A",
-            where=f"star {star.name}",
-            expected=f"{low:.0f}-{high:.0f} A",
-        )
-    grid = log_grid(low, high, 0.2 * float(np.median(np.diff(frame.grid))) / high)
-    fine = (
-        resample(wave, flux, grid)
-        if np.median(np.diff(wave)) < np.median(np.diff(grid))
-        else np.interp(grid, wave, flux)
-    )
-    model = resample(grid, convolve_lsf(grid, fine, widths(fwhm, grid)), frame.wavelength[star.fibre])
-    modes = np.zeros((3, model.size))
-    modes[0] = 0.01  # CALSPEC's systematic uncertainty of 1 per cent
-    return replace(
-        star,
-        template="known spectrum",
-        rv=0.0,
-        scale=1.0,
-        scale_error=0.01,
-        colour_residual=0.0,
-        model=model,
-        model_variance=np.zeros_like(model),
-        model_modes=modes,
-    )
 
 
 @keywords

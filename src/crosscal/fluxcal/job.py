@@ -23,6 +23,7 @@ from crosscal.fluxcal.frames.source import FrameFile
 from crosscal.fluxcal.job_options import CatalogueTable, FluxcalJob
 from crosscal.fluxcal.night.night import NightCalibration, fall_back
 from crosscal.fluxcal.night.shared import is_shared, share_plate
+from crosscal.fluxcal.night.spread import FOLDER, FrameTask, spread_frames
 from crosscal.fluxcal.night.targets import compare_targets
 from crosscal.fluxcal.result import FluxCalibration
 from crosscal.fluxcal.stars.catalogue import read_catalogue
@@ -86,26 +87,22 @@ def _filters(names: Sequence[str], files: Sequence[Path]) -> list[Filter]:
 
 
 def calibrate_files(calibrator: Calibrator, job: FluxcalJob, stages: Stages) -> NightCalibration:
-    """Calibrate files one after another; failures to read are collected."""
+    """Calibrate files one after another, or on an executor; failures to read are collected."""
     results: list[FluxCalibration] = []
     unread: list[tuple[str, str]] = []
-    names: list[str] = []
-    pooled = is_shared(calibrator.options)
-    with stages.progress.stage("Calibrating frames", total=len(job.data.frames)) as advance:
-        for number, path in enumerate(job.data.frames):
-            file, name = job.data.file(resolve(path)), f"Frame {path.name}"
-            try:
-                work = partial(_one, calibrator, job, file, number, job.leave_one_out and not pooled)
-                made = stages.run(name, key=_key(job, file, number), work=work)
-            except InputError as error:
-                unread.append((str(path), str(error)))
-                stages.progress.message(f"{path.name}: {error}")
-            else:
-                # The file may lie elsewhere now than when the stage was finished.
-                results.append(replace(made, info=made.info.at(replace(file, targets=_targets(made)))))
-                names.append(name)
-            advance(1)
-    if pooled and results:
+    spread = job.compute.executor != "serial"
+    found = _spread(job, stages) if spread else _in_turn(calibrator, job, stages)
+    names = ["Frames"] if spread else []
+    for path, made in zip(job.data.frames, found, strict=True):
+        if isinstance(made, str):
+            unread.append((str(path), made))
+            stages.progress.message(f"{path.name}: {made}")
+            continue
+        # The file may lie elsewhere now than when the stage was finished.
+        file = replace(job.data.file(resolve(path)), targets=_targets(made))
+        results.append(replace(made, info=made.info.at(file)))
+        names += [] if spread else [f"Frame {path.name}"]
+    if is_shared(calibrator.options) and results:
         results = _share(calibrator, job, results, names, stages)
     finished = fall_back(results) if job.fallback else results
     c = calibrator
@@ -113,6 +110,36 @@ def calibrate_files(calibrator: Calibrator, job: FluxcalJob, stages: Stages) -> 
         replace(r, targets=compare_targets(r, _targets(r), c.catalogue, c.filters, c.options)) for r in finished
     ]
     return NightCalibration(tuple(compared), tuple(unread))
+
+
+def _in_turn(calibrator: Calibrator, job: FluxcalJob, stages: Stages) -> list[FluxCalibration | str]:
+    """The result of each frame, a stage each, or why it could not be read."""
+    found: list[FluxCalibration | str] = []
+    with stages.progress.stage("Calibrating frames", total=len(job.data.frames)) as advance:
+        for number, path in enumerate(job.data.frames):
+            try:
+                key = _key(job, job.data.file(resolve(path)), number)
+                found.append(
+                    stages.run(f"Frame {path.name}", key=key, work=partial(_numbered, calibrator, job, number))
+                )
+            except InputError as error:
+                found.append(str(error))
+            advance(1)
+    return found
+
+
+def _spread(job: FluxcalJob, stages: Stages) -> list[FluxCalibration | str]:
+    """The same on the job's executor."""
+    task = FrameTask(job, stages.directory / FOLDER, make_calibrator, _numbered)
+    keys = [_key(job, job.data.file(resolve(path)), k) for k, path in enumerate(job.data.frames)]
+    names = [path.name for path in job.data.frames]
+    return spread_frames(task, names, {"frames": keys}, stages, job.compute.executor, dict(job.compute.rest))
+
+
+def _numbered(calibrator: Calibrator, job: FluxcalJob, number: int) -> FluxCalibration:
+    """The result of a frame by its number in the job; stars of frames that share a field are held out later."""
+    file = job.data.file(resolve(job.data.frames[number]))
+    return _one(calibrator, job, file, number, job.leave_one_out and not is_shared(calibrator.options))
 
 
 def _targets(result: FluxCalibration) -> tuple[int, ...]:

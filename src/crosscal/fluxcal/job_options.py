@@ -19,6 +19,7 @@ from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.quality import Limits
 from crosscal.fluxcal.stars.catalogue import MISSING
 from crosscal.fluxcal.stars.extinction import SF11
+from crosscal.jobs.compute import Compute
 from crosscal.jobs.options import Job
 
 System = Literal["AB", "Vega"]
@@ -184,6 +185,25 @@ class Known:
 
 
 @options
+class FrameCompute(Compute):
+    """Where frames are calibrated; the remaining keys are the executor's options, such as workers.
+
+    Attributes
+    ----------
+    executor : str
+        See `crosscal list executors`; "serial" keeps each frame as a stage of its own, any other all frames as one,
+        which resumes with the frames that are missing. Workers without an executor are local processes.
+    """
+
+    executor: str = option(default="serial", shown=True)
+
+    def __post_init__(self) -> None:
+        if self.executor == "serial" and "workers" in self.rest:
+            object.__setattr__(self, "executor", "local")
+        Compute.__post_init__(self)
+
+
+@options
 class FluxcalJob(Job):
     """Flux calibration of fibre spectra from standard stars: counts to 1e-17 erg/s/cm2/Angstrom.
 
@@ -209,6 +229,7 @@ class FluxcalJob(Job):
     known: tuple[Known, ...] = ()
     method: Options = Options()
     quality: Limits = Limits()
+    compute: FrameCompute = FrameCompute()
 
     inputs: ClassVar[tuple[str, ...]] = (
         "data.frames",

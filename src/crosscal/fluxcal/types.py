@@ -367,7 +367,7 @@ class CalibrationVector:
     ``value`` [erg/s/cm2/A per count/s] and its independent ``variance`` have shape (n_pix,); ``good`` marks the usable
     pixels; ``rate``, ``rate_variance`` and ``model`` are kept because throughputs, not their inverses, are averaged
     without bias; ``modes`` (k, n_pix) are correlated errors of ln value; ``mismatch`` (2, n_pix) as that of a StarFit,
-    zero by default.
+    zero by default. Of several arms the pixels follow one another; ``starts`` are the numbers of their first ones.
 
     Examples
     --------
@@ -387,6 +387,7 @@ class CalibrationVector:
     x: float = float("nan")
     y: float = float("nan")
     mismatch: NDArray[np.float64] | None = None
+    starts: tuple[int, ...] = (0,)
 
     __repr__ = brief
     _repr_html_ = brief_html

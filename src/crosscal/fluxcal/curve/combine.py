@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.keywords import keywords
 from crosscal.core.robust import huber_weights, mad_sd
+from crosscal.fluxcal.curve.arms import parts, smooth_arms
 from crosscal.fluxcal.curve.curve import MAG, Curve, compress, polynomials
 from crosscal.fluxcal.curve.differences import difference_modes
 from crosscal.fluxcal.curve.ivar_mean import ivar_mean
 from crosscal.fluxcal.curve.normal_equations import TEMPLATE_ERROR, star_sums
 from crosscal.fluxcal.curve.outliers import outliers
 from crosscal.fluxcal.curve.position import PlatePrior, PlateTerm, fit_plate
-from crosscal.fluxcal.curve.smoothing import extrapolate, smooth_throughput
 from crosscal.fluxcal.curve.stack import Stack
 from crosscal.fluxcal.types import CalibrationVector
 
@@ -150,7 +150,7 @@ def _solve(
     for iteration in range(12):
         factor = np.exp(c @ basis)
         throughput, variance = _throughput(stack, factor, use, centre)
-        curve = smooth_throughput(stack.wavelength, throughput, variance, spline, scale, errors=False).value
+        curve = smooth_arms(stack.starts, stack.wavelength, throughput, variance, spline, scale, errors=False).value
         new, covariance = _coefficients(stack, curve, c, basis, use | (stack.good & ~keep[:, None]), use)
         mean, share = gauge(new - offset, np.einsum("skk->sk", covariance), keep)
         moved = np.max(np.abs(new - mean - c)[keep], initial=0.0)
@@ -160,7 +160,7 @@ def _solve(
         if (start is not None or iteration > 3) and moved < 1e-4:
             break
     throughput, variance = _throughput(stack, np.exp(c @ basis), use, centre)
-    curve = smooth_throughput(stack.wavelength, throughput, variance, spline, scale, errors=False).value
+    curve = smooth_arms(stack.starts, stack.wavelength, throughput, variance, spline, scale, errors=False).value
     return State(throughput, variance, curve, c, covariance, use, share)
 
 
@@ -279,9 +279,9 @@ def _curve(
     reach: float,
 ) -> Curve:
     """Turn a solution into a curve with its covariance."""
-    done = smooth_throughput(stack.wavelength, state.throughput, state.variance, smooth, scale)
-    measured = np.isfinite(done.value)
-    done = extrapolate(stack.wavelength, done, reach, scale)
+    done = smooth_arms(stack.starts, stack.wavelength, state.throughput, state.variance, smooth, scale, reach=reach)
+    good = np.isfinite(state.throughput)
+    measured = np.concatenate([_inside(good[cut]) for cut in parts(stack.starts, good.size)])
     modes = [done.modes, mean_modes(state, keep, plate, stack) @ basis]
     linear = polynomials(stack.wavelength, 1)
     modes.append(difference_modes(stack, state.smooth, state.c, basis, state.use))
@@ -315,6 +315,11 @@ def _curve(
         tuple(warnings),
         np.isfinite(value) & ~measured,
     )
+
+
+def _inside(good: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels from the first to the last good one."""
+    return np.logical_or.accumulate(good) & np.logical_or.accumulate(good[::-1])[::-1]
 
 
 def mean_modes(state: State, keep: NDArray[np.bool_], plate: PlateTerm | None, stack: Stack) -> NDArray[np.float64]:

@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscal.fluxcal.curve.arms import smooth_arms
 from crosscal.fluxcal.curve.combine import clip, gauge, pixel_sums
 from crosscal.fluxcal.curve.curve import MAG, Curve, polynomials
 from crosscal.fluxcal.curve.position import PlateTerm
-from crosscal.fluxcal.curve.smoothing import extrapolate, smooth_throughput
 from crosscal.fluxcal.curve.stack import Stack
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.types import CalibrationVector
@@ -70,8 +70,9 @@ class Downdates:
         offset = 0.0 if plate is None else plate.at(self.stack.x, self.stack.y, self.c.shape[1])
         mean, _ = gauge(self.c - offset, self.noise, others)
         wave, o = self.stack.wavelength, self.options
-        done = smooth_throughput(wave, throughput, variance, o.smooth, o.smooth_scale, errors=False)
-        done = extrapolate(wave, done, o.extrapolation, o.smooth_scale)
+        done = smooth_arms(
+            self.stack.starts, wave, throughput, variance, o.smooth, o.smooth_scale, errors=False, reach=o.extrapolation
+        )
         with np.errstate(divide="ignore", invalid="ignore"):
             value = np.exp(-mean @ self.basis) / done.value
             relative = self.curve.variance / self.curve.value**2

@@ -103,20 +103,33 @@ def leave_one_out(
 ) -> list[HeldOut]:
     """Hold out each star in turn; ``stars`` and ``vectors`` correspond. Needs two stars, else the list is empty.
 
-    Of few stars the others are combined anew; from :data:`MANY` on, a star is taken out of the sums of ``curve``, which
-    all of them made. ``field`` gives the field over the plate that frames share, fitted without a star of this name.
+    ``field`` gives the field over the plate that frames share, fitted without a star of this name.
     """
-    if len(stars) < 2:
-        return []
-    if len(stars) >= MANY and options.method == "throughput":
-        curves = curves_without_each(vectors, curve, options, lambda k: field(stars[k].name))
-    else:
-        curves = [
-            combine_with([v for j, v in enumerate(vectors) if j != k], options, frame.airmass, field(star.name))
-            for k, star in enumerate(stars)
-        ]
+    curves = curves_of_others(vectors, curve, options, frame.airmass, field)
     return [
-        held_out(frame, star, other, catalogue, filters, options) for star, other in zip(stars, curves, strict=True)
+        held_out(frame, star, other, catalogue, filters, options) for star, other in zip(stars, curves, strict=False)
+    ]
+
+
+def curves_of_others(
+    vectors: Sequence[CalibrationVector],
+    curve: Curve,
+    options: Options,
+    airmass: float,
+    field: Callable[[str], PlateTerm | None] = lambda star: None,
+) -> list[Curve]:
+    """The curve without each star in turn; empty for fewer than two stars.
+
+    Of few stars the others are combined anew; from :data:`MANY` on, a star is taken out of the sums of ``curve``, which
+    all of them made.
+    """
+    if len(vectors) < 2:
+        return []
+    if len(vectors) >= MANY and options.method == "throughput":
+        return curves_without_each(vectors, curve, options, lambda k: field(vectors[k].star))
+    return [
+        combine_with([v for j, v in enumerate(vectors) if j != k], options, airmass, field(vectors[k].star))
+        for k in range(len(vectors))
     ]
 
 

@@ -13,7 +13,7 @@ from crosscal.fluxcal.types import CalibrationVector
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Vectors as arrays (n_star, n_pix); ``mismatch`` has the shape (n_star, 2, n_pix)."""
+    """Vectors as arrays (n_star, n_pix); ``mismatch`` has the shape (n_star, 2, n_pix), ``starts`` those of vectors."""
 
     wavelength: NDArray[np.float64]
     rate: NDArray[np.float64]
@@ -28,6 +28,7 @@ class Stack:
     y: NDArray[np.float64]
     names: tuple[str, ...]
     mismatch: NDArray[np.float64]
+    starts: tuple[int, ...]
 
     @classmethod
     def of(cls, vectors: Sequence[CalibrationVector]) -> Stack:
@@ -61,4 +62,5 @@ class Stack:
             np.array([v.y for v in vectors]),
             tuple(v.star for v in vectors),
             np.stack([np.asarray(v.mismatch) for v in vectors]),
+            vectors[0].starts,
         )

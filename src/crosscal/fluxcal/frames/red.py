@@ -15,7 +15,7 @@ from crosscal.core.errors import DataFileError, InputError, UnknownNameError
 from crosscal.core.files import atomic_path, existing_file
 from crosscal.core.reading import parsing
 from crosscal.fluxcal.flux_units import EXPECTED, FLUX_UNIT, CountUnit, count_unit
-from crosscal.fluxcal.frames.layouts.base import MARKS, Given, Layout
+from crosscal.fluxcal.frames.layouts.base import MARKS, Given, Layout, seconds
 from crosscal.fluxcal.stars.extinction import airmass as airmass_of
 from crosscal.fluxcal.types import Fibres, Frame
 
@@ -27,6 +27,9 @@ CLASS_TO_TYPE = {8: "C", 9: "S"}
 #: What KSPECDR and 2dfdr also call an HDU.
 OTHER_NAMES = {"VARIANCE": ("VARIANCE", "VAR"), "FIBRES": ("FIBRES", "FIBRES_IFU")}
 
+#: Where headers keep the exposure time: 2dfdr, and others.
+EXPOSURE_KEYS = ("EXPOSED", "EXPTIME", "EXPOSURE")
+
 WAVELA_POLICIES = ("rebuild", "refuse", "trust")
 
 
@@ -34,7 +37,7 @@ def read(hdus: fits.HDUList, target: Path, given: Given) -> Frame:
     """Read a RED frame: PRIMARY counts (n_fib, n_pix), VARIANCE or VAR (NaN = bad), WAVELA (Angstrom; nm is detected;
     else the linear scale of the header), FIBRES or FIBRES_IFU.
     """
-    exposure, airmass, medium, wavela = given.exposure, given.airmass, given.medium, given.wavela
+    airmass, medium, wavela = given.airmass, given.medium, given.wavela
     if wavela not in WAVELA_POLICIES:
         raise UnknownNameError("policy for WAVELA", wavela, WAVELA_POLICIES)
     parts = {(hdu.name or "PRIMARY").upper(): hdu for hdu in hdus}
@@ -67,9 +70,10 @@ def read(hdus: fits.HDUList, target: Path, given: Given) -> Frame:
         wavelength = _wavelength(parts["WAVELA"], flux.shape, header, str(target), wavela, notes)
     with parsing("a value of the header cannot be used", where=f"{target}[PRIMARY]", expected="numbers"):
         calibrated, kind = _unit(header, str(target))
-        seconds = _exposure(header, exposure, str(target), calibrated or kind.per_second)
-        flux, variance = to_counts(flux, variance, kind, seconds, wavelength, notes)
-        secz, mjd = _airmass(header, airmass), _mid_exposure(header, seconds)
+        default = 1.0 if calibrated or kind.per_second else None
+        exposure = seconds(header, given, f"{target}[PRIMARY]", *EXPOSURE_KEYS, default=default)
+        flux, variance = to_counts(flux, variance, kind, exposure, wavelength, notes)
+        secz, mjd = _airmass(header, airmass), _mid_exposure(header, exposure)
     with parsing("the fibre table cannot be used", where=f"{target}[FIBRES]", expected="columns of 2dfdr or KSPECDR"):
         fibres = _fibres(parts["FIBRES"], header, len(flux), str(target), notes)
     return Frame(
@@ -77,7 +81,7 @@ def read(hdus: fits.HDUList, target: Path, given: Given) -> Frame:
         variance=variance,
         wavelength=wavelength,
         fibres=fibres,
-        exposure=seconds,
+        exposure=exposure,
         airmass=secz,
         mjd=mjd,
         medium=medium or _medium(header),
@@ -180,23 +184,6 @@ def to_counts(
     return flux * factor, variance * factor**2
 
 
-def _exposure(header: fits.Header, given: float | None, where: str, optional: bool) -> float:
-    if given is not None:
-        return float(given)
-    for key in ("EXPOSED", "EXPTIME", "EXPOSURE"):
-        if key in header:
-            try:
-                value = float(header[key])
-            except (TypeError, ValueError):
-                value = float("nan")
-            if np.isfinite(value) and value > 0:
-                return value
-            raise DataFileError(f"{key} = {header[key]!r}", where=f"{where}[PRIMARY]", expected="a positive time in s")
-    if optional:
-        return 1.0
-    raise DataFileError("no exposure time", where=f"{where}[PRIMARY]", expected="EXPOSED or EXPTIME, or exposure=...")
-
-
 def _airmass(header: fits.Header, given: float | None) -> float:
     if given is not None:
         return float(given)
@@ -206,10 +193,10 @@ def _airmass(header: fits.Header, given: float | None) -> float:
     return float(np.mean(airmass_of(np.array(zenith)))) if zenith and max(zenith) < 85 else float("nan")
 
 
-def _mid_exposure(header: fits.Header, seconds: float) -> float:
+def _mid_exposure(header: fits.Header, exposure: float) -> float:
     for key in ("UTMJD", "MJD-OBS", "MJD"):
         if key in header:
-            return float(header[key]) + 0.5 * seconds / 86400.0
+            return float(header[key]) + 0.5 * exposure / 86400.0
     return float("nan")
 
 

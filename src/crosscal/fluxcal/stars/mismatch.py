@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-#: Length over which differences between stars and templates are alike, Angstrom.
-SCALE = 250.0
+#: Length over which differences between stars and templates are alike, Angstrom: with it the differences between bands
+#: of stars that were left out are as large as stated on both sides of 6000 A, where photometry sets the level.
+SCALE = 800.0
 #: Metallicities at which differences were learned: beyond, those of the ends are used.
 LEARNED_FEH = (-2.0, 0.0)
 MAG = 0.4 * np.log(10)

@@ -102,13 +102,13 @@ def bits(header: Mapping[str, Any], names: Iterable[str], prefix: str) -> int:
     return sum(1 << int(header[prefix + name]) for name in names if prefix + name in header)
 
 
-def seconds(header: Mapping[str, Any], given: Given, where: str, *keys: str) -> float:
-    """The exposure time that is stated, or that of the header.
+def seconds(header: Mapping[str, Any], given: Given, where: str, *keys: str, default: float | None = None) -> float:
+    """The exposure time that is stated, or that of the first key that the header has, or the default.
 
     Raises
     ------
     DataFileError
-        If there is none, or it is no positive number.
+        If there is none of them, or the header's is no positive number.
     """
     if given.exposure is not None:
         return float(given.exposure)
@@ -121,7 +121,10 @@ def seconds(header: Mapping[str, Any], given: Given, where: str, *keys: str) -> 
             if np.isfinite(value) and value > 0:
                 return value
             raise DataFileError(f"{key} = {header[key]!r}", where=where, expected="a positive time in s")
-    raise DataFileError("no exposure time", where=where, expected=f"{keys[0]} in the header, or exposure=...")
+    if default is not None:
+        return default
+    listed = " or ".join(keys)
+    raise DataFileError("no exposure time", where=where, expected=f"{listed} in the header, or exposure=...")
 
 
 def number(header: Mapping[str, Any], key: str) -> float:

@@ -66,7 +66,7 @@ def read(hdus: fits.HDUList, path: Path, given: Given) -> Frame:
     kind = count_unit(unit.replace("/bin", ""))
     if kind is None and not calibrated:
         raise DataFileError(f"BUNIT {unit!r}", where=f"{where}[FLUX]", expected=EXPECTED)
-    exposure = 1.0 if calibrated and given.exposure is None else seconds(header, given, f"{where}[FLUX]", "EXPTIME")
+    exposure = seconds(header, given, f"{where}[FLUX]", "EXPTIME", default=1.0 if calibrated else None)
     variance = variance_of(ivar, bad)
     if kind is not None and not calibrated:
         factor = kind.factor(exposure, wavelength)

@@ -1,0 +1,51 @@
+"""Standard stars whose spectra are known absolutely (CALSPEC): no template is fitted to them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscal.core.errors import InputError
+from crosscal.fluxcal.stars.lsf import Resolution, convolve_lsf, widths
+from crosscal.fluxcal.stars.resample import convert_medium, log_grid, resample
+from crosscal.fluxcal.types import Frame, StarFit
+
+
+def known_star(
+    frame: Frame, star: StarFit, wavelength: NDArray[np.float64], flux: NDArray[np.float64], fwhm: Resolution
+) -> StarFit:
+    """A star whose spectrum is known absolutely:
+    its model is that spectrum at the frame's resolution (vacuum input).
+    """
+    margin = 10 * float(np.max(widths(fwhm, frame.grid)))
+
+    wave = convert_medium(wavelength, "vacuum", frame.medium)
+    low, high = float(frame.wavelength.min()) - margin, float(frame.wavelength.max()) + margin
+    if wave[0] > low or wave[-1] < high:
+        raise InputError(
+            f"the known spectrum covers {wave[0]:.0f}-{wave[-1]:.0f} A",
+            where=f"star {star.name}",
+            expected=f"{low:.0f}-{high:.0f} A",
+        )
+    grid = log_grid(low, high, 0.2 * float(np.median(np.diff(frame.grid))) / high)
+    fine = (
+        resample(wave, flux, grid)
+        if np.median(np.diff(wave)) < np.median(np.diff(grid))
+        else np.interp(grid, wave, flux)
+    )
+    model = resample(grid, convolve_lsf(grid, fine, widths(fwhm, grid)), frame.wavelength[star.fibre])
+    modes = np.zeros((3, model.size))
+    modes[0] = 0.01  # CALSPEC's systematic uncertainty of 1 per cent
+    return replace(
+        star,
+        template="known spectrum",
+        rv=0.0,
+        scale=1.0,
+        scale_error=0.01,
+        colour_residual=0.0,
+        model=model,
+        model_variance=np.zeros_like(model),
+        model_modes=modes,
+    )
