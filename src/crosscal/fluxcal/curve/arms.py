@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ def joined(vectors: Sequence[CalibrationVector]) -> CalibrationVector:
         return vectors[0]
     starts = np.cumsum([0, *(v.value.size for v in vectors[:-1])])
     # All arms have as many modes: scale and two of the posterior over templates.
-    whole = {key: np.concatenate([getattr(v, key) for v in vectors], axis=-1) for key in _VECTOR}
+    whole: dict[str, Any] = {key: np.concatenate([getattr(v, key) for v in vectors], axis=-1) for key in _VECTOR}
     return replace(vectors[0], **whole, starts=tuple(int(s) for s in starts))
 
 

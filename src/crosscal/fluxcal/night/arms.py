@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,12 @@ def calibrate_arms(calibrator: Calibrator, frames: Sequence[Frame], *, loo: bool
         calibrator.catalogue, calibrator.library, calibrator.filters, options, calibrator.limits, calibrator.known
     )
     covered = own.library.coverage(own.filters) >= options.coverage
-    choice = {"snr_floor": options.snr_floor, "radius": options.radius, "match": options.match, "usable": covered}
+    choice: dict[str, Any] = {
+        "snr_floor": options.snr_floor,
+        "radius": options.radius,
+        "match": options.match,
+        "usable": covered,
+    }
     stars = shared_status([select_standards(frame, own.catalogue, **choice) for frame in frames])
     return tuple(own.calibrated(frames, stars, loo, files=[None] * len(frames)))
 

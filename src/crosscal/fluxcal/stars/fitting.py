@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,8 +96,8 @@ def fit_arms(
             chi2 = scores()
     dof = np.sum([np.sum(arm.weights > 0, axis=1) - arm.n_terms for arm in arms], axis=0) - 4
     for i, k in enumerate(active):
-        found = {"rv": float(velocity[0][i]), "rv_error": float(velocity[1][i]), "rv_peak": float(velocity[3][i])}
-        own = [replace(one[k], **found) for one in stars]
+        rv, error, peak = (float(velocity[j][i]) for j in (0, 1, 3))
+        own = [replace(one[k], rv=rv, rv_error=error, rv_peak=peak) for one in stars]
         if ok[i]:
             own = _describe(own, frames, chi2[i], int(dof[i]), photometry[i], catalogue, prepared, options)
         else:
@@ -173,7 +174,7 @@ def _describe(
     teff, logg, feh = (p @ native.parameters[members])[:3]
     colour_rms = float(np.sqrt(np.mean((p @ residual[members]) ** 2))) if residual.shape[1] > 1 else 0.0
     scale_error = float(1 / np.sqrt(np.sum(1 / photometry.error**2)))
-    found = {
+    found: dict[str, Any] = {
         "status": StarStatus.COLOUR_OUTLIER if colour_rms > options.colour_limit else StarStatus.USED,
         "teff": float(teff), "logg": float(logg), "feh": float(feh), "template": native.label[best],
         "chi2": float(chi2[best]), "dof": dof, "scale": float(10 ** (0.4 * mean[best])), "scale_error": scale_error,
