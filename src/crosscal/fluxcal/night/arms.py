@@ -43,6 +43,10 @@ def calibrate_arms(calibrator: Calibrator, frames: Sequence[Frame], *, loo: bool
     InputError
         If the fibres differ, arms are not in the order of their wavelengths, a frame is calibrated already, or the
         options ask for a field over the plate or for the mean of vectors.
+
+    Examples
+    --------
+    >>> blue, red = fluxcal.calibrate_arms(calibrator, [blue_frame, red_frame])  # doctest: +SKIP
     """
     _check(frames, calibrator)
     options = replace(calibrator.options, position=False)
