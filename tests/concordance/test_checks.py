@@ -92,7 +92,7 @@ def test_predictive_check_finds_outliers_and_wrong_errors():
     robust = fit(outliers.data, draws=500, leave_one_out=False, noise="log-t")
     assert plain.tests.tail_p.min() < 1e-5
     assert robust.tests.predictive.extreme_p.min() > 0.02
-    assert any("have outliers that bias the areas: use noise = 'log-t'" in w for w in plain.warnings)
+    assert any("have outliers" in w and "use noise = 'log-t'" in w for w in plain.warnings)
     wide = simulate(3, 100, tau=0.05, sigma=0.01, quoted=None, seed=5)
     data = replace(wide.data, variance=np.full(wide.data.n_cells, 0.05**2))
     result = fit(data, variance="quoted", draws=500, leave_one_out=False)
