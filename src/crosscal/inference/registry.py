@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import Parameter, signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from crosscal.core.errors import UnknownNameError
 from crosscal.core.keywords import UnknownArgumentError
@@ -12,6 +12,8 @@ from crosscal.core.progress import SILENT, Progress
 from crosscal.core.registry import Registry
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from crosscal.inference.posterior import Posterior
     from crosscal.inference.problem import Problem
 
@@ -26,6 +28,31 @@ SAMPLERS = Registry(
         "gibbs": "crosscal.inference.gibbs:gibbs",
     },
 )
+
+
+class SamplerOptions(TypedDict, total=False):
+    """What the samplers above can be asked for, each by some of them, so that type checkers know the names."""
+
+    draws: int | None
+    warmup: int
+    chains: int
+    start: Mapping[str, ArrayLike] | None
+    starts: int
+    proposals: int | None
+    components: int
+    rounds: int
+    degrees: float
+    coarse: Sequence[Problem]
+    target_accept: float
+    max_tree_depth: int
+    dense_mass: bool
+    adapt_mass: bool
+    precondition: bool
+    workers: int | None
+    live_points: int | None
+    dlogz: float
+    method: str
+    keep: tuple[str, ...] | None
 
 
 def sample(

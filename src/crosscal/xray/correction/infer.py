@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,7 @@ from crosscal.core.units import energies
 from crosscal.inference.jaxconfig import require_x64
 from crosscal.inference.posterior import Posterior
 from crosscal.inference.problem import Problem
-from crosscal.inference.registry import check_options, options_of, sample
+from crosscal.inference.registry import SamplerOptions, check_options, options_of, sample
 from crosscal.xray.correction import edges
 from crosscal.xray.correction.bias import emulated_bias
 from crosscal.xray.correction.drawn import Drawn
@@ -55,7 +55,7 @@ def infer(
     energy: ArrayLike | None = None,
     seed: int = 0,
     progress: Progress = SILENT,
-    **options: Any,
+    **options: Unpack[SamplerOptions],
 ) -> CalibrationResult:
     """Infer which change of a telescope's effective area makes the sources agree with a reference telescope.
 
@@ -113,7 +113,7 @@ def infer_model(
     seed: int = 0,
     progress: Progress = SILENT,
     posterior: Posterior | None = None,
-    **options: Any,
+    **options: Unpack[SamplerOptions],
 ) -> CalibrationResult:
     """Infer with a model built by hand; see `infer`. Draws of an earlier run (``posterior``) are not drawn again."""
     _check_domain(model)

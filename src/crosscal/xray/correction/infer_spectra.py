@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +15,7 @@ from crosscal.core.provenance import record
 from crosscal.core.random import generator
 from crosscal.inference.jaxconfig import require_x64
 from crosscal.inference.posterior import Posterior
-from crosscal.inference.registry import check_options, sample
+from crosscal.inference.registry import SamplerOptions, check_options, sample
 from crosscal.xray.correction import edges
 from crosscal.xray.correction.bias import TemperatureBias, fitted_bias
 from crosscal.xray.correction.drawn import Drawn
@@ -51,7 +51,7 @@ def infer_spectra(
     seed: int = 0,
     progress: Progress = SILENT,
     posterior: Posterior | None = None,
-    **options: Any,
+    **options: Unpack[SamplerOptions],
 ) -> CalibrationResult:
     """Infer phi(E) of the telescope that is not trusted from all spectra at once.
 
