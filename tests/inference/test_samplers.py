@@ -5,7 +5,7 @@ import pytest
 
 from crosscal.core.errors import FitError, InputError, UnknownNameError
 from crosscal.inference.laplace import find_mode
-from crosscal.inference.registry import SAMPLERS, sample
+from crosscal.inference.registry import SAMPLERS, SamplerOptions, options_of, sample
 
 OPTIONS = {
     "laplace": {"draws": 4000},
@@ -270,3 +270,7 @@ def test_population_is_calibrated_where_signs_are_ambiguous(slow_scale):
     assert found.failures == 0
     # Two parameters: the smaller of two p-values falls below 0.005 once in 100 runs.
     assert np.all(found.p_values() > 0.005)
+
+
+def test_type_checkers_know_every_option_of_every_sampler():
+    assert set(SamplerOptions.__annotations__) == {name for method in SAMPLERS for name in options_of(method) or ()}
