@@ -80,6 +80,11 @@ def test_arms_share_stars_templates_and_losses(together):
     np.testing.assert_array_equal(blue.curve.coefficients, red.curve.coefficients)
 
 
+def test_a_field_that_is_not_tried_is_told(together, calibrator):
+    assert calibrator.options.position == "auto"
+    assert all(any("No field over the plate" in w for w in one.warnings) for one in together)
+
+
 def test_curves_agree_where_arms_overlap(exposure, together, apart):
     truth, _ = exposure
     # Ten stars, a few hundred pixels of S/N 28: noise of 0.1 per cent.

@@ -18,6 +18,8 @@ from crosscal.fluxcal.types import Frame, StarFit, StarStatus
 
 #: Statuses of a star that another arm of the exposure can make good.
 _OF_ONE_ARM = {StarStatus.NO_SIGNAL, StarStatus.LOW_SNR}
+#: What the results of arms say where a single frame would have been tried with a field over the plate.
+WITHOUT_FIELD = 'No field over the plate is fitted to arms that are calibrated together, though position = "auto".'
 
 
 @keywords
@@ -32,7 +34,7 @@ def calibrate_arms(calibrator: Calibrator, frames: Sequence[Frame], *, loo: bool
     Parameters
     ----------
     calibrator : Calibrator
-        A field over the plate is not fitted; ``position = "auto"`` means none here.
+        A field over the plate is not fitted; with ``position = "auto"`` the results say so.
     frames : sequence of Frame
         One for each arm, in the order of their wavelengths, with the same fibres.
     loo : bool
@@ -61,7 +63,10 @@ def calibrate_arms(calibrator: Calibrator, frames: Sequence[Frame], *, loo: bool
         "usable": covered,
     }
     stars = shared_status([select_standards(frame, own.catalogue, **choice) for frame in frames])
-    return tuple(own.calibrated(frames, stars, loo, files=[None] * len(frames)))
+    made = own.calibrated(frames, stars, loo, files=[None] * len(frames))
+    if calibrator.options.position == "auto":
+        made = [replace(one, notes=(*one.notes, WITHOUT_FIELD)) for one in made]
+    return tuple(made)
 
 
 def shared_status(arms: Sequence[list[StarFit]]) -> list[list[StarFit]]:
