@@ -88,6 +88,17 @@ def _calibrate_frames(small, change):
     return night.results[0].curve.value
 
 
+def _calibrate_arms(small, change):
+    truth, frame, made, _ = small
+    calibrator = Calibrator(_changed(truth.catalogue, change), made.library, made.filters, made.options)
+    halves = [np.s_[:, : 2 * frame.flux.shape[1] // 3], np.s_[:, frame.flux.shape[1] // 3 :]]
+    arms = [
+        replace(frame, **{k: getattr(frame, k)[half] for k in ("flux", "variance", "wavelength")}) for half in halves
+    ]
+    made = fluxcal.calibrate_arms(calibrator, [_frame(arm, change) for arm in arms], loo=False)
+    return np.concatenate([arm.curve.value for arm in made])
+
+
 def _specutils(small, change):
     frame = small[1]
     return fluxcal.to_specutils(_frame(frame, change)).flux.value
@@ -137,6 +148,7 @@ CALLS = {
     "combine": lambda s, c: fluxcal.combine([_changed(v, c) for v in s[3].vectors]).value,
     "calibrate": _calibrate,
     "calibrate_frames": _calibrate_frames,
+    "calibrate_arms": _calibrate_arms,
     "to_specutils": _specutils,
     "transfer_function": _transfer,
     "band_error": _band_error,

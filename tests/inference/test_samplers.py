@@ -50,7 +50,7 @@ def test_result_carries_names_units_derived_and_verdict(result):
     assert result.names == ("x", "total")
     assert result.converged, result.messages
     table = result.summary()
-    assert list(table["parameter"]) == ["x[0]", "x[1]", "total"]
+    assert list(table["parameter"]) == ["x[first]", "x[second]", "total"]
     assert list(table["unit"]) == ["keV", "keV", ""]
     np.testing.assert_allclose(result.draws("total"), result.draws("x").sum(axis=1))
     assert list(result.tree["posterior"]["axis"].values) == ["first", "second"]

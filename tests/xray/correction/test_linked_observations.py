@@ -93,5 +93,5 @@ def test_a_save_file_of_xspec_stands_for_its_spectrum(directory):
     files = listed_files(path)
     assert files["row 1, background of a.xcm"] == directory / "sky.pha"
     (directory / "a.xcm").write_text(text.replace("data 1:1 s1.pha\n", ""))
-    with pytest.raises(InputError, match="row 1: XSPEC save file: no spectrum; expected the command data"):
+    with pytest.raises(InputError, match="row 1: save file: no spectrum; expected the command data"):
         read_observations(path, MODEL)
