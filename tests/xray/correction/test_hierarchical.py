@@ -215,6 +215,7 @@ def test_samples_can_be_matched(amplitude_only, plain):
     assert estimate.theta["A"] == pytest.approx(0.12, abs=0.05)
 
 
+@pytest.mark.thorough
 def test_correction_inverts_measurement(emulator):
     theta, truth = jnp.array([0.15, 2.0, 0.8]), jnp.array([[2.0, 1.0, 0.3], [9.0, 2.0, 0.4]])
     measured = emulator.measure(theta, truth)

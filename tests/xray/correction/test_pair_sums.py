@@ -35,7 +35,10 @@ def parameters(names, n):
     return {k: jnp.asarray(v) for k, v in found.items()}
 
 
-@pytest.mark.parametrize("names", [("kT",), ("kT", "norm"), ("kT", "norm", "Abundanc")])
+@pytest.mark.parametrize(
+    "names",
+    [("kT",), *(pytest.param(n, marks=pytest.mark.thorough) for n in (("kT", "norm"), ("kT", "norm", "Abundanc")))],
+)
 def test_the_compiled_likelihood_is_the_slow_one(emulator, names):
     model = model_of(emulator, names)
     at = parameters(names, 20)
@@ -47,6 +50,7 @@ def test_the_compiled_likelihood_is_the_slow_one(emulator, names):
     np.testing.assert_allclose(total, each.sum(axis=1), rtol=1e-12)
 
 
+@pytest.mark.thorough
 def test_truths_that_would_be_negative_are_excluded(emulator):
     model = model_of(emulator, ("kT",))
     far = replace(
