@@ -82,3 +82,23 @@ def slow_scale() -> float:
 def rng() -> np.random.Generator:
     """A seeded generator."""
     return np.random.default_rng(20190)
+
+
+@pytest.fixture(scope="module")
+def browser(request, tmp_path_factory):
+    """A Chromium with a profile of its own; a module adds flags by ``CHROMIUM_FLAGS``."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the extra 'browser'")
+    program = os.environ.get("CROSSCAL_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("no chromium is installed")
+    flags = [
+        "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync", *getattr(request.module, "CHROMIUM_FLAGS", ()),
+    ]  # fmt: skip
+    with sync_api.sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("profile"), executable_path=program, headless=True, args=flags
+        )
+        context.set_offline(True)
+        yield context
+        context.close()

@@ -15,10 +15,8 @@ import pytest
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--allow-file-access-from-files",
-)  # fmt: skip
+#: Search reads files of its own site.
+CHROMIUM_FLAGS = ("--allow-file-access-from-files",)
 #: One page of each kind: first page, tutorial, how-to guides, case study, theory, reference, a name, measured tables.
 PAGES = (
     "index.html",
@@ -49,22 +47,6 @@ def site(tmp_path_factory):
     command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "-D", "nb_execution_mode=off"]
     subprocess.run([*command, str(source), str(target / "html")], check=True, capture_output=True, timeout=900)
     return target / "html"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """A Chromium with a profile of its own."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the extra 'browser'")
-    program = os.environ.get("CROSSCAL_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.skip("no chromium is installed")
-    with sync_api.sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("profile"), executable_path=program, headless=True, args=list(FLAGS)
-        )
-        context.set_offline(True)
-        yield context
-        context.close()
 
 
 @pytest.fixture

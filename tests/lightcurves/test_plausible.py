@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crosscal.core.errors import DataFileError
+from crosscal.core.errors import DataFileError, InputError
 from crosscal.lightcurves.reading import read
 
 TIMES = 58000.0 + np.array([1.0, 2.5, 4.0, 7.25])
@@ -54,9 +54,12 @@ def test_calendar_dates_are_read(table, name):
     dates = ["2018-03-01T12:00:00", "2018-03-02 06:00:00.5", "2018-03-04", "2018-03-05T00:00:00Z"]
     curves = read(table((name, "flux", "error"), dates, FLUX, errors()))
     assert str(curves.system) == "MJD (UTC)"
+    assert any("calendar dates" in note and "UTC" in note for note in curves.notes)
     np.testing.assert_allclose(curves.continuum.time[[0, 2]], [58178.5, 58181.0], atol=1e-9)
     with pytest.raises(DataFileError, match="a date does not exist"):
         read(table((name, "flux", "error"), ["2018-02-31", *dates[1:]], FLUX, errors()))
+    with pytest.raises(InputError, match=r"time_format 'mjd'.*none: the column holds calendar dates"):
+        read(table((name, "flux", "error"), dates, FLUX, errors()), time_format="mjd")
 
 
 @pytest.mark.parametrize(
@@ -67,6 +70,12 @@ def test_relative_errors_are_multiplied_by_the_flux(table, name, size):
     curves = read(table(("mjd", "flux", name), TIMES, FLUX, errors(size)))
     np.testing.assert_allclose(curves.continuum.error, 0.02 * FLUX, rtol=1e-12)
     assert any("relative" in note for note in curves.notes)
+
+
+def test_errors_of_relative_fluxes_are_absolute(table):
+    curves = read(table(("mjd", "rel_flux", "rel_flux_err"), TIMES, FLUX, errors()))
+    np.testing.assert_allclose(curves.continuum.error, 0.02)
+    assert curves.continuum.unit == ""
 
 
 def test_relative_errors_of_magnitudes(table):
@@ -87,6 +96,10 @@ def test_decimal_commas_between_semicolons(table):
     curves = read(table(("MJD", "flux", "error"), comma(TIMES), comma(FLUX), comma(errors()), delimiter=";"))
     np.testing.assert_allclose(curves.continuum.flux, FLUX)
     np.testing.assert_allclose(curves.continuum.time, TIMES)
+    assert any("decimal commas are read as points" in note for note in curves.notes)
+    thousands = ["10,123", "11,456", "12,000", "9,800"]
+    with pytest.raises(DataFileError, match=r"'10,123' may be 10.123 or 10123"):
+        read(table(("MJD", "flux", "error"), TIMES.astype(int), thousands, np.full(4, 2), delimiter=";"))
 
 
 def test_columns_of_words_that_may_name_telescopes_are_told(table):

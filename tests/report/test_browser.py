@@ -5,9 +5,7 @@ Needs the extra ``browser`` (Playwright) and a ``chromium`` on the path or in CR
 
 import importlib.util
 import json
-import os
 import re
-import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,32 +15,12 @@ from crosscal.report import SECTIONS
 
 pytestmark = pytest.mark.browser
 
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 WIDTHS = (400, 1400)
 _spec = importlib.util.spec_from_file_location("report_runs", Path(__file__).with_name("runs.py"))
 RUNS = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(RUNS)
 #: Sections that only some runs need: a demonstration has no job file.
 OPTIONAL = {"Configuration", "Figures"}
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """A Chromium with a profile of its own."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the extra 'browser'")
-    program = os.environ.get("CROSSCAL_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.skip("no chromium is installed")
-    with sync_api.sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("profile"), executable_path=program, headless=True, args=list(FLAGS)
-        )
-        context.set_offline(True)
-        yield context
-        context.close()
 
 
 @pytest.fixture(scope="session")

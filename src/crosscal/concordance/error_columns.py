@@ -30,7 +30,7 @@ _KINDS: tuple[tuple[re.Pattern[str], str, Callable[[Floats, Floats], Floats]], .
     (re.compile(r"(?i)(^|_)(rel|frac)(ative|tional)?(_|$)"), "fractions", lambda x, value: x * np.abs(value)),
     (re.compile(r"(?i)(^|_)(ivar|invvar|inverse_variance|weights?)$"), "inverse variances", lambda x, _: x**-0.5),
     (re.compile(r"(?i)(^|_)var(iance)?$"), "variances", lambda x, _: x**0.5),
-    (re.compile(r"(?i)(^|_)(snr|s_?n|s/n)$"), "signal-to-noise ratios", lambda x, value: np.abs(value) / x),
+    (re.compile(r"(?i)(^|_)snr$|^s_?n$|s/n$"), "signal-to-noise ratios", lambda x, value: np.abs(value) / x),
 )
 _UPPER, _LOWER = ("<", "u", "ul", "upper", "true", "t", "y", "yes"), (">", "lower")
 _PERCENT = ("%", "percent", "pct")

@@ -132,6 +132,7 @@ def _compile(
         )
         return state, step
 
+    # The step closes over the adaptation that init sets up: tracing the start of a chain yields it.
     steps: list[Any] = []
 
     @jax.jit

@@ -133,7 +133,7 @@ def _by_layout(table: RawTable, layout: Layout, selection: Selection) -> Photome
     system = layout.system
     if time in TIMES and TIMES[time].format:  # a layout that may count in either way
         system = replace(system, format=TIMES[time].format)
-    dates, notes = table.numbers(time), list[str]()
+    dates, notes = table.numbers(time), list(table.notes)
     system = checked_dates(dates, system, table.source, notes)
     band = table.words(key) if (key := table.first(layout.band)) else np.full(n, "")
     band = np.array([layout.bands.get(b.lower(), b) for b in band], dtype=str)
@@ -157,7 +157,7 @@ def _by_layout(table: RawTable, layout: Layout, selection: Selection) -> Photome
 def _by_names(table: RawTable, selection: Selection, label: str) -> Photometry:
     chosen = override(table, selection.columns)
     roles = find_roles(table.columns, table.source, chosen, table.units)
-    notes: list[str] = []
+    notes = list(table.notes)
     n = len(table)
     if not table.headed:
         notes.append("the columns have no names: time, flux and error are assumed")
@@ -186,8 +186,10 @@ def _by_names(table: RawTable, selection: Selection, label: str) -> Photometry:
     if len(table.columns) > 3 and not table.headed:
         notes.append(f"columns after the third are not used ({len(table.columns)} columns)")
     limit = table.is_limit(roles.value)
+    # A relative flux has no unit, and its errors are those of any flux.
+    unit = "" if is_magnitude or unit == "relative" else unit
     return Photometry(
-        time, value, error, is_magnitude, system, "" if is_magnitude else unit, telescope, band, np.full(n, ""), limit,
+        time, value, error, is_magnitude, system, unit, telescope, band, np.full(n, ""), limit,
         [], notes, _position(table),
     )  # fmt: skip
 
@@ -196,6 +198,12 @@ def _times(table: RawTable, key: str, selection: Selection, notes: list[str]) ->
     system = table.systems.get(key) or time_system(key, table.names[key])
     days = calendar_dates(table, key)
     if days is not None:
+        if selection.time_format:
+            raise InputError(
+                f"time_format {selection.time_format!r}", where=f"{table.source}, column {table.names[key]!r}",
+                expected="none: the column holds calendar dates",
+            )  # fmt: skip
+        notes.append(f"calendar dates in {table.names[key]} are taken as UTC")
         return days, TimeSystem("mjd", scale="utc")
     time = table.numbers(key)
     unit = table.units.get(key, "")

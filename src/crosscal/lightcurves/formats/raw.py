@@ -30,6 +30,7 @@ from crosscal.lightcurves.formats.words import (
     key_of,
     keywords_of,
     number,
+    with_points,
 )
 from crosscal.lightcurves.timesystem import SCALES, TimeSystem
 
@@ -58,6 +59,8 @@ class RawTable:
         Whether the file names its columns.
     systems : mapping of str to TimeSystem
         What time columns count that were astropy Times.
+    notes : tuple of str
+        What was assumed when the file was read.
     """
 
     columns: Mapping[str, NDArray[Any]]
@@ -68,6 +71,7 @@ class RawTable:
     first_row: int = 1
     headed: bool = True
     systems: Mapping[str, TimeSystem] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __contains__(self, key: str) -> bool:
         return key in self.columns
@@ -312,6 +316,10 @@ def _text(text: str, source: str) -> RawTable:
     if not rows:
         raise DataFileError("the table is empty", where=source, expected="a header and rows")
     delimiter = delimiter_of([line for _, line in rows[:50]])
+    notes: tuple[str, ...] = ()
+    if delimiter == ";":
+        pointed, notes = with_points([line for _, line in rows], source)
+        rows = [(k, line) for (k, _), line in zip(rows, pointed, strict=True)]
     cells = [(k, cells_of(line, delimiter)) for k, line in rows]
     # A title above the header, as in alerts: fewer cells than all that follows.
     while len(cells) > 2 and len(cells[0][1]) == 1 < len(cells[1][1]):
@@ -335,7 +343,8 @@ def _text(text: str, source: str) -> RawTable:
         if len(row) != len(names):
             raise DataFileError(f"{len(row)} columns", where=f"{source}, row {k}", expected=f"{len(names)}")
     columns = [(name, np.array([row[c] for _, row in cells], dtype=object)) for c, name in enumerate(distinct(names))]
-    return of_columns(columns, source, first_row=cells[0][0], headed=header is not None, meta=keywords_of(comments))
+    found = of_columns(columns, source, first_row=cells[0][0], headed=header is not None, meta=keywords_of(comments))
+    return replace(found, notes=notes)
 
 
 def override(table: RawTable, wanted: Mapping[str, str]) -> dict[str, str]:

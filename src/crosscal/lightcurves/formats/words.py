@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from crosscal.core.errors import DataFileError
 from crosscal.lightcurves.formats.vocabulary import role_of
 
 #: Cells that stand for a missing value.
@@ -68,12 +69,32 @@ def cells_of(line: str, delimiter: str | None) -> list[str]:
     """Split a line into cells; None is white space and commas."""
     if delimiter is None:
         return line.replace(",", " ").split()
-    if delimiter == ";":
-        line = _DECIMAL_COMMA.sub(r"\1.\2", line)
     try:
         return [word.strip() for word in next(csv.reader(io.StringIO(line), delimiter=delimiter))]
     except (csv.Error, StopIteration):
         return [word.strip() for word in line.split(delimiter)]
+
+
+def with_points(lines: list[str], where: str) -> tuple[list[str], tuple[str, ...]]:
+    """Read the decimal commas of lines with semicolons between cells as points, and tell it.
+
+    Raises
+    ------
+    DataFileError
+        If all of them may as well stand between thousands.
+    """
+    numbers = [found for line in lines for found in _DECIMAL_COMMA.findall(line)]
+    if not numbers:
+        return lines, ()
+    whole, rest = numbers[0]
+    if all(len(a.lstrip("+-")) <= 3 and len(b) == 3 and a.lstrip("+-") != "0" for a, b in numbers):
+        raise DataFileError(
+            f"'{whole},{rest}' may be {whole}.{rest} or {whole}{rest}", where=where,
+            expected="decimal points, and no commas between thousands",
+        )  # fmt: skip
+    return [_DECIMAL_COMMA.sub(r"\1.\2", line) for line in lines], (
+        f"decimal commas are read as points ({whole},{rest})",
+    )
 
 
 def is_ruler(row: list[str]) -> bool:
