@@ -55,14 +55,24 @@ def test_pairs_hold_what_both_telescopes_measured(fitted):
     assert pairs.names == ("A1", "A2")
     assert pairs.telescopes == ("a", "b")
     np.testing.assert_array_equal(pairs.constants["Redshift"], [0.05, 0.1])
-    assert "nH" not in pairs.constants  # it is the same for all
+    np.testing.assert_array_equal(pairs.constants["nH"], [0.05, 0.05])
     assert pairs.notes == ("source 'A3' is left out: no spectrum of b",)
+    assert [r.name for r in pairs.responses["b"]] == ["example_b", "example_b"]
     kT = fitted.value[3:5, 0]
     weight = 1 / fitted.covariance[3:5, 0, 0]
     # With norms nearly uncorrelated with temperatures, the joint mean is close to that of temperatures alone.
     assert pairs.values[1, 1, 0] == pytest.approx(np.average(kT, weights=weight), rel=2e-3)
     assert pairs.covariance[1, 1, 0, 0] < fitted.covariance[3:5, 0, 0].min()
     assert np.all(np.abs(pairs.values[:, :, 0] / [3.0, 6.0] - 1) < 0.1)
+
+
+def test_of_several_responses_of_a_source_one_is_taken_and_told(observations, fitted):
+    last = replace(observations[4], response=replace(observations[4].response, name="later"))
+    several = replace(fitted, observations=(*observations[:4], last, *observations[5:]))
+    pairs = pairs_of(several, "a", "b")
+    counts = fitted.counts[3:5]
+    assert pairs.responses["b"][1].name == ("later" if counts[1] > counts[0] else "example_b")
+    assert "source 'A2': exact fits use the response of its spectrum with most counts in b" in pairs.notes
 
 
 def test_pairs_keep_absorption_and_redshift_in_their_file(fitted, tmp_path):

@@ -26,6 +26,8 @@ from crosscal.xray.instrument.checks import told_once
 if TYPE_CHECKING:
     from astropy.table import Table
 
+    from crosscal.xray.instrument.response import Response
+
 Floats = NDArray[np.float64]
 
 #: A temperature known no better than this (1 sigma, relative) says nothing of a calibration.
@@ -269,12 +271,25 @@ def pairs_of(fitted: FittedSpectra, trusted: str, corrected: str) -> PairedSourc
     first = {o.source: o.model for o in reversed(fitted.observations)}
     held = [n for n in CONSTANTS if n in first[kept[0]].names and n not in fitted.names]
     constants = {n: np.array([first[s].parameter(n).default for s in kept]) for n in held}
-    constants = {n: v for n, v in constants.items() if np.ptp(v) > 0}
+    responses = [_main_response(fitted, s, corrected, trouble, notes) for s in kept]
     value, covariance = (np.swapaxes(np.array(a), 0, 1) for a in (values, covariances))
     telescopes = (trusted, corrected)
     return PairedSources(
-        tuple(kept), telescopes, quantities, value, covariance, constants=constants, notes=tuple(notes)
-    )
+        tuple(kept), telescopes, quantities, value, covariance, constants=constants, notes=tuple(notes),
+        responses={corrected: responses},
+    )  # fmt: skip
+
+
+def _main_response(
+    fitted: FittedSpectra, source: str, telescope: str, trouble: Sequence[str], notes: list[str]
+) -> Response:
+    """Return the response of a source's spectrum with most counts; others are told in ``notes``."""
+    own = [k for k, o in enumerate(fitted.observations) if (o.source, o.telescope) == (source, telescope)]
+    best = max((k for k in own if not trouble[k]), key=lambda k: fitted.counts[k])
+    response = fitted.observations[best].response
+    if any(fitted.observations[k].response is not response for k in own if not trouble[k]):
+        notes.append(f"source {source!r}: exact fits use the response of its spectrum with most counts in {telescope}")
+    return response
 
 
 def _mean(values: Floats, covariances: Floats) -> tuple[Floats, Floats]:

@@ -185,14 +185,14 @@ class HierarchicalModel:
     def _external(self) -> ExternalCorrection | None:
         return None if self.prior_correction is None else ExternalCorrection.of(self.prior_correction)
 
-    @property
+    @cached_property
     def own_constants(self) -> tuple[str, ...]:
-        """The columns of the pairs (nH, Redshift) by which each source has a map of its own: with exact fits only."""
+        """What gives each source a map of its own (nH, Redshift, "response"): with exact fits only."""
         return tuple(usable(self.emulator, self.pairs))
 
     @cached_property
     def own_map(self) -> CalibrationEmulator:
-        """The emulator, or the exact fits of each source with its own absorption and redshift."""
+        """The emulator, or the exact fits of each source with its own absorption, redshift and response."""
         return of_sources(self.emulator, self.pairs) if self.own_constants else self.emulator
 
     @property

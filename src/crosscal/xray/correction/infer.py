@@ -30,7 +30,7 @@ from crosscal.xray.correction.pair_sums import parts_of
 from crosscal.xray.correction.pairs import PairedSources
 from crosscal.xray.correction.priors import CROSS_NORM_SD, SCATTER_SCALE
 from crosscal.xray.correction.result import CalibrationResult
-from crosscal.xray.correction.source_fits import MOST_SOURCES, usable
+from crosscal.xray.correction.source_fits import MOST_SOURCES, stated, usable
 
 #: Up to this many parameters "auto" takes the population sampler.
 FEW_PARAMETERS = 10
@@ -159,23 +159,22 @@ def _config(model: HierarchicalModel, posterior: Posterior, options: Mapping[str
 
 
 def unused_constants(model: HierarchicalModel, posterior: Posterior) -> list[str]:
-    """Say so where the table gives each source an nH or redshift, which the library has once for all."""
-    if not model.pairs.constants:
-        return []
+    """Say so where each source has an nH, redshift or response of its own, which the library has once for all."""
     exact = model.emulator.exact
     own = model.own_constants
     if not own and exact is not None and was_reweighted(posterior):
         own = tuple(usable(exact, model.pairs))
-    left = [n for n in model.pairs.constants if n not in own]
+    left = [n for n in stated(exact or model.emulator, model.pairs) if n not in own]
     if not left:
         return []
-    names, verb = ", ".join(left), "is" if len(left) == 1 else "are"
+    names, single = ", ".join(left), len(left) == 1
+    verb, them, one = ("is", "it", "one") if single else ("are", "them", "one of each")
     if own:
-        return [f"{names} of each source {verb} not used: the library fits {'it' if len(left) == 1 else 'them'}."]
+        return [f"{names} of each source {verb} not used: the library fits {them}."]
     if len(model.pairs) > MOST_SOURCES:
-        return [f"{names} of each source {verb} not used: exact fits take them of at most {MOST_SOURCES} sources."]
-    why = "the library has one absorption and one redshift for all sources, and biases change with both"
-    return [f"{names} of each source {verb} not used: {why}; emulator kind 'exact' uses them."]
+        return [f"{names} of each source {verb} not used: exact fits take {them} of at most {MOST_SOURCES} sources."]
+    why = f"the library has {one} for all sources, and biases change with {them}"
+    return [f"{names} of each source {verb} not used: {why}; emulator kind 'exact' uses {them}."]
 
 
 def _sample(

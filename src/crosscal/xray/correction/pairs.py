@@ -42,6 +42,9 @@ class PairedSources:
         What the table says of each source, in 1e22 / cm2.
     notes : tuple of str
         What was assumed of the table and which sources were left out.
+    responses : mapping of telescope name to N responses
+        The `Response` with which each source was observed (None: that of the library). Emulator kind "exact" and the
+        re-weighting with exact fits use those of the corrected telescope; sources may share one.
 
     Raises
     ------
@@ -64,6 +67,7 @@ class PairedSources:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     constants: Mapping[str, Floats] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    responses: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     __repr__ = brief
     _repr_html_ = brief_html
@@ -97,6 +101,7 @@ class PairedSources:
             object.__setattr__(self, key, value)
         object.__setattr__(self, "telescopes", tuple(self.telescopes))
         self._check_numbers()
+        self._check_responses()
         if self.samples is not None:
             samples = np.asarray(self.samples, dtype=float)
             if samples.ndim != 4 or samples.shape[:2] != (2, n) or samples.shape[3] != q:
@@ -122,6 +127,20 @@ class PairedSources:
         for t, i in np.argwhere((scale == 0).any(axis=2) | (least <= 1e-12))[:1]:
             where = self._place(t, i)
             raise InputError("the covariance is not positive definite", where=where, expected="errors > 0")
+
+    def _check_responses(self) -> None:
+        responses = {name: tuple(own) for name, own in self.responses.items()}
+        for name, own in responses.items():
+            if name not in self.telescopes:
+                raise UnknownNameError("telescope", name, self.telescopes, where="paired sources, responses")
+            if len(own) != len(self.names):
+                what = f"{len(own)} responses of {name}"
+                raise InputError(what, where="paired sources", expected=f"{len(self.names)}, one a source, or None")
+            wrong = next((r for r in own if r is not None and not hasattr(r, "redistribution")), None)
+            if wrong is not None:
+                what = f"a {type(wrong).__name__} as a response of {name}"
+                raise InputError(what, where="paired sources", expected="a Response, as read_response returns it")
+        object.__setattr__(self, "responses", responses)
 
     def _place(self, t: int, i: int) -> str:
         return f"source {self.names[i]!r}, {self.telescopes[t]}"
@@ -184,4 +203,5 @@ class PairedSources:
             covariance=self.covariance[:, picked],
             samples=None if self.samples is None else self.samples[:, picked],
             constants={name: values[picked] for name, values in self.constants.items()},
+            responses={name: tuple(own[i] for i in picked) for name, own in self.responses.items()},
         )

@@ -14,9 +14,9 @@ from crosscal.core.errors import DataFileError, closest
 from crosscal.xray.correction.fit_logs import read_fit_log
 from crosscal.xray.correction.pairs import QUANTITIES, Floats
 from crosscal.xray.correction.pairs_columns import CONSTANTS, Column, column_of, stated_level
+from crosscal.xray.correction.pairs_responses import Named, named_files, role_of, telescope_column
 from crosscal.xray.correction.pairs_table import Sheet
 
-TELESCOPES = ("telescope", "instrument", "detector", "mission")
 LOGS = ("log", "xspec_log", "fit")
 #: Values of nH above this are in 1 / cm2, not in 1e22 / cm2.
 _PLAIN_NH = 1e15
@@ -34,11 +34,12 @@ class Entry:
 
 @dataclass
 class Cells:
-    """What a table holds: entries by (telescope, quantity), in the order of ``names``."""
+    """What a table holds: entries by (telescope, quantity), in the order of ``names``; responses by telescope."""
 
     names: list[str]
     values: dict[tuple[str, str], Entry] = field(default_factory=dict)
     constants: dict[str, Floats] = field(default_factory=dict)
+    files: dict[str, dict[str, Named]] = field(default_factory=dict)
 
     @property
     def telescopes(self) -> tuple[str, ...]:
@@ -56,12 +57,13 @@ def cells_of(sheet: Sheet, names: list[str], source: str, directory: Path, confi
     """
     columns = [column_of(name) for name in sheet.table.colnames if name != source]
     known = [column for column in columns if column is not None]
-    by_row = next((n for n in sheet.table.colnames if n.lower() in TELESCOPES), None)
+    by_row = telescope_column(sheet.table.colnames)
     logs = next((n for n in sheet.table.colnames if n.lower() in LOGS), None) if by_row else None
     level = _level(sheet, known, confidence)
     cells = _long(sheet, known, names, by_row, logs, directory, level) if by_row else _wide(sheet, known, names, level)
     used = {source, by_row, logs, *(c.name for c in known)}
-    rest = [n for n in sheet.table.colnames if n not in used and "_corr_" not in n]
+    rest = [n for n in sheet.table.colnames if n not in used and "_corr_" not in n and role_of(n) is None]
+    cells.files = named_files(sheet, names)
     if source != "source":
         sheet.notes.append(f"column {source} is used as the name of the source")
     if rest:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -25,6 +26,7 @@ from crosscal.core.memory import is_path
 from crosscal.xray.correction.pairs import QUANTITIES, Floats, PairedSources
 from crosscal.xray.correction.pairs_cells import Cells, assembled, cells_of
 from crosscal.xray.correction.pairs_columns import source_column
+from crosscal.xray.correction.pairs_responses import file_columns, responses_of
 from crosscal.xray.correction.pairs_table import Sheet, read_sheet
 from crosscal.xray.correction.roles import BY_ORDER, roles
 
@@ -47,7 +49,8 @@ def read_pairs(
     Columns: ``source``, and ``kT_A``, ``kT_err_A``, ``kT_B``, ``kT_err_B`` of telescopes called A and B (keV, 1 sigma);
     optionally the same of ``norm`` and ``Abundanc``, and correlations such as ``kT_norm_corr_A``. Errors below and
     above in ``kT_err_lo_A`` and ``kT_err_hi_A`` are averaged. ``kT_samples_A``, an array in each row, replaces value
-    and error. ``nH`` and ``z`` are kept for each source.
+    and error. ``nH`` and ``z`` are kept for each source, and so are the responses that ``arf_A`` and ``rmf_A`` name (in
+    long tables ``arf`` and ``rmf``; paths are relative to the table): exact fits use them.
 
     Other spellings are understood as well: VizieR's ``e_kT_A`` and ``E_kT_A``, XGA's ``Tx_500_A-`` and ``Tx_500_A+``,
     bounds ``kT_min_A`` and ``kT_max_A``, units in names (``kT_A (eV)``), kelvin; and tables with a row for each source
@@ -102,6 +105,7 @@ def read_pairs(
             cells = cells_of(sheet, names, name, Path() if source is None else source.parent, confidence)
             chosen, facts = _chosen(cells.telescopes, table, asked, where)
             pairs = _of_cells(sheet, cells, chosen)
+            pairs = _with_responses(pairs, cells, Path() if source is None else source.parent, where, facts)
     except DataFileError:
         raise
     except InputError as error:
@@ -180,6 +184,20 @@ def _of_cells(sheet: Sheet, cells: Cells, telescopes: tuple[str, str]) -> Paired
     )
 
 
+def _with_responses(
+    pairs: PairedSources, cells: Cells, directory: Path, where: str, facts: Mapping[str, Any]
+) -> PairedSources:
+    """Read the responses of the corrected telescope, or of both where only the order of columns gives the roles."""
+    needed = pairs.telescopes if facts["roles"] == BY_ORDER else pairs.telescopes[1:]
+    found = {t: responses_of(cells.files[t], pairs.names, directory, where) for t in needed if t in cells.files}
+    notes = [
+        f"{where}: the responses of {t} are not needed: only those of the telescope that is corrected are"
+        for t in cells.files
+        if t not in needed
+    ]
+    return replace(pairs, responses=found, notes=(*pairs.notes, *notes))
+
+
 def _check_scale(kT: Floats, names: list[str], telescopes: tuple[str, str], where: str) -> None:
     """Refuse temperatures (2, N) that no plasma table holds: they are in another unit."""
     wrong = np.argwhere(kT > HOTTEST)
@@ -248,7 +266,7 @@ def _array(column: Any, unit: str, where: str) -> Floats:
 def write_pairs(path: str | os.PathLike[str], pairs: PairedSources) -> Path:
     """Write a table that `read_pairs` reads back; the format follows the suffix (.ecsv, .csv, .fits).
 
-    Samples are written where there are any, except to CSV, which holds numbers only.
+    Samples are written where there are any, except to CSV, which holds numbers only; responses as their files.
 
     Raises
     ------
@@ -266,6 +284,8 @@ def write_pairs(path: str | os.PathLike[str], pairs: PairedSources) -> Path:
     if suffix not in FORMATS:
         raise DataFileError(f"a table with suffix {suffix!r}", where=str(path), expected=" or ".join(FORMATS))
     table = as_table(pairs, samples=suffix != ".csv")
+    for name, files in file_columns(pairs.responses, Path(path).parent).items():
+        table[name] = files
     if FORMATS[suffix] == "fits":
         # Keywords of FITS have eight letters at most.
         table.meta["TELESCOP"] = ",".join(json.loads(table.meta.pop("telescopes")))

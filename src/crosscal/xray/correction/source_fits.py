@@ -1,14 +1,15 @@
-"""The map from true to measured temperatures by fits, of sources that differ in absorption and redshift."""
+"""The map from true to measured temperatures by fits, of sources that differ in absorption, redshift or response."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscal.core.errors import InputError
 from crosscal.emulator.base import Floats
 from crosscal.xray.correction.emulate import CalibrationEmulator
 from crosscal.xray.correction.exact import ExactMap, chebyshev_nodes, polynomials, to_coefficients
@@ -26,6 +27,8 @@ REACH = 6.0
 NARROWEST, WIDEST = 0.05, 0.8
 #: More sources than these would fill the memory: each has a folded table of its own, of about a megabyte.
 MOST_SOURCES = 500
+#: What stands for responses among the names of what differs from source to source.
+RESPONSE = "response"
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,12 +108,12 @@ class SourceFits:
 
     def __init__(self, task: Any, constants: Mapping[str, Floats], kT: Floats, full: Any, shifts_of: Any) -> None:
         self.task, self.full, self.shifts_of, self.shape = task, full, shifts_of, kT.shape
-        values = np.stack(list(constants.values()), axis=1)
+        values = np.stack([*constants.values(), np.zeros(len(kT))], axis=1)
         different, which = np.unique(values, axis=0, return_inverse=True)
         self.kinds, photons = [], np.empty((*kT.shape, task.energy.size))
         for k, one in enumerate(different):
             rows = np.flatnonzero(which.ravel() == k)
-            own = task.with_constants(**dict(zip(constants, one.tolist(), strict=True)))
+            own = task.with_constants(**dict(zip(constants, one[:-1].tolist(), strict=True)))
             x_true, truth = own.truths(kT[rows].ravel())
             photons[rows] = own.photons(x_true).reshape(len(rows), kT.shape[1], -1)
             self.kinds.append(_Kind(rows, own.nominal, x_true, truth))
@@ -157,26 +160,47 @@ class SourceFits:
         return out
 
 
+@dataclass(frozen=True)
+class ByResponse:
+    """Fits of sources that were observed with different responses: those of one response share their batches.
+
+    Attributes
+    ----------
+    parts : sequence of (rows (n,), SourceFits)
+    """
+
+    parts: Sequence[tuple[NDArray[np.intp], SourceFits]]
+
+    def shifts(self, theta: Floats) -> Floats:
+        """Return the outputs (N, NODES, k) of theta (d,); NaN where a fit failed."""
+        found = [part.shifts(theta) for _, part in self.parts]
+        out = np.empty((sum(len(rows) for rows, _ in self.parts), *found[0].shape[1:]))
+        for (rows, _), values in zip(self.parts, found, strict=True):
+            out[rows] = values
+        return out
+
+
 def of_sources(emulator: CalibrationEmulator, pairs: PairedSources) -> CalibrationEmulator:
-    """Return the exact map of each source of the pairs with its own nH and redshift, in the order of the pairs.
+    """Return the exact map of each source with its own nH, redshift and response, in the order of the pairs.
 
     Parameters
     ----------
     emulator : CalibrationEmulator
         Of kind "exact".
     pairs : PairedSources
-        As (trusted, corrected), with ``constants``; the library's value stands where one is missing.
+        As (trusted, corrected), with ``constants`` and ``responses``; the library's stands where one is missing.
 
     Raises
     ------
     InputError
-        If the model cannot take a value.
+        If the model cannot take a value, or a response has no channels in the band.
     """
     exact = emulator.emulator
     assert isinstance(exact, ExactMap)
     fits, task = exact.task, exact.task.task
     constants = {}
-    for name in usable(emulator, pairs):
+    names = usable(emulator, pairs)
+    for name in (n for n in names if n != RESPONSE):
         given = np.asarray(pairs.constants[name], dtype=float)
         constants[name] = np.where(np.isfinite(given), given, task.model.parameter(name).default)
         for source, value in zip(pairs.names, constants[name], strict=True):
@@ -188,12 +212,19 @@ def of_sources(emulator: CalibrationEmulator, pairs: PairedSources) -> Calibrati
     upper = np.clip(np.log(kT) + reach, lower + NARROWEST, high)
     middle, half = 0.5 * (lower + upper), 0.5 * (upper - lower)
     x = chebyshev_nodes(NODES)
-    own = SourceFits(task, constants, np.exp(middle[:, None] + half[:, None] * x), fits.full, fits.outputs)
+    temperatures = np.exp(middle[:, None] + half[:, None] * x)
+    responses = own_responses(task, pairs) if RESPONSE in names else [None] * len(pairs)
+    parts = []
+    for rows in _alike(responses):
+        response = responses[rows[0]]
+        seen = task if response is None else _of_source(pairs.names[rows[0]], task.with_response, response)
+        own = {name: values[rows] for name, values in constants.items()}
+        parts.append((rows, SourceFits(seen, own, temperatures[rows], fits.full, fits.outputs)))
     found = SourceMap(
         exact.inputs,
         exact.outputs,
         exact.residual_sd,
-        task=own,
+        task=ByResponse(parts),
         middle=middle,
         half=half,
         report=exact.report,
@@ -207,10 +238,58 @@ def usable(emulator: CalibrationEmulator, pairs: PairedSources) -> list[str]:
 
     Of more than `MOST_SOURCES` sources they take none.
     """
-    exact = emulator.emulator
-    if not isinstance(exact, ExactMap) or len(pairs) > MOST_SOURCES:
+    task = _task(emulator)
+    if len(pairs) > MOST_SOURCES or task is None:
         return []
-    task = getattr(exact.task, "task", None)
-    if task is None or task.model is None:
-        return []
-    return [n for n in pairs.constants if n in task.model.names and n not in task.nodes.names]
+    taken = {RESPONSE, *(n for n in task.model.names if n not in task.nodes.names)}
+    return [n for n in stated(emulator, pairs) if n in taken]
+
+
+def stated(emulator: CalibrationEmulator, pairs: PairedSources) -> list[str]:
+    """Return in what the sources of the pairs differ from the library: names of constants, and "response".
+
+    Where the library cannot fit, what it holds is not known, and all that the pairs state counts as different.
+    """
+    task = _task(emulator)
+    given = pairs.responses.get(pairs.telescopes[1], ()) if task is None else own_responses(task, pairs)
+    names = [n for n in pairs.constants if task is None or not _is_shared(task.model, n, pairs.constants[n])]
+    return [*names, *([RESPONSE] if any(one is not None for one in given) else [])]
+
+
+def _is_shared(model: Any, name: str, values: Floats) -> bool:
+    """Whether every source has the model's value of a constant, or none of its own."""
+    return name in model.names and bool(np.all(np.isnan(values) | (values == model.parameter(name).default)))
+
+
+def _task(emulator: CalibrationEmulator) -> Any:
+    """Return the library's task behind exact fits; None where there is none."""
+    task = getattr(emulator.emulator.task, "task", None) if isinstance(emulator.emulator, ExactMap) else None
+    return None if task is None or task.model is None else task
+
+
+def own_responses(task: Any, pairs: PairedSources) -> list[Any]:
+    """Return the response of each source in the corrected telescope, None where it is that of the library."""
+    given = pairs.responses.get(pairs.telescopes[1], (None,) * len(pairs))
+    known: dict[int, Any] = {id(None): None}
+    for rows in _alike(given):
+        response = given[rows[0]]
+        if response is not None:
+            source = pairs.names[rows[0]]
+            known[id(response)] = None if _of_source(source, task.sees_as, response) else response
+    return [known[id(response)] for response in given]
+
+
+def _alike(responses: Sequence[Any]) -> list[NDArray[np.intp]]:
+    """Return which sources share each response."""
+    rows: dict[int, list[int]] = {}
+    for i, response in enumerate(responses):
+        rows.setdefault(id(response), []).append(i)
+    return [np.array(one) for one in rows.values()]
+
+
+def _of_source(source: str, action: Callable[[Any], Any], response: Any) -> Any:
+    """Do something with the response of a source, whose name an error tells."""
+    try:
+        return action(response)
+    except InputError as error:
+        raise InputError(error.what, where=f"response of source {source!r}", expected=error.expected) from error

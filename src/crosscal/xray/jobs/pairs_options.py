@@ -14,6 +14,7 @@ from crosscal.datasets import resolve
 from crosscal.jobs.compute import Compute
 from crosscal.jobs.options import AxisTable, Job, validate_value
 from crosscal.xray.correction.observations_io import listed_files
+from crosscal.xray.correction.pairs_responses import listed_responses
 from crosscal.xray.jobs.options import Count, ModifierChoice, Sampling, Simulation, Source, Telescope, Trusted
 
 
@@ -112,7 +113,8 @@ class Inference(Sampling):
     Attributes
     ----------
     pairs : Path
-        Table of N sources (ECSV, CSV, FITS): source, kT_NAME, kT_err_NAME (or kT_err_lo_, kT_err_hi_), ...
+        Table of N sources (ECSV, CSV, FITS): source, kT_NAME, kT_err_NAME (or kT_err_lo_, kT_err_hi_), ...; nH, z,
+        arf_NAME and rmf_NAME of each source are used by exact fits.
     confidence : float
         Level of the errors of the table, such as 0.9; by default what its columns and comments say, or 68 %.
     observations : Path
@@ -189,8 +191,11 @@ class XrayJob(Job):
     )
 
     def linked_inputs(self) -> Mapping[str, Path]:
-        """Return the files of the user's own functions, and those that the table of spectra names."""
+        """Return the files of the user's own functions, and those that the table of pairs or spectra names."""
         code = {f"library.modifier: {text}": path for text, path in self.library.modifier.code().items()}
+        if self.inference.pairs is not None:
+            named = listed_responses(resolve(self.inference.pairs))
+            return {**code, **{f"inference.pairs: {role}": path for role, path in named.items()}}
         if self.inference.observations is None:
             return code
         files = listed_files(resolve(self.inference.observations))

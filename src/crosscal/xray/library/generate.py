@@ -20,7 +20,7 @@ from crosscal.core.units import plain
 from crosscal.xray.fitting.simulate import plain_band
 from crosscal.xray.fitting.templates import FoldedTemplates, Range
 from crosscal.xray.library.library import DIMS, KIND, Library
-from crosscal.xray.library.task import CALIBRATIONS, LibraryTask, scaled_truth
+from crosscal.xray.library.task import CALIBRATIONS, LibraryTask, instrument, scaled_truth
 
 if TYPE_CHECKING:
     from crosscal.compute.job import Executor
@@ -128,8 +128,9 @@ def build_library(
     offsets = _offsets(profile)
     length = chunk or max(1, _SPECTRA_PER_CHUNK // (temperatures.size * realisations))
     task = LibraryTask(
-        **_instrument(templates, response, model, modifier),
+        **instrument(templates, response, model, modifier),
         design=design,
+        band=band,
         layout=ChunkLayout.of({"theta": len(design)}, {"theta": length}),
         x_true=x_true,
         low=low,
@@ -149,24 +150,6 @@ def build_library(
     if store is None:
         return _in_memory(task, variables, coords, job, record, executor, progress, options)
     return _in_store(store, task, variables, coords, job, record, executor, progress, options)
-
-
-def _instrument(templates: FoldedTemplates, response: Response, model: Model, modifier: Any) -> dict[str, Any]:
-    """Return the fields of `LibraryTask` that say what is observed with what."""
-    whole = modifier.acts_on != "area"
-    return {
-        "nodes": templates.nodes,
-        "matrix": templates.matrix,
-        "weight": templates.area * templates.exposure,
-        "energy": templates.energy,
-        "exposure": templates.exposure,
-        "mask": templates.mask,
-        "modifier": modifier,
-        "model": model,
-        "profiled": templates.names.index("kT"),
-        "response": response if whole else None,
-        "edges": (response if whole else response.restricted(templates.mask)).energy_edges,
-    }
 
 
 def _check_request(noise: str, realisations: int, names: tuple[str, ...], time: float, interval: float | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,11 @@ from crosscal.xray.fitting.folding import PackedMatrix
 from crosscal.xray.fitting.nodes import node_spectra
 from crosscal.xray.fitting.poisson import poisson_counts
 from crosscal.xray.fitting.table import FoldedTable, aligned_zeros
-from crosscal.xray.fitting.templates import LinearTables, NodeSpectra, evaluate_many
+from crosscal.xray.fitting.templates import FoldedTemplates, LinearTables, NodeSpectra, evaluate_many
+
+if TYPE_CHECKING:
+    from crosscal.xray.emission.expression import Model
+    from crosscal.xray.instrument.response import Response
 
 Array = NDArray[np.float64]
 
@@ -42,6 +46,24 @@ def scaled_truth(
     return {n: v * (counts / expected) if n.split("_")[0] == "norm" else v for n, v in truth.items()}
 
 
+def instrument(templates: FoldedTemplates, response: Response, model: Model, modifier: Any) -> dict[str, Any]:
+    """Return the fields of `LibraryTask` that say what is observed with what."""
+    whole = modifier.acts_on != "area"
+    return {
+        "nodes": templates.nodes,
+        "matrix": templates.matrix,
+        "weight": templates.area * templates.exposure,
+        "energy": templates.energy,
+        "exposure": templates.exposure,
+        "mask": templates.mask,
+        "modifier": modifier,
+        "model": model,
+        "profiled": templates.names.index("kT"),
+        "response": response if whole else None,
+        "edges": (response if whole else response.restricted(templates.mask)).energy_edges,
+    }
+
+
 @dataclass(frozen=True)
 class LibraryTask:
     """``task(chunk) -> {variable: array}``: all T_true and realisations of the thetas of one chunk.
@@ -61,6 +83,7 @@ class LibraryTask:
     response : the whole response, for modifiers that act on the matrix
     mask : channels of the band
     model, edges : what ``nodes`` were made of: the model, and the edges of ``energy``
+    band : (low, high), keV
     """
 
     nodes: NodeSpectra
@@ -85,6 +108,41 @@ class LibraryTask:
     counts: float | None = None
     model: Any = None
     edges: Array = field(default_factory=lambda: np.zeros(0))
+    band: tuple[float, float] = (0.0, np.inf)
+
+    def with_response(self, response: Response) -> LibraryTask:
+        """Return the task of sources that the telescope saw with another response, such as another ARF.
+
+        Noiseless fits do not depend on the exposure: it multiplies the statistic.
+
+        Raises
+        ------
+        InputError
+            If the response has no channels in the band.
+        """
+        given = {a.name: a.values for a in self.nodes.axes if self.model.nodes(a.name) is None}
+        templates = FoldedTemplates.build(
+            response,
+            self.model,
+            band=self.band,
+            free=self.nodes.names,
+            axes=given,
+            exposure=self.exposure,
+            trim=self.modifier.acts_on == "area",
+        )
+        return replace(self, **instrument(templates, response, self.model, self.modifier))
+
+    def sees_as(self, response: Response) -> bool:
+        """Whether a response is the one of this task, number by number, in the band."""
+        mask, whole = response.band(*self.band), self.modifier.acts_on != "area"
+        part = response if whole else response.restricted(mask)
+        if not (
+            np.array_equal(self.edges, part.energy_edges) and np.array_equal(self.weight, part.area * self.exposure)
+        ):
+            return False
+        packed = PackedMatrix.pack(response.redistribution[np.flatnonzero(mask)] if whole else part.redistribution)
+        same = [(self.matrix.first, packed.first), (self.matrix.values, packed.values)]
+        return packed.n_channel == self.matrix.n_channel and all(np.array_equal(a, b) for a, b in same)
 
     def with_constants(self, **values: float) -> LibraryTask:
         """Return the task of sources with other values of parameters that no fit frees, such as nH and Redshift."""

@@ -1,0 +1,101 @@
+"""Tables of pairs that name a response for each source."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from crosscal import xray
+from crosscal.core.errors import DataFileError, InputError
+from crosscal.datasets import builtin_directory
+from crosscal.jobs.options import depends_on, validate
+from crosscal.xray.correction.pairs_responses import listed_responses
+from crosscal.xray.jobs.pairs_options import XrayJob
+
+WIDE = """source,kT_pn,kT_err_pn,kT_acis,kT_err_acis,arf_acis,rmf_acis,arf_pn,rmf_pn,exposure_acis
+A1,5.0,0.1,5.5,0.2,files/b.arf,files/b.rmf.gz,files/a.arf,files/a.rmf.gz,30000
+A2,7.0,0.2,7.9,0.3,files/b2.arf,files/b.rmf.gz,,,20000
+A3,6.0,0.2,6.9,0.3,,,,,
+A4,6.0,0.2,6.8,0.3,files/b.arf,files/b.rmf.gz,,,1e4
+"""
+LONG = """source,telescope,kT,kT_err,arf,rmf
+A1,pn,5.0,0.1,,
+A1,acis,5.5,0.2,files/b.arf,files/b.rmf.gz
+A2,acis,7.9,0.3,files/b2.arf,files/b.rmf.gz
+A2,pn,7.0,0.2,none,none
+A4,pn,6.0,0.2,,
+A4,acis,6.8,0.3,files/b.arf,files/b.rmf.gz
+"""
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A directory with tables and, below it, responses; b2 is another ARF."""
+    files = tmp_path / "files"
+    files.mkdir()
+    for name in ("a", "b"):
+        for suffix in (".arf", ".rmf.gz"):
+            shutil.copy(builtin_directory() / "xray" / f"example_{name}{suffix}", files / f"{name}{suffix}")
+    response = xray.read_response(files / "b.arf", files / "b.rmf.gz")
+    xray.write_arf(files / "b2.arf", response.with_area(1.1 * response.area))
+    (tmp_path / "wide.csv").write_text(WIDE)
+    (tmp_path / "long.csv").write_text(LONG)
+    return tmp_path
+
+
+def test_wide_and_long_tables_name_responses(place):
+    wide = xray.read_pairs(place / "wide.csv", trusted="pn", corrected="acis")
+    assert list(wide.responses) == ["acis"]
+    first, second, none, last = wide.responses["acis"]
+    assert first is last
+    assert none is None
+    np.testing.assert_allclose(second.area, 1.1 * first.area, rtol=1e-6)
+    notes = " ".join(wide.notes)
+    assert "exposure_acis of each source is not needed" in notes
+    assert "the responses of pn are not needed" in notes
+    assert "columns that are not used" not in notes
+    rows = xray.read_pairs(place / "long.csv", trusted="pn", corrected="acis")
+    assert [r.files["arf"].split("/")[-1] for r in rows.responses["acis"]] == ["b.arf", "b2.arf", "b.arf"]
+    # Where infer is to be told who is corrected, the responses of both are kept.
+    assert set(xray.read_pairs(place / "wide.csv").responses) == {"pn", "acis"}
+    turned = xray.read_pairs(place / "wide.csv").swapped().take([1, 0])
+    np.testing.assert_array_equal(turned.responses["acis"][0].area, second.area)
+
+
+@pytest.mark.parametrize("suffix", [".ecsv", ".csv", ".fits"])
+def test_responses_are_written_as_their_files(place, suffix):
+    pairs = xray.read_pairs(place / "wide.csv", trusted="pn", corrected="acis")
+    (place / "out").mkdir()
+    again = xray.read_pairs(xray.write_pairs(place / "out" / f"p{suffix}", pairs), trusted="pn", corrected="acis")
+    for a, b in zip(pairs.responses["acis"], again.responses["acis"], strict=True):
+        assert (a is None) == (b is None)
+        assert a is None or np.array_equal(a.area, b.area)
+
+
+def test_a_response_that_is_not_there_is_refused(place):
+    (place / "wide.csv").write_text(WIDE.replace("b2.arf", "c.arf"))
+    with pytest.raises(DataFileError, match=r"wide\.csv, row 2: .*c\.arf"):
+        xray.read_pairs(place / "wide.csv", trusted="pn", corrected="acis")
+    (place / "alone.csv").write_text(LONG.replace("files/b2.arf,files/b.rmf.gz", "files/b2.arf,"))
+    with pytest.raises(InputError, match=r"alone\.csv, row 3: "):
+        xray.read_pairs(place / "alone.csv", trusted="pn", corrected="acis")
+
+
+def test_a_job_depends_on_the_responses_of_its_table(place):
+    assert len(listed_responses(place / "wide.csv")) == 8
+    content = {
+        "job": "xray",
+        "output": "out",
+        "telescope": {"name": "acis", "arf": "files/b.arf", "rmf": "files/b.rmf.gz"},
+        "trusted": {"name": "pn"},
+        "library": {
+            "modifier": {"name": "grey"},
+            "scale": {"min": 0.9, "max": 1.1, "n": 3},
+            "kT": {"min": 2, "max": 9, "n": 4},
+        },
+        "inference": {"pairs": "wide.csv"},
+    }
+    job = validate(XrayJob, content, source=str(place / "job.toml"))
+    before = depends_on(job, "inference")
+    shutil.copy(place / "files" / "b.arf", place / "files" / "b2.arf")
+    assert depends_on(job, "inference") != before
