@@ -113,7 +113,7 @@ def measure(data: Path, cells: dict[tuple[int, float], int], count: int = CHOICE
     from crosscal.fluxcal.stars.filters import load_filters
 
     filters = load_filters(BANDS, directory=data / "fluxcal" / "filters")
-    options = fluxcal.Options(fwhm=9.0, common_grey=0.0, common_slope=0.0)
+    options = fluxcal.Options(fwhm=9.0, common_grey=0.0, common_slope=0.0, ebv_error=0.0)
     found: dict[tuple[int, float], list[tuple[np.ndarray, ...]]] = {cell: [] for cell in cells}
     for number, (names, library) in enumerate(choices(data, count)):
         sky = Sky.read(data, names)

@@ -29,7 +29,7 @@ def differences(data: Path, names: tuple[str, ...], library: Any) -> tuple[np.nd
 
     night: Night = noiseless(Sky.read(data, names))
     frame, catalogue = frame_of(night)
-    options = fluxcal.Options(fwhm=9.0, rv_required=False)
+    options = fluxcal.Options(fwhm=9.0, rv_required=False, ebv_error=0.0)
     filters = load_filters(BANDS, directory=data / "fluxcal" / "filters")
     result = fluxcal.Calibrator(catalogue, library, filters, options).calibrate(frame, loo=False)
     good = ~options.masked(night.grid, "vacuum")

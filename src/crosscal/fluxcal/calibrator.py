@@ -93,7 +93,8 @@ class Calibrator:
         if known.all() or self.options.ebv > 0:
             return self.catalogue.notes
         n = f"{(~known).sum()} of {known.size} stars have" if known.any() else "the catalogue has"
-        return (*self.catalogue.notes, f"{n} no E(B-V): 0 is used (option ebv, or a dust map)")
+        what = "0 is used" if known.any() or self.options.reddening == "map" else "it is fitted to the stars alone"
+        return (*self.catalogue.notes, f"{n} no E(B-V): {what} (option ebv, or a dust map)")
 
     def fwhm(self, frame: Frame) -> Resolution:
         """Resolution of a frame in Angstrom: options, else SPECFWHM, else that of the file, else 3.4 pixels."""
@@ -287,9 +288,20 @@ class Calibrator:
         if not any(v.good.any() for v in vectors):
             return arms, [], None
         curve = combine_with(vectors, self.options, frames[0].airmass, field)
+        curve = with_dust_error(curve, frames, [[own[k] for k in index] for own in arms])
         for number, why in zip(curve.rejected, curve.rejected_why, strict=True):
             reject(index[number], StarStatus.GREY_OUTLIER if why == "grey" else StarStatus.SLOPE_OUTLIER)
         return arms, [v for j, v in enumerate(vectors) if j not in curve.rejected], curve
+
+
+def with_dust_error(curve: Curve, frames: Sequence[Frame], stars: Sequence[Sequence[StarFit]]) -> Curve:
+    """A curve with the error of the field's E(B-V), which does not average out over its stars, as one more mode."""
+    rows = []
+    for frame, own in zip(frames, stars, strict=True):
+        known = [np.interp(frame.grid, frame.wavelength[s.fibre], s.dust) for s in own if s.dust is not None]
+        rows.append(np.mean(known, axis=0) if known else np.zeros(frame.grid.size))
+    mode = np.concatenate(rows)
+    return replace(curve, modes=np.vstack([curve.modes, mode])) if mode.any() else curve
 
 
 def first_throughput(frame: Frame, curve: Curve) -> NDArray[np.float64]:
@@ -315,6 +327,7 @@ def calibrate(
     *,
     fwhm: Any = None,
     ebv: float | None = None,
+    reddening: str | None = None,
     metric: str | None = None,
     method: str | None = None,
     smooth: str | None = None,
@@ -336,7 +349,7 @@ def calibrate(
         anything else).
     templates : TemplateLibrary or name or path of a grid
     filters : filters or names; needed with a file or table, else loaded by the catalogue's band names
-    fwhm, ebv, metric, method, smooth, position, mask : optional
+    fwhm, ebv, reddening, metric, method, smooth, position, mask : optional
         The options that are most often needed, each as in `Options`.
     options : Options
         All others; those named here go before.
@@ -362,7 +375,7 @@ def calibrate(
     """
     named = {
         "fwhm": fwhm, "ebv": ebv, "metric": metric, "method": method, "smooth": smooth, "position": position,
-        "mask": None if mask is None else tuple(mask),
+        "reddening": reddening, "mask": None if mask is None else tuple(mask),
     }  # fmt: skip
     chosen = replace(options or Options(), **{k: v for k, v in named.items() if v is not None})
     if not isinstance(catalogue, Catalogue):

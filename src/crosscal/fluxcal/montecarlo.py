@@ -55,7 +55,13 @@ def coverage(
     """
 
     options = Options(
-        fwhm=5.0, ebv=0.02, common_grey=common_grey, common_slope=common_slope, mag_floor=0.01, slope_order=1
+        fwhm=5.0,
+        ebv=0.02,
+        ebv_error=0.0,
+        common_grey=common_grey,
+        common_slope=common_slope,
+        mag_floor=0.01,
+        slope_order=1,
     )
     library, filters = demo_library(), demo_filters()
     rng = generator(seed, "common")

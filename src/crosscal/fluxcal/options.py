@@ -76,6 +76,11 @@ class Options:
         smooth curve), with NaN as their velocity error.
     ebv : float
         E(B-V) of stars without one in the catalogue.
+    reddening : str
+        "fit" (E(B-V) of the field from its stars, with the catalogue's or the map's value as the prior) or "map" (that
+        value as it is, with a warning if the stars contradict it).
+    ebv_error : float
+        Error of E(B-V) of the catalogue or map, mag; by default 0.01 and 10 % of it in quadrature, 0 if it is exact.
     law : str
         Galactic extinction law with R = 3.1: "fitzpatrick99" or "odonnell94".
     colour_limit : float
@@ -137,6 +142,8 @@ class Options:
     rv_spread: Positive = option(default=200.0, unit="km / s")
     rv_required: bool = False
     ebv: NotNegative = 0.0
+    reddening: Literal["fit", "map"] = "fit"
+    ebv_error: NotNegative | None = option(default=None, example=0.02)
     law: str = "fitzpatrick99"
     colour_limit: Positive = 0.15
     method: Literal["throughput", "ivar-mean"] = "throughput"

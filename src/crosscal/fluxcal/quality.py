@@ -155,6 +155,18 @@ def _colour_offset(loo: Sequence[HeldOut]) -> list[str]:
     ]
 
 
+def _reddening(used: Sequence[StarFit]) -> list[str]:
+    """Whether the stars contradict the E(B-V) of the catalogue or map."""
+    field = used[0].reddening
+    if field is None or not field.disagrees:
+        return []
+    told = (
+        f"E(B-V) is {field.map:.3f} in the catalogue or map, {field.stars:.3f} +- {field.stars_error:.3f} by the stars"
+    )
+    done = f"{field.used:.3f} is used" if field.fitted else "the map is used as it is (reddening = 'map')"
+    return [f"{told}: {done}; check the map and the magnitudes"]
+
+
 def judge(stars: Sequence[StarFit], curve: Curve | None, loo: Sequence[HeldOut], limits: Limits) -> Quality:
     """Check the stars, the curve and the leave-one-out residuals of a frame."""
     used = [s for s in stars if s.status == StarStatus.USED]
@@ -172,6 +184,7 @@ def judge(stars: Sequence[StarFit], curve: Curve | None, loo: Sequence[HeldOut],
         several = [s.template for s in used if s.feh <= -2.0 + 1e-6 or s.teff <= 5000 + 1e-6]
         if len(several) > len(used) / 2:
             warnings.append("the best templates of most stars are at the edge of the template grid")
+        warnings += _reddening(used)
         checks += _agreement(used, stars, curve, limits)
         warnings += _rejections(stars, curve)
     if curve is not None:

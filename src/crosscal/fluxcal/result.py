@@ -22,6 +22,7 @@ from crosscal.fluxcal.frames.files import CalibratedFrame
 from crosscal.fluxcal.frames.source import FrameInfo
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.quality import REJECTED, Quality
+from crosscal.fluxcal.stars.reddening import FieldReddening
 from crosscal.fluxcal.tables import star_table
 from crosscal.fluxcal.types import CalibrationVector, Frame, StarFit, StarStatus
 from crosscal.inference.gaussian import gaussian_posterior
@@ -116,8 +117,20 @@ class FluxCalibration(Presented):
         error = float(np.median(np.sqrt(np.sum(self.curve.modes**2, axis=0))[self.curve.covered]))
         return (
             f"{self.info.name}: calibrated with {len(self.used)} of {len(self.stars)} stars{self._rejected}, "
-            f"scatter {100 * self.curve.rms:.1f} %, error of the flux scale {100 * error:.1f} %{self._field}."
+            f"scatter {100 * self.curve.rms:.1f} %, error of the flux scale {100 * error:.1f} %"
+            f"{self._dust}{self._field}."
         )
+
+    @property
+    def reddening(self) -> FieldReddening | None:
+        """E(B-V) of the field, by its map and by its stars; None if no star was fitted."""
+        return next((s.reddening for s in self.stars if s.reddening is not None), None)
+
+    @property
+    def _dust(self) -> str:
+        """The E(B-V) that was used, where stars had a say in it."""
+        field = self.reddening
+        return f"; {field}" if field is not None and field.fitted else ""
 
     @property
     def _field(self) -> str:
@@ -152,7 +165,8 @@ class FluxCalibration(Presented):
         known = f"{known}, of the shape of the curve {100 * shape:.1f} % at the median wavelength"
         gaps = f"interpolated across masks: {100 * np.mean(curve.bridged):.0f} % of the wavelengths"
         gaps = f"{gaps}; uncalibrated: {100 * (1 - np.mean(curve.covered)):.0f} %"
-        return Words("\n".join([str(self.quality), f"{len(self.used)} stars: {known}", gaps]))
+        dust = [] if self.reddening is None else [str(self.reddening)]
+        return Words("\n".join([str(self.quality), f"{len(self.used)} stars: {known}", *dust, gaps]))
 
     @cached_property
     def correction(self) -> Correction:
@@ -237,9 +251,11 @@ class FluxCalibration(Presented):
         """One row about the frame: stars, scatter, leave-one-out statistics, outcome."""
         greys, slopes, colours = (np.array([getattr(h, k) for h in self.held_out]) for k in ("grey", "slope", "colour"))
 
+        nan = float("nan")
+
         def robust(values: Any) -> float:
             finite = values[np.isfinite(values)] if values.size else values
-            return float(mad_sd(finite)) if finite.size > 1 else float("nan")
+            return float(mad_sd(finite)) if finite.size > 1 else nan
 
         return {
             "frame": self.info.name,
@@ -251,6 +267,9 @@ class FluxCalibration(Presented):
             "loo_grey": robust(greys),
             "loo_slope": robust(slopes),
             "loo_colour": robust(colours),
+            "ebv": nan if self.reddening is None else self.reddening.used,
+            "ebv_error": nan if self.reddening is None else self.reddening.error,
+            "ebv_stars": nan if self.reddening is None else self.reddening.stars,
             "airmass": self.info.airmass,
             "exposure": self.info.exposure,
             "reason": self.quality.reason,

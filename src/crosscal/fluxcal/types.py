@@ -19,6 +19,7 @@ from crosscal.core.errors import InputError
 from crosscal.core.sketch import Sketch
 from crosscal.core.units import floats, plain
 from crosscal.fluxcal.flux_units import from_quantities
+from crosscal.fluxcal.stars.reddening import FieldReddening
 
 MEDIA = ("air", "vacuum")
 
@@ -196,9 +197,8 @@ class Frame:
             if np.shape(getattr(self, key)) != shape:
                 raise InputError(f"{key} of shape {np.shape(getattr(self, key))}", where=where, expected=f"{shape}")
         if len(self.fibres) != shape[0]:
-            raise InputError(
-                f"{len(self.fibres)} rows in the fibre table", where=where, expected=f"{shape[0]}, one per spectrum"
-            )
+            rows = f"{len(self.fibres)} rows in the fibre table"
+            raise InputError(rows, where=where, expected=f"{shape[0]}, one per spectrum")
         if not (np.isfinite(self.exposure) and self.exposure > 0):
             raise InputError(f"exposure of {self.exposure} s", where=where, expected="a positive time")
         if self.medium not in MEDIA:
@@ -217,17 +217,14 @@ class Frame:
             object.__setattr__(self, key, value)
         if np.any(self.variance < 0):
             row, pixel = np.argwhere(self.variance < 0)[0]
-            raise InputError(
-                f"negative variance {self.variance[row, pixel]:g}",
-                where=f"{where}[VARIANCE], fibre {row + 1}, pixel {pixel + 1}",
-                expected="variances >= 0, or NaN for a bad pixel",
-            )
+            place = f"{where}[VARIANCE], fibre {row + 1}, pixel {pixel + 1}"
+            expected = "variances >= 0, or NaN for a bad pixel"
+            raise InputError(f"negative variance {self.variance[row, pixel]:g}", where=place, expected=expected)
 
     def _sketch_(self) -> Sketch:
         flux = np.where(self.good, self.flux, np.nan)
-        brightest = flux[int(np.argmax(np.nansum(flux, axis=1)))]
-        unit = "calibrated" if self.calibrated else "counts"
-        return Sketch(self.grid, brightest, "wavelength (\u00c5)", f"brightest spectrum ({unit})")
+        label = f"brightest spectrum ({'calibrated' if self.calibrated else 'counts'})"
+        return Sketch(self.grid, flux[int(np.argmax(np.nansum(flux, axis=1)))], "wavelength (\u00c5)", label)
 
     @property
     def good(self) -> NDArray[np.bool_]:
@@ -295,9 +292,8 @@ class Catalogue:
         if n == 0:
             raise InputError("no stars", where="catalogue", expected="at least one row")
         if np.shape(self.magnitude) != (n, b) or np.shape(self.error) != (n, b):
-            raise InputError(
-                f"magnitudes of shape {np.shape(self.magnitude)}", where="catalogue", expected=f"({n}, {b})"
-            )
+            shape = np.shape(self.magnitude)
+            raise InputError(f"magnitudes of shape {shape}", where="catalogue", expected=f"({n}, {b})")
         for key in ("ra", "dec", "pm_ra", "pm_dec", "ebv"):
             if np.shape(getattr(self, key)) != (n,):
                 raise InputError(
@@ -318,7 +314,8 @@ class StarFit:
 
     ``model`` (n_pix,) is in erg/s/cm2/A on the star's own pixels, ``model_variance`` its independent part;
     ``model_modes`` (3, n_pix) are correlated errors of ln model (grey, slope, curvature); ``mismatch`` (2, n_pix) the
-    standard deviations of ln model by which real stars differ from templates: all alike, and each by itself.
+    standard deviations of ln model by which real stars differ from templates: all alike, and each by itself; ``dust``
+    (n_pix,) the change of ln model with one standard deviation of the field's E(B-V) (``reddening``), common to stars.
 
     Examples
     --------
@@ -350,6 +347,8 @@ class StarFit:
     model_variance: NDArray[np.float64] | None = None
     model_modes: NDArray[np.float64] | None = None
     mismatch: NDArray[np.float64] | None = None
+    reddening: FieldReddening | None = None
+    dust: NDArray[np.float64] | None = None
 
     __repr__ = brief
     _repr_html_ = brief_html

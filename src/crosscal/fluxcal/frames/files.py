@@ -106,6 +106,8 @@ def extrapolated_pixels(curve: Curve, frame: Frame) -> NDArray[np.bool_]:
 def history_lines(result: FluxCalibration) -> tuple[str, ...]:
     """One line for each standard star: template, velocity and scale of those that were used, why others were not."""
     lines = [f"fluxcal: flux scale from {len(result.used)} of {len(result.stars)} standard stars"]
+    if result.reddening is not None:
+        lines.append(f"fluxcal: {result.reddening}"[:72])
     for s in result.stars:
         what = f"T={s.teff:.0f} g={s.logg:.2f} m={s.feh:+.2f} RV={s.rv:+.0f} scale={s.scale:.3e}"
         # A HISTORY card holds 72 characters.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,6 +108,11 @@ class Arm:
         wavelength = frame.wavelength[rows]
         x = unit_interval(wavelength, float(wavelength.min()), float(wavelength.max()))
         return cls(frame, rows, prepared, data, weight, shaped, weights, x, n_terms)
+
+    def of_stars(self, index: NDArray[np.int64]) -> Arm:
+        """The spectra of some stars, by their places among these."""
+        keys = ("rows", "data", "weight", "shaped", "weights", "x")
+        return replace(self, **{key: getattr(self, key)[index] for key in keys})
 
     def positions(self, velocity: NDArray[np.float64]) -> NDArray[np.float64]:
         """Places of the pixels on the templates' grid, in each star's rest frame."""

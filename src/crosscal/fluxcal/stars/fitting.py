@@ -9,13 +9,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscal.core.random import generator
 from crosscal.fluxcal.flux_units import FLUX_SCALE
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.stars.arm import Arm, Prepared, best_velocities
+from crosscal.fluxcal.stars.colours import Photometry, reddened, star_photometry
 from crosscal.fluxcal.stars.extinction import redden
 from crosscal.fluxcal.stars.photometry import C_KMS, Filter
+from crosscal.fluxcal.stars.reddening import (
+    MOST_STARS,
+    MOST_TEMPLATES,
+    OFFSETS,
+    FieldReddening,
+    average,
+    field_reddening,
+    star_estimates,
+)
 from crosscal.fluxcal.stars.resample import resample
-from crosscal.fluxcal.stars.templates import TemplateLibrary
 from crosscal.fluxcal.types import Catalogue, Frame, StarFit, StarStatus
 
 #: So many members of largest posterior weight enter a star's mean model.
@@ -24,24 +34,6 @@ MOST_MEMBERS = 24
 #: at least so many.
 CANDIDATE_CHI2 = 60.0
 FEWEST = 100
-
-
-@dataclass(frozen=True, eq=False)
-class _Photometry:
-    """Of one star: indices of bands, catalogue magnitudes, errors, synthetic magnitudes (n_t, n_used)."""
-
-    index: NDArray[np.int64]
-    magnitude: NDArray[np.float64]
-    error: NDArray[np.float64]
-    synthetic: NDArray[np.float64]
-
-    def offsets(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Mean (synthetic - catalogue) offset per template, residuals (n_t, n_used) about it, chi-square of colours."""
-        weight = 1 / self.error**2
-        delta = self.synthetic - self.magnitude
-        mean = delta @ weight / weight.sum()
-        residual = delta - mean[:, None]
-        return mean, residual, (residual**2) @ weight
 
 
 def fit_arms(
@@ -74,7 +66,15 @@ def fit_arms(
     if not active:
         return result
     chosen = [stars[0][k] for k in active]
-    photometry = [_star_photometry(star, catalogue, filters, prepared[0].native, options) for star in chosen]
+    native = prepared[0].native
+    ebv = np.array([_ebv(star, catalogue, options) for star in chosen])
+
+    def magnitudes(of: NDArray[np.float64]) -> list[Photometry]:
+        return [
+            star_photometry(star, catalogue, filters, native, options, e) for star, e in zip(chosen, of, strict=True)
+        ]
+
+    photometry = magnitudes(ebv)
     colour = [p.offsets()[2] for p in photometry]
     rows = [np.array([own[k].fibre for k in active]) for own in stars]
     arms = [Arm.of(*given, options) for given in zip(frames, rows, prepared, throughput, strict=True)]
@@ -82,8 +82,15 @@ def fit_arms(
     ok = velocity[2] | (not options.rv_required)
     velocity[0][~velocity[2] & ok] = 0.0
     velocity[1][~velocity[2] & ok] = np.nan
-    candidates = np.unique(np.concatenate([_candidates(c, options) for c in colour]))
     positions = [arm.positions(velocity[0]) for arm in arms]
+    field = chosen[0].reddening
+    if field is None:
+        field = _field(arms, positions, photometry, ebv, ok, catalogue, filters, options)
+        ebv = np.clip(ebv + field.offset, 0, None)
+        photometry = magnitudes(ebv)
+    dustier = magnitudes(ebv + field.error)
+    boxes = [_candidates(p.offsets()[2], options) for p in (*photometry, *dustier)]
+    candidates = np.unique(np.concatenate(boxes))
 
     def scores() -> NDArray[np.float64]:
         return np.sum([arm.scores(at, candidates) for arm, at in zip(arms, positions, strict=True)], axis=0)
@@ -97,9 +104,11 @@ def fit_arms(
     dof = np.sum([np.sum(arm.weights > 0, axis=1) - arm.n_terms for arm in arms], axis=0) - 4
     for i, k in enumerate(active):
         rv, error, peak = (float(velocity[j][i]) for j in (0, 1, 3))
-        own = [replace(one[k], rv=rv, rv_error=error, rv_peak=peak) for one in stars]
+        seen: dict[str, Any] = {"rv": rv, "rv_error": error, "rv_peak": peak, "ebv": float(ebv[i]), "reddening": field}
+        own = [replace(one[k], **seen) for one in stars]
         if ok[i]:
-            own = _describe(own, frames, chi2[i], int(dof[i]), photometry[i], catalogue, prepared, options)
+            pair = (photometry[i], dustier[i])
+            own = _describe(own, frames, chi2[i], int(dof[i]), pair, catalogue.bands, prepared, options)
         else:
             own = [replace(one, status=StarStatus.RV_FAILED) for one in own]
         for arm_result, star in zip(result, own, strict=True):
@@ -119,34 +128,70 @@ def _candidates(colour: NDArray[np.float64], options: Options) -> NDArray[np.int
     return inside if inside.size >= FEWEST else np.sort(np.argsort(excess, kind="stable")[:FEWEST])
 
 
-def _star_photometry(
-    star: StarFit, catalogue: Catalogue, filters: Sequence[Filter], library: TemplateLibrary, options: Options
-) -> _Photometry:
-    magnitude, error = catalogue.magnitude[star.catalogue_row], catalogue.error[star.catalogue_row]
-    used = np.flatnonzero(np.isfinite(magnitude) & (library.coverage(filters) >= options.coverage))
-    chosen = tuple(filters[int(b)] for b in used)
-    synthetic = _magnitudes(library, chosen, _ebv(star, catalogue, options), options.law)
-    total = np.hypot(error[used], options.mag_floor)
-    return _Photometry(used, magnitude[used], total, synthetic)
-
-
-_MEMORY: dict[tuple[int, tuple[int, ...], float, str], tuple[object, NDArray[np.float64]]] = {}
-
-
-def _magnitudes(library: TemplateLibrary, filters: tuple[Filter, ...], ebv: float, law: str) -> NDArray[np.float64]:
-    """Synthetic magnitudes, remembered for the last few (library, filters, E(B-V)): stars of a field share them."""
-    key = (id(library), tuple(id(f) for f in filters), round(ebv, 4), law)
-    if key not in _MEMORY:
-        if len(_MEMORY) > 64:
-            _MEMORY.clear()
-        # The library and filters are kept with the value, so that an id cannot be reused while it is remembered.
-        _MEMORY[key] = ((library, filters), library.magnitudes(filters, ebv, law))
-    return _MEMORY[key][1]
-
-
 def _ebv(star: StarFit, catalogue: Catalogue, options: Options) -> float:
-    value = float(catalogue.ebv[star.catalogue_row])
+    """E(B-V) of a star: that of the fit to its field, where there was one, else that of the catalogue."""
+    value = star.ebv if star.reddening is not None else float(catalogue.ebv[star.catalogue_row])
     return value if np.isfinite(value) else options.ebv
+
+
+def _field(
+    arms: Sequence[Arm],
+    positions: Sequence[NDArray[np.float64]],
+    photometry: Sequence[Photometry],
+    ebv: NDArray[np.float64],
+    usable: NDArray[np.bool_],
+    catalogue: Catalogue,
+    filters: Sequence[Filter],
+    options: Options,
+) -> FieldReddening:
+    """E(B-V) of the field from the stars with the best spectra and a part of the library, over all its temperatures."""
+    library, level = arms[0].prepared.native, float(np.median(ebv))
+    known = bool(np.isfinite(catalogue.ebv).any()) or options.ebv > 0
+    told = field_reddening((np.nan, np.nan), level, options.ebv_error, known, fit=False)
+    several = np.array([p.index.size > 1 for p in photometry])
+    signal = np.sum([np.sum(arm.weight * arm.data**2, axis=1) for arm in arms], axis=0)
+    best = np.flatnonzero(usable & several)
+    best = best[np.argsort(-signal[best], kind="stable")[:MOST_STARS]]
+    if not best.size or options.ebv_error == 0:
+        return told
+    some = np.arange(len(library))
+    if some.size > MOST_TEMPLATES:
+        some = np.sort(generator(0, "fluxcal-reddening").choice(some, MOST_TEMPLATES, replace=False))
+    scores = [arm.of_stars(best).scores(at[best], some) for arm, at in zip(arms, positions, strict=True)]
+    chi2 = np.sum(scores, axis=0)[:, some]
+    dof = np.sum([np.sum(arm.weights[best] > 0, axis=1) - arm.n_terms for arm in arms], axis=0) - 4
+    reduced = np.clip(np.nanmin(chi2, axis=1) / np.clip(dof, 1, None), 1.0, None)
+    colour = []
+    for s in best:
+        bands = tuple(filters[int(b)] for b in photometry[s].index)
+        at = [
+            replace(photometry[s], synthetic=m) for m in reddened(library, bands, ebv[s] + OFFSETS, options.law, some)
+        ]
+        colour.append(np.stack([p.offsets()[2] for p in at]))
+    own = average(*star_estimates(chi2, reduced, colour), min(float(arm.frame.wavelength.min()) for arm in arms))
+    return field_reddening(own, level, options.ebv_error, known, fit=options.reddening == "fit")
+
+
+@dataclass(frozen=True, eq=False)
+class _Posterior:
+    """Of one star over templates: its strongest members, their shares, the best, and mean offsets of all (mag)."""
+
+    members: NDArray[np.int64]
+    share: NDArray[np.float64]
+    best: int
+    mean: NDArray[np.float64]
+    residual: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, chi2: NDArray[np.float64], photometry: Photometry, weight: float) -> _Posterior:
+        """Of scaled chi-squares (n_t,), NaN for templates that are no candidates, and magnitudes."""
+        mean, residual, colour = photometry.offsets()
+        total = np.nan_to_num(chi2, nan=np.inf) + weight * colour
+        share = np.exp(-0.5 * (total - total.min()))
+        members = np.argpartition(-share, min(MOST_MEMBERS, share.size - 1))[:MOST_MEMBERS]
+        # Denormal weights would cost time and change nothing.
+        members = members[share[members] > 1e-6]
+        return cls(members, share[members] / share[members].sum(), int(np.argmax(share)), mean, residual)
 
 
 def _describe(
@@ -154,60 +199,56 @@ def _describe(
     frames: Sequence[Frame],
     chi2: NDArray[np.float64],
     dof: int,
-    photometry: _Photometry,
-    catalogue: Catalogue,
+    photometry: tuple[Photometry, Photometry],
+    names: tuple[str, ...],
     prepared: Sequence[Prepared],
     options: Options,
 ) -> list[StarFit]:
-    """Posterior of a star over templates, then the mean model in physical units on its pixels in each arm."""
-    mean, residual, colour = photometry.offsets()
+    """Posterior of a star over templates, then the mean model in physical units on its pixels in each arm.
+
+    ``photometry`` is that at the E(B-V) which is used, and at one that is larger by its error.
+    """
     # The spectrum's chi-square is divided by its reduced minimum: templates are never perfect.
     reduced = max(float(np.nanmin(chi2)) / max(dof, 1), 1.0)
-    total = np.nan_to_num(chi2 / reduced, nan=np.inf) + options.photometric_weight * colour
-    share = np.exp(-0.5 * (total - total.min()))
-    members = np.argpartition(-share, min(MOST_MEMBERS, share.size - 1))[:MOST_MEMBERS]
-    # Denormal weights would cost time and change nothing.
-    members = members[share[members] > 1e-6]
-    p = share[members] / share[members].sum()
-    best = int(np.argmax(share))
-    native, names = prepared[0].native, catalogue.bands
-    teff, logg, feh = (p @ native.parameters[members])[:3]
-    colour_rms = float(np.sqrt(np.mean((p @ residual[members]) ** 2))) if residual.shape[1] > 1 else 0.0
-    scale_error = float(1 / np.sqrt(np.sum(1 / photometry.error**2)))
+    field, ebv, seen = arms[0].reddening, arms[0].ebv, photometry[0]
+    assert field is not None
+    at, dusty = (_Posterior.of(chi2 / reduced, p, options.photometric_weight) for p in photometry)
+    native = prepared[0].native
+    teff, logg, feh = (at.share @ native.parameters[at.members])[:3]
+    colour_rms = float(np.sqrt(np.mean((at.share @ at.residual[at.members]) ** 2))) if at.residual.shape[1] > 1 else 0.0
+    scale_error = float(1 / np.sqrt(np.sum(1 / seen.error**2)))
     found: dict[str, Any] = {
         "status": StarStatus.COLOUR_OUTLIER if colour_rms > options.colour_limit else StarStatus.USED,
-        "teff": float(teff), "logg": float(logg), "feh": float(feh), "template": native.label[best],
-        "chi2": float(chi2[best]), "dof": dof, "scale": float(10 ** (0.4 * mean[best])), "scale_error": scale_error,
-        "colour_residual": colour_rms, "ebv": _ebv(arms[0], catalogue, options),
-        "bands": tuple(names[b] for b in photometry.index),
-        "dropped_bands": tuple(n for b, n in enumerate(names) if b not in photometry.index),
+        "teff": float(teff), "logg": float(logg), "feh": float(feh), "template": native.label[at.best],
+        "chi2": float(chi2[at.best]), "dof": dof, "scale": float(10 ** (0.4 * at.mean[at.best])),
+        "scale_error": scale_error, "colour_residual": colour_rms,
+        "bands": tuple(names[b] for b in seen.index),
+        "dropped_bands": tuple(n for b, n in enumerate(names) if b not in seen.index),
     }  # fmt: skip
     made = []
     for star, frame, own in zip(arms, frames, prepared, strict=True):
         wave = frame.wavelength[star.fibre]
-        dust = redden(wave, found["ebv"], options.law)
-        model, variance, modes = _model(star, frame, members, p, 10 ** (0.4 * mean[members]), dust, own)
+        model, variance, modes = _model(star, frame, at, redden(wave, ebv, options.law), own)
         modes = np.concatenate([np.full((1, model.size), 0.4 * np.log(10) * scale_error), modes])
-        made.append(
-            replace(
-                star, **found, model=model, model_variance=variance, model_modes=modes,
-                mismatch=own.mismatch.errors(wave),
-            )
-        )  # fmt: skip
+        dust = np.zeros(model.size)
+        if field.error > 0:
+            more = _model(star, frame, dusty, redden(wave, ebv + field.error, options.law), own)[0]
+            dust = np.log(more / model)
+        found |= {"model": model, "model_variance": variance, "model_modes": modes, "dust": dust}
+        made.append(replace(star, **found, mismatch=own.mismatch.errors(wave)))
     return made
 
 
 def _model(
     star: StarFit,
     frame: Frame,
-    members: NDArray[np.int64],
-    share: NDArray[np.float64],
-    scale: NDArray[np.float64],
+    posterior: _Posterior,
     dust: NDArray[np.float64],
     prepared: Prepared,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Mean model (n_pix,), its independent variance, and the two strongest modes of ln model over the posterior."""
-    wave = frame.wavelength[star.fibre]
+    wave, members, share = frame.wavelength[star.fibre], posterior.members, posterior.share
+    scale = 10 ** (0.4 * posterior.mean[members])
     moved = prepared.wavelength * (1 + star.rv / C_KMS)
     physical = np.asarray(prepared.flux[members], dtype=float) * (prepared.scale[members] * scale)[:, None]
     spectra = resample(moved, physical, wave) * dust
