@@ -7,7 +7,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from crosscal.concordance import read_matrix, read_table
-from crosscal.concordance.cells import read_cell
+from crosscal.core.cells import read_cell
 from crosscal.core.errors import DataFileError, InputError, UnknownNameError
 
 HEAD = "instrument,source,flux,err\n"
@@ -39,6 +39,7 @@ def test_more_words_for_nothing(tmp_path, word):
         ("1.05 +/- 2%", (1.05, 0.021, 0.021, 0)),
         ("1.05(0.02)", (1.05, 0.02, 0.02, 0)),
         ("1.05 +0.03/-0.02", (1.05, 0.02, 0.03, 0)),
+        ("1.05 (+0.03, -0.02)", (1.05, 0.02, 0.03, 0)),
         ("\u2264 0.3", (0.3, np.nan, np.nan, 1)),
         ("$\\geq0.3$", (0.3, np.nan, np.nan, -1)),
         ("$1.05\\times10^{-12}\\pm 2\\times10^{-14}$", (1.05e-12, 2e-14, 2e-14, 0)),

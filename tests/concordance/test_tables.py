@@ -5,7 +5,7 @@ import pytest
 from astropy.table import Table
 
 from crosscal.concordance import iachec_tau, read_area_draws, read_matrix, read_table, read_tau_matrix
-from crosscal.concordance.cells import read_cell
+from crosscal.core.cells import read_cell
 from crosscal.core.errors import ConfigError, DataFileError, InputError, UnknownNameError
 
 

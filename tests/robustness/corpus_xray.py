@@ -347,6 +347,8 @@ READERS = [
         covers=("xray.correction.pairs_table.read_sheet",),
     ),
     simple("xray.correction.pairs_io.read_pairs", _published("VIZIER", "v.tsv"), "vizier"),
+    simple("xray.correction.pairs_io.read_pairs", _published("LATEX", "t.tex"), "latex"),
+    simple("xray.correction.pairs_io.read_pairs", _published("MRT", "t.mrt"), "machine-readable"),
     simple("xray.correction.pairs_io.read_pairs", _logs, "logs"),
     simple("xray.correction.xcm.read_xcm", _saved),
     simple("xray.correction.sherpa_save.read_sherpa", _sherpa),

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.concordance.assembly import LOG_SCALES
-from crosscal.concordance.cells import read_cell
 from crosscal.concordance.error_columns import errors_from, limits_from, require_columns
 from crosscal.concordance.reading_cells import Missing, scale_of
 from crosscal.concordance.table_columns import (
@@ -24,6 +23,7 @@ from crosscal.concordance.table_columns import (
 )
 from crosscal.concordance.types import Comparison
 from crosscal.concordance.wide_columns import IDENTIFIER, Place, place_columns
+from crosscal.core.cells import read_cell
 from crosscal.core.errors import DataFileError, InputError, UnknownNameError
 from crosscal.core.keywords import keywords
 

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscal.concordance.cells import HIGH_MARKERS, MARKERS, read_cell
-from crosscal.concordance.text_tables import decoded, from_text
+from crosscal.core.cells import HIGH_MARKERS, MARKERS, read_cell
 from crosscal.core.errors import ConfigError, DataFileError, MissingDependencyError, UnknownNameError
 from crosscal.core.files import existing_file
 from crosscal.core.memory import as_table, is_path
 from crosscal.core.reading import parsing
+from crosscal.core.text_tables import decoded, from_text
 
 Column = str | Sequence[str]
 Floats = NDArray[np.float64]

@@ -24,7 +24,87 @@ A1\t10.1\t5.0\t0.05\t0.15\t5500\t200\t0.05\t3.0
 A2\t20.1\t7.0\t0.1\t0.3\t7900\t300\t0.10\t5.0
 
 """
+LATEX = r"""\begin{table}
+\caption{Temperatures.}
+\begin{tabular}{lcc}
+\hline\hline
+Cluster & $kT_{\rm pn}$ & $kT_{\rm acis}$ \\
+ & (keV) & (keV) \\
+\hline
+A1 & $5.0\pm0.1$ & $5.5^{+0.2}_{-0.2}$ \\
+A2\tablefootmark{a} & 7.0(2) & $7.9 \pm 0.3$ \\
+\hline
+\end{tabular}
+\end{table}
+"""
+AASTEX = r"""\begin{deluxetable}{lcc}
+\tablehead{\colhead{Cluster} & \colhead{$kT_{\rm pn}$} & \colhead{$kT_{\rm acis}$} \\
+\colhead{} & \colhead{(eV)} & \colhead{(keV)}}
+\startdata
+A1 & $5000\pm100$ & $5.5^{+0.2}_{-0.2}$ \\
+A2 & 7000(200) & $7.9 \pm 0.3$ \\
+\enddata
+\tablecomments{Errors are 1$\sigma$.}
+\end{deluxetable}
+"""
+MRT = """Title: Temperatures
+Authors: A. Nobody
+Table: Temperatures
+================================================================================
+Byte-by-byte Description of file: t.txt
+--------------------------------------------------------------------------------
+   Bytes Format Units   Label     Explanations
+--------------------------------------------------------------------------------
+   1-  2 A2     ---     Name      Cluster
+   5-  7 F3.1   keV     kT-pn     Temperature
+   9- 14 F6.4   keV     e_kT-pn   Error (1)
+  16- 16 A1     ---     l_kT-acis Limit
+  18- 20 F3.1   keV     kT-acis   Temperature
+  22- 27 F6.4   keV     e_kT-acis Error
+--------------------------------------------------------------------------------
+Note (1): Uncertainties are at 90% confidence.
+--------------------------------------------------------------------------------
+A1  5.0 0.1645   5.5 0.3290
+A2  7.0 0.3290   7.9 0.4935
+"""
+IN_CELLS = ("the errors of kT_pn are those in its cells", "the errors of kT_acis are those in its cells")
 FORMS = {
+    "plus-minus.csv": ("source,kT_pn,kT_acis\nA1,5.0±0.1,5.5 +/- 0.2\nA2,7.0 +- 0.2,7.9 ± 0.3\n", IN_CELLS),
+    "digits.csv": ("source,kT_pn,kT_acis\nA1,5.0(1),5.5(2)\nA2,7.0 (0.2),7.9(3)\n", IN_CELLS),
+    "two-sided.csv": (
+        'source,kT_pn,kT_acis\nA1,"5.0 (+0.15, -0.05)",5.5^{+0.2}_{-0.2}\nA2,7.0_{-0.1}^{+0.3},7.9 +0.3/-0.3\n',
+        IN_CELLS,
+    ),
+    "decimal-commas.csv": (
+        "source;kT_pn;kT_acis\nA1;5,0±0,1;5,5 ± 0,2\nA2;7,0(2);7,9 ± 0,3\n",
+        (*IN_CELLS, "Decimal commas are read as points"),
+    ),
+    "latex.tex": (LATEX, (*IN_CELLS, "The table is read as LaTeX", "column Cluster is used")),
+    "booktabs.tex": (
+        LATEX.replace("\\hline\\hline", "\\toprule").replace("\\hline\nA1", "\\midrule\nA1"),
+        (*IN_CELLS, "read as LaTeX", "column Cluster"),
+    ),
+    "latex-90.tex": (
+        LATEX.replace("Temperatures.", r"Errors are at the 90\% confidence level.")
+        .replace(r"\pm0.1", f"\\pm{0.1 * S90}")
+        .replace("{+0.2}_{-0.2}", f"{{+{0.2 * S90}}}_{{-{0.2 * S90}}}")
+        .replace("7.0(2)", f"7.0({0.2 * S90})")
+        .replace(r"\pm 0.3", f"\\pm {0.3 * S90}"),
+        (*IN_CELLS, "read as LaTeX", "column Cluster", "errors are taken at 90 % confidence"),
+    ),
+    "aastex.tex": (AASTEX, (*IN_CELLS, "read as LaTeX", "column Cluster")),
+    "machine-readable.txt": (
+        MRT,
+        ("read as a machine-readable table", "column Name", "errors are taken at 90 % confidence"),
+    ),
+    "bars.txt": (
+        "| source | kT_pn | kT_acis |\n|---|---|---|\n| A1 | 5.0±0.1 | 5.5±0.2 |\n| A2 | 7.0±0.2 | 7.9±0.3 |\n",
+        IN_CELLS,
+    ),
+    "two-sigma.csv": (
+        "# errors are 2 sigma\nsource,kT_pn,kT_err_pn,kT_acis,kT_err_acis\nA1,5.0,0.2,5.5,0.4\nA2,7.0,0.4,7.9,0.6\n",
+        ("errors are taken at 95.45 % confidence and divided by 2.000",),
+    ),
     "own.csv": (PLAIN, ()),
     "tabs.tsv": (PLAIN.replace(",", "\t"), ()),
     "semicolons.csv": (PLAIN.replace(",", ";"), ()),
@@ -105,7 +185,8 @@ def test_every_form_gives_the_same_pairs(tmp_path, name):
     assert pairs.names == ("A1", "A2")
     assert pairs.telescopes == ("pn", "acis")
     np.testing.assert_allclose(pairs.values[..., 0], [[5.0, 7.0], [5.5, 7.9]])
-    np.testing.assert_allclose(pairs.sd[..., 0], [[0.1, 0.2], [0.2, 0.3]])
+    # The machine-readable table has errors of four digits.
+    np.testing.assert_allclose(pairs.sd[..., 0], [[0.1, 0.2], [0.2, 0.3]], rtol=2e-4)
     assert len(pairs.notes) == len(notes), pairs.notes
     assert all(any(words in note for note in pairs.notes) for words in notes), pairs.notes
     assert all(name in note for note in pairs.notes)
@@ -116,6 +197,38 @@ def test_binary_forms(tmp_path, name, options):
     (tmp_path / "p.csv").write_text(PLAIN)
     Table.read(tmp_path / "p.csv").write(tmp_path / name, **options)
     np.testing.assert_allclose(read_pairs(tmp_path / name).values, read_pairs(tmp_path / "p.csv").values)
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ("source,kT_pn,kT_err_pn,kT_acis\nA1,5±0.1,0.1,5.5±0.2\n", "stand in its cells and in column kT_err_pn"),
+        ("source,kT_pn,kT_acis\nA1,99.99±0.1,5.5±0.2\n", "row 1: kT = 99.99 marks a missing value"),
+        ("source,kT_pn,kT_acis\nA1,5.0±0,5.5±0.2\n", "row 1: error 0; expected a positive error"),
+        ("source,kT_pn,kT_acis\nA1,about 5,5.5±0.2\n", "'about 5' is not a number"),
+        ("source,kT_pn,kT_acis\nA1,5.1(+2/-1),5.5±0.2\n", r"'5\.1\(\+2/-1\)' is not a number"),
+        ("source,kT_pn,kT_err_pn,kT_acis\nA1,5,0.1±0.1,5.5±0.2\n", "0.1±0.1 has an error"),
+        (
+            "# errors of kT are at 90 % and of norm at 68 %\nsource,kT_pn,kT_acis\nA1,5±0.1,5.5±0.2\n",
+            "speak of errors at 68.27 % and 90 %",
+        ),
+    ],
+)
+def test_cells_that_cannot_be_understood_are_refused(tmp_path, table, told):
+    (tmp_path / "p.csv").write_text(table)
+    with pytest.raises(DataFileError, match=told):
+        read_pairs(tmp_path / "p.csv")
+
+
+def test_cells_without_an_error_or_value_leave_their_source_out(tmp_path):
+    rows = "A1,5.0±0.1,5.5±0.2\nA2,<3,5.0±0.1\nA3,,5.0±0.1\nA4,5.0,5.0±0.1\nA5,\\nodata,5.0±0.1\n"
+    (tmp_path / "p.csv").write_text(f"source,kT_pn,kT_acis\n{rows}")
+    pairs = read_pairs(tmp_path / "p.csv")
+    assert pairs.names == ("A1",)
+    notes = " ".join(pairs.notes)
+    for why in ("'A2' is excluded: kT of pn is a limit", "'A3' is excluded: no kT", "'A4' is excluded: no error",
+                "'A5' is excluded: no kT"):  # fmt: skip
+        assert why in notes
 
 
 def test_constants_of_sources(tmp_path):

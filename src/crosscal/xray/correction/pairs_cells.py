@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from crosscal.core.cells import HIGH_MARKERS
 from crosscal.core.errors import DataFileError, closest
 from crosscal.xray.correction.fit_logs import read_fit_log
 from crosscal.xray.correction.pairs import QUANTITIES, Floats
-from crosscal.xray.correction.pairs_columns import CONSTANTS, Column, column_of, stated_level
+from crosscal.xray.correction.pairs_columns import CONSTANTS, Column, column_of, stated_levels
 from crosscal.xray.correction.pairs_responses import Named, named_files, role_of, telescope_column
 from crosscal.xray.correction.pairs_table import Sheet
 
@@ -84,9 +85,17 @@ def _level(sheet: Sheet, known: Sequence[Column], confidence: float | None) -> f
         if not 0 < confidence < 1:
             raise DataFileError(f"confidence is {stated!r}", where=sheet.where, expected="between 0 and 1, such as 0.9")
     if confidence is None:
-        confidence = stated_level(sheet.comments)
-    levels = {c.level for c in known if c.level} or ({confidence} if confidence else set())
-    for one in sorted(levels):
+        stated_in_words = sorted(stated_levels(sheet.comments))
+        own = [c.level for c in known if c.part not in ("value", "limit")]
+        if len(stated_in_words) > 1 and not (own and all(own)):
+            levels = " and ".join(f"{100 * one:g} %" for one in stated_in_words)
+            raise DataFileError(
+                f"the comments of the table speak of errors at {levels}", where=sheet.where,
+                expected="confidence = 0.9 or another level, or the level in names of columns, such as kT_err90_pn",
+            )  # fmt: skip
+        confidence = stated_in_words[0] if len(stated_in_words) == 1 else None
+    used = {c.level for c in known if c.level} or ({confidence} if confidence else set())
+    for one in sorted(used):
         if abs(one - 0.6827) > 0.003:
             sheet.notes.append(f"errors are taken at {100 * one:g} % confidence and divided by {_sigmas(one):.3f}")
     return confidence
@@ -182,16 +191,50 @@ def _empty(n: int) -> Entry:
 
 def _entry(sheet: Sheet, column: Column, same: Sequence[Column], level: float | None) -> Entry:
     """Return a value with its errors from the columns of the same quantity and telescope."""
-    value, limit = sheet.numbers(column.name, QUANTITIES[column.quantity])
+    value, low, high, limit = sheet.cells(column.name, QUANTITIES[column.quantity])
+    _check_markers(sheet, column, value)
     parts = {c.part: c for c in same if c.part not in ("value", "limit")}
     for flag in (c for c in same if c.part == "limit"):
         limit |= np.array([str(cell).strip() in ("<", ">", "1", "True", "U", "L") for cell in sheet.table[flag.name]])
-    below, above = _sides(sheet, column, value, parts)
+    if np.isfinite(low).any():
+        below, above = _in_cells(sheet, column, low, high, parts)
+        parts = {}
+    else:
+        below, above = _sides(sheet, column, value, parts)
     for side, name in ((below, "lo"), (above, "hi")):
         own = parts.get(f"err{name}") or parts.get("err") or parts.get(name)
         side /= _sigmas(own.level if own is not None and own.level else level)
     value = np.where(limit, np.nan, value)
     return Entry(value, below, above, limit)
+
+
+def _check_markers(sheet: Sheet, column: Column, value: Floats) -> None:
+    """Refuse numbers such as 99.99, which mark missing values."""
+    if np.any(marked := np.isin(value, HIGH_MARKERS) & (column.quantity == "kT")):
+        row = int(np.argmax(marked))
+        raise DataFileError(
+            f"kT = {value[row]:g} marks a missing value", where=f"{sheet.where}, column {column.name}, row {row + 1}",
+            expected="an empty cell, or the temperature",
+        )  # fmt: skip
+
+
+def _in_cells(
+    sheet: Sheet, column: Column, low: Floats, high: Floats, parts: Mapping[str, Column]
+) -> tuple[Floats, Floats]:
+    """Return the errors that stand beside the values, where no other column holds them too."""
+    if parts:
+        other = next(iter(parts.values())).name
+        raise DataFileError(
+            f"errors of {column.name} stand in its cells and in column {other}", where=sheet.where,
+            expected="one of the two: remove the other",
+        )  # fmt: skip
+    wrong = np.isfinite(low) & ~((low > 0) & (high > 0))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        place = f"{sheet.where}, column {column.name}, row {row + 1}"
+        raise DataFileError(f"error {min(low[row], high[row]):g}", where=place, expected="a positive error")
+    sheet.notes.append(f"the errors of {column.name} are those in its cells")
+    return low, high
 
 
 def _sides(sheet: Sheet, column: Column, value: Floats, parts: dict[str, Column]) -> tuple[Floats, Floats]:

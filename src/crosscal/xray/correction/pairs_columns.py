@@ -31,6 +31,7 @@ _PARTS = {
 # Words that are no telescope where they stand before the quantity: err_kT_pn, sigma_kT_pn, delta_kT_pn.
 _BEFORE = frozenset({"err", "error", "sd", "sigma", "unc", "std", "delta", "errlo", "errhi", "errminus", "errplus"})
 _LEVEL = {"68": 0.6827, "90": 0.90, "95": 0.95, "99": 0.99}
+_SIGMAS = {"1": 0.6827, "2": 0.9545, "3": 0.9973}
 
 
 @dataclass(frozen=True)
@@ -139,10 +140,14 @@ def source_column(names: Iterable[str]) -> str | None:
     return next((lowered[key] for key in SOURCES if key in lowered), None)
 
 
-def stated_level(texts: Iterable[str]) -> float | None:
-    """Return the confidence level that comments state of errors, if they state one."""
+def stated_levels(texts: Iterable[str]) -> set[float]:
+    """Return the confidence levels that comments state of errors: in per cent, or as multiples of sigma."""
     found = set()
-    for text in texts:
-        if re.search(r"(?i)confiden|error|uncertaint|c\.l\.", text):
-            found |= set(re.findall(r"(?<![\d.])(68|90|95|99)(?:\.\d+)?\s*(?:%|per ?cent)", text))
-    return _LEVEL[found.pop()] if len(found) == 1 else None
+    for sentence in (s for text in texts for s in re.split(r"[.;]\s", text)):
+        if not re.search(r"(?i)confiden|error|uncertaint|c\.l\.", sentence):
+            continue
+        found |= {_LEVEL[n] for n in re.findall(r"(?<![\d.])(68|90|95|99)(?:\.\d+)?\s*\\?(?:%|per ?cent)", sentence)}
+        if not re.search(r"(?i)detect|clip|outlier|above|larger", sentence):
+            sigmas = re.findall(r"(?i)(?<![\d.])([123])[\s${\\-]*(?:sigma|\u03c3)", sentence)
+            found |= {_SIGMAS[n] for n in sigmas}
+    return found

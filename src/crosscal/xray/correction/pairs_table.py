@@ -5,24 +5,37 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscal.core.cells import read_cell
 from crosscal.core.errors import DataFileError
 from crosscal.core.memory import as_table, is_path
 from crosscal.core.reading import parsing, read_text
+from crosscal.core.text_tables import from_text, is_marked_up, with_points
 
 Floats = NDArray[np.float64]
 
 FORMATS = {
     ".ecsv": "ascii.ecsv", ".csv": "text", ".tsv": "text", ".txt": "text", ".dat": "text", ".fits": "fits",
-    ".fit": "fits", ".xml": "votable", ".vot": "votable", ".votable": "votable",
+    ".fit": "fits", ".xml": "votable", ".vot": "votable", ".votable": "votable", ".tex": "text", ".mrt": "text",
+    ".cds": "text", ".tab": "text",
 }  # fmt: skip
 # A unit at the end of a name: kT_pn (keV), kT_pn [K].
-_UNIT = re.compile(r"(.+?)\s*[\[(](keV|eV|K|MK)[\])]")
-_EMPTY = ("", "-", "--", "---", "...", "nan", "null", "none", "n/a", "na", "indef", "~")
+_UNIT = re.compile(r"(.+?)\s*[\[(]\s*(keV|eV|K|MK)\s*[\])]")
+# What LaTeX says of the look of a name.
+_LOOK = re.compile(r"\\(?:rm|mathrm|it|bf|text|textrm|textit|textbf|mathit|colhead|sc|tt|em)(?![a-zA-Z])|\\[ ,;]")
+
+
+class Numbers(NamedTuple):
+    """A column (n,): values and the errors below and above in its cells, NaN where there is none; which are limits."""
+
+    value: Floats
+    below: Floats
+    above: Floats
+    limit: NDArray[np.bool_]
 
 
 @dataclass
@@ -49,7 +62,22 @@ class Sheet:
         Raises
         ------
         DataFileError
-            Naming the row that is no number, or a unit that does not convert.
+            Naming the row that is no plain number, or a unit that does not convert.
+        """
+        found = self.cells(name, unit)
+        if np.isfinite(found.below).any():
+            row = int(np.argmax(np.isfinite(found.below)))
+            place = f"{self.where}, column {name}, row {row + 1}"
+            raise DataFileError(f"{self.table[name][row]!s} has an error", where=place, expected="a number")
+        return found.value, found.limit
+
+    def cells(self, name: str, unit: str = "") -> Numbers:
+        """Return a column in ``unit``, with the errors and limits that its cells hold, such as ``5.1 +/- 0.1``.
+
+        Raises
+        ------
+        DataFileError
+            Naming the row that is neither a number, a limit nor empty, or a unit that does not convert.
         """
         from astropy import units
 
@@ -57,28 +85,28 @@ class Sheet:
         where = f"{self.where}, column {name}"
         if column.ndim != 1:
             raise DataFileError("an array in each row", where=where, expected="one number a row")
-        values, limits = np.full(len(column), np.nan), np.zeros(len(column), dtype=bool)
+        values = np.full((3, len(column)), np.nan)
+        limits = np.zeros(len(column), dtype=bool)
         mask = np.ma.getmaskarray(np.ma.asarray(column))
-        for row, cell in enumerate(column):
-            text = "" if mask[row] else str(getattr(cell, "value", cell)).strip()
-            if text.lower() in _EMPTY:
-                continue
-            if text[0] in "<>":
-                limits[row] = True
-                continue
-            try:
-                values[row] = float(text)
-            except ValueError:
+        for row, content in enumerate(column):
+            text = "" if mask[row] else str(getattr(content, "value", content)).strip()
+            cell = read_cell(text)
+            if cell is None:
                 place = f"{where}, row {row + 1}"
-                raise DataFileError(f"{text!r} is not a number", where=place, expected="a number") from None
+                expected = "a number, one with its error such as 5.1 +/- 0.1, a limit such as <5, or an empty cell"
+                raise DataFileError(f"{text!r} is not a number", where=place, expected=expected)
+            limits[row] = cell.limit != 0
+            if not cell.limit:
+                values[:, row] = cell[:3]
         given = getattr(column, "unit", None)
-        if given is None or not unit:
-            return values, limits
-        try:
-            # Temperatures may be in kelvin.
-            return np.asarray(units.Quantity(values, given).to_value(unit, units.temperature_energy())), limits
-        except (units.UnitConversionError, units.UnitTypeError, TypeError) as error:
-            raise DataFileError(f"unit {given}", where=where, expected=unit) from error
+        if given is not None and unit:
+            try:
+                # Temperatures may be in kelvin.
+                values = np.asarray(units.Quantity(values, given).to_value(unit, units.temperature_energy()))
+            except (units.UnitConversionError, units.UnitTypeError, TypeError) as error:
+                raise DataFileError(f"unit {given}", where=where, expected=unit) from error
+        value, below, above = values
+        return Numbers(value, below, above, limits)
 
 
 def read_sheet(source: Any) -> Sheet:
@@ -115,11 +143,15 @@ def _text_sheet(text: str, where: str, suffix: str) -> Sheet:
     """Read delimited text: comments by #, a line of names, VizieR's lines of units and dashes."""
     from astropy.table import Column, Table
 
+    if is_marked_up(text):
+        return _marked_up(text, where)
     lines = [line.rstrip("\r\n") for line in text.lstrip("\ufeff").splitlines()]
     comments = [line.lstrip("# ") for line in lines if line.startswith("#")]
     body = [line for line in lines if line.strip() and not line.startswith("#")]
     if not body:
         raise DataFileError("the table has no rows", where=where, expected="a line of names and one row a source")
+    if all(line.strip().startswith("|") and line.strip().endswith("|") for line in body):
+        body = [line.strip()[1:-1] for line in body]
     delimiter = _delimiter(body[0], suffix)
     rows = [_cells(line, delimiter) for line in body]
     units = [""] * len(rows[0])
@@ -138,11 +170,36 @@ def _text_sheet(text: str, where: str, suffix: str) -> Sheet:
     for k, row in enumerate(cells, start=1):
         if len(row) != len(names):
             raise DataFileError(f"{len(row)} cells", where=f"{where}, row {k}", expected=f"{len(names)}, as names")
+    cells, told = with_points(cells, where)
     table = Table([Column([row[j] for row in cells], name=name, dtype=str) for j, name in enumerate(names)])
     for name, unit in zip(names, units, strict=False):
         if unit and unit not in ("-", "---"):
             table[name].unit = unit
-    return Sheet(table, where, comments)
+    return Sheet(table, where, comments, [note.rstrip(".") for note in told])
+
+
+def _marked_up(text: str, where: str) -> Sheet:
+    """Read LaTeX and the machine-readable tables of CDS and AAS; what stands around the rows are comments."""
+    table, told = from_text(text, where)
+    for name in list(table.colnames):
+        plain = re.sub(r"_ ", "_", " ".join(re.sub(r"[{}$\\]", "", _LOOK.sub("", name)).split()))
+        if plain != name:
+            table.rename_column(name, plain)
+    first = [str(cell).strip() for cell in table[0]] if len(table) else []
+    while first and all(re.fullmatch(r"\(\d+\)|[\[(][^\d)][^)]*[\])]|", cell) for cell in first) and any(first):
+        # Rows of units, (keV), and of the numbers of columns, (1).
+        for name, cell in zip(table.colnames, first, strict=True):
+            if re.fullmatch(r"[\[(](keV|eV|K|MK)[\])]", cell.replace("$", "")):
+                table[name].unit = cell.replace("$", "")[1:-1]
+        table = table[1:]
+        first = [str(cell).strip() for cell in table[0]] if len(table) else []
+    for name in list(table.colnames):
+        if found := _UNIT.fullmatch(name):
+            table[name].unit = found.group(2)
+            table.rename_column(name, found.group(1))
+    around = [" ".join(line.strip() for line in text.splitlines() if "&" not in line)]
+    sheet = _sheet(table, where)
+    return Sheet(table, where, [*sheet.comments, *around], [note.rstrip(".") for note in told])
 
 
 def _delimiter(header: str, suffix: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from crosscal.concordance.cells import read_cell
+from crosscal.core.cells import read_cell
 from crosscal.core.errors import DataFileError
 
 _COMMA = re.compile(r"(?<![\d,.])(\d+),(\d+)(?![\d,])")
@@ -46,11 +46,13 @@ def from_text(text: str, where: str) -> Found:
     """
     from astropy.table import Table
 
-    if "\nByte-by-byte Description" in text[:20_000]:
+    if _is_machine_readable(text):
         kind = "ascii.mrt" if text.lstrip().startswith("Title:") else "ascii.cds"
         return Table.read(text, format=kind), ("The table is read as a machine-readable table.",)
-    if re.search(r"\\begin\{(?:tabular|deluxetable|table|startdata)", text) or "\\startdata" in text:
+    if is_marked_up(text):
         kind = "ascii.aastex" if "deluxetable" in text or "\\startdata" in text else "ascii.latex"
+        if kind == "ascii.aastex":
+            text = _head_on_one_line(text)
         table = Table.read(text, format=kind, converters={"*": [str]})
         for name in table.colnames:
             # Marks of footnotes belong to no name.
@@ -74,6 +76,41 @@ def from_text(text: str, where: str) -> Found:
         if len(above) == len(header):
             header, rows = above, [above, *rows]
     return _table(header, rows[1:], separator, where)
+
+
+def _is_machine_readable(text: str) -> bool:
+    return "\nByte-by-byte Description" in text[:20_000]
+
+
+def is_marked_up(text: str) -> bool:
+    """Whether a text is a machine-readable table of CDS or AAS, or LaTeX."""
+    latex = re.search(r"\\begin\{(?:tabular|deluxetable|table|longtable|startdata)", text) or "\\startdata" in text
+    return bool(latex) or _is_machine_readable(text)
+
+
+def _head_on_one_line(text: str) -> str:
+    """Join the lines of ``\\tablehead`` into one row of names, units in a second row after the names."""
+    start = text.find("\\tablehead")
+    end, depth = start, 0
+    while start >= 0 and end < len(text):
+        depth += {"{": 1, "}": -1}.get(text[end], 0)
+        end += 1
+        if depth == 0 and text[end - 1] == "}":
+            break
+    if depth or start < 0:
+        return text
+    inside = " ".join(text[text.index("{", start) + 1 : end - 1].split())
+    rows = [[_bare_head(cell) for cell in row.split("&")] for row in re.split(r"\\\\(?:\[[^\]]*\])?", inside)]
+    rows = [row for row in rows if len(row) == len(rows[0]) and not all(re.fullmatch(r"(?:\(\d+\))?", c) for c in row)]
+    names = [" ".join(part for part in column if part) for column in zip(*rows, strict=True)]
+    heads = " & ".join(f"\\colhead{{{name}}}" for name in names)
+    return f"{text[:start]}\\tablehead{{{heads}}}{text[end:]}"
+
+
+def _bare_head(cell: str) -> str:
+    """Return the content of ``\\colhead{...}``."""
+    found = re.fullmatch(r"\s*\\colhead\s*\{(.*)\}\s*", cell)
+    return (found[1] if found else cell).strip()
 
 
 def _split(lines: list[str], separator: str) -> list[list[str]]:
@@ -110,12 +147,12 @@ def _table(header: list[str], rows: list[list[str]], separator: str, where: str)
         raise DataFileError(what, where=where, expected="a name for each column")
     names = {" ": "blanks", "\t": "tabs"}
     told = () if separator == "," else (f"Columns are separated by {names.get(separator, repr(separator))}.",)
-    rows, more = _with_points(rows, where)
+    rows, more = with_points(rows, where)
     columns = list(zip(*rows, strict=True)) or [()] * width
     return Table({n: np.array(c, dtype=str) for n, c in zip(header, columns, strict=True)}), (*told, *more)
 
 
-def _with_points(rows: list[list[str]], where: str) -> tuple[list[list[str]], tuple[str, ...]]:
+def with_points(rows: list[list[str]], where: str) -> tuple[list[list[str]], tuple[str, ...]]:
     """Read decimal commas, in numbers with errors and limits too; what may be thousands is refused."""
     found = {}
     for row in rows:

@@ -19,6 +19,7 @@ _POWER = r"\s*([eE][+-]?\d+)?$"
 _BRACKETS = re.compile(rf"^\((.+)\){_POWER}")
 _PLUS_MINUS = re.compile(rf"^({_NUMBER})\s*(?:\+/-|\+-|±|\\pm)\s*({_NUMBER})(\s*\\?%)?$")
 _DIGITS = re.compile(rf"^([+-]?\d+(?:\.(\d+))?)\s*\((\d+|\d*\.\d+)\){_POWER}")
+_IN_BRACKETS = re.compile(rf"^({_NUMBER})\s*[(\[]\s*([+-].*[^\s)\]])\s*[)\]]$")
 _TWO_SIDED = re.compile(rf"^({_NUMBER})\s*\^?\{{?\+({_NUMBER})\}}?\s*[/_,]?\s*\{{?-({_NUMBER})(?:\}}{_POWER}|$)")
 _TURNED = re.compile(rf"^({_NUMBER})\s*_?\{{?-({_NUMBER})\}}?\s*[/^,]?\s*\{{?\+({_NUMBER})(?:\}}{_POWER}|$)")
 _LIMIT = re.compile(rf"^([<>])\s*=?\s*({_NUMBER})$")
@@ -65,8 +66,8 @@ def is_empty(text: str) -> bool:
 
 
 def read_cell(text: str) -> Cell | None:
-    """Read one cell: ``1.05``, ``1.05 +/- 0.02``, ``1.05 +/- 2%``, ``1.05(2)``, ``1.05 +0.03 -0.02``, ``<0.3``; None
-    if it is none of these.
+    """Read one cell: ``1.05``, ``1.05 +/- 0.02``, ``1.05 +/- 2%``, ``1.05(2)``, ``1.05 +0.03 -0.02``,
+    ``1.05 (+0.03, -0.02)``, ``<0.3``; None if it is none of these.
 
     LaTeX's ``$``, ``\\pm``, ``^{+a}_{-b}``, ``\\times10^{-12}``, ``\\lt`` and footnote marks are understood.
     """
@@ -89,6 +90,9 @@ def read_cell(text: str) -> Cell | None:
 
 def _with_errors(plain: str) -> Cell | None:
     """Read a number with its error or errors."""
+    if (found := _IN_BRACKETS.match(plain)) and ("." in found[2] or "." not in found[1]):
+        # 5.1 (+0.2, -0.1) as 5.1 +0.2, -0.1; in 5.1(+2/-1) the errors may count last digits.
+        plain = f"{found[1]} {found[2]}"
     if found := _DIGITS.match(plain):
         # Digits count in the last place of the number; with a decimal point they are the error itself.
         error = float(found[3]) * (1.0 if "." in found[3] else 10.0 ** -len(found[2] or ""))
