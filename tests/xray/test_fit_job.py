@@ -12,7 +12,7 @@ from crosscal.datasets import builtin_directory
 from crosscal.jobs.options import input_paths, toml_text, validate
 from crosscal.jobs.stages import Stages
 from crosscal.xray import Model, Spectrum, example_telescope, fakeit, write_spectrum
-from crosscal.xray.jobs.fit import FitJob, run
+from crosscal.xray.jobs.fit import FitJob, run, with_fluxes
 
 
 def test_a_fit_follows_the_header_of_its_spectrum(tmp_path):
@@ -79,3 +79,53 @@ def test_ignore_in_xspec_s_words_replaces_the_band(tmp_path):
     assert len(ignored.counts) == inside.sum() <= len(kept.counts) - 1
     with pytest.raises(InputError, match="'7:9' cannot be read"):
         fitted({}, ignored="7:9")
+
+
+def test_fluxes_and_luminosities_of_bands_are_those_of_the_result(tmp_path):
+    """The job's keys give what FitResult.flux and .luminosity give, at the probability of the job's intervals."""
+    response = example_telescope("a")
+    model = Model("TBabs*apec", nH=0.1, kT=5.0, Abundanc=0.3, Redshift=0.05)
+    write_spectrum(tmp_path / "s.pha", fakeit(response, model, counts=5000, band=(0.7, 7.0), seed=4))
+    content = {
+        "job": "xray-fit",
+        "output": "out",
+        "delta": 2.706,
+        "flux_bands": [[0.5, 2.0], [2.0, 10.0]],
+        "luminosity_bands": [[0.5, 2.0]],
+        "telescope": {"arf": "data:xray/example_a.arf", "rmf": "data:xray/example_a.rmf.gz"},
+        "model": {"nH": 0.1, "Abundanc": 0.3, "Redshift": 0.05, "free": ["kT", "norm"]},
+        "spectrum": {"pha": "s.pha"},
+    }
+
+    def fitted(**more):
+        return run(validate(FitJob, {**content, **more}, source=str(tmp_path / "job.toml")), Stages(tmp_path))
+
+    found = fitted()
+    direct = [found.flux(b, absorbed=a, level=0.9) for b in ((0.5, 2.0), (2.0, 10.0)) for a in (True, False)]
+    direct.append(found.luminosity((0.5, 2.0), level=0.9))
+    assert [v.named for v in found.fluxes][:2] == ["flux 0.5-2 keV", "unabsorbed flux 0.5-2 keV"]
+    for value, own in zip(found.fluxes, direct, strict=True):
+        assert value.named == own.named
+        # 2.706 is 90 % to three digits.
+        np.testing.assert_allclose([value.value, value.low, value.high], [own.value, own.low, own.high], rtol=1e-4)
+        assert own.low < own.value < own.high
+    table = found.summary()
+    row = table[[str(name) == "unabsorbed luminosity 0.5-2 keV" for name in table["parameter"]]][0]
+    assert row["value"] == found.fluxes[-1].value
+    assert (row["low"], row["high"], row["unit"]) == (found.fluxes[-1].low, found.fluxes[-1].high, "erg / s")
+    assert "flux 2-10 keV = " in found.answer
+    (told,) = [w for w in found.warnings if "extrapolated" in w]
+    assert told.endswith("flux 0.5-2 keV, unabsorbed flux 0.5-2 keV, flux 2-10 keV, unabsorbed flux 2-10 keV, "
+                         "unabsorbed luminosity 0.5-2 keV.")  # fmt: skip
+    assert not any("extrapolated" in w for w in fitted(flux_bands=[[1.0, 5.0]], luminosity_bands=[]).warnings)
+    other = fitted(cosmology="WMAP9", flux_bands=[])
+    assert [v.what for v in other.fluxes] == ["unabsorbed luminosity"]
+    assert abs(other.fluxes[0].value / found.fluxes[-1].value - 1) > 1e-3
+    with pytest.raises(InputError, match="cosmology"):
+        fitted(cosmology="mine")
+    none = with_fluxes(
+        validate(FitJob, content, source=str(tmp_path / "job.toml")),
+        dataclasses.replace(found, covariance=np.full((2, 2), np.nan), fluxes=()),
+    )
+    assert none.fluxes == ()
+    assert any("no fluxes or luminosities are given" in text for text in none.warnings)

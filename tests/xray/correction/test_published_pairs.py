@@ -220,6 +220,13 @@ def test_cells_that_cannot_be_understood_are_refused(tmp_path, table, told):
         read_pairs(tmp_path / "p.csv")
 
 
+@pytest.mark.filterwarnings("ignore::astropy.units.UnitsWarning")
+def test_a_unit_that_nobody_knows_is_refused(tmp_path):
+    (tmp_path / "p.mrt").write_text(MRT.replace("keV     kT-pn", "\\\\      kT-pn"))
+    with pytest.raises(DataFileError, match="column kT-pn: unit"):
+        read_pairs(tmp_path / "p.mrt")
+
+
 def test_cells_without_an_error_or_value_leave_their_source_out(tmp_path):
     rows = "A1,5.0±0.1,5.5±0.2\nA2,<3,5.0±0.1\nA3,,5.0±0.1\nA4,5.0,5.0±0.1\nA5,\\nodata,5.0±0.1\n"
     (tmp_path / "p.csv").write_text(f"source,kT_pn,kT_acis\n{rows}")

@@ -103,7 +103,7 @@ class Sheet:
             try:
                 # Temperatures may be in kelvin.
                 values = np.asarray(units.Quantity(values, given).to_value(unit, units.temperature_energy()))
-            except (units.UnitConversionError, units.UnitTypeError, TypeError) as error:
+            except (units.UnitConversionError, units.UnitTypeError, TypeError, ValueError) as error:
                 raise DataFileError(f"unit {given}", where=where, expected=unit) from error
         value, below, above = values
         return Numbers(value, below, above, limits)

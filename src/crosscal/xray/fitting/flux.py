@@ -50,6 +50,8 @@ class BandValue:
     draws : array
     what : str
         "flux", "unabsorbed luminosity", ...
+    observed : (low, high), keV
+        The band in the observer's frame.
     """
 
     value: float
@@ -60,6 +62,7 @@ class BandValue:
     band: tuple[float, float]
     draws: Array
     what: str
+    observed: tuple[float, float]
 
     @property
     def quantity(self) -> Any:
@@ -71,11 +74,26 @@ class BandValue:
     def scaled(self, factor: float, *, unit: str, band: tuple[float, float], what: str) -> BandValue:
         """Return the value times ``factor``, under another name."""
         value, low, high = (factor * x for x in (self.value, self.low, self.high))
-        return BandValue(value, low, high, self.level, unit, band, factor * self.draws, what)
+        return BandValue(value, low, high, self.level, unit, band, factor * self.draws, what, self.observed)
+
+    @property
+    def named(self) -> str:
+        """What it is and its band, as in "unabsorbed flux 0.5-2 keV"."""
+        return f"{self.what} {self.band[0]:g}-{self.band[1]:g} keV"
+
+    @property
+    def shown(self) -> str:
+        """The value with its errors and unit."""
+        return f"{self.value:.4g} ({self.low - self.value:.2g} {self.high - self.value:+.2g}) {self.unit}"
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Its row in the summary of a fit."""
+        error = 0.5 * (self.high - self.low)
+        return {"parameter": self.named, "value": self.value, "error": error, "unit": self.unit, "free": False}
 
     def __str__(self) -> str:
-        shown = f"{self.value:.4g} ({self.low - self.value:.2g} {self.high - self.value:+.2g}) {self.unit}"
-        return f"{self.what}, {self.band[0]:g} to {self.band[1]:g} keV: {shown} ({100 * self.level:.3g} %)"
+        return f"{self.what}, {self.band[0]:g} to {self.band[1]:g} keV: {self.shown} ({100 * self.level:.3g} %)"
 
     __repr__ = __str__
 
@@ -113,7 +131,7 @@ def band_flux(
     return BandValue(
         float(flux(result.values)), float(ends[0]), float(ends[1]), level,
         "photon / (s cm2)" if photons else "erg / (s cm2)", (low, high), found,
-        f"{'' if absorbed else 'unabsorbed '}{'photon ' if photons else ''}flux",
+        f"{'' if absorbed else 'unabsorbed '}{'photon ' if photons else ''}flux", (low, high),
     )  # fmt: skip
 
 

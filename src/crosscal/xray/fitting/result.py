@@ -36,7 +36,7 @@ Array = NDArray[np.float64]
 
 #: What the columns of `FitResult.summary` mean.
 COLUMNS = {
-    "parameter": "parameter of the model",
+    "parameter": "parameter of the model, or a flux or luminosity of it in a band",
     "value": "best-fit value, or the value at which it was fixed",
     "error": "1 sigma from the curvature at the best fit",
     "unit": "unit of value and error",
@@ -72,6 +72,8 @@ class FitResult(Presented):
     name : of the spectrum
     intervals : mapping of name to (low, high)
         Profile-likelihood intervals, where they were asked for.
+    fluxes : tuple of BandValue
+        Fluxes and luminosities that were asked for.
     """
 
     kind: ClassVar[str] = "xray-fit"
@@ -98,6 +100,7 @@ class FitResult(Presented):
     _problem: FitProblem = field(repr=False)
     name: str = ""
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    fluxes: tuple[BandValue, ...] = ()
 
     @property
     def answer(self) -> str:
@@ -107,9 +110,10 @@ class FitResult(Presented):
             value, unit = self.values[name], self.model.parameter(name).unit
             low, high = self.intervals.get(name, (value - self.errors[name], value + self.errors[name]))
             shown.append(f"{name} = {with_errors(value, value - low, high - value)} {unit}".rstrip())
+        bands = "".join(f"; {value.named} = {value.shown}" for value in self.fluxes)
         return (
             f"{self.name or 'The spectrum'}: {', '.join(shown) or 'no free parameters'}; {self.statistic_name} = "
-            f"{self.statistic:.1f} for {self.dof} degrees of freedom (p = {self.pvalue:.2g})."
+            f"{self.statistic:.1f} for {self.dof} degrees of freedom (p = {self.pvalue:.2g}){bands}."
         )
 
     @property
@@ -262,7 +266,10 @@ class FitResult(Presented):
         )
 
     def summary(self) -> QTable:
-        """Return one row per parameter: name, value, 1-sigma error, unit, whether it was free, and its interval."""
+        """Return one row per parameter: name, value, 1-sigma error, unit, whether it was free, and its interval.
+
+        Fluxes and luminosities that were asked for follow, with half the width of their interval as the error.
+        """
         from astropy.table import QTable
 
         rows = [
@@ -275,13 +282,14 @@ class FitResult(Presented):
             }
             for p in self.model.parameters
         ]
-        table = QTable(rows=rows)
+        table = QTable(rows=[*rows, *(value.row for value in self.fluxes)])
         table.meta.update(
             statistic=self.statistic, statistic_name=self.statistic_name, dof=self.dof, status=self.status.name,
             pvalue=self.pvalue,
         )  # fmt: skip
-        if self.intervals:
-            bounds = [self.intervals.get(name, (np.nan, np.nan)) for name in table["parameter"]]
+        if self.intervals or self.fluxes:
+            known = {**self.intervals, **{value.named: (value.low, value.high) for value in self.fluxes}}
+            bounds = [known.get(name, (np.nan, np.nan)) for name in table["parameter"]]
             table["low"], table["high"] = [b[0] for b in bounds], [b[1] for b in bounds]
         return describe(table, COLUMNS)
 

@@ -7,6 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+from scipy.stats import chi2
+
 from crosscal.core.options import Band, Positive, option, options
 from crosscal.datasets import resolve
 from crosscal.jobs.options import Job, depends_on, validate
@@ -94,10 +97,20 @@ class FitJob(Job):
     ----------
     delta : float
         Increase of the statistic at the ends of the intervals: 1.0 for 68 %, 2.706 for 90 %.
+    flux_bands : list of (low, high)
+        Bands, keV, in which the flux is given as observed and before absorption, at the probability of the intervals.
+    luminosity_bands : list of (low, high)
+        Bands, keV in the frame of the source, in which the luminosity before absorption is given; the model's redshift
+        and cosmology decide the distance.
+    cosmology : str
+        A name known to astropy.cosmology.
     """
 
     job: Literal["xray-fit"] = "xray-fit"
     delta: Positive = 1.0
+    flux_bands: tuple[Band, ...] = option(default=(), example=[[0.5, 2.0], [2.0, 10.0]])
+    luminosity_bands: tuple[Band, ...] = option(default=(), example=[[0.5, 2.0]])
+    cosmology: str = "Planck18"
     telescope: FitTelescope = FitTelescope()
     spectrum: SpectrumFile
     model: Source = Source()
@@ -147,7 +160,23 @@ def run(job: FitJob, stages: Stages) -> FitResult:
 
     key = depends_on(job, "telescope", "spectrum", "model", "delta")
     bounds = stages.run("Intervals", key=key, work=intervals)
-    return replace(found, name=spectrum.name or plan.pha.name, intervals=bounds)
+    return with_fluxes(job, replace(found, name=spectrum.name or plan.pha.name, intervals=bounds))
+
+
+def with_fluxes(job: FitJob, found: FitResult) -> FitResult:
+    """Add the fluxes and luminosities that the job asks for; of a fit without errors it says that there are none."""
+    if not (job.flux_bands or job.luminosity_bands):
+        return found
+    if not (found.names and np.all(np.isfinite(found.covariance))):
+        told = "no fluxes or luminosities are given, because the fit has no covariance"
+        return replace(found, notes=(*found.notes, told))
+    level = float(chi2.cdf(job.delta, 1))
+    values = [found.flux(b, absorbed=a, level=level, seed=job.seed) for b in job.flux_bands for a in (True, False)]
+    values += [found.luminosity(b, cosmology=job.cosmology, level=level, seed=job.seed) for b in job.luminosity_bands]
+    low, high = float(found.energy_lo.min()), float(found.energy_hi.max())
+    beyond = [v.named for v in values if v.observed[0] < 0.99 * low or v.observed[1] > 1.01 * high]
+    told = [f"extrapolated by the model, as the fit used {low:.3g} to {high:.3g} keV: {', '.join(beyond)}"]
+    return replace(found, fluxes=tuple(values), notes=(*found.notes, *(told if beyond else [])))
 
 
 def demo(directory: Path) -> Mapping[str, Any]:
