@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,36 @@ def test_a_death_while_another_process_is_started_does_not_hang(store, whole, mo
     assert len(deaths) == 1
     assert report.computed == 8
     assert same(store, whole)
+
+
+@pytest.mark.parametrize("error", [OSError("handle is closed"), ValueError("bad value(s) in fds_to_keep")])
+def test_a_pool_whose_pipes_were_closed_while_a_process_was_started_is_replaced(store, whole, monkeypatch, error):
+    """As `_submitted` says; a start that fails while all live is an error of its own."""
+    submit, failed = ProcessPoolExecutor.submit, []
+
+    def once(self, *args):
+        future = submit(self, *args)
+        if not failed:
+            failed.append(True)
+            (first, *_) = self._mp_context.started
+            first.kill()
+            first.join()
+            raise error
+        return future
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", once)
+    assert sweep(Noise(store.layout), store, "local", workers=2).computed == 8
+    assert same(store, whole)
+
+
+@pytest.mark.parametrize("error", [OSError("no more processes"), ValueError("not of the pool")])
+def test_an_error_while_all_processes_live_is_no_death(store, monkeypatch, error):
+    def fails(self, *args):
+        raise error
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", fails)
+    with pytest.raises((SweepError, ValueError), match=str(error)):
+        sweep(Noise(store.layout), store, "local", workers=2)
 
 
 def test_of_a_pool_that_started_nothing_no_death_is_known():

@@ -123,8 +123,9 @@ class _Pool:
     def _submitted(self, chunks: Sequence[int]) -> list[Any]:
         try:
             return [self._pool.submit(worker.work, chunk) for chunk in chunks]
-        except OSError as error:
-            # When a process has died the pool closes its pipes, which one that is just being started needs.
+        except (OSError, ValueError) as error:
+            # When a process has died the pool closes its pipes, which one that is just being started needs. By then
+            # their numbers may be those of other files, given twice, which is a ValueError.
             if any(process.pid and process.exitcode is not None for process in self._processes):
                 raise BrokenProcessPool("a process died while another was started") from error
             raise

@@ -96,7 +96,9 @@ class PairSums:
         def run(table: Any, scatter: Any) -> Floats:
             return self._run(np.asarray(table), np.asarray(scatter), each)
 
-        return jax.pure_callback(run, shape, self.table(params), scatter, vmap_method="broadcast_all")
+        values = jax.pure_callback(run, shape, self.table(params), scatter, vmap_method="broadcast_all")
+        # Not as it is: jaxlib 0.6 and 0.7 abort where a callback is the result of a program with products of matrices.
+        return jnp.where(jnp.isnan(values), jnp.nan, values)
 
     def _run(self, table: Floats, scatter: Floats, each: bool) -> Floats:
         batch = scatter.shape
