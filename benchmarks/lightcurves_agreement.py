@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.lightcurves_sampling import PART, load
 from benchmarks.record import Record
 from crosscal.lightcurves.intercalibration import intercalibrate
-from crosscal.lightcurves.kernels.registry import KERNELS
+from crosscal.lightcurves.kernels.registry import processes
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.settings import Settings
 from crosscal.lightcurves.synthetic import simulate
@@ -149,7 +149,7 @@ def _kernels() -> list[Record]:
     curves, _ = simulate(seed=9, points=(60, 40, 30), lines=1)
     rng = np.random.default_rng(1)
     worst, steepest = 0.0, 0.0
-    for name in KERNELS.names():
+    for name in processes():
         settings = Settings(kernel=name, systematic_error=True, error_scale=True)
         model = Model(curves, settings, marginal=np.zeros(0, dtype=np.int64))
         lay = model.layout
@@ -161,7 +161,7 @@ def _kernels() -> list[Record]:
             step[p] = 1e-6
             numeric = (model.log_likelihood(x + step) - model.log_likelihood(x - step)) / 2e-6
             steepest = max(steepest, abs(gradient[p] - numeric) / max(1.0, abs(numeric)))
-    names = f"{len(KERNELS.names())} kernels: {', '.join(KERNELS.names())}"
+    names = f"{len(processes())} kernels: {', '.join(processes())}"
     return [
         Record(
             "log-likelihood minus dense matrices, largest over kernels", PART, float(worst), "", goal="<= 1e-6",

@@ -38,7 +38,7 @@ def test_pieces_of_a_light_curve_follow_each_other(curves, monkeypatch):
     density = Density(model)
     vectors = model.full(density.constrain(density.draw_prior(3, 5)))
     whole = model.many(vectors)[0]
-    monkeypatch.setattr("crosscal.lightcurves.model.PIECE", 7)
+    monkeypatch.setattr("crosscal.lightcurves.file_model.PIECE", 7)
     np.testing.assert_allclose(model.many(vectors)[0], whole, rtol=1e-12)
 
 

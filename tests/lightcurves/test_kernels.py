@@ -5,7 +5,7 @@ import pytest
 
 from crosscal.core.errors import UnknownNameError
 from crosscal.lightcurves.kernels.base import Kernel
-from crosscal.lightcurves.kernels.registry import KERNELS, kernel
+from crosscal.lightcurves.kernels.registry import KERNELS, kernel, processes
 
 LAGS = np.array([0.0, 1e-4, 0.3, 2.0, 10.0, 50.0, 400.0, 5000.0])
 
@@ -15,7 +15,7 @@ def parameters(process, share):
     return np.array([np.log(0.1), np.log(20.0), *extra])
 
 
-@pytest.fixture(params=KERNELS.names())
+@pytest.fixture(params=processes())
 def process(request):
     return kernel(request.param)
 

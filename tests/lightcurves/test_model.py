@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from crosscal.core.errors import InputError
-from crosscal.lightcurves.kernels.registry import KERNELS
+from crosscal.lightcurves.kernels.registry import processes
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.settings import Settings
 from crosscal.lightcurves.synthetic import simulate
@@ -25,7 +25,7 @@ def inside(model, rng):
     return x
 
 
-@pytest.mark.parametrize("name", KERNELS.names())
+@pytest.mark.parametrize("name", processes())
 @pytest.mark.parametrize("marginal", [True, False])
 def test_against_dense_matrices(curves, dense, rng, name, marginal):
     settings = Settings(kernel=name, systematic_error=True, error_scale=True)
@@ -37,7 +37,7 @@ def test_against_dense_matrices(curves, dense, rng, name, marginal):
         assert model.log_likelihood(x) == pytest.approx(expected, abs=1e-7)
 
 
-@pytest.mark.parametrize("name", KERNELS.names())
+@pytest.mark.parametrize("name", processes())
 @pytest.mark.parametrize("marginal", [True, False])
 def test_gradient(curves, rng, name, marginal):
     settings = Settings(kernel=name, systematic_error=True, error_scale=True)

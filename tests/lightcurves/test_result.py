@@ -11,7 +11,6 @@ from crosscal.lightcurves.identifiability import at_limits, overlap, prior_domin
 from crosscal.lightcurves.intercalibration import intercalibrate
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.outliers import leave_one_out, remove_outliers
-from crosscal.lightcurves.reconstruction import predict
 from crosscal.lightcurves.seasons import season_edges, split_seasons
 from crosscal.lightcurves.settings import Settings
 from crosscal.lightcurves.synthetic import simulate
@@ -102,7 +101,7 @@ def test_reconstruction_is_the_conditional_of_dense_algebra(simulated):
     parts = model.parts(x, 0)
     one, curve = model.files[0], curves.continuum
     times = np.sort(np.concatenate([np.linspace(-50, 1050, 40), curve.time[:3]]))
-    mean, variance = predict(one, parts, times)
+    mean, variance = one.predict(parts, times)
     process = model.settings.process
     theta = parts[0]
     one.set_up(*parts)

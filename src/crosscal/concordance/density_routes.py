@@ -60,8 +60,7 @@ def _through_problem(
     if start is None and problem.names == ("s",):
         start = {"s": starting_variances(model.data, model.variance)}
     posterior = sample_problem(problem, sampler, seed=seed, progress=progress, start=start, **options)
-    tree = posterior.tree["posterior"]
-    found = {name: tree[name].values for name in tree.data_vars}
+    found = dict(posterior.groups.arrays["posterior"])
     s = found.get("s")
     b = found["B"] if "B" in found else _areas_of_variances(model, found["s"], seed)
     g = found.get("G")

@@ -178,10 +178,8 @@ def _posterior(model: Model, found: Draws) -> Any:
         log_evidence=found.log_evidence,
     )
     good, messages = convergence(posterior) if found.method not in ("closed-form", "map") else (True, ())
-    return Posterior(
-        posterior.tree,
-        found.method,
-        log_evidence=found.log_evidence,
+    return replace(
+        posterior,
         converged=good and found.converged,
         messages=tuple(dict.fromkeys((*found.messages, *messages))),
     )

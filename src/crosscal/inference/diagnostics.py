@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.check import Check
 from crosscal.core.progress import SILENT, Progress
+from crosscal.inference.chains import bulk_size, rank_rhat, tail_size
+from crosscal.inference.groups import Groups
 
 if TYPE_CHECKING:
     from crosscal.inference.posterior import Posterior
@@ -20,36 +22,34 @@ RHAT_LIMIT = 1.01
 ESS_LIMIT = 400.0
 
 
-def effective_sizes(tree: Any, names: Sequence[str] | None = None) -> dict[str, NDArray[np.float64]]:
+def effective_sizes(draws: Any, names: Sequence[str] | None = None) -> dict[str, NDArray[np.float64]]:
     """Return rank-normalised split R-hat and bulk and tail ESS per flattened element, in `Posterior.matrix` order.
 
     Constant elements get NaN: they carry no sampling error. Reference: Vehtari et al. 2021.
 
     Parameters
     ----------
-    tree : xarray.DataTree
-        Of a `Posterior`: group ``posterior`` with dimensions (chain, draw, ...).
+    draws : Posterior or xarray.DataTree
+        A posterior, or its tree: group ``posterior`` with dimensions (chain, draw, ...).
     names : sequence of str, optional
         Parameters; all by default.
     """
-    from arviz_stats.base import array_stats
-
+    groups = Groups.of_tree(draws) if hasattr(draws, "children") else draws.groups
     columns: dict[str, list[float]] = {"rhat": [], "ess_bulk": [], "ess_tail": []}
     # Draws resampled from weights repeat; their number says nothing, the weights' effective size does.
     ceiling = np.inf
-    if "sample_stats" in tree.children and "effective_size" in tree["sample_stats"]:
-        ceiling = float(tree["sample_stats"]["effective_size"].values.flat[0])
-    for name in names or [str(n) for n in tree["posterior"].data_vars]:
-        values = tree["posterior"][name].values
+    if "effective_size" in groups.arrays.get("sample_stats", {}):
+        ceiling = float(groups.arrays["sample_stats"]["effective_size"].flat[0])
+    for name in names or list(groups.arrays["posterior"]):
+        values = groups.arrays["posterior"][name]
         flat = values.reshape(*values.shape[:2], -1)
         for k in range(flat.shape[-1]):
             element = flat[..., k]
             if np.ptp(element) == 0 or element.shape[1] < 4:
                 rhat = bulk = tail = np.nan
             else:
-                rhat = float(array_stats.rhat(element, method="rank"))
-                bulk = min(ceiling, float(array_stats.ess(element, method="bulk")))
-                tail = min(ceiling, float(array_stats.ess(element, method="tail", prob=(0.05, 0.95))))
+                rhat = rank_rhat(element)
+                bulk, tail = min(ceiling, bulk_size(element)), min(ceiling, tail_size(element))
             for key, number in (("rhat", rhat), ("ess_bulk", bulk), ("ess_tail", tail)):
                 columns[key].append(number)
     return {key: np.array(column) for key, column in columns.items()}
@@ -57,7 +57,7 @@ def effective_sizes(tree: Any, names: Sequence[str] | None = None) -> dict[str, 
 
 def convergence(posterior: Posterior, names: Sequence[str] | None = None) -> tuple[bool, tuple[str, ...]]:
     """Judge chains by R-hat < 1.01 and bulk ESS > 400; return the verdict and the sentences that explain it."""
-    sizes = effective_sizes(posterior.tree, names)
+    sizes = effective_sizes(posterior, names)
     labels, _ = posterior.matrix(names)
     messages = []
     rhat, ess = sizes["rhat"], sizes["ess_bulk"]
@@ -86,14 +86,14 @@ def sampling_check(converged: bool, messages: Sequence[str] = (), posterior: Pos
 def convergence_figures(posterior: Posterior) -> str:
     """Return the largest R-hat, the smallest bulk ESS and k-hat, those that the draws have: "R-hat 1.003, ESS 3500"."""
     scalars = [name for name in posterior.names if posterior.draws(name).ndim == 1]
-    sizes = effective_sizes(posterior.tree, scalars)
+    sizes = effective_sizes(posterior, scalars)
     found = []
-    if posterior.tree["posterior"].sizes["chain"] > 1 and np.isfinite(sizes["rhat"]).any():
+    if posterior.n_chains > 1 and np.isfinite(sizes["rhat"]).any():
         found.append(f"R-hat {np.nanmax(sizes['rhat']):.3f}")
     if np.isfinite(sizes["ess_bulk"]).any():
         found.append(f"ESS {np.nanmin(sizes['ess_bulk']):.0f}")
-    if "sample_stats" in posterior.tree.children and "khat" in posterior.tree["sample_stats"]:
-        found.append(f"k-hat {float(posterior.tree['sample_stats']['khat'].values.flat[0]):.2f}")
+    if posterior.khat is not None:
+        found.append(f"k-hat {posterior.khat:.2f}")
     return ", ".join(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -66,4 +67,4 @@ def gibbs(
         units=problem.units,
     )
     good, messages = convergence(posterior)
-    return Posterior(posterior.tree, "gibbs", converged=good, messages=messages)
+    return replace(posterior, converged=good, messages=messages)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ def nuts(
         good = False
         advice = "the sampler cannot explore part of the posterior; raise target_accept or reparametrise."
         messages += (f"{diverged} of {stats['diverging'].size} transitions diverged: {advice}",)
-    return Posterior(posterior.tree, "nuts", converged=good, messages=messages)
+    return replace(posterior, converged=good, messages=messages)
 
 
 def _starting_points(problem: Problem, mode: Mode | None, chains: int, seed: int) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Draws with their evidence, status and provenance; stored as an arviz DataTree."""
+"""Draws with their evidence, status and provenance; shown and stored as an arviz DataTree."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from crosscal.core.netcdf import write_netcdf
 from crosscal.core.reading import parsing
 from crosscal.core.seal import check_seal
 from crosscal.inference.diagnostics import effective_sizes
+from crosscal.inference.groups import Groups
 
 #: What the columns of `Posterior.summary` mean.
 COLUMNS = {
@@ -40,9 +41,8 @@ class Posterior:
 
     Attributes
     ----------
-    tree : xarray.DataTree
-        Groups ``posterior`` and, where available, ``sample_stats``, ``log_likelihood``,
-        ``posterior_predictive``; dimensions (chain, draw, ...).
+    groups : Groups
+        The draws as arrays.
     method : str
         Name of the back end.
     log_evidence, log_evidence_error : float or None
@@ -54,7 +54,7 @@ class Posterior:
     provenance : mapping
     """
 
-    tree: Any
+    groups: Groups
     method: str
     log_evidence: float | None = None
     log_evidence_error: float | None = None
@@ -82,8 +82,6 @@ class Posterior:
         InputError
             If an array has fewer than two dimensions, the chains differ in shape, or a draw is not finite.
         """
-        from arviz_base import from_dict
-
         arrays = {name: np.asarray(values, dtype=float) for name, values in draws.items()}
         leading = {values.shape[:2] for values in arrays.values()}
         if len(leading) != 1 or any(values.ndim < 2 for values in arrays.values()):
@@ -98,31 +96,47 @@ class Posterior:
         for group, content in (("sample_stats", sample_stats), ("log_likelihood", log_likelihood)):
             if content:
                 groups[group] = {name: np.asarray(values) for name, values in content.items()}
-        known = {d: list(c) for d, c in (coords or {}).items()}
-        tree = from_dict(groups, dims={k: list(v) for k, v in (dims or {}).items()}, coords=known)
-        # from_dict sorts by name; users expect the order of the model.
-        tree["posterior"].dataset = tree["posterior"].to_dataset()[list(arrays)]
-        for name, unit in (units or {}).items():
-            if name in tree["posterior"]:
-                tree["posterior"][name].attrs["units"] = unit
-        return cls(tree, method, **facts)
+        return cls(Groups(groups, dims or {}, coords or {}, units or {}), method, **facts)
+
+    @property
+    def tree(self) -> Any:
+        """Return an xarray.DataTree, which arviz reads.
+
+        Groups ``posterior`` and, where available, ``sample_stats``, ``log_likelihood``; dimensions (chain, draw, ...).
+        """
+        return self.groups.tree
+
+    def array(self, name: str, group: str = "posterior") -> NDArray[Any] | None:
+        """Return an array (chain, draw, ...) of a group, or nothing where there is none of that name."""
+        return self.groups.arrays.get(group, {}).get(name)
+
+    @property
+    def khat(self) -> float | None:
+        """Pareto's k-hat of the weights from which the draws were taken."""
+        found = self.array("khat", "sample_stats")
+        return None if found is None else float(found.flat[0])
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the parameters and derived quantities."""
-        return tuple(str(name) for name in self.tree["posterior"].data_vars)
+        return tuple(self.groups.arrays["posterior"])
 
     @property
     def n_draws(self) -> int:
         """Number of draws over all chains."""
-        sizes = self.tree["posterior"].sizes
-        return int(sizes["chain"] * sizes["draw"])
+        chains, draws = next(iter(self.groups.arrays["posterior"].values())).shape[:2]
+        return int(chains * draws)
+
+    @property
+    def n_chains(self) -> int:
+        """Number of chains."""
+        return len(next(iter(self.groups.arrays["posterior"].values())))
 
     def draws(self, name: str) -> NDArray[np.float64]:
         """Return the draws of one parameter, chains joined: shape ``(n_draws, *shape)``."""
-        if name not in self.tree["posterior"]:
+        values = self.array(name)
+        if values is None:
             raise UnknownNameError("parameter", name, self.names)
-        values = self.tree["posterior"][name].values
         return values.reshape(-1, *values.shape[2:])
 
     def matrix(self, names: Sequence[str] | None = None) -> tuple[list[str], NDArray[np.float64]]:
@@ -144,13 +158,13 @@ class Posterior:
 
     def _axes(self, name: str) -> list[list[str]]:
         """Names of the elements along each axis of a parameter after chain and draw."""
-        array = self.tree["posterior"][name]
-        named = [d in array.coords and array[d].dtype.kind in "UO" for d in array.dims[2:]]
-        sizes = array.shape[2:]
-        return [
-            [str(v) for v in array[d].values] if known else [str(k) for k in range(n)]
-            for d, known, n in zip(array.dims[2:], named, sizes, strict=True)
-        ]
+        sizes = self.groups.arrays["posterior"][name].shape[2:]
+        dims = [*self.groups.dims.get(name, ()), *[""] * len(sizes)][: len(sizes)]
+        found = []
+        for d, n in zip(dims, sizes, strict=True):
+            values = np.asarray(self.groups.coords.get(d, ()))
+            found.append([str(v) for v in (values if values.dtype.kind in "UO" else range(n))])
+        return found
 
     def mean(self, name: str) -> NDArray[np.float64]:
         """Posterior mean of a parameter."""
@@ -170,9 +184,9 @@ class Posterior:
         quantiles = np.quantile(values, [0.025, 0.16, 0.5, 0.84, 0.975], axis=0)
         for key, row in zip(("q2.5", "q16", "median", "q84", "q97.5"), quantiles, strict=True):
             table[key] = row
-        for key, column in effective_sizes(self.tree, names).items():
+        for key, column in effective_sizes(self, names).items():
             table[key] = column
-        table["unit"] = [self.tree["posterior"][n.split("[")[0]].attrs.get("units", "") for n in labels]
+        table["unit"] = [self.groups.units.get(n.split("[")[0], "") for n in labels]
         table.meta["method"] = self.method
         if self.log_evidence is not None:
             table.meta["log_evidence"] = self.log_evidence
@@ -211,7 +225,7 @@ class Posterior:
             tree.close()
             facts = json.loads(tree.attrs["crosscal"])
             facts["messages"] = tuple(facts["messages"])
-            posterior = cls(tree, **facts)
+            posterior = cls(Groups.of_tree(tree), **facts)
             matrix = posterior.matrix()[1]  # every parameter has chains and draws of numbers
             if posterior.n_draws != len(matrix) or matrix.dtype.kind not in "fiu":
                 raise ValueError("draws")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.progress import Advance
+from crosscal.inference.pareto import pareto_smoothed
 from crosscal.inference.posterior import Posterior
 
 Floats = NDArray[np.float64]
@@ -36,16 +37,6 @@ def in_batches(function: Any, vectors: Floats, advance: Advance = lambda _: None
         values.append(np.asarray(function(full))[: len(block)])
         advance(len(block))
     return np.concatenate(values)
-
-
-def pareto_smoothed(log_weights: Floats) -> tuple[Floats, float]:
-    """Return Pareto-smoothed normalised weights and k-hat (Vehtari et al. 2024)."""
-    from arviz_stats.base import array_stats
-    from scipy.special import logsumexp
-
-    # arviz-stats takes the negative of the log weights, as in leave-one-out where the weights are 1 / likelihood.
-    smoothed, khat = array_stats.psislw(-np.maximum(log_weights - log_weights.max(), -1e4))
-    return np.exp(np.asarray(smoothed) - logsumexp(smoothed)), float(khat)
 
 
 def evidence(log_weights: Floats, effective: float) -> tuple[float, float]:

@@ -13,17 +13,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
-from scipy.stats import gamma
+from scipy.special import gammaln, logsumexp
 
-from crosscal.core.errors import FitError
+from crosscal.core.errors import FitError, InputError
 from crosscal.core.progress import SILENT, Progress
 from crosscal.lightcurves.density import Density
 from crosscal.lightcurves.honesty import error_factors
 from crosscal.lightcurves.kernels.base import Kernel
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.normalise import Normalisation
-from crosscal.lightcurves.outliers import leave_one_out
 from crosscal.lightcurves.sampling import mode_in_scores, mode_of
 from crosscal.lightcurves.settings import Settings
 from crosscal.lightcurves.types import LightCurves
@@ -131,7 +129,8 @@ def _errors(
     curves: LightCurves, settings: Settings, normalisation: Normalisation | None, seed: int
 ) -> tuple[Settings, str]:
     """Choose among errors as given, systematic errors and Student-t errors: the simplest that predicts as well."""
-    kinds: Any = ("gaussian", "student-t") if settings.errors == "auto" else (settings.errors,)
+    both = ("gaussian", "student-t") if isinstance(settings.process, Kernel) else ("gaussian",)
+    kinds: Any = both if settings.errors == "auto" else (settings.errors,)
     extra: Any = (False, True) if settings.systematic_error == "auto" else (settings.systematic_error,)
     candidates = [replace(settings, errors=kind, systematic_error=free) for kind in kinds for free in extra]
     found = [predictive_scores(Model(curves, one, normalisation=normalisation), seed) for one in candidates]
@@ -181,11 +180,11 @@ def _scores(model: Model, x: Floats) -> tuple[Floats, list[Floats]]:
     degrees = model.settings.degrees if model.settings.errors == "student-t" else np.inf
     total, weights = np.zeros(len(model.curves.codes)), []
     for i, (one, curve) in enumerate(zip(model.files, model.curves.files, strict=True)):
-        found = leave_one_out(model, x[None], i)
-        theta, phi = model.parts(x, i)[:2]
-        noise = one.R - float(np.real(one.kernel.white(theta)))
-        rest = np.maximum(found.sd**2 - noise, 0.0)
-        value, precision = mixture_density(found.residual, rest, noise / one.inflation, degrees)
+        found, phi = one.left_out(model.parts(x, i)), model.parts(x, i)[1]
+        if found is None:
+            raise InputError("the likelihood is not defined", where="leave-one-out", expected="finite parameters")
+        rest = np.maximum(found.variance - found.noise, 0.0)
+        value, precision = mixture_density(found.residual, rest, found.noise / one.inflation, degrees)
         # A point that no other one constrains has no prediction.
         total += np.bincount(
             curve.code, np.nan_to_num(value + np.log(phi)[curve.code]), minlength=len(total)
@@ -202,7 +201,8 @@ def mixture_density(residual: Floats, rest: Floats, noise: Floats, degrees: floa
     if np.isinf(degrees):
         variance = rest + noise
         return -0.5 * (residual**2 / variance + np.log(2 * np.pi * variance)), np.ones(len(residual))
-    share = gamma.pdf(_NODES, 0.5 * degrees, scale=2.0 / degrees) * _NODES
+    half = 0.5 * degrees
+    share = np.exp(half * (np.log(half * _NODES) - _NODES) - gammaln(half))  # the density, times w: nodes are in ln w
     variance = rest[:, None] + noise[:, None] / _NODES
     terms = -0.5 * (residual[:, None] ** 2 / variance + np.log(2 * np.pi * variance)) + np.log(share / share.sum())
     value = logsumexp(terms, axis=1)

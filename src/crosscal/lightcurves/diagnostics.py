@@ -15,9 +15,6 @@ from crosscal.lightcurves.misfit import Trend, season_trends, tail_sentences
 from crosscal.lightcurves.sampling import Draws
 from crosscal.lightcurves.ties import Ties, ties
 
-#: Overlap is counted within this share of the time scale: there a damped random walk keeps 90 % of its correlation.
-WINDOW = 0.1
-
 
 @dataclass(frozen=True, eq=False)
 class Diagnostics:
@@ -93,14 +90,14 @@ def diagnose(draws: Draws, z: dict[str, NDArray[np.float64]], outlier: float) ->
 
     model, posterior = draws.model, draws.posterior
     lay = model.layout
-    stats = posterior.tree["sample_stats"] if "sample_stats" in posterior.tree.children else {}
-    khat = float(stats["khat"].values.flat[0]) if "khat" in stats else None
+    khat = posterior.khat
     rhat = None
     if posterior.method in ("nuts", "gibbs"):
-        values = effective_sizes(posterior.tree)["rhat"]
+        values = effective_sizes(posterior)["rhat"]
         rhat = float(np.nanmax(values)) if np.isfinite(values).any() else None
-    tau = np.exp(np.median(draws.vectors[:, lay.kernel[0, 1]]))
-    graph = overlap(model.curves, WINDOW * tau)
+    process = model.settings.process
+    tau = np.exp(np.median(draws.vectors[:, lay.kernel[0, process.names.index(process.timescale)]]))
+    graph = overlap(model.curves, process.near * tau)
     middle = draws.vectors.mean(axis=0)
     tied, factors = ties(model, middle), error_factors(model, middle)
     outliers = {name: np.flatnonzero(np.abs(values) > outlier) for name, values in z.items()}
@@ -143,13 +140,18 @@ def _sentences(
     said += tied.sentences()
     said += misfits
     for label, side in limits.items():
+        if label.startswith("log_jitter") and side == "lower":
+            continue  # no jitter is needed
         which = "both prior limits" if side == "both" else f"the {side} prior limit"
-        if label.startswith("log_tau"):
+        if label.startswith("log_width"):
+            cause = "shows no change" if side == "upper" else "is sampled more sparsely than it changes"
+            said.append(f"{label} reaches {which}: the light curve {cause} for a running mean to follow.")
+        elif label.startswith("log_tau"):
             cause = {"upper": "short", "lower": "sparse"}.get(side, "short and sparse")
             said.append(f"{label} reaches {which}: the light curve is too {cause} for its time scale.")
         else:
             said.append(f"{label} reaches {which}: widen its range, or fix it.")
-    told = [label for label in wide if label not in limits and not label.startswith("log_tau")]
+    told = [label for label in wide if label not in limits and not label.startswith(("log_tau", "log_width"))]
     if told:
         said.append(f"The data hardly constrain {', '.join(told)}: the posterior is as wide as the prior.")
     for name, points in outliers.items():

@@ -14,6 +14,7 @@ from crosscal.core.progress import SILENT, Progress
 from crosscal.core.tables import ResultTable, describe
 from crosscal.lightcurves.intercalibration import intercalibrate
 from crosscal.lightcurves.kernels.base import Kernel
+from crosscal.lightcurves.kernels.registry import process as gaussian_process
 from crosscal.lightcurves.result import KernelEvidence
 from crosscal.lightcurves.settings import Settings
 from crosscal.lightcurves.types import LightCurves
@@ -52,7 +53,7 @@ def compare_kernels(
     Raises
     ------
     InputError
-        If the errors are Student-t: their sampler gives no evidence.
+        If the errors are Student-t, whose sampler gives no evidence, or a kernel is no Gaussian process.
 
     Examples
     --------
@@ -77,13 +78,14 @@ def kernel_evidences(
     Raises
     ------
     InputError
-        If the errors are Student-t.
+        As `compare_kernels`.
     """
     chosen = settings or Settings()
     if chosen.errors != "gaussian":
         raise InputError("Student-t errors have no evidence", where="kernels", expected="errors = 'gaussian'")
     rows = []
     for name in kernels:
+        gaussian_process(name, where="compare_kernels")
         result = intercalibrate(
             curves, settings=replace(chosen, kernel=name), draws=draws, seed=seed, progress=progress
         )

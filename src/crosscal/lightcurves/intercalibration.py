@@ -12,7 +12,7 @@ from crosscal.core.keywords import check_keywords, keywords
 from crosscal.core.progress import SILENT, Progress
 from crosscal.core.provenance import record
 from crosscal.lightcurves.automatic import choose
-from crosscal.lightcurves.kernels.base import Kernel
+from crosscal.lightcurves.kernels.base import Variability
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.normalise import Normalisation
 from crosscal.lightcurves.physical import Factors
@@ -30,7 +30,7 @@ def intercalibrate(
     *,
     settings: Settings | None = None,
     reference: str | None = None,
-    kernel: str | Kernel | None = None,
+    kernel: str | Variability | None = None,
     systematic_error: bool | str | None = None,
     error_scale: bool | None = None,
     errors: str | None = None,
@@ -151,4 +151,4 @@ def assemble(curves: LightCurves, found: Draws, seed: int, choices: tuple[str, .
 
 
 def _plain(value: Any) -> Any:
-    return type(value).__name__ if isinstance(value, Kernel) else value
+    return type(value).__name__ if isinstance(value, Variability) else value

@@ -20,6 +20,8 @@ from crosscal.lightcurves.types import LightCurve, LightCurves
 
 #: Codes of at most this many points in a file get a half-normal prior of their systematic error there.
 FEW_POINTS = 5
+#: A running mean is at least the mean spacing over this number wide: points come closer to each other by chance.
+NARROWEST = 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,9 +123,11 @@ def _kernel_ranges(curve: LightCurve, settings: Settings) -> tuple[NDArray, NDAr
         tau_low = span / n
     if settings.tau[1] <= span / n:
         tau_high = span
-    extra = settings.process.parameters[2:]
-    low = np.array([np.log(settings.sigma[0]), np.log(tau_low), *(p.low for p in extra)])
-    high = np.array([np.log(settings.sigma[1]), np.log(tau_high), *(p.high for p in extra)])
+    narrow = max(settings.tau[0] if settings.tau[0] < span else 0.0, span / n / NARROWEST)
+    own = {"log_sigma": settings.sigma, "log_tau": (tau_low, tau_high), "log_width": (min(narrow, tau_high), tau_high)}
+    process = settings.process
+    limits = [np.log(own[p.name]) if p.name in own else (p.low, p.high) for p in process.parameters]
+    low, high = np.array(limits, dtype=float).T
     return low, high
 
 

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2, norm, t
+from scipy.special import chdtrc, gammaln
 
-from crosscal.lightcurves.integrate import integrate_linear
-from crosscal.lightcurves.kalman import Workspace
 from crosscal.lightcurves.model import Model
 
 Floats = NDArray[np.float64]
@@ -61,8 +59,11 @@ def heavy_tails(z: Floats) -> float:
     spread = max(float(np.sqrt(np.mean(z**2))), 1e-12)
     scales = spread * np.geomspace(0.1, 1.2, 40)
     shape = -0.5 * (DEGREES + 1) * np.log1p((z / scales[:, None]) ** 2 / DEGREES)
-    best = float(np.max(np.sum(shape, axis=1) - len(z) * np.log(scales))) + len(z) * float(t.logpdf(0.0, DEGREES))
-    return best - float(np.sum(norm.logpdf(z / spread))) + len(z) * float(np.log(spread))
+    # ln of the densities at zero: of Student's t, and of the normal one.
+    top = float(gammaln(0.5 * (DEGREES + 1)) - gammaln(0.5 * DEGREES) - 0.5 * np.log(np.pi * DEGREES))
+    best = float(np.max(np.sum(shape, axis=1) - len(z) * np.log(scales))) + len(z) * top
+    normal = -0.5 * float(np.sum((z / spread) ** 2)) - len(z) * (0.5 * float(np.log(2 * np.pi)) + float(np.log(spread)))
+    return best - normal
 
 
 def tail_sentences(codes: tuple[str, ...], code: NDArray[np.int64], z: Floats) -> list[str]:
@@ -89,8 +90,8 @@ def season_trends(model: Model, x: Floats) -> tuple[Trend, ...]:
         return ()
     edges, gap = _edges(curve.time)
     season = np.searchsorted(edges, curve.time)
-    theta, phi, G, eps, b = model.parts(x, 0)
-    A, P0 = one.set_up(theta, phi, G, eps, b)
+    parts = model.parts(x, 0)
+    flux = parts[1][curve.code] * one.flux - parts[2][curve.code]
     found = []
     for c in range(1, len(curve.codes)):
         mine = curve.code == c
@@ -98,19 +99,15 @@ def season_trends(model: Model, x: Floats) -> tuple[Trend, ...]:
         if len(full) < 2:
             continue
         extra = np.stack([mine & (season == s) for s in full[1:]], axis=1).astype(float)
-        W = np.ascontiguousarray(np.concatenate([one.W, extra], axis=1))
-        work = Workspace(len(curve), one.kernel.dimension, W.shape[1])
-        work.forward(one.kernel.observation, A, P0, one.R, W, False)
-        m = W.shape[1] - 1
-        beta, inverse = np.empty(m), np.empty((m, m))
-        if not np.isfinite(integrate_linear(work.gram, beta, inverse)):
+        fitted = one.offsets(parts, extra)
+        if fitted is None:
             continue
         n = len(full) - 1
-        offsets, covariance = beta[-n:], inverse[-n:, -n:]
+        offsets, covariance = fitted
         value = float(offsets @ np.linalg.solve(covariance, offsets))
-        level = abs(float(np.mean(one.W[mine, 0]))) or 1.0
+        level = abs(float(np.mean(flux[mine]))) or 1.0
         size = float(np.std([0.0, *offsets])) / level
-        found.append(Trend(curve.codes[c], size, value, n, float(chi2.sf(value, n)), gap))
+        found.append(Trend(curve.codes[c], size, value, n, float(chdtrc(n, value)), gap))
     return tuple(found)
 
 

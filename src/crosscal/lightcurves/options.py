@@ -15,7 +15,7 @@ from crosscal.jobs.options import Job
 from crosscal.lightcurves import reading
 from crosscal.lightcurves.formats.pycali import read_pycali
 from crosscal.lightcurves.formats.selection import Selection
-from crosscal.lightcurves.kernels.registry import KERNELS
+from crosscal.lightcurves.kernels.registry import process as gaussian_process
 from crosscal.lightcurves.seasons import split_seasons
 from crosscal.lightcurves.settings import ModelChoice, Prior, Settings
 from crosscal.lightcurves.types import LightCurves
@@ -136,7 +136,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         for name in self.compare_kernels:
-            KERNELS.get(name)
+            gaussian_process(name, where="compare_kernels")
 
 
 @options

@@ -38,11 +38,7 @@ class LeaveOneOut:
 
 
 def leave_one_out(model: Model, vectors: NDArray[np.float64], i: int = 0) -> LeaveOneOut:
-    """Compute leave-one-out residuals of file ``i`` in O(N) per draw.
-
-    With L = C^-1 - C^-1 H (H'C^-1 H)^-1 H'C^-1 (mean and marginalised shifts integrated over), the residual is
-    (L y)_j / L_jj with variance 1 / L_jj (Sundararajan & Keerthi 2001, Neural Comp. 13, 1103, eqs. 10-11). Both come
-    from the reverse pass: d lnL/dy = -L y and d lnL/dR_j = ((L y)_j^2 - L_jj) / 2.
+    """Compute leave-one-out residuals of file ``i``: of a Gaussian process in O(N) per draw (`FileModel.left_out`).
 
     ``vectors`` (n_draws, n) are posterior draws of the full normalised vector, over which the residuals are averaged.
 
@@ -51,19 +47,12 @@ def leave_one_out(model: Model, vectors: NDArray[np.float64], i: int = 0) -> Lea
     InputError
         If the likelihood is not defined at a draw.
     """
-    one = model.files[i]
-    residual, square, variance = (np.zeros(len(one.dt)) for _ in range(3))
+    residual, square, variance = (np.zeros(len(model.curves.files[i])) for _ in range(3))
     for x in vectors:
-        _, beta, F_inverse = one.evaluate(*model.parts(x, i), keep=True)
-        if beta is None or F_inverse is None:
+        found = model.files[i].left_out(model.parts(x, i))
+        if found is None:
             raise InputError("the likelihood is not defined", where="leave-one-out", expected="finite parameters")
-        one.reverse(beta, F_inverse)
-        pull = -one.work.y_bar
-        diagonal = pull**2 - 2 * one.work.R_bar
-        # A point alone with its shift has L_jj = 0 up to rounding.
-        alone = diagonal < 1e-9 / one.R
-        with np.errstate(divide="ignore", invalid="ignore"):
-            r, v = np.where(alone, np.nan, pull / diagonal), np.where(alone, np.nan, 1.0 / diagonal)
+        r, v = found.residual, found.variance
         residual += r
         square += r**2
         variance += v

@@ -29,8 +29,8 @@ class Factors:
     codes, files : tuple of str
     reference : str
     kernel : array (n_draws, 1 + m, n_kernel)
-        Kernel parameters; the first two are ln sigma (flux unit / sqrt(time unit)) and ln tau (time unit). Further
-        ones are as the kernel defines them (a jitter is in flux units).
+        Kernel parameters; of a process the first two are ln sigma (flux unit / sqrt(time unit)) and ln tau (time
+        unit), further ones are as the kernel defines them (a jitter is in flux units).
     scale, shift : array (n_draws, k)
         phi and G: calibrated flux = phi f - G (continuum), phi f (lines).
     mean : array (n_draws, 1 + m)

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from crosscal.core.display import brief, brief_html
 from crosscal.core.errors import InputError
+from crosscal.lightcurves.file_model import FileModel
 from crosscal.lightcurves.kalman import Workspace, simulate
-from crosscal.lightcurves.model import FileModel, Model
+from crosscal.lightcurves.model import Model
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,37 +44,6 @@ def default_times(model: Model, i: int) -> NDArray[np.float64]:
     curve = model.curves.files[i]
     margin = 0.05 * curve.span
     return np.linspace(curve.time[0] - margin, curve.time[-1] + margin, max(2 * len(curve), 100))
-
-
-def predict(
-    one: FileModel, parts: tuple[NDArray[np.float64], ...], times: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and variance of q + process at ``times`` (sorted), given (theta, phi, G, eps, b) with G known.
-
-    The mean q has a flat prior and is integrated over: E = s_y + (1 - s_1) q^, Var = s^2 + (1 - s_1)^2 / F, with s_y,
-    s_1 the smoothed values of the flux column and of the column of ones (Rasmussen & Williams 2006, eq. 2.41).
-    """
-    theta, phi, G, eps, b = parts
-    one.set_up(theta, phi, G, eps, b)
-    n = len(one.dt)
-    joined = np.concatenate([one.curve.time, times])
-    order = np.argsort(joined, kind="stable")
-    asked = np.empty(len(times), dtype=np.int64)
-    place = np.argsort(order, kind="stable")
-    asked[:] = place[n:]
-    W, R = np.zeros((len(joined), 2)), np.full(len(joined), np.inf)
-    W[:n], R[:n] = one.W[:, :2], one.R
-    W, R = W[order], R[order]
-    sorted_times = joined[order]
-    A = one.kernel.transition(theta, np.diff(sorted_times, prepend=sorted_times[0]))
-    work = Workspace(len(joined), one.kernel.dimension, 2)
-    h = one.kernel.observation
-    work.forward(h, A, one.kernel.stationary(theta), R, W, True)
-    smoothed, variance = work.smooth(h, A)
-    level = work.gram[0, 1] / work.gram[1, 1]
-    rest = 1.0 - smoothed[asked, 1]
-    mean = smoothed[asked, 0] + rest * level
-    return mean, variance[asked] + rest**2 / work.gram[1, 1]
 
 
 def reconstruct(
@@ -118,7 +88,7 @@ def reconstruct(
     level = model.norm.factors[i, 0]
     phi, G = (np.ones(len(vectors)), np.zeros(len(vectors))) if gauge is None else gauge
     for s, x in enumerate(vectors):
-        mean, variance = predict(explicit.files[i], explicit.parts(x, i), wanted)
+        mean, variance = explicit.files[i].predict(explicit.parts(x, i), wanted)
         mean = (mean * level + G[s]) / phi[s]
         first += mean
         second += mean**2

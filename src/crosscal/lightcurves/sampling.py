@@ -15,6 +15,7 @@ from crosscal.core.random import generator
 from crosscal.inference.laplace import Mode
 from crosscal.inference.posterior import Posterior
 from crosscal.lightcurves.density import STARTS, Density
+from crosscal.lightcurves.kernels.base import Kernel
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.normalise import Normalisation
 from crosscal.lightcurves.problem import blocks, full_vectors, make_problem
@@ -70,7 +71,7 @@ class Draws:
         """Smallest bulk effective sample size over the sampled parameters."""
         from crosscal.inference.diagnostics import effective_sizes
 
-        sizes = effective_sizes(self.posterior.tree)["ess_bulk"]
+        sizes = effective_sizes(self.posterior)["ess_bulk"]
         finite = sizes[np.isfinite(sizes)]
         return float(finite.min() * self.inside) if len(finite) else float(len(self.vectors))
 
@@ -107,12 +108,7 @@ class KeptDraws:
     def of(cls, draws: Draws) -> KeptDraws:
         """Return the arrays of draws."""
         posterior = draws.posterior
-        params, stats = (
-            {str(n): posterior.tree[group][n].values for n in posterior.tree[group].data_vars}
-            if group in posterior.tree.children
-            else {}
-            for group in ("posterior", "sample_stats")
-        )
+        params, stats = (dict(posterior.groups.arrays.get(group, {})) for group in ("posterior", "sample_stats"))
         return cls(
             draws.model.settings, draws.model.marginal, draws.vectors, draws.means, params, stats, posterior.method,
             posterior.log_evidence, posterior.log_evidence_error, posterior.converged, tuple(posterior.messages),
@@ -172,6 +168,8 @@ def draw(
         return draw(smaller, route=route, draws=draws, seed=seed, progress=progress, **options)
     if not inside.any():
         raise FitError("No posterior draw has its shifts inside their prior limits.")
+    if not isinstance(model.settings.process, Kernel):
+        posterior = replace(posterior, log_evidence=None, log_evidence_error=None)
     if share < 1 and posterior.log_evidence is not None:
         error = np.hypot(posterior.log_evidence_error or 0.0, np.sqrt((1 - share) / (share * len(inside))))
         posterior = replace(
@@ -186,7 +184,7 @@ def of_equal_chains(inside: NDArray[np.bool_], posterior: Posterior) -> tuple[ND
 
     The longer chains lose their last draws. Where one chain has none inside, all draws count as one chain.
     """
-    chains = int(posterior.tree["posterior"].sizes["chain"])
+    chains = posterior.n_chains
     table = inside.reshape(chains, -1)
     least = int(table.sum(axis=1).min())
     if least == 0:
@@ -276,7 +274,7 @@ def _importance(
         n = final * MORE**attempt
         plan = Plan("importance", draws, n, max(n // 10, 20 * density.size), components, rounds)
         posterior = adapted(view, first, plan, generator(seed, "importance"), progress)
-        khat = float(posterior.tree["sample_stats"]["khat"].values.flat[0])
+        khat = float(posterior.khat or 0.0)
         # Weights that are worth too few draws, or nearly good ones: k-hat of few is uncertain, and more of them, with
         # which the mixture is adapted further, cost less than another sampler.
         if posterior.converged or proposals is not None or not khat <= HOPELESS:
@@ -315,10 +313,12 @@ def starting_point(model: Model) -> dict[str, NDArray[np.float64]]:
             values = lay.low[places] + 0.1 * width[places]
         margin = 0.02 * width[places]
         start[name] = np.clip(values, lay.low[places] + margin, lay.high[places] - margin)
-    kernel = lay.kernel.ravel()
+    kernel, names = lay.kernel.ravel(), model.settings.process.names
     for i, one in enumerate(model.files):
+        if "log_sigma" not in names:
+            continue
         # The stationary variance sigma^2 tau starts at the scatter of the fluxes.
-        sigma, tau = lay.kernel[i, :2]
+        sigma, tau = (lay.kernel[i, names.index(name)] for name in ("log_sigma", "log_tau"))
         guess = 0.5 * (np.log(np.var(one.flux) + 1e-12) - x[tau])
         low, high = lay.low[sigma], lay.high[sigma]
         start["kernel"][np.flatnonzero(kernel == sigma)] = np.clip(guess, low + 0.02, high - 0.02)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from crosscal.core.errors import ConfigError
 from crosscal.core.options import Band, option, options
-from crosscal.lightcurves.kernels.base import Kernel
+from crosscal.lightcurves.kernels.base import Kernel, Variability
 from crosscal.lightcurves.kernels.registry import kernel as find_kernel
 
 Range = tuple[float, float]
@@ -19,7 +19,8 @@ class ModelChoice:
     Attributes
     ----------
     kernel : str
-        Variability model of the source: see `crosscal list kernels`; "auto" chooses by evidence.
+        Variability model of the source: see `crosscal list kernels`; "auto" chooses among four Gaussian processes by
+        evidence, "running-mean" assumes no process.
     reference : str
         The telescope whose flux scale is kept; the first one by default.
     systematic_error : bool or "auto"
@@ -43,7 +44,7 @@ class ModelChoice:
         standard deviation of each (for difference fluxes).
     """
 
-    kernel: str | Kernel = "drw"
+    kernel: str | Variability = "drw"
     reference: str | None = option(default=None, example="A")
     systematic_error: bool | Literal["auto"] = False
     error_scale: bool = False
@@ -56,8 +57,11 @@ class ModelChoice:
     normalisation: Literal["mean", "none", "spread"] = "mean"
 
     def __post_init__(self) -> None:
-        if self.kernel != "auto":
-            find_kernel(self.kernel)
+        if self.kernel != "auto" and not isinstance(find_kernel(self.kernel), Kernel) and self.errors == "student-t":
+            raise ConfigError(
+                "a running mean with Student-t errors", where="settings",
+                expected="errors = 'gaussian' with remove_outliers, or a kernel that is a Gaussian process",
+            )  # fmt: skip
         if self.fixed_scale and self.fixed_shift:
             raise ConfigError("scale and shift are both fixed", where="settings", expected="one of them free")
         if not self.degrees > 2:
@@ -83,7 +87,8 @@ class Prior:
     sigma : (low, high)
         Amplitude sigma_d of the process, log-uniform.
     tau : (low, high)
-        Its time scale, log-uniform; cut to [span / N, span] of each light curve.
+        Its time scale, log-uniform, cut to [span / N, span] of each light curve; or the width of the running mean,
+        cut to [span / 20 N, span].
     """
 
     scale: Band = (0.5, 2.0)
@@ -126,6 +131,6 @@ class Settings(ModelChoice, Prior):
         return "auto" in (self.kernel, self.systematic_error, self.errors)
 
     @property
-    def process(self) -> Kernel:
+    def process(self) -> Variability:
         """The kernel as an object."""
         return find_kernel(self.kernel)

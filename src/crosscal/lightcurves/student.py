@@ -20,6 +20,7 @@ from crosscal.inference.diagnostics import convergence
 from crosscal.inference.gibbs import gibbs
 from crosscal.inference.laplace import collect, find_mode
 from crosscal.inference.posterior import Posterior
+from crosscal.lightcurves.file_model import FileModel
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.problem import blocks, make_problem
 from crosscal.lightcurves.reconstruction import sample_path
@@ -98,7 +99,7 @@ class Sampler:
     def scales(self, rng: np.random.Generator, state: State) -> State:
         """Draw the light curve and then the latent scales, w | r ~ Gamma((nu + 1)/2, (nu + r^2)/2)."""
         inflation = []
-        for i, (one, before) in enumerate(zip(self.explicit.files, self._inflation(state), strict=True)):
+        for i, (one, before) in enumerate(zip(_processes(self.explicit), self._inflation(state), strict=True)):
             one.with_inflation(before)
             parts = self.explicit.parts(state["full"], i)
             path = sample_path(one, parts, state["means"][i], rng)
@@ -115,10 +116,15 @@ class Sampler:
         return {"inflation": np.concatenate(inflation)}
 
     def _inflation(self, state: State) -> list[NDArray[np.float64]]:
-        ends = np.cumsum([len(one.dt) for one in self.model.files])[:-1]
+        lengths = [len(curve) for curve in self.model.curves.files]
+        ends = np.cumsum(lengths)[:-1]
         if "inflation" not in state:
-            return [np.ones(len(one.dt)) for one in self.model.files]
+            return [np.ones(n) for n in lengths]
         return np.split(state["inflation"], ends)
+
+
+def _processes(model: Model) -> list[FileModel]:
+    return [one for one in model.files if isinstance(one, FileModel)]
 
 
 def draw_student(
@@ -168,7 +174,7 @@ def draw_student(
             keep=(*problem.names, "full", "means", "inflation"),
             progress=progress,
         )
-        kept = {name: posterior.tree["posterior"][name].values for name in problem.names}
+        kept = {name: posterior.groups.arrays["posterior"][name] for name in problem.names}
         small = Posterior.from_draws(kept, method="gibbs", dims=problem.dims)
         good, messages = convergence(small)
         if good or attempt == ATTEMPTS - 1:

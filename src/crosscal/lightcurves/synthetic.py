@@ -13,7 +13,7 @@ from crosscal.core.keywords import keywords
 from crosscal.core.random import generator
 from crosscal.lightcurves.kalman import simulate as simulate_path
 from crosscal.lightcurves.kernels.base import Kernel
-from crosscal.lightcurves.kernels.registry import kernel as find_kernel
+from crosscal.lightcurves.kernels.registry import process as find_kernel
 from crosscal.lightcurves.types import LightCurve, LightCurves
 
 
@@ -101,7 +101,7 @@ def simulate(
     Raises
     ------
     InputError
-        If the lengths differ.
+        If the lengths differ, or the kernel is no Gaussian process.
 
     Examples
     --------
@@ -116,7 +116,7 @@ def simulate(
     inside = [(0.0, 1.0)] * k if windows is None else list(windows)
     if not len(counts) == len(phi) == len(G) == len(eps) == len(inside) == k:
         raise InputError("lengths differ", where="simulate", expected=f"{k} values, one per code")
-    process = find_kernel(kernel)
+    process = find_kernel(kernel, where="simulate, kernel")
     theta = np.array([np.log(sigma), np.log(tau), *extra])
     files, fluxes, means = [], [], []
     for i in range(1 + lines):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +15,37 @@ from crosscal.core.parameter import Parameter
 _STEP = 1e-30
 
 
-class Kernel(ABC):
+class Variability:
+    """What describes the source between the points: a Gaussian process (`Kernel`), or the running mean of the data.
+
+    Attributes
+    ----------
+    parameters : tuple of Parameter
+        Sampled coordinates. Those called ``log_sigma``, ``log_tau`` and ``log_width`` have the prior ranges of the
+        settings, others carry theirs in ``low`` and ``high``.
+    timescale : str
+        The parameter that is a logarithm of time.
+    near : float
+        Points within this share of the time scale see nearly the same flux.
+    moves : tuple of mapping
+        Changes of parameters that make the source stiffer, and looser.
+    """
+
+    parameters: ClassVar[tuple[Parameter, ...]]
+    timescale: ClassVar[str] = "log_tau"
+    near: ClassVar[float] = 0.1
+    moves: ClassVar[tuple[Mapping[str, float], ...]] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Parameter names in order."""
+        return tuple(p.name for p in self.parameters)
+
+
+_HALF, _TWICE = float(np.log(0.5)), float(np.log(2.0))
+
+
+class Kernel(Variability, ABC):
     """A stationary process with covariance S(dt) = h' A(dt) P0 h of time lags dt >= 0.
 
     Every kernel starts with ``log_sigma`` and ``log_tau`` (natural logs) and has variance S(0) = sigma^2 tau in the
@@ -36,13 +67,13 @@ class Kernel(ABC):
     >>> kernel.names, kernel.dimension  # doctest: +SKIP
     """
 
-    parameters: ClassVar[tuple[Parameter, ...]]
     observation: ClassVar[tuple[float, ...]]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Parameter names in order."""
-        return tuple(p.name for p in self.parameters)
+    # Twice or half the time scale at the same variance; within a tenth a damped random walk keeps 90 % of its
+    # correlation.
+    moves = (
+        {"log_sigma": 0.5 * _HALF, "log_tau": _TWICE},
+        {"log_sigma": 0.5 * _TWICE, "log_tau": _HALF},
+    )
 
     @property
     def dimension(self) -> int:

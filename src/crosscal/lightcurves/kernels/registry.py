@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from crosscal.core.errors import InputError
 from crosscal.core.registry import Registry
-from crosscal.lightcurves.kernels.base import Kernel
+from crosscal.lightcurves.kernels.base import Kernel, Variability
 
 KERNELS = Registry(
     "kernel",
@@ -15,11 +16,12 @@ KERNELS = Registry(
         "matern52": "crosscal.lightcurves.kernels.matern:Matern52",
         "sho": "crosscal.lightcurves.kernels.oscillator:SHO",
         "carma21": "crosscal.lightcurves.kernels.oscillator:CARMA21",
+        "running-mean": "crosscal.lightcurves.kernels.running:RunningMean",
     },
 )
 
 
-def kernel(name: str | Kernel) -> Kernel:
+def kernel(name: str | Variability) -> Variability:
     """Return the kernel called ``name`` (an instance passes through).
 
     Raises
@@ -27,4 +29,28 @@ def kernel(name: str | Kernel) -> Kernel:
     UnknownNameError
         With the closest known names.
     """
-    return name if isinstance(name, Kernel) else KERNELS.get(name)()
+    return name if isinstance(name, Variability) else KERNELS.get(name)()
+
+
+def process(name: str | Variability, *, where: str) -> Kernel:
+    """Return the kernel called ``name`` where only a Gaussian process will do.
+
+    Raises
+    ------
+    UnknownNameError
+        With the closest known names.
+    InputError
+        If it is none.
+    """
+    found = kernel(name)
+    if not isinstance(found, Kernel):
+        raise InputError(
+            f"{name!r} is no Gaussian process, and has neither an evidence nor draws", where=where,
+            expected=f"one of {', '.join(processes())}",
+        )  # fmt: skip
+    return found
+
+
+def processes() -> list[str]:
+    """Return the names of the kernels that are Gaussian processes."""
+    return [name for name in KERNELS.names() if issubclass(KERNELS.get(name), Kernel)]

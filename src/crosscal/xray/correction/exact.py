@@ -183,10 +183,11 @@ def reweighted(model: Any, posterior: Posterior, *, seed: int = 0) -> Posterior:
     picks = np.searchsorted(np.cumsum(weights), (rng.random() + np.arange(n)) / n).clip(max=n - 1)
     picks = rng.permutation(picks)
     size = share * n
-    if "sample_stats" in posterior.tree.children and "effective_size" in posterior.tree["sample_stats"]:
-        size = min(size, share * float(posterior.tree["sample_stats"]["effective_size"].values.flat[0]))
+    sizes = posterior.array("effective_size", "sample_stats")
+    if sizes is not None:
+        size = min(size, share * float(sizes.flat[0]))
     gain, error = evidence(log_weights, share * n)
-    units = {n: posterior.tree["posterior"][n].attrs.get("units", "") for n in posterior.names}
+    units = posterior.groups.units
     return Posterior.from_draws(
         {name: posterior.draws(name)[some[picks]][None] for name in posterior.names},
         method=posterior.method,

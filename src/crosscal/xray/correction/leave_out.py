@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from crosscal.core.errors import InputError
+from crosscal.inference.pareto import pareto_smoothed
 
 Floats = NDArray[np.float64]
 
@@ -66,18 +68,14 @@ def leave_one_out(result: Any) -> LeaveOneOut:
     InputError
         If the posterior holds no log likelihood of each source with its truth integrated out.
     """
-    from arviz_stats.base import array_stats
-    from scipy.special import logsumexp
-
-    tree = result.posterior_draws.tree
+    log = result.posterior_draws.array("data", "log_likelihood")
     model = result.model
-    if "log_likelihood" not in tree.children or not model.integrated:
+    if log is None or not model.integrated:
         raise InputError(
             "no integrated log likelihood of each source",
             where="leave-one-source-out",
             expected="a result with latent='marginal' of a sampler that keeps it (nuts, importance, laplace)",
         )
-    log = tree["log_likelihood"]["data"].values
     log = log.reshape(-1, log.shape[-1])
     theta = np.stack([result.posterior_draws.draws(n) for n in result.theta_names], axis=1)
     # At most 2000 draws: weights of one source among many are nearly equal.
@@ -86,9 +84,8 @@ def leave_one_out(result: Any) -> LeaveOneOut:
     mean, sd = shapes.mean(axis=0), np.maximum(shapes.std(axis=0), 1e-9)
     predictive, influence, khats = [], [], []
     for column in log.T:
-        weights, khat = array_stats.psislw(column)
-        weights = np.asarray(weights) - logsumexp(weights)
-        predictive.append(logsumexp(weights + column))
-        influence.append(np.max(np.abs(np.exp(weights) @ shapes - mean) / sd))
-        khats.append(float(khat))
+        weights, khat = pareto_smoothed(-column)  # without the source its likelihood is divided out
+        predictive.append(logsumexp(column, b=weights))
+        influence.append(np.max(np.abs(weights @ shapes - mean) / sd))
+        khats.append(khat)
     return LeaveOneOut(model.source_names, np.array(predictive), np.array(influence), np.array(khats))
