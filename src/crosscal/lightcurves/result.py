@@ -19,6 +19,7 @@ from crosscal.inference.posterior import Posterior
 from crosscal.jobs.result import Presented
 from crosscal.lightcurves.calibrated import Calibrated, calibrate, calibrated_draws, calibrated_table
 from crosscal.lightcurves.diagnostics import Diagnostics, diagnose
+from crosscal.lightcurves.kernels.base import Kernel
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.outliers import LeaveOneOut, leave_one_out
 from crosscal.lightcurves.physical import Factors
@@ -85,8 +86,6 @@ class Intercalibration(Presented):
     """
 
     kind: ClassVar[str] = "lightcurves"
-    citations: ClassVar[tuple[str, ...]] = ("pycali", "drw")
-
     curves: LightCurves
     draws: Draws
     factors: Factors
@@ -94,6 +93,11 @@ class Intercalibration(Presented):
     provenance: Mapping[str, Any] = field(default_factory=dict)
     kernels: tuple[KernelEvidence, ...] = ()
     choices: tuple[str, ...] = ()
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """Keys of what to cite."""
+        return "pycali", "drw" if isinstance(self.model.settings.process, Kernel) else "running-mean"
 
     @property
     def model(self) -> Model:

@@ -49,6 +49,10 @@ BIBLIOGRAPHY: dict[str, str] = {
     "drw": """@article{kelly2009, author = {Kelly, B. C. and Bechtold, J. and Siemiginowska, A.}, title = {Are the Variations
   in Quasar Optical Flux Driven by Thermal Fluctuations?}, journal = {ApJ}, year = 2009, volume = 698, pages = 895,
   doi = {10.1088/0004-637X/698/1/895}}""",
+    "running-mean": """@article{donnan2021, author = {Donnan, F. R. and Horne, K. and Hern{\\'a}ndez Santisteban, J. V.},
+  title = {Bayesian analysis of quasar light curves with a running optimal average: new time delay measurements of
+  COSMOGRAIL gravitationally lensed quasars}, journal = {MNRAS}, year = 2021, volume = 508, pages = 5449,
+  doi = {10.1093/mnras/stab2832}}""",
     "zucker": """@article{zucker2003, author = {Zucker, S.}, title = {Cross-correlation and maximum-likelihood analysis: a new
   approach to combining cross-correlation functions}, journal = {MNRAS}, year = 2003, volume = 342, pages = 1291,
   doi = {10.1046/j.1365-8711.2003.06633.x}}""",
