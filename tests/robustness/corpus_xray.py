@@ -352,6 +352,7 @@ READERS = [
     simple("xray.correction.pairs_io.read_pairs", _logs, "logs"),
     simple("xray.correction.xcm.read_xcm", _saved),
     simple("xray.correction.sherpa_save.read_sherpa", _sherpa),
+    simple("xray.correction.session.read_session", _sherpa),
     simple("xray.correction.fit_logs.read_fit_log", _published("LOG", "a.log")),
     simple("xray.correction.pairs_io.read_pairs", _pairs(".fits"), "fits"),
     simple("xray.correction.pairs_io.read_pairs", _pairs(".ecsv", samples=True), "samples"),

@@ -31,7 +31,7 @@ NO_READERS = {
     "compute.store.Store.read_chunk": "reads an open store; fuzzed through Store.open",
     "core.files.open_own": "opens what a run writes",
     "jobs.directory.RunDirectory.open_pending": "makes a place to work in",
-    "concordance.cells.read_cell": "reads one cell; fuzzed through the tables",
+    "core.cells.read_cell": "reads one cell; fuzzed through the tables",
     "concordance.options.Data.read": "fuzzed with the job files",
     "core.reading.read_text": "part of readers of text, which are fuzzed",
     **{

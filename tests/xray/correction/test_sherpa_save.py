@@ -90,9 +90,10 @@ def test_a_session_of_one_spectrum(tmp_path):
         "background": tmp_path / "sky.pha",
     }  # fmt: skip
     assert found.held(Model("TBabs*apec")) == {"nH": 0.05, "Abundanc": 0.3, "Redshift": 0.07}
-    assert len(found.notes) == 2
+    assert len(found.notes) == 3
     assert "the statistic chi2gehrels is not used" in found.notes[0]
-    assert "not used: set_grouping, notice_id" in found.notes[1]
+    assert "channels are those of the band, not of notice 0.496:7.212" in found.notes[1]
+    assert "of the spectrum's file, not of the script: grouping" in found.notes[2]
 
 
 def test_expressions_keep_their_meaning(tmp_path):
@@ -155,5 +156,5 @@ def test_a_table_of_spectra_names_scripts(tmp_path):
     (found,) = read_observations(table, Model("TBabs*apec", free=("kT", "norm")))
     assert found.model.fixed == {"nH": 0.05, "Abundanc": 0.3, "Redshift": 0.07}
     assert found.spectrum.background.counts.max() == 1.0
-    assert any("set_grouping, notice_id" in note for note in found.spectrum.notes)
+    assert any("not of notice 0.496:7.212" in note for note in found.spectrum.notes)
     assert {p.name for p in listed_files(table).values()} >= {"source.pha", "acis.arf", "acis.rmf", "sky.pha"}

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
+from numpy.typing import NDArray
+
 from crosscal.core.errors import DataFileError
 from crosscal.core.files import existing_file
 from crosscal.core.reading import parsing, read_text
@@ -24,7 +27,15 @@ _OWN = MappingProxyType({
     "const1d": ("constant", {"c0": "factor"}),
 })  # fmt: skip
 # Commands of every script that change nothing here.
-_SILENT = frozenset({"set_analysis", "set_method", "set_method_opt", "set_stat", "group", "set_coord"})
+_SILENT = frozenset({"set_method", "set_method_opt", "set_coord", "set_xschatter"})
+# Sherpa's statistics, and those that are the same here.
+_STATISTICS = MappingProxyType({
+    "cash": "cstat", "cstat": "cstat", "wstat": "wstat", "chi2": "chi2", "chi2datavar": "chi2",
+    "chi2xspecvar": "chi2", "chi2gehrels": "chi2-gehrels", "chi2modvar": "chi2-model",
+})  # fmt: skip
+# Commands without which a fit would be another one.
+_NEEDED = ("set_bkg_source", "set_bkg_full_model", "set_pileup_model", "set_psf", "set_syserror", "set_staterror",
+           "ignore_id", "set_exposure", "set_backscal", "set_areascal", "set_counts")  # fmt: skip
 
 
 @dataclass
@@ -34,6 +45,7 @@ class _Component:
     kind: str
     values: dict[str, float] = field(default_factory=dict)
     frozen: dict[str, bool] = field(default_factory=dict)
+    limits: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass
@@ -46,8 +58,13 @@ class _Script:
     files: dict[str, Path] = field(default_factory=dict)
     source: ast.expr | None = None
     abundances: str = "angr"
-    statistic: str | None = None
+    statistic: str = "chi2gehrels"
     unused: list[str] = field(default_factory=list)
+    flags: dict[str, NDArray[np.int16]] = field(default_factory=dict)
+    noticed: str | None = None
+    quantity: str = "energy"
+    grouped: bool = False
+    subtracted: bool = False
 
     def error(self, what: str, node: ast.AST, expected: str) -> DataFileError:
         """Make the error that names the line."""
@@ -83,22 +100,50 @@ def read_sherpa(path: str | os.PathLike[str]) -> Xcm:
             _command(script, statement.value)
     if script.source is None:
         raise DataFileError("no model", where=str(path), expected="a script of save_all after set_source")
-    notes = [] if script.statistic is None else [statistic_note(path, script.statistic)]
+    chi2 = script.statistic.startswith("chi2")
+    notes = [statistic_note(path, script.statistic)] if chi2 else []
     if script.unused:
         notes.append(f"{path}: commands that are not used: {', '.join(dict.fromkeys(script.unused))}")
-    return Xcm(_model(script, script.source), script.files, "", script.statistic, tuple(notes))
+    if script.noticed is not None:
+        notes.append(f"{path}: channels are those of the band, not of notice {script.noticed}")
+    if script.flags:
+        notes.append(f"{path}: of the spectrum's file, not of the script: {', '.join(script.flags)}")
+    barred = [f"the command {name}" for name in dict.fromkeys(script.unused) if name in _NEEDED]
+    if script.statistic not in _STATISTICS:
+        barred.append(f"the statistic {script.statistic}")
+    noticed = None
+    if script.noticed is not None and script.quantity == "energy":
+        noticed = _ranges(script)
+    elif script.noticed is not None:
+        barred.append(f"a range of {script.quantity}")
+    model, limits = _model(script, script.source)
+    return Xcm(
+        model, script.files, "", script.statistic if chi2 else None, tuple(notes),
+        choice=_STATISTICS.get(script.statistic), noticed=noticed, flags=script.flags, grouped=script.grouped,
+        background="auto" if script.subtracted or script.statistic == "wstat" else "none", limits=limits,
+        commands=tuple(dict.fromkeys(script.unused)), barred=tuple(barred),
+    )  # fmt: skip
+
+
+def _ranges(script: _Script) -> tuple[tuple[float, float], ...]:
+    """Return the ranges of Sherpa's filter "0.5:2.0,2.3:7.0"."""
+    with parsing("the filter cannot be read", where=script.where, expected='ranges such as "0.5:7.0"'):
+        ends = [part.split(":") for part in str(script.noticed).split(",")]
+        return tuple((float(low or 0), float(high or np.inf)) for low, high in ends)
 
 
 def _assign(script: _Script, statement: ast.Assign) -> None:
     """Take ``component.parameter.val = 1.0`` and ``.frozen = True``."""
     names = ast.unparse(statement.targets[0]).split(".")
-    if len(names) != 3 or names[0] not in script.components or names[2] not in ("val", "frozen"):
+    if len(names) != 3 or names[0] not in script.components or names[2] not in ("val", "frozen", "min", "max"):
         return
     component = script.components[names[0]]
     try:
         value = ast.literal_eval(statement.value)
         if names[2] == "val":
             component.values[names[1]] = float(value)
+        elif names[2] in ("min", "max"):
+            component.limits.setdefault(names[1], {})[names[2]] = float(value)
         else:
             component.frozen[names[1]] = bool(value)
     except (ValueError, TypeError):
@@ -110,7 +155,11 @@ def _command(script: _Script, call: ast.Call) -> None:
     """Take what a function of Sherpa's says."""
     name = ast.unparse(call.func).rpartition(".")[2]
     texts = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-    if name in _FILES:
+    words = [k.arg for k in call.keywords]
+    if "bkg_id" in words and name != "load_bkg":
+        # A background has the source's channels and groups here, and no response of its own.
+        script.unused.append(f"{name} of the background")
+    elif name in _FILES:
         role = _FILES[name]
         if not texts or role in script.files:
             raise script.error("several spectra", call, "the script of a session of one")
@@ -127,18 +176,42 @@ def _command(script: _Script, call: ast.Call) -> None:
     elif name == "set_xsabund" and texts:
         script.abundances = texts[0]
     elif name == "set_stat" and texts:
-        script.statistic = texts[0] if texts[0].startswith("chi2") else None
+        script.statistic = texts[0]
+    elif name in ("group", "ungroup"):
+        script.grouped = name == "group"
+    elif name in ("subtract", "unsubtract"):
+        script.subtracted = name == "subtract"
+    elif name == "set_analysis":
+        quantity = next((k.value for k in call.keywords if k.arg == "quantity"), None)
+        script.quantity = str(quantity.value) if isinstance(quantity, ast.Constant) else (texts or ["energy"])[-1]
+    elif name == "notice_id" and texts:
+        script.noticed = texts[-1]
+    elif name in ("set_grouping", "set_quality"):
+        script.flags[name.removeprefix("set_")] = _flags(script, call)
     elif name not in _SILENT:
         script.unused.append(name)
 
 
-def _model(script: _Script, source: ast.expr) -> Model:
+def _flags(script: _Script, call: ast.Call) -> NDArray[np.int16]:
+    """Return the list of whole numbers in ``val=numpy.array([1, -1, ...], numpy.int16)``."""
+    value = next((k.value for k in call.keywords if k.arg == "val"), call.args[-1] if call.args else None)
+    if isinstance(value, ast.Call) and value.args:
+        value = value.args[0]
+    try:
+        assert value is not None
+        return np.array(ast.literal_eval(value), dtype=np.int16)
+    except (ValueError, TypeError, AssertionError, OverflowError):
+        raise script.error("flags that are no list of whole numbers", call, "what save_all writes") from None
+
+
+def _model(script: _Script, source: ast.expr) -> tuple[Model, dict[str, tuple[float, float]]]:
     """Translate the source expression: components become XSPEC's names, in the order in which they stand."""
     order: list[str] = []
     expression = _expression(script, source, order)
     bare = Model(expression, abundances=script.abundances, absorption_abundances=script.abundances)
     values: dict[str, float] = {}
     free: list[str] = []
+    limits: dict[str, tuple[float, float]] = {}
     for name, (_, own) in zip(order, bare.parts, strict=True):
         component = script.components[name]
         spelled = {label.lower(): given for label, given in own.items()}
@@ -159,8 +232,10 @@ def _model(script: _Script, source: ast.expr) -> Model:
             values[spelled[label]] = value
             if not component.frozen.get(parameter, False):
                 free.append(spelled[label])
+                ends = component.limits.get(parameter, {})
+                limits[spelled[label]] = (ends.get("min", -np.inf), ends.get("max", np.inf))
     ordered = [parameter for parameter in bare.names if parameter in free]
-    return bare.replace(free=tuple(ordered), **values)
+    return bare.replace(free=tuple(ordered), **values), limits
 
 
 def _expression(script: _Script, node: ast.expr, order: list[str]) -> str:

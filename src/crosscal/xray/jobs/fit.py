@@ -10,18 +10,23 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from scipy.stats import chi2
 
+from crosscal.core.errors import ConfigError
 from crosscal.core.options import Band, Positive, option, options
 from crosscal.datasets import resolve
 from crosscal.jobs.options import Job, depends_on, validate
 from crosscal.jobs.parts import Part
 from crosscal.jobs.stages import Stages
+from crosscal.xray.correction.session import files_of, groups_of, read_session, told, with_flags
+from crosscal.xray.correction.xcm import Xcm
 from crosscal.xray.fitting.fit import fit
 from crosscal.xray.fitting.result import FitResult
 from crosscal.xray.fitting.simulate import fakeit
 from crosscal.xray.fitting.statistics import kind_of
-from crosscal.xray.instrument.grouping import group
+from crosscal.xray.instrument.grouping import Groups, group
 from crosscal.xray.instrument.ogip_spectrum import header_files, read_observation
 from crosscal.xray.instrument.ogip_write import write_spectrum
+from crosscal.xray.instrument.response import Response
+from crosscal.xray.instrument.spectrum import Spectrum
 from crosscal.xray.jobs.options import Count, Source, Telescope
 
 BAND = (0.7, 7.0)
@@ -57,7 +62,7 @@ class SpectrumFile:
     Attributes
     ----------
     pha : Path
-        OGIP PHA file.
+        OGIP PHA file; a job with a session may leave it out.
     row : int
         Number of the spectrum in a type II file, from 1.
     background : Path
@@ -75,7 +80,7 @@ class SpectrumFile:
         Excluded energy ranges, keV; or as in XSPEC: "**-0.5 7.0-**".
     """
 
-    pha: Path = option(example="source.pha")
+    pha: Path | None = option(default=None, example="source.pha", shown=True)
     row: Count | None = option(default=None, example=1)
     background: Path | None = option(default=None, example="background.pha")
     exposure: Positive | None = option(default=None, example=10000.0)
@@ -104,6 +109,10 @@ class FitJob(Job):
         and cosmology decide the distance.
     cosmology : str
         A name known to astropy.cosmology.
+    session : Path
+        A save file of XSPEC (.xcm) or a script of Sherpa's save_all (.py), which is read, not executed: its files,
+        channels, groups, statistic, and its model with start values and free parameters. Files, band, ignored,
+        grouping and statistic of this job come first.
     """
 
     job: Literal["xray-fit"] = "xray-fit"
@@ -111,21 +120,49 @@ class FitJob(Job):
     flux_bands: tuple[Band, ...] = option(default=(), example=[[0.5, 2.0], [2.0, 10.0]])
     luminosity_bands: tuple[Band, ...] = option(default=(), example=[[0.5, 2.0]])
     cosmology: str = "Planck18"
+    session: Path | None = option(default=None, example="session.xcm")
     telescope: FitTelescope = FitTelescope()
-    spectrum: SpectrumFile
+    spectrum: SpectrumFile = SpectrumFile()
     model: Source = Source()
 
-    inputs: ClassVar[tuple[str, ...]] = ("telescope.arf", "telescope.rmf", "spectrum.pha", "spectrum.background")
+    inputs: ClassVar[tuple[str, ...]] = (
+        "telescope.arf",
+        "telescope.rmf",
+        "spectrum.pha",
+        "spectrum.background",
+        "session",
+    )
+
+    def __post_init__(self) -> None:
+        if self.session is None and self.spectrum.pha is None:
+            raise ConfigError("no pha", where="[spectrum]", expected="pha, the file to fit, or session")
+        if self.session is not None and (self.model != Source() or self.model.rest):
+            raise ConfigError("a [model] and a session, which has its own", expected="one of the two")
+
+    @property
+    def files(self) -> dict[str, Any]:
+        """Arguments of `read_observation`: the job's files, else those of the session."""
+        plan, telescope = self.spectrum, self.telescope
+        paths = {"pha": plan.pha, "arf": telescope.arf, "rmf": telescope.rmf, "background": plan.background}
+        given = {role: None if path is None else resolve(path) for role, path in paths.items()}
+        if self.session is not None:
+            return files_of(read_session(resolve(self.session)), {**given, "row": plan.row})
+        return {**given, "background": given["background"] or "auto", "row": plan.row}
 
     def linked_inputs(self) -> Mapping[str, Path]:
         """Return the files that the header of the spectrum names and the job does not."""
-        plan, telescope = self.spectrum, self.telescope
-        if not resolve(plan.pha).is_file():
+        if self.session is not None and not resolve(self.session).is_file():
             return {}
-        given = {"arf": telescope.arf, "rmf": telescope.rmf or telescope.arf, "background": plan.background}
-        wanted = [role for role, path in given.items() if path is None]
-        found = header_files(resolve(plan.pha), wanted, row=plan.row, exposure=plan.exposure)
-        return {f"spectrum.pha: {role}": path for role, path in found.items()}
+        files = self.files
+        pha, row = Path(files["pha"]), files["row"]
+        saved = {} if self.session is None else {k: v for k, v in files.items() if isinstance(v, Path) and v.is_file()}
+        own = {f"session: {role}": path for role, path in saved.items()}
+        if not pha.is_file():
+            return own
+        given = {**files, "rmf": files["rmf"] or files["arf"]}
+        wanted = [role for role in ("arf", "rmf", "background") if given[role] in (None, "auto")]
+        found = header_files(pha, wanted, row=row, exposure=self.spectrum.exposure)
+        return {**own, **{f"spectrum.pha: {role}": path for role, path in found.items()}}
 
 
 def run(job: FitJob, stages: Stages) -> FitResult:
@@ -137,30 +174,38 @@ def run(job: FitJob, stages: Stages) -> FitResult:
         Naming what is wrong with the files or the job; FitError if the fit failed.
     """
     plan, telescope = job.spectrum, job.telescope
+    saved = None if job.session is None else read_session(resolve(job.session))
+    files = job.files
     spectrum, response = read_observation(
-        resolve(plan.pha),
-        None if telescope.arf is None else resolve(telescope.arf),
-        None if telescope.rmf is None else resolve(telescope.rmf),
-        "auto" if plan.background is None else resolve(plan.background),
-        row=plan.row,
-        exposure=plan.exposure,
-        block=telescope.block,
-        name=telescope.name or None,
+        **files, exposure=plan.exposure, block=telescope.block, name=telescope.name or None
     )
-    model = job.model.model()
-    band = BAND if telescope.band is None and not isinstance(plan.ignored, str) else telescope.band
-    groups = group(spectrum, response, band, method=plan.grouping, minimum=plan.min_counts, ignored=plan.ignored)
+    spectrum = spectrum if saved is None else with_flags(saved, spectrum)
+    groups = _groups(job, saved, spectrum, response)
+    model = job.model.model() if saved is None else saved.model
+    statistic = plan.statistic or (None if saved is None else saved.choice)
     with stages.progress.stage("Fitting", total=1) as advance:
-        found = fit(spectrum, response, model, statistic=plan.statistic, groups=groups)
+        found = fit(spectrum, response, model, statistic=statistic, groups=groups)
         advance(1)
+    if saved is not None:
+        found = replace(found, notes=(*found.notes, *told(saved, Path(str(job.session)).name, found)))
 
     def intervals() -> Mapping[str, tuple[float, float]]:
         with stages.progress.stage("Intervals", total=len(found.names)) as advance:
             return found.with_intervals(job.delta, advance=advance).intervals
 
-    key = depends_on(job, "telescope", "spectrum", "model", "delta")
+    key = depends_on(job, "telescope", "spectrum", "model", "delta", "session")
     bounds = stages.run("Intervals", key=key, work=intervals)
-    return with_fluxes(job, replace(found, name=spectrum.name or plan.pha.name, intervals=bounds))
+    return with_fluxes(job, replace(found, name=spectrum.name or Path(files["pha"]).name, intervals=bounds))
+
+
+def _groups(job: FitJob, saved: Xcm | None, spectrum: Spectrum, response: Response) -> Groups:
+    """Return the channels and groups of the job, or those of its session where the job says nothing of them."""
+    plan, band = job.spectrum, job.telescope.band
+    if saved is not None and band is None and not plan.ignored and plan.grouping == "auto":
+        return groups_of(saved, spectrum, response)
+    if band is None and not isinstance(plan.ignored, str):
+        band = BAND
+    return group(spectrum, response, band, method=plan.grouping, minimum=plan.min_counts, ignored=plan.ignored)
 
 
 def with_fluxes(job: FitJob, found: FitResult) -> FitResult:
