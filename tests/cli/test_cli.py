@@ -164,6 +164,7 @@ def test_a_check_that_failed_gives_exit_code_3(crosscal):
     assert "already complete" in out.lower()
 
 
+@pytest.mark.thorough
 def test_a_directory_that_holds_another_run_is_refused_or_overwritten(crosscal):
     crosscal("init", "toy")
     crosscal("run", "toy.toml", "-o", "out", "-q")
@@ -257,6 +258,7 @@ def test_starting_is_light(arguments):
     assert not loaded & heavy
 
 
+@pytest.mark.thorough
 def test_every_run_leaves_its_correction(crosscal):
     from crosscal.datasets import read_correction
 

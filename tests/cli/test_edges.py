@@ -103,6 +103,7 @@ def test_signals_end_with_a_sentence_and_clean_up(start, number, code, words):
     assert not list(start.work.iterdir())
 
 
+@pytest.mark.thorough
 def test_what_the_parent_ignores_stays_ignored(start):
     """``nohup``, and background jobs of scripts, whose shell ignores SIGINT for them."""
     process = start("block", ignored=(signal.SIGINT, signal.SIGHUP))
@@ -161,6 +162,7 @@ def test_a_reader_that_went_away_is_no_error(start):
     assert (process.returncode, err) == (1, "")
 
 
+@pytest.mark.thorough
 def test_any_name_of_a_backend_draws_figures(start):
     process = start("figure", environment={"MPLBACKEND": "nonsense"})
     _, err = process.communicate(timeout=60)

@@ -11,6 +11,8 @@ from crosscal.core.errors import DataFileError
 from crosscal.joins import write_corrected_arfs
 from crosscal.xray import Response, read_arf, write_arf
 
+pytestmark = pytest.mark.thorough
+
 
 def nominal(path):
     edges = np.linspace(0.3, 10, 50)

@@ -123,6 +123,7 @@ def test_a_dry_run_says_what_a_run_would_do_and_writes_nothing(crosscal):
     assert DONE == ["count"]
 
 
+@pytest.mark.thorough
 def test_quiet_and_verbose_set_the_level_of_the_logger(crosscal):
     _, _, quiet = crosscal("run", "job.toml", "-q", "-o", "a")
     assert quiet == ""

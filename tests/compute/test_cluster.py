@@ -38,6 +38,7 @@ def whole(tmp_path):
     return store
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("batch", [None, 1, 3])
 def test_same_bits_as_serial(client, store, whole, batch):
     report = sweep(Noise(store.layout), store, "dask", client=client, batch=batch, status="status")
@@ -50,6 +51,7 @@ def test_by_address(client, store, whole):
     assert same(store, whole)
 
 
+@pytest.mark.thorough
 def test_an_own_cluster_has_one_thread_a_worker(store):
     sweep(Threads(Noise(store.layout)), store, "dask", workers=1)
     assert set(store.read("status").tolist()) == {1}
@@ -127,6 +129,7 @@ def test_impossible_options_are_refused(options, message):
         DaskExecutor(**options)
 
 
+@pytest.mark.thorough
 def test_an_address_where_nobody_answers(store):
     start = time.monotonic()
     with (
@@ -241,6 +244,7 @@ main()
 """
 
 
+@pytest.mark.thorough
 def test_workers_without_crosscal_are_told(store):
     with distributed.LocalCluster(n_workers=0, dashboard_address=":0") as empty:
         code = WITHOUT.format(address=empty.scheduler_address)

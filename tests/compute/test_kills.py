@@ -32,6 +32,7 @@ def killed_run(path, executor, points, moment, at_work):
     return process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("executor", "kills"),
     [
@@ -64,6 +65,7 @@ def stressed(directory, kills):
     return json.loads(run.stdout)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks its writers")
 def test_no_write_is_lost(tmp_path):
     assert stressed(tmp_path, 10)["kills"] == 10

@@ -163,6 +163,7 @@ def test_workers_killed_from_outside_are_replaced(store, whole):
     assert same(store, whole)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_death_while_another_process_is_started_does_not_hang(store, whole, monkeypatch, when):
     """A pool that sees a death does not end a process that it is just starting, waits for it, and closes its pipes."""
@@ -258,6 +259,7 @@ def test_scripts_need_no_main_guard(tmp_path, executor):
     assert Store.open(tmp_path / "a.zarr").complete
 
 
+@pytest.mark.thorough
 def test_workers_end_with_their_parent(tmp_path):
     psutil = pytest.importorskip("psutil")
     path = tmp_path / "a.zarr"

@@ -170,6 +170,7 @@ def test_interrupting_leaves_a_store_that_resumes(store):
     assert store.done().tolist() == [True] * 4 + [False] * 4
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("executor", [pytest.param("serial", marks=pytest.mark.slow), "local"])
 def test_ctrl_c_ends_a_run_at_once_and_it_resumes(tmp_path, executor):
     path = tmp_path / "a.zarr"

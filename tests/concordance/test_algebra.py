@@ -52,6 +52,7 @@ def dense(data, prior, variance, link, t, drift_sd):
     return covariance @ h, covariance, evidence, k
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("linked", [False, True])
 @pytest.mark.parametrize("drift_sd", [None, 0.3])
 def test_closed_form_is_the_dense_solution(linked, drift_sd, rng):

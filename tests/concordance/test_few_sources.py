@@ -82,6 +82,7 @@ def test_repeated_measurements_are_as_good_as_their_mean():
         twice.matrix()
 
 
+@pytest.mark.thorough
 def test_one_area_may_be_far_off():
     case = simulate(5, 60, b=[0, 0, 0, 0, np.log(1.3)], sigma=0.02, seed=2)
     means = {areas: run(make_model(case.data, areas=areas), "gibbs", seed=1).b.mean(axis=(0, 1))

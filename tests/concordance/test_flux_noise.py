@@ -14,6 +14,8 @@ from crosscal.core.errors import InputError
 
 from .stating import make_model, run
 
+pytestmark = pytest.mark.thorough
+
 
 def faint(seed, snr=3.0, sources=200, unit=1.0, detect=None):
     """Three instruments whose areas are right, the first faint; below ``detect`` sigma only a limit is reported."""

@@ -12,6 +12,8 @@ from crosscal.jobs.options import read_toml, validate, write_toml
 from crosscal.jobs.run import demo
 from crosscal.jobs.stages import Stages
 
+pytestmark = pytest.mark.thorough
+
 JOB = """
 job = "concordance"
 output = "out"
@@ -199,7 +201,6 @@ def test_area_draws_and_tau_matrix_in_a_job(tmp_path, rng):
     assert sum("correlation shrunk" in m for m in messages) == 2
 
 
-@pytest.mark.thorough
 def test_demo_recovers_its_truth(tmp_path):
     done = demo(PART, tmp_path / "demo")
     assert done.result.posterior_draws.converged

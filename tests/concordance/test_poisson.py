@@ -43,6 +43,7 @@ def test_multinomial_is_the_poisson_with_the_flux_integrated_out():
     assert np.allclose(np.diff(found), np.diff(exact), atol=1e-7)
 
 
+@pytest.mark.thorough
 def test_full_density_at_many_counts_is_gaussian():
     case = simulate(2, 10, noise="poisson", sigma=0.1, mean_counts=1e6, seed=1)
     model = make_model(case.data, noise="poisson")

@@ -64,6 +64,7 @@ def test_outliers_of_one_instrument_are_told_and_gaussian_errors_are_not():
     assert "use noise = 'log-t'" in " ".join(result.warnings)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("nu", [np.inf, 4.0])
 def test_scores_are_the_explicit_predictive_densities(nu):
     data = simulate(3, 2, sigma=0.1, seed=3).data

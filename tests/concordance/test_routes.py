@@ -55,6 +55,7 @@ def test_collapsed_density_is_the_closed_forms_evidence(ragged, rng):
     assert np.allclose(np.diff(traced), np.diff(slow), atol=1e-7)
 
 
+@pytest.mark.thorough
 def test_dense_density_is_the_closed_forms_evidence(rng):
     case = simulate(3, 20, sigma=0.02, quoted=0.03, filled=0.8, seed=2)
     model = model_of(case, variance="quoted+excess")
@@ -116,6 +117,7 @@ def test_full_nuts_agrees(noise):
     assert np.all(np.abs(other_sd / sd - 1) < 0.15)
 
 
+@pytest.mark.thorough
 def test_map_is_near_the_mean_for_many_sources():
     case = simulate(3, 400, tau=0.05, sigma=0.03, seed=9)
     model = model_of(case)
@@ -194,6 +196,7 @@ def test_broken_numerics_are_an_error(ragged, monkeypatch):
         run(model_of(ragged), "gibbs", draws=10)
 
 
+@pytest.mark.thorough
 def test_sparse_variances_are_drawn_from_the_likelihood_without_fluxes(rng):
     model = model_of(simulate(5, 30, sigma=0.05, filled=0.5, seed=3), scatter=0.1, beta=None)
     assert sparse(model)

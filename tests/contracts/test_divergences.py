@@ -8,6 +8,8 @@ from scipy.linalg import sqrtm
 
 from crosscal.xray.correction.divergence import DIVERGENCES, Cloud
 
+pytestmark = pytest.mark.thorough
+
 
 def cloud(q, seed, n=3, samples=4000):
     rng = np.random.default_rng(seed)

@@ -17,6 +17,7 @@ def trained(request):
     return train(TrainingTable.from_grid(grid, ["a", "b"], values), request.param)
 
 
+@pytest.mark.thorough
 def test_every_kind(trained, tmp_path):
     assert trained.kind in CLASSES
     points = np.array([[0.1, 0.2, 3.0], [-0.4, 0.9, 7.0]])

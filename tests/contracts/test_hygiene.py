@@ -65,6 +65,7 @@ def imported_names():
     return found - set(sys.stdlib_module_names) - {"crosscal"}
 
 
+@pytest.mark.thorough
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
     """A package that another one happens to bring along may be gone with its next version."""
     providers = packages_distributions()

@@ -51,6 +51,7 @@ def test_a_mistyped_argument_is_answered_with_the_closest(verb, wrong, right):
     assert repr(right) in str(error.value)
 
 
+@pytest.mark.thorough
 def test_options_of_samplers_are_checked_too():
     from crosscal.inference.registry import sample
 

@@ -56,6 +56,7 @@ def test_additive_components_end_with_norm(component):
         assert "norm" in component.linear
 
 
+@pytest.mark.thorough
 def test_spectrum_is_finite_and_not_negative(model):
     spectrum = model.spectrum(EDGES)
     assert spectrum.shape == (60,)

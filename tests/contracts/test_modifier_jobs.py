@@ -15,6 +15,8 @@ from crosscal.xray.jobs.pairs_options import XrayJob
 from crosscal.xray.modifiers.examples import example, job_lines
 from crosscal.xray.modifiers.registry import MODIFIERS
 
+pytestmark = pytest.mark.thorough
+
 FILES = {"arf": "data:xray/example_a.arf", "rmf": "data:xray/example_a.rmf.gz"}
 
 

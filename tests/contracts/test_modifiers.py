@@ -101,6 +101,7 @@ def test_numpy_equals_jax(modifier):
     assert_allclose(np.asarray(compiled(jnp.asarray(points))), modifier.factor(ENERGY, points), rtol=1e-13)
 
 
+@pytest.mark.thorough
 def test_gradient_is_that_of_differences(modifier):
     point = inner_points(modifier, 1, seed=3)[0]
 

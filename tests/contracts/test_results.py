@@ -17,6 +17,8 @@ from crosscal.datasets import read_correction
 from crosscal.inference.posterior import Posterior
 from crosscal.report.citations import BIBLIOGRAPHY
 
+pytestmark = pytest.mark.thorough
+
 FLUX = "1e-15 erg / (s cm2 Angstrom)"
 
 

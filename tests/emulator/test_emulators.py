@@ -41,6 +41,7 @@ def trained(table):
 LIMITS = {"spline": 1e-3, "chebyshev": 1e-3, "mlp": 2e-2}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", list(EMULATORS))
 def test_reproduces_map_at_fresh_points(trained, kind):
     v = validate(trained[kind], smooth, {"lnT": 1.0, "dZ": 1.0}, n=256)
@@ -112,6 +113,7 @@ def test_noise_is_averaged_by_polynomials(rng):
     assert np.allclose(emulator.residual_sd, noise, rtol=0.25)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", list(EMULATORS))
 def test_compiled_and_traced_paths_equal_numpy(trained, kind):
     import jax
@@ -139,6 +141,7 @@ def test_gradient_matches_differences(trained, kind):
         np.testing.assert_allclose(jacobian[:, j], difference, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.thorough
 def test_domain_refuse_flag_clip(trained):
     emulator = trained["spline"]
     assert emulator.domain == {"A": (-0.3, 0.3), "kT": (1.0, 12.0)}
@@ -333,6 +336,7 @@ def test_a_grid_with_two_nodes_in_an_input_can_be_judged():
     assert found.report["candidates"][found.kind] == min(found.report["candidates"].values())
 
 
+@pytest.mark.thorough
 def test_a_kind_whose_error_is_no_number_is_never_kept(monkeypatch):
     from crosscal.emulator import registry
 

@@ -68,6 +68,7 @@ def step(results, truth):
     return errors[0] - errors[1]
 
 
+@pytest.mark.thorough
 def test_arms_share_stars_templates_and_losses(together):
     blue, red = together
     assert blue.passed
@@ -85,6 +86,7 @@ def test_a_field_that_is_not_tried_is_told(together, calibrator):
     assert all(any("No field over the plate" in w for w in one.warnings) for one in together)
 
 
+@pytest.mark.thorough
 def test_curves_agree_where_arms_overlap(exposure, together, apart):
     truth, _ = exposure
     # Ten stars, a few hundred pixels of S/N 28: noise of 0.1 per cent.

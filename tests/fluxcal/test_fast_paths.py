@@ -31,6 +31,7 @@ def combined(many, library, filters, request):
     return fluxcal.Calibrator(many.catalogue, library, filters, options).calibrate(many.frame, loo=False)
 
 
+@pytest.mark.thorough
 def test_curves_without_a_star_are_those_of_a_new_combination(many, combined):
     vectors, curve, options = combined.vectors, combined.curve, combined.options
     fast = curves_without_each(vectors, curve, options, lambda k: None)

@@ -56,6 +56,7 @@ def test_read_as_the_data_model_says(name, written, small):
         np.testing.assert_allclose(frame.fibres.x, truth.fibres.x, rtol=1e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", WRITERS)
 def test_calibrated_and_written_back(name, written, small, library, filters, expected, tmp_path):
     frame = fluxcal.read_frame(written[name])

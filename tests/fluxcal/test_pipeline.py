@@ -165,6 +165,7 @@ def job_content(tmp_path, bands, frames):
     }
 
 
+@pytest.mark.thorough
 def test_job_writes_the_run_directory(tmp_path, truth, bands):
     write_raw(tmp_path / "a.fits", truth)
     write_raw(tmp_path / "b.fits", truth, change=_all_program)

@@ -246,6 +246,7 @@ def test_job_and_list_share_the_field(night, catalogue, filters, calibrator, tmp
     assert isinstance(read_curve(outcomes[0].output).plate.fields[1], SharedField)
 
 
+@pytest.mark.thorough
 def test_a_lone_frame_stands_alone(night, calibrator):
     alone = calibrate_frames(calibrator, [night[0].frame]).results[0]
     single = calibrator.calibrate(night[0].frame)

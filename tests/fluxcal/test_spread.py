@@ -51,6 +51,7 @@ def same(one, other):
         assert [s.status for s in a.stars] == [s.status for s in b.stars]
 
 
+@pytest.mark.thorough
 def test_spread_frames_are_those_in_turn_and_resume(content, tmp_path, monkeypatch):
     job = validate(FluxcalJob, content)
     (tmp_path / "turn").mkdir()

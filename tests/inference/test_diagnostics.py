@@ -1,6 +1,7 @@
 import re
 
 import numpy as np
+import pytest
 
 from crosscal.core.errors import FitError
 from crosscal.inference.diagnostics import (
@@ -42,6 +43,7 @@ def conjugate(bias: float):
     return draw, fit
 
 
+@pytest.mark.thorough
 def test_calibration_accepts_the_exact_posterior_and_rejects_a_shifted_one():
     exact = simulation_based_calibration(*conjugate(0.0), replicates=400, seed=1)
     assert exact.labels == ["mu"]

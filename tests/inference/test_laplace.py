@@ -6,6 +6,7 @@ import pytest
 from crosscal.inference.laplace import difference_hessian
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("units", [1.0, 1e-6, 1e5])
 def test_hessian_is_that_of_jax(units):
     """Of a curved density whose parameters have standard deviations of ``units`` and about 1."""

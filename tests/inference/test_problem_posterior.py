@@ -22,6 +22,7 @@ def mixed():
     )
 
 
+@pytest.mark.thorough
 def test_transforms_go_there_and_back(mixed):
     draws = mixed.draw_prior(0, 3)
     params = {n: v[1] for n, v in draws.items()}
@@ -36,6 +37,7 @@ def test_labels_follow_the_shapes(mixed):
     assert mixed.labels() == ["s", "x[0, 0]", "x[0, 1]", "x[1, 0]", "x[1, 1]", "u"]
 
 
+@pytest.mark.thorough
 def test_the_unconstrained_density_has_the_jacobian(mixed):
     from scipy.stats import halfnorm
 
@@ -46,6 +48,7 @@ def test_the_unconstrained_density_has_the_jacobian(mixed):
     np.testing.assert_allclose(mixed.log_density(vector), expected, rtol=1e-12)
 
 
+@pytest.mark.thorough
 def test_the_unit_cube_maps_through_the_priors(mixed):
     params = mixed.from_unit(np.full(6, 0.5))
     np.testing.assert_allclose(params["u"], 2.0)
@@ -73,6 +76,7 @@ def test_single_precision_is_refused_with_the_remedy(monkeypatch):
         jax.config.update("jax_enable_x64", True)
 
 
+@pytest.mark.thorough
 def test_jax_is_configured_without_being_imported(tmp_path):
     code = (
         "import sys; from crosscal.inference.jaxconfig import *; enable_x64(); enable_compilation_cache(sys.argv[1])\n"

@@ -26,6 +26,7 @@ def result(request, gaussian):
     return sample(gaussian[0], request.param, seed=4, **OPTIONS[request.param])
 
 
+@pytest.mark.thorough
 def test_moments_are_the_exact_ones(result, gaussian):
     _, mean, covariance, _ = gaussian
     draws = result.draws("x")
@@ -38,6 +39,7 @@ def test_moments_are_the_exact_ones(result, gaussian):
     assert abs(np.corrcoef(draws.T)[0, 1] - correlation) < 4.5 * (1 - correlation**2) / np.sqrt(effective)
 
 
+@pytest.mark.thorough
 def test_evidence_is_the_exact_one(result, gaussian):
     if result.method == "nuts":
         assert result.log_evidence is None
@@ -46,6 +48,7 @@ def test_evidence_is_the_exact_one(result, gaussian):
     assert abs(result.log_evidence - gaussian[3]) < 4 * (result.log_evidence_error or 1e-4) + 1e-4
 
 
+@pytest.mark.thorough
 def test_result_carries_names_units_derived_and_verdict(result):
     assert result.names == ("x", "total")
     assert result.converged, result.messages
@@ -56,6 +59,7 @@ def test_result_carries_names_units_derived_and_verdict(result):
     assert list(result.tree["posterior"]["axis"].values) == ["first", "second"]
 
 
+@pytest.mark.thorough
 def test_draws_depend_on_the_seed_only(gaussian):
     problem = gaussian[0]
     one = sample(problem, "nuts", seed=9, draws=50, warmup=50, chains=2, workers=1)
@@ -63,6 +67,7 @@ def test_draws_depend_on_the_seed_only(gaussian):
     np.testing.assert_array_equal(one.draws("x"), two.draws("x"))
 
 
+@pytest.mark.thorough
 def test_nuts_without_preconditioning_starts_from_the_prior(gaussian):
     problem, mean, covariance, _ = gaussian
     found = sample(problem, "nuts", seed=1, draws=500, chains=2, precondition=False)
@@ -90,6 +95,7 @@ def ring():
     return Problem({"x": dist.Uniform(-40 * jnp.ones(2), 40 * jnp.ones(2)).to_event(1)}, log_likelihood)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "options"), [("importance", {}), ("population", {"rounds": 6})])
 def test_weighted_samplers_say_when_they_fail(ring, name, options):
     found = sample(ring, name, seed=1, draws=500, **options)
@@ -120,6 +126,7 @@ def bimodal():
     return Problem(priors, log_likelihood), shares @ centres, evidence
 
 
+@pytest.mark.thorough
 def test_population_finds_both_modes_and_their_shares():
     problem, mean, evidence = bimodal()
     found = sample(problem, "population", seed=3)
@@ -133,6 +140,7 @@ def test_population_finds_both_modes_and_their_shares():
     assert abs(found.mean("s") - 0.05) < 4 * 0.05 * np.sqrt(1 / effective + 1 / 4000)
 
 
+@pytest.mark.thorough
 def test_population_keeps_the_likelihood_of_each_datum(gaussian):
     found = sample(gaussian[0], "population", seed=5, draws=300)
     each = found.tree["log_likelihood"]["data"].values[0]

@@ -95,6 +95,7 @@ def test_outliers_get_heavy_tails():
     assert student > normal + automatic.CLEAR
 
 
+@pytest.mark.thorough
 def test_the_kernel_is_chosen_by_evidence(monkeypatch):
     monkeypatch.setattr(automatic, "CANDIDATES", ("drw", "matern32"))
     smooth = source(kernel="matern32", error=0.003, tau=60.0, points=60)

@@ -154,6 +154,7 @@ def test_helpers(tmp_path):
     assert [len(load_pycali_data(path)) for path in generate_mock_data(tmp_path)] == [5, 5, 5]
 
 
+@pytest.mark.thorough
 def test_results_of_another_kernel_have_their_options(result, tmp_path):
     written = write_pycali_outputs(result, tmp_path)
     assert any(path.name == "param_input" for path in written)

@@ -17,6 +17,7 @@ def curves():
     return simulate(seed=1, codes=("A", "B", "C"), points=(30, 20, 5), lines=1)[0]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kernel", KERNELS.names())
 def test_many_vectors_at_once_equal_one_by_one(curves, kernel):
     model = Model(curves, Settings(kernel=kernel, systematic_error=True, error_scale=True))

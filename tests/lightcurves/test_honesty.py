@@ -10,6 +10,8 @@ from crosscal.lightcurves.honesty import error_factors
 from crosscal.lightcurves.intercalibration import intercalibrate
 from crosscal.lightcurves.synthetic import simulate
 
+pytestmark = pytest.mark.thorough
+
 
 def with_errors(seed, factor, points=150):
     """Three telescopes; the stated errors of B are the true ones divided by a factor."""

@@ -120,6 +120,7 @@ def test_survey_job(tmp_path):
     assert convert_mydata(tmp_path / "m.txt", "mine")["mine"].shape == (2, 3)
 
 
+@pytest.mark.thorough
 def test_demo(tmp_path):
     said = []
 

@@ -19,6 +19,7 @@ def arrays(columns, spoilt=None):
     return A, np.array([[1.3]]), R, rng.normal(size=(n, columns))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("columns", [1, 2, 5])
 def test_both_give_the_same(columns):
     A, P0, R, W = arrays(columns)

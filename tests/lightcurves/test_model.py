@@ -37,6 +37,7 @@ def test_against_dense_matrices(curves, dense, rng, name, marginal):
         assert model.log_likelihood(x) == pytest.approx(expected, abs=1e-7)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", processes())
 @pytest.mark.parametrize("marginal", [True, False])
 def test_gradient(curves, rng, name, marginal):

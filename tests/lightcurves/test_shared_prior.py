@@ -66,6 +66,7 @@ def test_the_estimate_is_the_highest_likelihood():
     np.testing.assert_allclose(prior[0, 0], expected, rtol=0.01)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("n", [12, 60])
 def test_sources_with_few_points_gain_and_intervals_hold_the_truth(n):
     rng = generator(3, "shared", n)

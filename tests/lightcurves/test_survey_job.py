@@ -58,6 +58,7 @@ def finished(place, tmp_path_factory):
     return run(job, output=tmp_path_factory.mktemp("run") / "out")
 
 
+@pytest.mark.thorough
 def test_every_source_has_rows_and_no_failure_stops_the_run(finished):
     result = finished.result
     assert result.names == (*GOOD_SOURCES, "missing", "bad")
@@ -119,6 +120,7 @@ def test_a_folder_of_parquet_files(place, tmp_path):
     assert len(found[0].curves(load(place).data.selection)) == 2
 
 
+@pytest.mark.thorough
 def test_an_interrupted_run_goes_on_with_the_same_bits(place, finished, tmp_path, monkeypatch):
     """The first run dies after every second chunk; the second one does the others."""
     job = load(place, results={"curves": True, "worst": 1})

@@ -139,6 +139,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.thorough
 @settings(
     max_examples=40, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -18,6 +18,7 @@ def test_every_public_reader_is_fuzzed():
     assert not missing, f"readers without a corpus in tests/robustness: {sorted(missing)}"
 
 
+@pytest.mark.thorough
 def test_exceptions_to_fuzzing_exist():
     assert set(NO_READERS) <= public_readers()
 

@@ -5,6 +5,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from crosscal.core.errors import ConfigError, InputError
 from crosscal.core.progress import SILENT
@@ -295,6 +296,7 @@ def test_the_level_of_errors_may_stand_in_the_job(tmp_path, monkeypatch):
         np.testing.assert_allclose(heard[-1].sd[0, :, 0], np.array([0.1, 0.2]) / sigmas, rtol=1e-3)
 
 
+@pytest.mark.thorough
 def test_spectra_are_fitted_before_the_library_is_built(tmp_path, monkeypatch):
     from crosscal import xray
 
@@ -429,6 +431,7 @@ def test_the_users_own_function_belongs_to_what_makes_a_run_the_same(tmp_path):
     """Else a run with another function in the same file would pass for complete."""
     from crosscal.jobs.options import depends_on
 
+    Table({"name": ["A2029"], "kT_acis": [8.1], "kT_pn": [7.9]}).write(tmp_path / "clusters.ecsv")
     source = tmp_path / "my_ripple_of_a_test.py"
     source.write_text("def ripple(energy, xp, *, depth=0.0):\n    return 1 + depth * xp.sin(energy)\n")
     library = {"modifier": {"name": "function", "function": f"{tmp_path}/my_ripple_of_a_test:ripple"}}

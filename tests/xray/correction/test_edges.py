@@ -11,6 +11,8 @@ from crosscal.xray.correction.infer import infer
 from crosscal.xray.correction.pairs_io import as_table, read_pairs
 from crosscal.xray.correction.simulate import simulate_pairs
 
+pytestmark = pytest.mark.thorough
+
 
 def result_of(emulator, pairs, **options):
     return infer(pairs, emulator, sampler="laplace", draws=400, seed=1, **options)
@@ -28,7 +30,6 @@ def scaled(pairs, factor, picked=slice(None)):
     return replace(pairs, values=values)
 
 
-@pytest.mark.thorough
 def test_an_ordinary_answer_is_not_disturbed(pairs, amplitude_only):
     found = result_of(amplitude_only, pairs, tau=0.1)
     assert found.diagnostics.limits == {}
@@ -79,7 +80,6 @@ def test_a_conflict_is_not_called_an_answer_by_the_prior():
     assert not any("constrain no direction" in text for text in Diagnostics(none, conflicts=("A",)).warnings)
 
 
-@pytest.mark.thorough
 def test_sources_beyond_the_library_are_named(pairs, amplitude_only):
     # The library ends at 15 keV; an error of 40 keV makes 100 keV just possible.
     values, covariance = pairs.values.copy(), pairs.covariance.copy()

@@ -60,6 +60,7 @@ def pairs():
     return simulate_pairs(of_amplitude(25), {"A": 0.2}, np.geomspace(2, 12, 30), relative_error=0.01, seed=7).only("kT")
 
 
+@pytest.mark.thorough
 def test_the_map_is_the_function_at_any_temperature():
     found = of_amplitude(5).exact.emulator
     kT = np.geomspace(1.0, 15.0, 57)
@@ -227,6 +228,7 @@ def sources(library):
     return replace(found, constants={"nH": rng.uniform(0.01, 0.3, 6), "Redshift": redshift})
 
 
+@pytest.mark.thorough
 def test_each_source_is_fitted_with_its_own_absorption_and_redshift(library, sources):
     model = HierarchicalModel(sources, train(library, "exact"), scatter=None)
     assert model.own_constants == ("nH", "Redshift")

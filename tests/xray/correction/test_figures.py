@@ -35,6 +35,7 @@ def drawn(amplitude_only):
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["area", "alone", "bias", "correlation", "pairs", "modes"])
 def test_figures_are_labelled(drawn, name, tmp_path):
     figure = drawn[name]

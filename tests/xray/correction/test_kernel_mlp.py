@@ -42,6 +42,7 @@ def test_the_kernel_is_that_of_the_public_function(library):
         np.testing.assert_allclose(found[:, c], other.kernel[:, k] / other.values[:, k, None], rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.thorough
 def test_nothing_is_changed_where_phi_is_one_and_the_kernel_is_the_slope_there(library, trained):
     kT, step = np.array([2.5, 6.0]), 1e-4
     emulator = trained.emulator

@@ -30,6 +30,7 @@ def directory(tmp_path):
     return tmp_path
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("suffix", "mark"), [(".csv", ","), (".tsv", "\t"), (".txt", " ")])
 def test_headers_say_what_the_table_does_not(directory, suffix, mark):
     path = directory / f"observations{suffix}"

@@ -15,6 +15,8 @@ from crosscal.xray.correction.observations_io import read_observations
 from crosscal.xray.correction.spectra import SpectraModel
 from crosscal.xray.correction.table_check import _differences
 
+pytestmark = pytest.mark.thorough
+
 BAND = (0.7, 7.0)
 FREE = ("kT", "norm", "Abundanc")
 

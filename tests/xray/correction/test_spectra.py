@@ -18,6 +18,8 @@ from crosscal.xray.correction.leave_out import leave_one_out
 from crosscal.xray.correction.observations import Observation, observations_of, prepare
 from crosscal.xray.correction.spectra import SpectraModel
 
+pytestmark = pytest.mark.thorough
+
 INJECTED = {"A": 0.1, "mu": 1.7, "sigma": 0.9}
 
 

@@ -9,6 +9,8 @@ from crosscal.xray.correction.clusters import simulate_clusters
 from crosscal.xray.correction.observations import Observation, observations_of
 from crosscal.xray.correction.stacked import StackedRatio, stacked_ratio
 
+pytestmark = pytest.mark.thorough
+
 INJECTED = {"A": 0.15, "mu": 1.8, "sigma": 0.8}
 BAND = (0.7, 7.0)
 

@@ -149,6 +149,7 @@ def test_bad_continuum(own_tiny, column, value):
         read_atomdb(own_tiny.line, own_tiny.coco)
 
 
+@pytest.mark.thorough
 def test_files_damaged_at_random_are_read_or_refused(own_tiny):
     rng = np.random.default_rng(4)
     originals = {path: path.read_bytes() for path in (own_tiny.line, own_tiny.coco)}

@@ -82,6 +82,7 @@ def test_expressions_without_meaning(expression, message):
         Model(expression)
 
 
+@pytest.mark.thorough
 @settings(max_examples=300, deadline=None)
 @given(st.text(alphabet="apec TB+*()1.2e-_'\"[]{}\\;:,\n", max_size=40))
 def test_any_text_parses_or_is_refused(text):

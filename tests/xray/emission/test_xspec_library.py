@@ -139,6 +139,7 @@ def test_messages_hold_headers_and_numbers(remote):
         assert out == pytest.approx(2 * flux)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("end", "words"),
     [

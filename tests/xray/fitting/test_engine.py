@@ -229,6 +229,7 @@ def test_other_statistics_have_right_errors(templates, plasma, truth, kind):
     assert np.all(np.abs(pulls.mean(axis=0)) < (0.35 if kind in (Kind.CHI2, Kind.WSTAT) else 4.0))
 
 
+@pytest.mark.thorough
 def test_shared_starts(templates, plasma, truth):
     """Noisy copies of one spectrum: the common first step changes nothing but the time."""
     mean = templates.counts(kT=np.array([2.0, 6.0]), norm=truth["norm"], Abundanc=0.3)

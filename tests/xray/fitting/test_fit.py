@@ -99,6 +99,7 @@ def test_result_speaks(telescope, plasma, spectrum):
     np.testing.assert_allclose(profile, [1.0, 0.0, 1.0], atol=5e-3)
 
 
+@pytest.mark.thorough
 def test_pvalues_are_uniform(telescope, plasma):
     p = [
         fit(fakeit(telescope, plasma, counts=5e3, band=BAND, kT=4.0, seed=k), telescope, plasma, band=BAND).pvalue
@@ -172,6 +173,7 @@ def test_two_components(telescope):
         assert abs(result.values[name] - truth.parameter(name).default) < 4 * result.errors[name]
 
 
+@pytest.mark.thorough
 def test_linear_interpolation_is_fitted_segment_by_segment(telescope, plasma, spectrum):
     from crosscal.xray.fitting.templates import FoldedTemplates
 

@@ -94,6 +94,7 @@ def test_profile_curve(templates, plasma, truth):
     assert np.isfinite(out[2:]).all()
 
 
+@pytest.mark.thorough
 def test_start_is_near(templates, plasma, truth):
     f = Fitted(templates, plasma, truth)
     x = templates.nodes.to_engine({"kT": 0.2, "norm": 1.0, "Abundanc": 0.3})

@@ -58,6 +58,7 @@ def test_scattered_design_has_no_grid(telescope, plasma):
         library.to_grid()
 
 
+@pytest.mark.thorough
 def test_reading_needs_no_jax_no_numba_no_xspec(library, telescope, plasma, design, settings, tmp_path):
     from crosscal.xray.library.generate import build_library
 
