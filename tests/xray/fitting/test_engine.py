@@ -9,6 +9,7 @@ from crosscal.xray.emission.expression import Model
 from crosscal.xray.fitting import engine, statistics
 from crosscal.xray.fitting.batch import fit_counts, solve_batch
 from crosscal.xray.fitting.engine import MAX_ITERATIONS, MEANING, TOLERANCE, Status
+from crosscal.xray.fitting.first_steps import first_steps
 from crosscal.xray.fitting.poisson import poisson_counts
 from crosscal.xray.fitting.statistics import Data, Kind
 from crosscal.xray.fitting.table import JACOBIAN, MODEL, make_work
@@ -242,6 +243,24 @@ def test_shared_starts(templates, plasma, truth):
     sd = np.sqrt(np.diagonal(alone.covariance, axis1=1, axis2=2))
     assert np.max(np.abs(shared.x - alone.x) / sd) < 2e-4
     np.testing.assert_allclose(shared.statistic, alone.statistic, atol=1e-5)
+
+
+def test_first_steps_are_of_second_order(templates, plasma, truth):
+    """With four times the counts what is left falls by 4 in standard errors; after Newton's step it falls by 2."""
+    left = []
+    for factor in (1.0, 4.0, 16.0):
+        true = {**truth, "norm": factor * truth["norm"]}
+        counts = simulated(templates, true, 60)
+        start, limits = templates.nodes.to_engine(true)[None, :], templates.limits(plasma)
+        x = np.empty((60, 3))
+        first_steps(templates.table, counts, start, *limits, x)
+        found = solve_batch(templates.table, counts, start.repeat(60, axis=0), *limits, tolerance=1e-10)
+        sd = np.sqrt(np.diagonal(found.covariance, axis1=1, axis2=2))
+        left.append(np.sqrt(np.mean(((x - found.x) / sd) ** 2)))
+    assert left[0] < 0.02
+    # 60 spectra, other noise at each level: the ratio scatters by a quarter.
+    assert left[0] / left[1] > 2.8
+    assert left[1] / left[2] > 2.8
 
 
 def test_failed_fits_are_tried_again(templates, plasma, truth):

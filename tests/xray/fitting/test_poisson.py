@@ -4,7 +4,7 @@ from scipy import stats
 
 from crosscal.core.errors import InputError
 from crosscal.core.random import point_seeds
-from crosscal.xray.fitting.poisson import TOP, poisson_counts, tables
+from crosscal.xray.fitting.poisson import SLOTS, TOP, poisson_counts, tables
 
 MEANS = [1e-3, 0.05, 0.5, 1.0, 1.5, 3.7, 9.99, 25.0, 137.3, 500.5, 1023.99, 1024.0, 1500.3, 1e4, 1e6]
 
@@ -66,15 +66,18 @@ def test_neighbouring_channels_and_seeds_are_independent():
     assert abs(np.corrcoef(x[:-1, 0], x[1:, 0])[0, 1]) < 4.5 / np.sqrt(4000)
 
 
-def test_alias_tables_hold_the_distribution():
-    start, low, packed = tables()
-    keep, other = (packed >> np.uint64(11)).astype(float) / 2.0**53, (packed & np.uint64(2047)).astype(int)
+def test_slots_and_alias_tables_hold_the_distribution():
+    t = tables()
+    keep, other = (t.packed >> np.uint64(11)).astype(float) / 2.0**53, (t.packed & np.uint64(2047)).astype(int)
     for k in (0, 1, 2, 17, 300, TOP - 1):
-        part = slice(start[k], start[k + 1])
-        p = keep[part] / (start[k + 1] - start[k])
-        spill = (1 - keep[part]) / (start[k + 1] - start[k])
+        part = slice(t.start[k], t.start[k + 1])
+        elsewhere = np.mean(t.slots[k] == 255)
+        p = elsewhere * keep[part] / (t.start[k + 1] - t.start[k])
+        spill = elsewhere * (1 - keep[part]) / (t.start[k + 1] - t.start[k])
         np.add.at(p, other[part], spill)
-        x = low[k] + np.arange(p.size)
+        x = t.low[k] + np.arange(p.size)
+        held = t.slots[k][t.slots[k] != 255].astype(int) + t.first[k]
+        np.add.at(p, held - t.low[k], 1.0 / SLOTS)
         # Rounding of up to 700 additions.
         np.testing.assert_allclose(p, stats.poisson.pmf(x, k), atol=1e-14)
 

@@ -117,6 +117,12 @@ def test_chi2_variances():
     np.testing.assert_allclose(st.chi2(COUNTS, MODEL, background=OFF, ratio=RATIO), (net - MODEL) ** 2 / data_variance)
     np.testing.assert_allclose(st.chi2(COUNTS, MODEL, variance="model"), (COUNTS - MODEL) ** 2 / MODEL)
     assert np.isclose(st.gehrels_variance(0), (1 + np.sqrt(0.75)) ** 2)
+    # The model's variance is that of m + B/r counts less an estimate of B/r.
+    rng = np.random.default_rng(0)
+    drawn = rng.poisson(30.0 + 20.0, 200_000) - rng.poisson(20.0 * 4.0, 200_000) / 4.0
+    variance = st.chi2_variance(0.0, 80.0, 4.0, "model", model=30.0)
+    # The variance of 2e5 draws is known to 0.3 %.
+    assert np.isclose(drawn.var(), variance, rtol=0.015)
     assert st.chi2(0.0, 2.0) == 4.0
 
 

@@ -18,19 +18,14 @@ from crosscal.xray.fitting.engine import (
     covariance_of,
     fisher_scoring,
     fit_table,
-    normal_equations,
 )
+from crosscal.xray.fitting.first_steps import first_steps
 from crosscal.xray.fitting.profile import profile_curve, profile_limit
 from crosscal.xray.fitting.starts import best_scale_start
-from crosscal.xray.fitting.statistics import Data, Kind, assess
+from crosscal.xray.fitting.statistics import Data, Kind
 from crosscal.xray.fitting.table import (
-    JACOBIAN,
     LINEAR,
-    MODEL,
-    WEIGHT,
     FoldedTable,
-    apply_floor,
-    evaluate_table,
     make_work,
 )
 from crosscal.xray.fitting.templates import FoldedTemplates
@@ -74,26 +69,25 @@ def solve_batch(
     counts : (n, n_channel)
     start : (n_start, n_free)
         Each start is that of n / n_start consecutive spectra, such as noisy copies of one: then the first step is
-        worked out once for all of them (it is linear in the counts).
+        worked out once for all of them; see :func:`first_steps`.
     tolerance : float
         See ``engine.TOLERANCE``.
     """
     n, (n_start, n_free) = counts.shape[0], start.shape
-    x = start.repeat(n // n_start, axis=0)
+    x = np.empty((n, n_free))
+    start = np.ascontiguousarray(start, dtype=float)
     covariance = np.empty((n, n_free, n_free))
     statistic, status = np.empty(n), np.empty(n, dtype=np.int8)
     # A library without kinks does not wait for the search over segments to be compiled.
     kinked = True if table.n_shape > 0 and table.kinds[table.n_shape - 1] == LINEAR else None
-    if n_start < n:
-        _first_step(table, counts, start, x)
-    _solve(table, counts, x, low, high, tolerance, kinked, covariance, statistic, status)
+    _solve(table, counts, start, x, low, high, tolerance, kinked, covariance, statistic, status)
     if np.any((status > Status.AT_BOUND) & (status != Status.BAD_DATA)):
         again = np.flatnonzero((status > Status.AT_BOUND) & (status != Status.BAD_DATA))
         some = np.ascontiguousarray(counts[again])
-        x_again = np.array(start[again // (n // n_start)], dtype=float)
+        x_again = start[again // (n // n_start)]
         _restart(table, some, x_again, low, high)
         results = (covariance[again], statistic[again], status[again])
-        _solve(table, some, x_again, low, high, tolerance, kinked, *results)
+        _solve(table, some, x_again, x_again, low, high, tolerance, kinked, *results)
         x[again] = x_again
         covariance[again], statistic[again], status[again] = results
     failed = status > Status.AT_BOUND
@@ -138,43 +132,6 @@ def _intervals(table, counts, x, best, covariance, usable, j, delta, low, high, 
 
 
 @njit(cache=True, nogil=True)
-def _first_step(table, counts, start, x):
-    """Fill ``x`` with the starts after one step: x0 + F^-1 J' W (counts - model), the model at x0."""
-    n_start, n_free = start.shape
-    n, repeats = counts.shape[1], counts.shape[0] // n_start
-    work = make_work(n, n_free, table.monomials.shape[0], table.kinds.size)
-    information, covariance = np.zeros((n_free, n_free)), np.zeros((n_free, n_free))
-    empty, low, high = np.empty(0), np.full(n_free, -np.inf), np.full(n_free, np.inf)
-    linear = np.empty((n_free, n))
-    for s in range(n_start):
-        evaluate_table(table, start[s], work, n)
-        apply_floor(work.channels, n, n_free)
-        assess(Data(Kind.CSTAT.value, counts[s * repeats], empty, empty, empty), work.channels)
-        normal_equations(work.channels, n, work.vectors, information)
-        if not covariance_of(information, low, high, work, covariance):
-            continue
-        for j in range(n_free):
-            offset = 0.0
-            for i in range(n):
-                value = 0.0
-                for k in range(n_free):
-                    value += covariance[j, k] * work.channels[JACOBIAN + k, i]
-                linear[j, i] = value * work.channels[WEIGHT, i]
-                offset += linear[j, i] * work.channels[MODEL, i]
-            for r in range(s * repeats, (s + 1) * repeats):
-                x[r, j] = start[s, j] - offset + row_product(linear, j, counts, r)
-
-
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def row_product(a, j, b, r):
-    """Scalar product of row j of ``a`` and row r of ``b``."""
-    value = 0.0
-    for i in range(a.shape[1]):
-        value += a[j, i] * b[r, i]
-    return value
-
-
-@njit(cache=True, nogil=True)
 def has_counts(counts, i):
     """Whether any channel of spectrum ``i`` has counts."""
     k = 0
@@ -184,9 +141,14 @@ def has_counts(counts, i):
 
 
 @njit(cache=True, nogil=True)
-def _solve(table, counts, x, low, high, tolerance, kinked, covariance, statistic, status):
-    """Fit each spectrum from ``x``; ``kinked`` (None or True) is a type to the compiler, which leaves the other out."""
-    empty, n_free = np.empty(0), x.shape[1]
+def _solve(table, counts, start, x, low, high, tolerance, kinked, covariance, statistic, status):
+    """Fit each spectrum; ``kinked`` (None or True) is a type to the compiler, which leaves the other out."""
+    empty, n_free, repeats = np.empty(0), x.shape[1], x.shape[0] // start.shape[0]
+    for i in range(x.shape[0]):
+        for j in range(n_free):
+            x[i, j] = start[i // repeats, j]
+    if repeats > 1:
+        first_steps(table, counts, start, low, high, x)
     information = np.zeros((n_free, n_free))
     work = make_work(counts.shape[1], n_free, table.monomials.shape[0], table.kinds.size)
     limit, none = np.int64(MAX_ITERATIONS), np.int64(0)

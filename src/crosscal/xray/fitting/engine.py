@@ -171,7 +171,7 @@ def move(x, fraction, low, high, reach, vectors):
         vectors[TRIAL, j] = min(max(target, low[j]), high[j])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def fisher_scoring(source, data, x, low, high, work, information, max_iterations, tolerance, leave):
     """Minimise the statistic over ``x`` within [low, high]; ``x`` holds the start and gets the result.
 
@@ -296,7 +296,7 @@ def fit_table(source, data, x, low, high, work, information, max_iterations, tol
     return best_status, best_value, iterations
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def covariance_of(information, low, high, work, covariance):
     """Invert the Fisher matrix; return whether it worked.
 
@@ -310,12 +310,23 @@ def covariance_of(information, low, high, work, covariance):
     if not factorise(information, vectors, work.factor, 0.0):
         covariance[:, :] = nan
         return False
-    for column in range(n):
-        for j in range(n):
-            vectors[GRADIENT, j] = 1.0 if j == column else 0.0
-        substitute(vectors, work.factor)
-        for j in range(n):
-            covariance[j, column] = vectors[STEP, j]
+    factor = work.factor
+    # The inverse of the lower Cholesky factor, in the lower triangle.
+    for j in range(n):
+        covariance[j, j] = factor[j, j]
+        for k in range(j):
+            value = 0.0
+            for l in range(k, j):
+                value -= factor[j, l] * covariance[l, k]
+            covariance[j, k] = value * factor[j, j]
+    # Its transpose times itself; row j needs rows j and below.
+    for j in range(n):
+        for k in range(j + 1):
+            value = 0.0
+            for l in range(j, n):
+                value += covariance[l, j] * covariance[l, k]
+            covariance[j, k] = value * vectors[UNIT, j] * vectors[UNIT, k]
+            covariance[k, j] = covariance[j, k]
     for j in range(n):
         if low[j] < high[j] and not information[j, j] > 0.0:
             covariance[j, :] = nan

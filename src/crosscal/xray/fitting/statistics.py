@@ -324,7 +324,7 @@ def chi2(
     Parameters
     ----------
     variance : "data", "model" or "gehrels"
-        ``S + B/r^2`` (with 1 for an empty channel, as Sherpa and XSPEC have it), ``m + B/r^2``, or Gehrels'.
+        ``S + B/r^2`` (with 1 for an empty channel, as Sherpa and XSPEC have it), ``m + B/r + B/r^2``, or Gehrels'.
     """
     n, m = _checked(counts, model)
     b, r = np.asarray(background, float), np.asarray(ratio, float)
@@ -346,7 +346,8 @@ def chi2_variance(
         value = n + b / r**2
         return np.where(value > 0, value, 1.0)
     if kind == "model":
-        return np.asarray(model, dtype=float) + b / r**2
+        # The source spectrum holds the background too: Poisson noise of m + B/r, and that of the estimate B/r.
+        return np.asarray(model, dtype=float) + b / r + b / r**2
     if kind == "gehrels":
         return gehrels_variance(n) + np.where(b > 0, gehrels_variance(b), 0.0) / r**2
     raise UnknownNameError("chi2 variance", kind, ("data", "model", "gehrels"))

@@ -153,12 +153,12 @@ class LibraryTask:
     def __call__(self, chunk: int) -> dict[str, NDArray[Any]]:
         """Compute a chunk."""
         points = self.layout.flat(chunk)
-        nominal, seeds, results = self.nominal, None, []
-        for point, theta in zip(points, self.design.take(points), strict=True):
-            if self.is_poisson:
-                n_T = np.arange(self.x_true.shape[0])[:, None]
-                seeds = point_seeds(self.seed, point, n_T, np.arange(self.realisations)[None, :])
-            results.append(self.one_theta(nominal, theta, self.x_true, seeds, keep=True))
+        results, seeds = [], [None] * points.size
+        if self.is_poisson:
+            n_T, n_draw = self.x_true.shape[0], self.realisations
+            seeds = point_seeds(self.seed, points[:, None, None], np.arange(n_T)[:, None], np.arange(n_draw))
+        for theta, own in zip(self.design.take(points), seeds, strict=True):
+            results.append(self.one_theta(self.nominal, theta, self.x_true, own, keep=True))
         return self.variables({name: np.stack([r[name] for r in results]) for name in results[0]})
 
     def one_theta(
