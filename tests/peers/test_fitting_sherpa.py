@@ -9,11 +9,15 @@ import pytest
 from crosscal.xray.emission.expression import Model
 from crosscal.xray.fitting import statistics as st
 from crosscal.xray.fitting.batch import fit_counts
+from crosscal.xray.fitting.data import data_of
 from crosscal.xray.fitting.engine import Status
 from crosscal.xray.fitting.fit import fit
 from crosscal.xray.fitting.templates import FoldedTemplates
+from crosscal.xray.instrument.grouping import Groups
 from crosscal.xray.instrument.ogip import read_response
 from crosscal.xray.instrument.ogip_spectrum import read_observation, read_spectrum
+from crosscal.xray.instrument.ogip_write import write_spectrum
+from crosscal.xray.instrument.spectrum import Spectrum
 from crosscal.xray.modifiers.gaussian import Gaussian
 
 pytestmark = [pytest.mark.peers, pytest.mark.realdata]
@@ -196,3 +200,33 @@ def test_fluxes_and_their_errors(data_dir):
     np.testing.assert_allclose(photons.value, ui.calc_photon_flux(2.0, 6.0, id="flux"), rtol=3e-3)
     theirs = ui.sample_energy_flux(2.0, 6.0, id="flux", num=2000, correlated=True, scales=found.covariance)[:, 0]
     np.testing.assert_allclose(ours.draws.std(), theirs.std(), rtol=0.08)
+
+
+def test_systematic_errors(peer, tmp_path):
+    """Sherpa takes SYS_ERR for counts and the OGIP memo for a fraction of them: with that, both have one chi2."""
+    from sherpa.astro import io
+    from sherpa.models.basic import FixedTableModel
+    from sherpa.stats import Chi2
+
+    rng = np.random.default_rng(4)
+    counts = rng.poisson(60, 40).astype(float)
+    errors, systematic = 1.5 * np.sqrt(counts), np.full(40, 0.1)
+    path = write_spectrum(tmp_path / "s.pha", Spectrum(counts, 1.0, stat_error=errors, sys_error=systematic))
+    theirs = io.read_pha(str(path), use_errors=True)
+    np.testing.assert_allclose(theirs.syserror, 0.1, rtol=1e-6)
+    theirs.syserror = theirs.syserror * theirs.counts
+    table = FixedTableModel("m")
+    table.load(np.full(40, 60.0))
+    ours, _ = data_of(read_spectrum(path), Groups(np.arange(40)), "chi2")
+    chi2 = np.sum((counts - 60.0) ** 2 / ours.variance)
+    # Errors in the file are 32-bit numbers.
+    assert float(Chi2().calc_stat(theirs, table)[0]) == pytest.approx(chi2, rel=1e-6)
+    # In groups of ten, Sherpa's systematic error is smaller by the square root of ten.
+    theirs.grouping = np.where(np.arange(40) % 10 == 0, 1, -1)
+    theirs.group()
+    variance = data_of(read_spectrum(path), Groups(np.arange(40) // 10), "chi2")[0].variance
+    size = counts.reshape(4, 10).sum(axis=1)
+    np.testing.assert_allclose(variance - (0.1 * size) ** 2, 2.25 * size, rtol=1e-6)
+    np.testing.assert_allclose(
+        theirs.get_syserror(), 0.1 * np.sqrt((counts.reshape(4, 10) ** 2).sum(axis=1)), rtol=1e-6
+    )

@@ -67,6 +67,7 @@ def test_pgstat_takes_the_background_s_errors():
         ({"stat_error": 3 * ERRORS}, "cstat", "the file's errors (STAT_ERR) are not those of Poisson counts"),
         ({"sys_error": SYSTEMATIC}, "cstat", "the file's systematic errors (SYS_ERR) are not used by cstat"),
         ({"background": background(stat_error=3 * ERRORS)}, "wstat", "the background's errors (STAT_ERR) are not"),
+        ({"sys_error": SYSTEMATIC}, "chi2", "are added in quadrature as fractions of the counts"),
         ({"stat_error": 3 * ERRORS}, "chi2", ""),
         ({"stat_error": np.sqrt(COUNTS)}, "cstat", ""),
         ({"background": background(stat_error=3 * ERRORS)}, "pgstat", ""),

@@ -33,9 +33,10 @@ def data_of(
 ) -> tuple[Data, Array]:
     """Return the data of the statistic ``name`` and the background expected in the source spectrum, per group.
 
-    chi2 takes the errors of the file where it has them: those of a group add in quadrature, as in XSPEC and Sherpa,
-    and its systematic errors add linearly, so that 2 % of each channel are 2 % of the group. pgstat takes the errors
-    of the background.
+    chi2 takes the errors of the file where it has them: those of a group add in quadrature, as in XSPEC and Sherpa.
+    Systematic errors are fractions of the counts (SYS_ERR; OGIP 92-007), not of the model (XSPEC's command
+    "systematic"), and add linearly within a group, so that 2 % of each channel are 2 % of the group; Sherpa adds them
+    in quadrature, and takes SYS_ERR of a file for counts. pgstat takes the errors of the background.
 
     Raises
     ------
@@ -129,6 +130,9 @@ def error_notes(spectrum: Spectrum, kind: Kind, name: str) -> Iterator[str]:
         yield f"{name} does not use the file's errors (STAT_ERR): chi2 does"
     if spectrum.sys_error is not None and kind < Kind.CHI2:
         yield f"the file's systematic errors (SYS_ERR) are not used by {name}: a fit with chi2 uses them"
+    elif spectrum.sys_error is not None:
+        what = "the file's systematic errors (SYS_ERR) are added in quadrature as fractions of the counts"
+        yield f"{what}; a fraction of the model, as XSPEC's command systematic sets, is not added"
     if background is not None and not background.is_poisson and kind == Kind.WSTAT:
         what = "the background's errors (STAT_ERR) are not those of Poisson counts, which wstat assumes"
         yield f"{what}: a fit with pgstat uses them"
