@@ -1,4 +1,4 @@
-"""The first step of many fits that share a start: noisy copies of one spectrum, begun at its noiseless fit.
+"""The first step of many fits that share a start: noisy copies of one spectrum, started from its noiseless fit.
 
 All that depends on the model is worked out once at the shared start x0. With L = ln m, its derivatives L_a and L_ab
 and expected counts m = m(x0), the log-likelihood of counts n is
