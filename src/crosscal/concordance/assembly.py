@@ -182,14 +182,15 @@ def _values(
 
 
 def _refuse_mixed_days(time: Floats, where: str) -> None:
-    """Refuse Julian dates beside modified ones: they differ by 2400000.5."""
-    julian = (time > 2.4e6) & (time < 2.5e6)
-    if np.any(julian) and np.any((time > 1e4) & (time < 1e5)):
-        k = int(np.argmax(julian))
-        raise InputError(
-            f"times such as {time[k]:.8g} may be Julian dates, others modified Julian dates",
-            where=f"{where}, row {k + 1}", expected="times of one kind",
-        )  # fmt: skip
+    """Refuse Julian dates or years beside modified Julian dates."""
+    for kind, low, high in (("Julian dates", 2.4e6, 2.5e6), ("years", 1900.0, 2100.0)):
+        odd = (time > low) & (time < high)
+        if np.any(odd) and not np.all(odd) and np.all(odd | ((time > 3e4) & (time < 1e5))):
+            k = int(np.argmax(odd))
+            raise InputError(
+                f"times such as {time[k]:.8g} may be {kind}, others modified Julian dates",
+                where=f"{where}, row {k + 1}", expected="times of one kind",
+            )  # fmt: skip
 
 
 def _without_units(
@@ -249,7 +250,9 @@ def assemble(
     channel_keys, row = _unique_in_order(instruments, bands)
     column_keys, column = _unique_in_order(sources, bands)
     order = np.lexsort((row, column))
-    if not repeats:
+    if repeats:
+        told = (*told, *_copies(fields, row, column))
+    else:
         _refuse_twice(order, row, column, instruments, sources, bands if band is not None else None, where)
     few = len(column_keys) <= 10_000
     alike = look_alikes(list(dict.fromkeys(name for name, _ in column_keys))) if few else []
@@ -271,6 +274,19 @@ def assemble(
         "assumed": (*assumed, *told),
         **known_units,
     }
+
+
+def _copies(fields: Mapping[str, Any], row: NDArray, column: NDArray) -> tuple[str, ...]:
+    """What is said of measurements that are given twice with the same numbers."""
+    keys = [fields[name] for name in ("log_rate", "flux", "flux_low", "time") if fields.get(name) is not None]
+    order = np.lexsort((*keys, row, column))
+    same = np.ones(len(order) - 1, bool)
+    for values in (row, column, *keys):
+        same &= values[order][1:] == values[order][:-1]
+    if not np.any(same):
+        return ()
+    number = int(np.sum(same))
+    return (f"Measurements with the same numbers as another ({number}) are taken as independent; leave out copies.",)
 
 
 def _refuse_twice(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -76,12 +77,17 @@ def coded(values: Any, column: str, where: str) -> Coded:
 
 
 def _loose(name: str) -> str:
-    """Return a name without case, blanks and underscores."""
-    return re.sub(r"[\s_]+", "", name).casefold()
+    """Return a name without case, blanks, underscores and invisible characters, with plain dashes and letters."""
+    if not name.isascii():
+        name = unicodedata.normalize("NFKC", name)
+        name = "".join("-" if unicodedata.category(c) == "Pd" or c == "\u2212" else c for c in name)
+        name = "".join(c for c in name if unicodedata.category(c) != "Cf")
+    # 2.0 is 2.
+    return re.sub(r"(?<=\d)\.0+(?!\d)", "", re.sub(r"[\s_]+", "", name)).casefold()
 
 
 def look_alikes(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Groups of different names that differ by case, blanks or underscores only."""
+    """Groups of different names that differ by case, blanks, underscores, dashes or spelling in Unicode only."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(_loose(name), []).append(name)

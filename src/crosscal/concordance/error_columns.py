@@ -26,12 +26,17 @@ _SIDE = re.compile(
 )
 #: Names of columns that hold something else than errors, and how errors come from it and the value.
 _KINDS: tuple[tuple[re.Pattern[str], str, Callable[[Floats, Floats], Floats]], ...] = (
-    (re.compile(r"(?i)(percent|pct|perc)$|[(\[]?%[)\]]?$"), "percent", lambda x, value: 0.01 * x * np.abs(value)),
+    (
+        re.compile(r"(?i)(?<!\d)(?<!\d_)(percent|pct|perc)$|[(\[]?%[)\]]?$"),
+        "percent",
+        lambda x, value: 0.01 * x * np.abs(value),
+    ),
     (re.compile(r"(?i)(^|_)(rel|frac)(ative|tional)?(_|$)"), "fractions", lambda x, value: x * np.abs(value)),
     (re.compile(r"(?i)(^|_)(ivar|invvar|inverse_variance|weights?)$"), "inverse variances", lambda x, _: x**-0.5),
     (re.compile(r"(?i)(^|_)var(iance)?$"), "variances", lambda x, _: x**0.5),
     (re.compile(r"(?i)(^|_)snr$|^s_?n$|s/n$"), "signal-to-noise ratios", lambda x, value: np.abs(value) / x),
 )
+_UNIT_NAME = re.compile(rf"(?i)(flux|f|e_flux|(flux[_ ])?({_ERROR}))?[_ ]?units?")
 _UPPER, _LOWER = ("<", "u", "ul", "upper", "true", "t", "y", "yes"), (">", "lower")
 _PERCENT = ("%", "percent", "pct")
 
@@ -47,15 +52,22 @@ def side_of(name: str) -> tuple[str, str] | None:
     return name[: found.start()], "low" if found["low"] or found["low2"] else "high"
 
 
-def twin_of(name: str, columns: Sequence[str]) -> str | None:
-    """The column E_X of a column e_X, where both are there."""
-    twin = f"E_{name[2:]}" if name.startswith("e_") else None
-    return twin if twin in columns else None
+def twin_of(name: str, columns: Sequence[str]) -> list[str]:
+    """The columns of errors below and above of which ``name`` is one; empty if the other is not there."""
+    if name[:2] in ("e_", "E_") and {f"e_{name[2:]}", f"E_{name[2:]}"} <= set(columns):
+        return [f"e_{name[2:]}", f"E_{name[2:]}"]
+    own = side_of(name)
+    if own is None:
+        return []
+    others = [c for c in columns if (side := side_of(c)) is not None and side[0] == own[0] and side[1] != own[1]]
+    if len(others) != 1:
+        return []
+    return [name, others[0]] if own[1] == "low" else [others[0], name]
 
 
 def errors_from(
     table: Any, names: Sequence[str], value: Measured, where: str, rows: NDArray, missing: Any, bounds: bool | None,
-    convert: bool = True,
+    scale: str = "linear",
 ) -> tuple[Floats, tuple[str, ...]]:  # fmt: skip
     """Errors of values from one column, (n,), or from two, below and above, (2, n), and what was recognised.
 
@@ -63,8 +75,8 @@ def errors_from(
     ----------
     bounds : bool, optional
         Whether two columns hold the ends of the interval instead; where they may, it must be said.
-    convert : bool
-        Bring errors in another unit than that of the values, or in percent of them, to the unit of the values.
+    scale : str
+        That of the values. Errors in another unit than the values, or in percent of fluxes, are brought to it.
 
     Raises
     ------
@@ -77,10 +89,13 @@ def errors_from(
     sides = [measured(table, name, where, rows, missing if missing is not None else ()) for name in names]
     parts = [side.value for side in sides]
     told: tuple[str, ...] = ()
-    if convert:
-        for k, (name, side) in enumerate(zip(names, sides, strict=True)):
-            parts[k], more = _plain_errors(name, side, value, f"{where}, column {name!r}")
-            told = tuple(dict.fromkeys((*told, *more)))
+    for k, (name, side) in enumerate(zip(names, sides, strict=True)):
+        place = f"{where}, column {name!r}"
+        if scale in LOG_SCALES:
+            parts[k], more = _errors_of_logs(name, side, value.unit, abs(LOG_SCALES[scale]), place)
+        else:
+            parts[k], more = _plain_errors(name, side, value, place)
+        told = tuple(dict.fromkeys((*told, *more)))
     if len(parts) == 1:
         if bounds:
             raise DataFileError("one column of bounds", where=where, expected="two: the lower and the upper end")
@@ -106,7 +121,7 @@ def errors_from(
 
 def _plain_errors(name: str, side: Measured, value: Measured, where: str) -> tuple[Floats, tuple[str, ...]]:
     """Errors in the unit of the values, where a name or a unit says that a column holds something else."""
-    if side.unit.strip() in _PERCENT:
+    if side.unit.strip() in _PERCENT and value.unit.strip() not in _PERCENT:
         return side.value * 0.01 * np.abs(value.value), ()
     for pattern, what, errors in _KINDS:
         if pattern.search(name):
@@ -121,14 +136,47 @@ def _plain_errors(name: str, side: Measured, value: Measured, where: str) -> tup
     return side.value, ()
 
 
+def _errors_of_logs(
+    name: str, side: Measured, unit: str, size: float, where: str
+) -> tuple[Floats, tuple[str, ...]]:  # fmt: skip
+    """Errors of logarithms or magnitudes in ``unit``, of which one is ``size`` in the natural logarithm."""
+    own = _log_size(side.unit or (unit if unit.strip().lower().startswith("mmag") else ""))
+    if own is not None:
+        return side.value * (own / size), ()
+    if side.unit.strip() not in ("", unit.strip()):
+        raise DataFileError(
+            f"errors in {side.unit} of logarithms or magnitudes", where=where, expected="mag, mmag, dex, % or no unit"
+        )
+    for pattern, what, errors in _KINDS:
+        if pattern.search(name):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                found = errors(side.value, np.ones_like(side.value))
+            # Variances are those of the values, the others are of fluxes.
+            return found if "variances" in what else found / size, (f"Column {name!r} is read as {what}.",)
+    return side.value, ()
+
+
+def _log_size(unit: str) -> float | None:
+    """A unit of logarithms or of relative errors in the natural logarithm; None for others."""
+    plain = unit.strip().lower()
+    for word, size in (
+        *((percent, 0.01) for percent in _PERCENT), ("mmag", 1e-3 * abs(LOG_SCALES["magnitude"])),
+        ("mag", abs(LOG_SCALES["magnitude"])), ("dex", LOG_SCALES["log10"]),
+    ):  # fmt: skip
+        if plain.startswith(word):
+            return size
+    return None
+
+
+def logs_per(unit: str, scale: str) -> float:
+    """How many units of the scale one of a column's numbers is: 0.001 of mmag, 1 where nothing else is said."""
+    return 1e-3 if scale == "magnitude" and unit.strip().lower().startswith("mmag") else 1.0
+
+
 def log_errors_from(table: Any, name: str, where: str, rows: NDArray, missing: Any) -> Floats:
     """Errors of natural logarithms from their column, (n,); percent, dex and magnitudes are converted."""
     values, unit = numeric(table, name, where, rows, missing)
-    plain = unit.strip().lower()
-    if plain in _PERCENT:
-        return 0.01 * values
-    scale = "magnitude" if plain.startswith("mag") else "log10" if plain.startswith("dex") else "ln"
-    return abs(LOG_SCALES[scale]) * values
+    return values * (1.0 if (size := _log_size(unit)) is None else size)
 
 
 def limits_from(table: Any, name: str, where: str, rows: NDArray, missing: Any) -> Floats:
@@ -173,17 +221,23 @@ def limit_column(table: Any, value: str) -> str | None:
 
 def unit_columns(names: Sequence[str], used: Sequence[str]) -> list[str]:
     """Columns that are called units and not used."""
-    return [n for n in names if n not in used and re.fullmatch(r"(?i)(flux)?[_ ]?units?", n)]
+    return [n for n in names if n not in used and _UNIT_NAME.fullmatch(n)]
 
 
 def refuse_unused_units(table: Any, used: Sequence[str], where: str) -> None:
-    """Refuse a column of several units that is not used.
+    """Refuse a column of several units that is not used, and two columns of units that differ.
 
     Raises
     ------
     DataFileError
         Naming it.
     """
+    held = [n for n in table.colnames if _UNIT_NAME.fullmatch(n) and table[n].dtype.kind in "USO"]
+    for name in held[1:]:
+        if np.any(texts(table, name, where) != texts(table, held[0], where)):
+            raise DataFileError(
+                f"columns {held[0]!r} and {name!r} differ", where=where, expected="fluxes and errors in one unit"
+            )
     for name in unit_columns(table.colnames, used):
         units = sorted(set(texts(table, name, where))) if table[name].dtype.kind in "USO" else []
         if len(units) > 1:

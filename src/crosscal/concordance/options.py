@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +18,18 @@ from crosscal.datasets import resolve
 from crosscal.jobs.options import Job
 
 Names = str | tuple[str, ...]
+#: Keys of ``data`` that have no meaning for the other kind of file.
+_MATRIX_ONLY = frozenset({"value", "ignore", "rows", "names", "instruments", "logarithmic"})
+_TABLE_ONLY = frozenset({
+    "instrument", "source", "flux", "counts", "log_flux", "log_error", "to", "repeats", "exposure", "time", "band",
+    "campaign", "select", "rename", "unit", "time_unit",
+})  # fmt: skip
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """The default of a field."""
+    made = field.default_factory
+    return field.default if made is dataclasses.MISSING else made()
 
 
 @options
@@ -146,6 +159,13 @@ class Data:
     def __post_init__(self) -> None:
         if self.kind == "table" and isinstance(self.error, float):
             raise ConfigError("error is the name of a column in a long table")
+        ignored = _MATRIX_ONLY if self.kind == "table" else _TABLE_ONLY
+        for field in dataclasses.fields(self):
+            if field.name in ignored and getattr(self, field.name) != _default(field):
+                raise ConfigError(
+                    f"{field.name} is given for a {self.kind}", where="data",
+                    expected=f'it only with kind = "{"matrix" if self.kind == "table" else "table"}"',
+                )  # fmt: skip
 
     def read(self) -> Comparison:
         """Read the comparison."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crosscal.core.errors import InputError, UnknownNameError
+from crosscal.concordance.coding import Coded
+from crosscal.core.errors import DataFileError, InputError, UnknownNameError
 
 if TYPE_CHECKING:
     from crosscal.concordance.types import Comparison
@@ -68,6 +70,36 @@ def checked_ratios(
         return np.log(value), None
     quoted = quoted / size
     return np.log(value), np.log1p((quoted / value) ** 2) if error is not None else quoted**2
+
+
+def ratio_of_column(name: str, unit: str, where: str) -> tuple[float, tuple[str, ...]]:
+    """What one of a column's numbers is as a ratio, by its name and unit, and what is said of it.
+
+    Raises
+    ------
+    DataFileError
+        If the name tells of differences.
+    """
+    if re.search(r"(?i)(^|_)(diff(erence)?|offset|deviation|delta)s?(_|$)", name):
+        raise DataFileError(
+            "the values may be differences", where=f"{where}, column {name!r}", expected="ratios: 1 + the difference"
+        )
+    if unit.strip() in ("%", "percent", "pct") or re.search(r"(?i)(percent|pct|perc)$|[(\[]?%[)\]]?$", name):
+        return 0.01, (f"Column {name!r} is read as ratios in percent.",)
+    return 1.0, ()
+
+
+def reciprocals(first: Coded, second: Coded, log_ratio: Floats) -> tuple[str, ...]:
+    """What is said of ratios A/B and B/A that are one number."""
+    seen: dict[tuple[str, str], list[float]] = {}
+    twice = 0
+    for a, b, value in zip(first.names[first.code], second.names[second.code], log_ratio.tolist(), strict=True):
+        # Published ratios have two to four digits.
+        twice += any(abs(value + other) < 1e-3 for other in seen.get((b, a), ()))
+        seen.setdefault((a, b), []).append(value)
+    if not twice:
+        return ()
+    return (f"Ratios of a pair in both directions with one value ({twice}) are taken as independent measurements.",)
 
 
 def known_cells(data: Comparison, known: Mapping[str, Sequence[float]]) -> dict[str, Any]:

@@ -112,6 +112,5 @@ def read_table(
         names = columns_of_long(path, request.columns, unit)
         return request.assembled(parquet_batches(path, request.columns), str(path), columns=names)
     table, where, told = load_columns(path)
-    if unit is None:
-        refuse_unused_units(table, request.columns, where)
+    refuse_unused_units(table, request.columns, where)
     return request.assembled([table], where, told, table.colnames)

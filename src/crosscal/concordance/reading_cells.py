@@ -11,15 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.concordance.coding import Coded, Coder
+from crosscal.concordance.dates import times
 from crosscal.concordance.error_columns import (
     ERROR_NAME,
     errors_from,
     limit_column,
     limits_from,
     log_errors_from,
+    logs_per,
     twin_of,
 )
+from crosscal.concordance.pairs import ratio_of_column, reciprocals
 from crosscal.concordance.parquet import USUAL
+from crosscal.concordance.statements import (
+    left_aside,
+    refuse_averages,
+    refuse_logarithms,
+    refuse_stated_levels,
+    refuse_unused,
+    scale_of,
+)
 from crosscal.concordance.table_columns import (
     Column,
     Measured,
@@ -36,10 +47,6 @@ from crosscal.core.errors import DataFileError, InputError, UnknownNameError
 
 Floats = NDArray[np.float64]
 Missing = Sequence[float | str]
-#: Names of columns that hold magnitudes or decimal logarithms, which must be said.
-_MAGNITUDE = re.compile(r"(?i)mag(nitude)?s?($|[_ \d(\[])|^m_?(ab|vega)$")
-_DECIMAL = re.compile(r"(?i)^lg|log10|^logf|dex")
-_LOGARITHM = re.compile(r"(?i)^(log|ln|lg)([_(\[fns]|$)|log10|_log$|dex")
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,12 @@ class Request:
         listed = ([x] if isinstance(x, str) else list(x or ()) for x in given)
         return tuple(dict.fromkeys(name for names in listed for name in names))
 
+    @property
+    def error_names(self) -> list[str]:
+        """Columns of errors of the values."""
+        given = self.error if self.error is not None else ()
+        return [given] if isinstance(given, str) else list(given)
+
     def assembled(
         self,
         tables: Iterable[Any],
@@ -107,7 +120,8 @@ class Request:
                 parts.append(batch)
         if not parts:
             _refuse_nothing(counts, where, facts.get("value", ""))
-        told = (*told, *facts["told"], *self.unused(columns, facts["told"]))
+        told = (*told, *facts["told"], *left_aside(columns, self.columns, facts["key"] == "counts", facts["scale"]))
+        told = (*told, *self.unused(columns, told))
         if left := counts["selected"] - counts["measured"]:
             told = (*told, f"{left} of {counts['selected']} rows without a measurement are left out.")
         # Field by field, so that little is held twice.
@@ -116,6 +130,9 @@ class Request:
         flags = joint.pop("flags")
         names = {k: Coded(coders[k].names, joint.pop(k)) for k in coders if k in joint}
         names["instrument"] = _renamed(names["instrument"], self.rename, where, part)
+        for which in ("instrument", "source"):
+            if which in names:
+                refuse_averages(names[which].names, which, where)
         if "to" in names:
             return self._ratios(names["instrument"], names["to"], joint, flags, facts, where, told)
         keys = {
@@ -133,7 +150,7 @@ class Request:
                 repeats=self.repeats,
                 where=where,
                 flux_unit=facts["flux_unit"],
-                time_unit=self.time_unit or facts["time_unit"],
+                time_unit=facts["time_unit"],
                 assumed=told,
                 **names,  # type: ignore[arg-type]
                 **joint,
@@ -153,6 +170,7 @@ class Request:
             return None
         table = table[keep] if len(rows) < len(keep) else table
         name, key = self._value(table, where)
+        self._refuse_unused(table, name, key, where)
         found = measured(table, name, where, rows, self.missing)
         scale = scale_of(name, found.unit, self.scale, key == "log_rate", where)
         if key == "flux" and scale == "linear":
@@ -163,11 +181,17 @@ class Request:
         if not len(rows):
             return None
         part: dict[str, Any] = {"rows": rows}
-        units: dict[str, str] = {}
-        for argument in ("exposure", "time"):
-            if (column := getattr(self, argument)) is not None:
-                part[argument], units[argument] = numeric(table, column, where, rows, self.missing)
+        time_unit, of_time = self.time_unit, ()
+        if self.exposure is not None:
+            part["exposure"] = numeric(table, self.exposure, where, rows, self.missing)[0]
+        if self.time is not None:
+            part["time"], time_unit, of_time = times(table, self.time, where, rows, self.missing, self.time_unit)
         errors, told = self._errors(table, found, scale, where, rows)
+        told = (*told, *of_time)
+        if self.scale is None and key == "flux" and self.to is None:
+            refuse_logarithms(table, name, found.value, errors, where)
+        if self.scale is None and key == "log_rate" and not name.lower().startswith("ln"):
+            told = (*told, f"Column {name!r} is read as natural logarithms.")
         if self.log_error is not None:
             part["log_error"] = log_errors_from(table, self.log_error, where, rows, self.missing)
         if self.missing is None:
@@ -177,10 +201,12 @@ class Request:
             flags = np.where(flags != 0, flags, limits_from(table, column, where, rows, self.missing))
             told = told if self.limit is not None else (*told, f"Column {column!r} flags limits.")
         wanted = facts.get("flux_unit") or self.flux_unit
-        factor, flux_unit = _units(table, found.unit, self.unit, wanted, where, len(rows))
+        factor, flux_unit, of_units = _units(table, found.unit, self.unit, wanted, where, len(rows))
+        told = (*told, *of_units)
         converted = key == "flux" and scale in ("linear", "additive")
-        part |= {key: found.value * factor if converted else found.value, "flags": flags}
+        part |= {key: found.value * (factor if converted else logs_per(found.unit, scale)), "flags": flags}
         if errors is not None:
+            # Those of logarithms are on the scale already.
             part["error"] = errors * factor if converted else errors
         for which, coder in coders.items():
             # Ratios need no name of a source.
@@ -188,8 +214,18 @@ class Request:
                 part[which] = coder.codes(joined(table, columns, where))
         # What one batch tells, others need not.
         facts["told"] = tuple(dict.fromkeys((*facts.get("told", ()), *told)))
-        facts |= {"flux_unit": flux_unit, "time_unit": units.get("time", "")}
+        facts |= {"flux_unit": flux_unit, "time_unit": time_unit}
         return part
+
+    def _refuse_unused(self, table: Any, name: str, key: str, where: str) -> None:
+        """Refuse what changes the meaning of the measured column and is not used."""
+        refuse_unused(
+            table, (*self.columns, name), where, counts=key == "counts", band=self.band is not None,
+            exposure=self.exposure is not None, limit=self.limit is not None,
+        )  # fmt: skip
+        if self.confidence is None:
+            listed = [*self.error_names, *([self.log_error] if self.log_error else [])]
+            refuse_stated_levels(table, name, listed, where)
 
     def _errors(
         self, table: Any, found: Measured, scale: str, where: str, rows: NDArray
@@ -202,14 +238,13 @@ class Request:
                 raise DataFileError(
                     "cells hold errors and an error column is named", where=where, expected="one of them"
                 )
-            if isinstance(self.error, str) and (twin := twin_of(self.error, table.colnames)):
+            if isinstance(self.error, str) and (sides := twin_of(self.error, table.colnames)):
+                other = next(c for c in sides if c != self.error)
                 raise DataFileError(
-                    f"error = {self.error!r} beside a column {twin!r}", where=where,
-                    expected=f"error = [{self.error!r}, {twin!r}] (below and above), or [{self.error!r}] for one alone",
+                    f"error = {self.error!r} beside a column {other!r}", where=where,
+                    expected=f"error = {sides} (below and above), or [{self.error!r}] for one alone",
                 )  # fmt: skip
-            names = [self.error] if isinstance(self.error, str) else list(self.error)
-            linear = scale in ("linear", "additive")
-            return errors_from(table, names, found, where, rows, self.missing, self.bounds, linear)
+            return errors_from(table, self.error_names, found, where, rows, self.missing, self.bounds, scale)
         if found.has_errors:
             return np.stack([found.low, found.high]), ()
         if self.log_error is not None:
@@ -240,8 +275,10 @@ class Request:
                 expected="ratios with errors, or ln ratios (log_flux) with log_error",
             )  # fmt: skip
         logs = facts["key"] == "log_rate" or facts["scale"] == "ln"
-        value = joint[facts["key"]]
-        error = joint.get("error")
+        part, more = (1.0, ()) if logs else ratio_of_column(facts["value"], facts["flux_unit"], where)
+        value = joint[facts["key"]] * part
+        told = (*told, *more, *reciprocals(first, second, value if logs else np.log(np.maximum(value, 1e-300))))
+        error = joint["error"] * part if "error" in joint else None
         if error is not None and error.ndim == 2 and np.any(np.abs(error[0] - error[1]) > 0.1 * error.sum(axis=0)):
             told = (*told, "Errors below and above differ: their mean square is used.")
         error = None if error is None else np.sqrt(np.mean(np.atleast_2d(error) ** 2, axis=0))
@@ -260,8 +297,9 @@ class Request:
         chosen = [(name, key) for key, name in given.items() if name is not None]
         if len(chosen) != 1:
             raise DataFileError(
-                f"{len(chosen)} of flux, counts and log_flux are given", where=where, expected="exactly one of them"
-            )
+                f"{len(chosen)} of flux, counts and log_flux are given", where=where,
+                expected=f"exactly one of them, as flux = COLUMN (columns: {', '.join(table.colnames[:12])})",
+            )  # fmt: skip
         return chosen[0]
 
 
@@ -283,42 +321,25 @@ def _with_measurements(table: Any, rows: NDArray[np.int64], found: Measured) -> 
     return table[there], rows[there], found
 
 
-def scale_of(name: str, unit: str, scale: str | None, logarithm: bool, where: str) -> str:
-    """Return the scale of the measured column; what its name or unit says must not be contradicted silently."""
-    place = f"{where}, column {name!r}"
-    if scale is not None:
-        return scale
-    if _MAGNITUDE.search(name) or unit.lower().startswith("mag"):
-        raise DataFileError(
-            "the values may be magnitudes", where=place, expected="scale = 'magnitude', or 'linear' if not"
-        )
-    if not logarithm and _LOGARITHM.search(name) and not unit.lower().startswith("dex"):
-        raise DataFileError(
-            "the values may be logarithms", where=place, expected="scale = 'log10' or 'ln', or 'linear' if not"
-        )
-    if (logarithm and _DECIMAL.search(name)) or unit.lower().startswith("dex"):
-        raise DataFileError(
-            "the values may be decimal logarithms", where=place,
-            expected="flux = this column with scale = 'log10', or 'ln' for natural logarithms",
-        )  # fmt: skip
-    return "linear"
-
-
 def _refuse_infinite(values: Floats, where: str) -> None:
     if np.any(np.isinf(values)):
         k = int(np.argmax(np.isinf(values)))
         raise DataFileError(f"flux is {values[k]:g}", where=where, expected="a finite number")
 
 
-def _units(table: Any, own: str, column: str | None, wanted: str, where: str, n: int) -> tuple[Floats, str]:
-    """Factor of each row to one unit, and the unit."""
+def _units(
+    table: Any, own: str, column: str | None, wanted: str, where: str, n: int
+) -> tuple[Floats, str, tuple[str, ...]]:  # fmt: skip
+    """Factor of each row to one unit, the unit, and what was taken for granted."""
     if column is None:
         factor, unit = conversion(own, wanted, where)
-        return np.full(n, factor), unit
+        return np.full(n, factor), unit, ()
     named_units = texts(table, column, where)
-    wanted = wanted or str(named_units[0])
+    wanted = wanted or next((str(u) for u in named_units if u), "")
     factors = {u: conversion(str(u), wanted, f"{where}, column {column!r}")[0] for u in np.unique(named_units)}
-    return np.array([factors[u] for u in named_units]), wanted
+    without = int(np.sum(named_units == ""))
+    told = (f"Rows without a unit ({without}) are taken in {wanted}.",) if without else ()
+    return np.array([factors[u] for u in named_units]), wanted, told
 
 
 def _renamed(names: Coded, rename: Mapping[str, str] | None, where: str, part: bool) -> Coded:

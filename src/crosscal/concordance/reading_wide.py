@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.concordance.assembly import LOG_SCALES
-from crosscal.concordance.error_columns import errors_from, limits_from, require_columns
-from crosscal.concordance.reading_cells import Missing, scale_of
+from crosscal.concordance.coding import refuse_look_alikes
+from crosscal.concordance.error_columns import errors_from, limits_from, logs_per, require_columns
+from crosscal.concordance.reading_cells import Missing
+from crosscal.concordance.statements import refuse_averages, refuse_logarithms, refuse_stated_levels, scale_of
 from crosscal.concordance.table_columns import (
     Measured,
     conversion,
@@ -28,6 +30,7 @@ from crosscal.core.errors import DataFileError, InputError, UnknownNameError
 from crosscal.core.keywords import keywords
 
 Floats = NDArray[np.float64]
+_INSTRUMENT = re.compile(r"(?i)(instr?|instruments?|telescopes?|detectors?|satellites?|missions?)")
 
 
 @keywords
@@ -87,11 +90,16 @@ def read_matrix(
     if orientation not in ("sources", "instruments"):
         raise UnknownNameError("orientation", orientation, ("sources", "instruments"), where="read_matrix")
     fraction = _fraction(error)
-    table, where, told = load_columns(path)
+    table, where, told = load_columns(_unstacked(path, orientation))
     if len(table) == 0:
         raise DataFileError("the table has no rows", where=where, expected="a row per source or instrument")
     require_columns(table.colnames, [*ignore, *([names] if names else [])], where)
     names, names_told = _naming_column(table, names)
+    if names is not None and orientation == "sources" and _INSTRUMENT.fullmatch(names):
+        raise DataFileError(
+            f"rows are named by column {names!r}, as instruments", where=where,
+            expected='orientation = "instruments" (in job files rows = "instruments"), or another name of the column',
+        )  # fmt: skip
     rows = np.arange(1, len(table) + 1)
     labels = [f"row {k}" for k in rows] if names is None else [str(v) for v in texts(table, names, where)]
     others = [c for c in table.colnames if c != names and c not in ignore]
@@ -102,7 +110,7 @@ def read_matrix(
         scale = "ln" if logarithmic else "linear"
     if scale is None:
         _refuse_named_scales(table, placed, where)
-    blocks, unit, units_told = _blocks(table, placed, where, rows, missing, bounds, scale, flux_unit)
+    blocks, unit, units_told = _blocks(table, placed, where, rows, missing, bounds, scale, flux_unit, confidence)
     y = np.stack([b.value for b in blocks], axis=1)
     low, high, flags = (np.stack([getattr(b, k) for b in blocks], axis=1) for k in ("low", "high", "limit"))
     quoted = fraction is not None or bool(np.any(np.isfinite(low)))
@@ -112,11 +120,28 @@ def read_matrix(
         sigma = fraction if scale in ("linear", "additive") else float(np.sqrt(np.log1p(fraction**2)))
         low = high = np.broadcast_to(size * sigma / abs(LOG_SCALES.get(scale, 1.0)), y.shape)
     down, across = _names_of(list(placed), labels, instruments, orientation == "sources", where)
+    refuse_averages((*down, *across), "row or column", where)
+    by_source = orientation == "sources"
+    refuse_look_alikes(np.array(across if by_source else down), where, "columns" if by_source else "rows")
     return _comparison(
         _Grid(y, low if quoted else None, high, flags, list(placed.values()), where), down, across,
         orientation == "sources", confidence=confidence, limit_confidence=limit_confidence, flux_unit=unit,
         scale=scale, assumed=(*told, *names_told, *pairs_told, *units_told, *more),
     )  # fmt: skip
+
+
+def _unstacked(source: Any, orientation: str) -> Any:
+    """A DataArray of two dimensions as a table of this orientation, by the names of its dimensions; others as they
+    are."""
+    if hasattr(source, "dims") and not hasattr(source, "data_vars") and getattr(source, "ndim", 0) == 2:
+        instruments = [bool(_INSTRUMENT.fullmatch(str(name))) for name in source.dims]
+        turned = instruments == ([True, False] if orientation == "sources" else [False, True])
+        frame = source.to_pandas().T if turned else source.to_pandas()
+        unit = source.attrs.get("units")
+        frame.attrs["units"] = dict.fromkeys(frame.columns, unit) if unit else {}
+        frame.columns.name = None
+        return frame
+    return source
 
 
 def _rules(error: Any) -> list[str | Mapping[str, str]]:
@@ -143,7 +168,7 @@ def _refuse_named_scales(table: Any, placed: Mapping[str, Place], where: str) ->
 
 def _blocks(
     table: Any, placed: Mapping[str, Place], where: str, rows: NDArray[np.int64], missing: Missing | None,
-    bounds: bool | None, scale: str | None, flux_unit: str,
+    bounds: bool | None, scale: str | None, flux_unit: str, confidence: float | None,
 ) -> tuple[list[Measured], str, tuple[str, ...]]:  # fmt: skip
     """Values, errors and limits of each instrument in one unit, the unit, and what was taken for granted."""
     linear = scale in (None, "linear", "additive")
@@ -151,22 +176,26 @@ def _blocks(
     unit = flux_unit
     for place in placed.values():
         found = measured(table, place.value, where, rows, missing)
+        if confidence is None:
+            refuse_stated_levels(table, place.value, place.errors, where)
         low, high, flags = found.low, found.high, found.limit.astype(float)
         if place.errors:
-            errors, more = errors_from(table, place.errors, found, where, rows, missing, bounds, linear)
+            errors, more = errors_from(table, place.errors, found, where, rows, missing, bounds, scale or "linear")
             low, high = np.atleast_2d(errors)[0], np.atleast_2d(errors)[-1]
             told += more
         if place.limit is not None:
             flags = np.where(flags != 0, flags, limits_from(table, place.limit, where, rows, missing))
+        if scale is None:
+            refuse_logarithms(table, place.value, found.value, low if place.errors else None, where)
         if missing is None:
             error = low if np.any(np.isfinite(low)) else None
             refuse_high_markers(found, error, scale == "magnitude", f"{where}, column {place.value!r}", rows)
-        factor = 1.0
+        value, factor = found.value * logs_per(found.unit, scale or "linear"), 1.0
         if linear:
             unit = unit or found.unit
             factor = conversion(found.unit, unit, f"{where}, column {place.value!r}")[0]
             without += [place.value] * (not found.unit)
-        blocks.append(Measured(found.value * factor, low * factor, high * factor, flags, unit))  # type: ignore[arg-type]
+        blocks.append(Measured(value * factor, low * factor, high * factor, flags, unit))  # type: ignore[arg-type]
     if unit and not flux_unit and without:
         told.append(f"Columns without a unit are taken in {unit}: {', '.join(without[:4])}.")
     return blocks, unit, tuple(told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from crosscal.core.reading import parsing
 from crosscal.core.text_tables import decoded, from_text
 
 Column = str | Sequence[str]
+_NO_NAME = ("nan", "NaN", "None", "N/A", "n/a", "null", "NULL", "<NA>", "--", "...")
 Floats = NDArray[np.float64]
 TEXT = (".csv", ".tsv", ".txt", ".dat", ".tab", ".mrt", ".cds", ".tex")
 SUFFIXES = (*TEXT, ".ecsv", ".fits", ".fit", ".fits.gz", ".parquet")
@@ -110,7 +112,8 @@ def joined(table: Any, columns: Column, where: str) -> NDArray[np.str_]:
     together = parts[0]
     for part in parts[1:]:
         together = np.char.add(np.char.add(together, " "), part)
-    return together
+    # Nothing, as tables in memory and on paper write it, is no name.
+    return np.where(np.isin(together, _NO_NAME), "", together)
 
 
 def texts(table: Any, name: str, where: str) -> NDArray[np.str_]:
@@ -121,6 +124,8 @@ def texts(table: Any, name: str, where: str) -> NDArray[np.str_]:
                              and hasattr(column, "filled") and column.dtype.kind in "US" else column)  # fmt: skip
         # Byte strings of FITS tables are text.
         words = np.char.decode(content, "utf-8") if content.dtype.kind == "S" else content.astype(str)
+    if hasattr(column, "mask") and words.ndim == 1:
+        words = np.where(np.broadcast_to(np.asarray(column.mask), words.shape), "", words)
     if words.ndim != 1:
         raise DataFileError("not one name a row", where=f"{where}, column {name!r}", expected="one name a row")
     return np.char.strip(words)
@@ -154,6 +159,10 @@ def measured(
         If a cell is neither a measurement nor empty, or may mark a missing value and ``missing`` does not say so.
     """
     column = named(table, name, where)
+    if not hasattr(column, "dtype"):
+        raise DataFileError(
+            f"objects of type {type(column).__name__}", where=f"{where}, column {name!r}", expected="numbers"
+        )
     if column.ndim != 1:
         raise DataFileError("not one number a row", where=f"{where}, column {name!r}", expected="one number a row")
     unit = str(getattr(column, "unit", None) or "") or unit_in_name(name)
@@ -185,7 +194,9 @@ def unit_in_name(name: str) -> str:
     if found is None:
         return ""
     try:
-        units.Unit(found[1])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", units.UnitsWarning)
+            units.Unit(found[1])
     except (ValueError, TypeError):
         return ""
     return found[1].strip()
@@ -194,7 +205,8 @@ def unit_in_name(name: str) -> str:
 def _are(value: Floats, markers: Sequence[float], dtype: Any) -> NDArray[np.bool_]:
     """Whether values are one of some numbers, as a column of this type holds them."""
     short = dtype.kind == "f" and dtype.itemsize < 8
-    held = np.asarray(markers, dtype=dtype if short else float)
+    with np.errstate(over="ignore"):
+        held = np.asarray(markers, dtype=dtype if short else float)
     return np.isin(value, held.astype(float))
 
 
@@ -273,7 +285,10 @@ def conversion(found: str, wanted: str, where: str, what: str = "flux") -> tuple
     from astropy import units
 
     try:
-        return float(units.Unit(found).to(units.Unit(wanted))), wanted
+        with warnings.catch_warnings():
+            # "erg/s/cm2" is read as everybody means it.
+            warnings.simplefilter("ignore", units.UnitsWarning)
+            return float(units.Unit(found).to(units.Unit(wanted))), wanted
     except (ValueError, TypeError, units.UnitConversionError):
         raise DataFileError(
             f"{what} unit {found!r}", where=where, expected=f"a unit convertible to {wanted!r}"
@@ -283,6 +298,8 @@ def conversion(found: str, wanted: str, where: str, what: str = "flux") -> tuple
 def _spellings(value: Any) -> Iterator[str]:
     """Yield how a table may spell a value: a whole number with and without its decimal point."""
     yield str(value)
+    if isinstance(value, bool):
+        yield from (("TRUE", "true", "T") if value else ("FALSE", "false", "F"))
     if isinstance(value, int | float | np.number) and not isinstance(value, bool) and float(value).is_integer():
         yield from (str(int(value)), str(float(value)))
 

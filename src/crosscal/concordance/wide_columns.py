@@ -12,7 +12,7 @@ from crosscal.core.errors import DataFileError, UnknownNameError
 Rule = str | Mapping[str, str]
 #: Names of columns that are no measurements, in wide tables of catalogues.
 _METADATA = re.compile(
-    r"(?i)^(ra|dec|raj?2000|dej?2000|_?ra_?deg|_?de_?deg|dec_?deg|glon|glat|l|b|z|redshift|nh|n_h|mjd|jd|date|time|"
+    r"(?i)^(ra|dec|raj?2000|dej?2000|_?ra_?deg|_?de_?deg|dec_?deg|glon|glat|(?-i:l|b|z)|redshift|nh|n_h|mjd|jd|date|time|"
     r"exp(osure)?|ontime|obs_?id|dist(ance)?|sep|offset|flag|quality|notes?|ref|(flux_?)?units?|"
     r"chi2?|chisq|dof|s/?n|snr|kt|class|type|theta|n_?obs|mean|average|avg|median|total|sum|combined|weighted(_mean)?)$"
 )
@@ -20,6 +20,15 @@ _METADATA = re.compile(
 IDENTIFIER = re.compile(
     r"(?i)^(id|.*_id|(src|source|obj|object|star|target|det|obs)(_?(id|no|num|name))?|name|no|num|number|idx|index|recno|#)$"
 )
+
+
+#: Words in names of columns for what is no flux, or for a band; an instrument has one column of fluxes.
+_WORDS = re.compile(
+    r"(?i)^(exp(osure)?|exptime|ontime|livetime|mjd|jd|date|time|bkg|bg|background|zp|chi2?|dof|snr|kt|nh|obs_?id|flag|"
+    r"quality|offset|theta|area|ra|dec)$"
+)
+_ERRORS = re.compile(r"(?i)(^|[_ ])(err|unc|sigma)|(^|_)e\d|[1-5]_?sig|fwhm")
+_BANDS = re.compile(r"(?i)^(soft|medium|hard|broad|full|total|sb|mb|hb|[\d.]+-[\d.]+ ?(kev|ev|mev|um|nm)?)$")
 
 
 class Place(NamedTuple):
@@ -58,12 +67,15 @@ def place_columns(
     else:
         pairs = _pairs(columns)
         if not pairs:
-            doubtful = [
-                c for c in columns if _METADATA.match(c) or IDENTIFIER.match(c) or ERROR_NAME.search(c) or side_of(c)
-            ]
-            if doubtful:
+            forms = (_METADATA, IDENTIFIER, ERROR_NAME, _ERRORS)
+            doubtful = [c for c in columns if side_of(c) or any(form.search(c) for form in forms)]
+            if doubtful := doubtful or _quantities(columns):
                 raise _unplaced(doubtful, where)
-            return {c: Place(c) for c in columns}, ()
+            _refuse_bands(columns, where)
+            ratios = [c for c in columns if "/" in c]
+            told = (f"Columns such as {ratios[0]!r} are taken as instruments, not as ratios.",) if ratios else ()
+            return {c: Place(c) for c in columns}, told
+        _refuse_bands(list(pairs), where)
         placed = {_instrument_of(c, list(pairs)): Place(c, e) for c, e in pairs.items()}
         shown = ", ".join(f"{c} with {' and '.join(e)}" for c, e in list(pairs.items())[:3])
         told = (f"Columns are read as values with errors: {shown}{', ...' if len(pairs) > 3 else ''}.",)
@@ -101,6 +113,27 @@ def _by_rules(
     if limit is not None and not flags:
         raise DataFileError(f"no column fits {limit!r}", where=where, expected=f"one of {', '.join(columns[:8])}")
     return {inst: Place(c, tuple(side[inst] for side in sides), flags.get(inst)) for inst, c in values.items()}
+
+
+def _parts(column: str) -> list[str]:
+    return re.split(r"[_\s:]+", column.strip())
+
+
+def _quantities(columns: list[str]) -> list[str]:
+    """Columns whose names tell of other quantities than those of the others, as PN_EXP beside PN_CTS."""
+    parts = {c: _parts(c) for c in columns}
+    odd = [c for c, p in parts.items() if len(p) > 1 and (_WORDS.match(p[0]) or _WORDS.match(p[-1]))]
+    return odd if len(odd) < len(columns) else []
+
+
+def _refuse_bands(columns: list[str], where: str) -> None:
+    """Refuse columns of several bands: each band has fluxes of its own."""
+    bands = {c: band for c in columns for band in _parts(c) if _BANDS.match(band)}
+    if len(different := list(dict.fromkeys(bands.values()))) > 1:
+        raise DataFileError(
+            f"columns {', '.join(repr(c) for c in list(bands)[:4])} hold several bands", where=where,
+            expected=f"one band at a time, as value = '{{inst}}_{different[0]}' with the other columns in ignore",
+        )  # fmt: skip
 
 
 def _unplaced(columns: list[str], where: str) -> DataFileError:

@@ -15,6 +15,8 @@ MARKERS = (-99.0, -999.0, -9999.0, -99.9, -99.99, -999.9, -999.99)
 HIGH_MARKERS = (99.0, 99.9, 99.99, 99.999, 999.0, 999.9, 999.99, 9999.0, 99999.0)
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?"
+#: Exponents as Fortran writes them.
+_FORTRAN = re.compile(r"(?<=[\d.])[dD](?=[+-]?\d+$)")
 _POWER = r"\s*([eE][+-]?\d+)?$"
 _BRACKETS = re.compile(rf"^\((.+)\){_POWER}")
 _PLUS_MINUS = re.compile(rf"^({_NUMBER})\s*(?:\+/-|\+-|±|\\pm)\s*({_NUMBER})(\s*\\?%)?$")
@@ -76,7 +78,7 @@ def read_cell(text: str) -> Cell | None:
         return NOTHING
     if "_" not in plain:
         try:
-            return Cell(float(plain))
+            return Cell(float(_FORTRAN.sub("e", plain)))
         except ValueError:
             pass
     if found := _LIMIT.match(plain):
@@ -125,4 +127,4 @@ def _scaled(cell: Cell, power: str | None) -> Cell:
 
 
 def _number(text: str) -> float:
-    return float(text.replace("d", "e").replace("D", "e"))
+    return float(_FORTRAN.sub("e", text))

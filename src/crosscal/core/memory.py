@@ -32,7 +32,8 @@ def as_table(source: Any, *, where: str = "table in memory") -> Any:
         An astropy Table, QTable or TimeSeries (returned as it is), a pandas or polars DataFrame, an xarray Dataset or
         DataArray, a pyarrow Table, a structured array (`FITS_rec` too), or a mapping of column names to arrays,
         Quantities, Times or SkyCoords. Units in ``df.attrs["units"]`` (by column) and ``ds[name].attrs["units"]``
-        become units of columns; a pandas index with a name and the coordinates of a Dataset become columns; missing
+        become units of columns; a pandas index with a name, one of words (as "index") and the coordinates of a Dataset
+        become columns, names of several levels are joined by "_"; missing
         values are masked or NaN.
     where : str
         For the message.
@@ -69,6 +70,12 @@ def as_table(source: Any, *, where: str = "table in memory") -> Any:
 def _of_pandas(frame: Any) -> Any:
     from astropy.table import Table
 
+    if frame.columns.nlevels > 1:
+        frame = frame.set_axis(["_".join(str(part) for part in name if str(part)) for name in frame.columns], axis=1)
+    if frame.index.nlevels == 1 and frame.index.name is None and "index" not in frame.columns:
+        # Numbers count rows; words are names.
+        words = len(frame) > 0 and all(isinstance(name, str) for name in frame.index)
+        frame = frame.rename_axis("index") if words else frame
     named = [name for name in frame.index.names if name is not None and str(name) not in map(str, frame.columns)]
     table = Table.from_pandas(frame.reset_index()[[*named, *frame.columns]] if named else frame)
     return _with_units(table, dict(frame.attrs.get("units", {})))

@@ -61,8 +61,11 @@ def from_text(text: str, where: str) -> Found:
         return table, ("The table is read as LaTeX.",)
     lines = [line for line in text.splitlines() if line.strip()]
     said = re.fullmatch(r"(?i)sep=(.)", lines[0].strip()) if lines else None
-    comments = [line.lstrip()[1:].strip() for line in lines if line.lstrip().startswith("#")]
-    lines = [line for line in lines[bool(said) :] if not line.lstrip().startswith("#")]
+    lines = lines[bool(said) :]
+    commented = {k: line.lstrip()[1:].strip() for k, line in enumerate(lines) if line.lstrip().startswith("#")}
+    comments = list(commented.values())
+    first = next((k for k in range(len(lines)) if k not in commented), 0)
+    lines = [line for k, line in enumerate(lines) if k not in commented]
     if all(line.strip().startswith("|") and line.strip().endswith("|") for line in lines):
         lines = [line.strip()[1:-1] for line in lines if not _RULE.match(line)]
     if not lines:
@@ -75,7 +78,18 @@ def from_text(text: str, where: str) -> Found:
         above = _split(comments[-1:], separator)[0]
         if len(above) == len(header):
             header, rows = above, [above, *rows]
-    return _table(header, rows[1:], separator, where)
+    table, told = _table(header, rows[1:], separator, where)
+    table.meta["comments"] = comments
+    below = _split([line for k, line in commented.items() if k > first], separator)
+    return table, (*told, *_commented_rows(below, len(header)))
+
+
+def _commented_rows(comments: list[list[str]], width: int) -> tuple[str, ...]:
+    """What is said of commented lines below the header that have as many fields as it has."""
+    rows = [cells for cells in comments if len(cells) == width > 1]
+    if not rows:
+        return ()
+    return (f"Rows that begin with # are left out as comments ({len(rows)}, the first #{', '.join(rows[0])[:60]}).",)
 
 
 def _is_machine_readable(text: str) -> bool:
