@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +120,16 @@ def test_the_job_file_of_a_run_reproduces_it_beside_its_inputs(crosscal, tmp_pat
         assert Path("two", name).read_bytes() == Path("one", name).read_bytes()
     one, two = (json.loads(Path(d, "outcome.json").read_text()) for d in ("one", "two"))
     assert one["identity"] == two["identity"]
+
+
+def test_a_job_loads_no_other_part(tmp_path):
+    """A finished run says so within three seconds; the parts' compiled code takes one to load."""
+    job = tmp_path / "job.toml"
+    job.write_text('job = "concordance"\noutput = "out"\n[data]\npath = "fluxes.csv"\n[prior]\ntau = 0.05\n')
+    code = (
+        "import sys; from crosscal.jobs.parts import load_job; load_job(sys.argv[1]);"
+        "print([m for m in ('numba', 'jax', 'crosscal.lightcurves.job', 'crosscal.xray', 'crosscal.fluxcal')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(job)], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr

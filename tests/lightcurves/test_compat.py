@@ -14,10 +14,10 @@ from crosscal.lightcurves.compat.helpers import (
     load_pycali_data,
     load_pycali_data_flag,
 )
+from crosscal.lightcurves.compat.job import job_from_param_file
 from crosscal.lightcurves.compat.options import Options, is_param_line, read_param_file
 from crosscal.lightcurves.compat.outputs import histogram_mode, write_pycali_outputs
 from crosscal.lightcurves.formats.pycali import write_pycali
-from crosscal.lightcurves.job import job_from_param_file
 from crosscal.lightcurves.synthetic import simulate
 
 PARAM = """# a comment

@@ -82,7 +82,7 @@ def _convert(name: str, *arguments: Any) -> Any:
 
 
 def _job(path: Path) -> object:
-    from crosscal.lightcurves.job import job_from_param_file
+    from crosscal.lightcurves.compat.job import job_from_param_file
 
     job = job_from_param_file(path)
     return job.data.read(job.model.reference), job.settings()
@@ -134,5 +134,5 @@ READERS = [
         _convert("convert_mydata", "mine"), share=0.5,
     ),
     simple("lightcurves.compat.options.read_param_file", _parameters),
-    Reader("lightcurves.job.job_from_param_file", _parameters, _job, covers=("lightcurves.options.Data.read",)),
+    Reader("lightcurves.compat.job.job_from_param_file", _parameters, _job, covers=("lightcurves.options.Data.read",)),
 ]  # fmt: skip

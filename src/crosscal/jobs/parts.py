@@ -29,7 +29,7 @@ PARTS = Registry(
     },
 )
 #: Readers of other programs' parameter files: ``recognise(first line)`` and ``read(path) -> job``.
-FOREIGN_JOBS = Registry("job file of another program", {"pycali": "crosscal.lightcurves.job:PYCALI"})
+FOREIGN_JOBS = Registry("job file of another program", {"pycali": "crosscal.lightcurves.compat.job:PYCALI"})
 
 
 @dataclass(frozen=True)

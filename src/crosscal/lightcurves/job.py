@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,20 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from crosscal.jobs.options import depends_on, plain, validate
-from crosscal.jobs.parts import ForeignJob, Part
+from crosscal.jobs.options import depends_on
+from crosscal.jobs.parts import Part
 from crosscal.jobs.stages import Stages
 from crosscal.lightcurves.automatic import Chosen, choose
-from crosscal.lightcurves.compat.options import data_path, is_param_line, read_param_file
 from crosscal.lightcurves.evidence import kernel_evidences
-from crosscal.lightcurves.formats.pycali import read_pycali, write_pycali
+from crosscal.lightcurves.formats.pycali import write_pycali
 from crosscal.lightcurves.intercalibration import assemble, draw_posterior, with_chains
 from crosscal.lightcurves.model import Model
 from crosscal.lightcurves.options import LightcurvesJob
 from crosscal.lightcurves.outliers import remove_outliers
 from crosscal.lightcurves.result import Intercalibration
 from crosscal.lightcurves.sampling import Draws, KeptDraws
-from crosscal.lightcurves.settings import ModelChoice, Prior, Settings
+from crosscal.lightcurves.settings import Settings
 from crosscal.lightcurves.synthetic import Truth, simulate
 from crosscal.lightcurves.types import LightCurves
 
@@ -114,35 +112,4 @@ def truth(result: Intercalibration, directory: Path) -> str:
     return f"The true scale lies in the 95 % interval for {inside} of {len(known.scale) - 1} telescopes."
 
 
-def job_from_param_file(path: str | os.PathLike[str]) -> LightcurvesJob:
-    """Turn a PyCALI parameter file into a job, so that it runs as it is; the output goes to ``FILE-crosscal``.
-
-    Data files are looked for in the working directory, as PyCALI does, then beside the parameter file.
-
-    Raises
-    ------
-    ConfigError, DataFileError
-        If the file or its data are not what PyCALI accepts.
-    """
-    options = read_param_file(path)
-    continuum = data_path(options.fcont, path)
-    lines = [data_path(name, path) for name in options.fline]
-    settings = options.settings(read_pycali(continuum, lines))
-    content = plain(settings)
-    job: LightcurvesJob = validate(
-        LightcurvesJob,
-        {
-            "job": "lightcurves",
-            "output": Path(path).with_suffix("").name + "-crosscal",
-            "data": {"continuum": str(continuum.resolve()), "lines": [str(line.resolve()) for line in lines]},
-            "model": {k: v for k, v in content.items() if k in ModelChoice.__dataclass_fields__},
-            "prior": {k: v for k, v in content.items() if k in Prior.__dataclass_fields__},
-            "sampling": {"draws": int(np.clip(options.nmcmc, 500, 20000))},
-        },
-        source=Path(path),
-    )
-    return job
-
-
 PART = Part("lightcurves", LightcurvesJob, run, demo, truth)
-PYCALI = ForeignJob("lightcurves", is_param_line, job_from_param_file)
