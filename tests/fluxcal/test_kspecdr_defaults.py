@@ -35,21 +35,26 @@ def arguments(place, **more):
     }  # fmt: skip
 
 
-def test_smoothing_is_off_and_the_resolution_three_angstrom(place, monkeypatch):
+@pytest.mark.thorough
+def test_smoothing_is_off_and_a_stated_resolution_is_used(place, monkeypatch):
     assert ARGUMENTS["CALIBFLUX_SMOOTH"] is False
     seen = []
     calibrate = fluxcal.Calibrator.calibrate
 
     def spy(self, frame, **options):
-        seen.append((self.options.smooth, self.fwhm(frame), frame.notes))
-        return calibrate(self, frame, **options)
+        seen.append(calibrate(self, frame, **options))
+        return seen[-1]
 
     monkeypatch.setattr(fluxcal.Calibrator, "calibrate", spy)
-    outcome = apply_fluxcal(place / "0027red.fits", arguments(place))
-    assert outcome.calibrated, outcome.text
-    smooth, fwhm, notes = seen[0]
-    assert (smooth, fwhm) == ("none", 3.0)
-    assert any("no SPECFWHM" in note for note in notes)
+    for more in ({"CALIBFLUX_FWHM": 3.0}, {}):
+        outcome = apply_fluxcal(place / "0027red.fits", arguments(place, **more))
+        assert outcome.calibrated, outcome.text
+    stated, fitted = seen
+    assert (stated.options.smooth, stated.options.fwhm) == ("none", 3.0)
+    assert not any("resolution" in note for note in stated.warnings)
+    # without the argument and SPECFWHM the stars are asked
+    assert fitted.options.fwhm is None
+    assert any("no resolution is stated" in note for note in fitted.warnings)
 
 
 def test_a_mask_file_is_used(place):

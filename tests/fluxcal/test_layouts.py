@@ -278,3 +278,18 @@ def test_a_layout_can_be_named(written):
         fluxcal.read_frame(written["desi"], layout="spfrom")
     with pytest.raises(DataFileError, match="no data in HDU"):
         fluxcal.read_frame(written["desi"], layout="red")
+
+
+@pytest.mark.parametrize("kind", ["spPlate", "spCFrame"])
+def test_calibrated_files_of_sdss_are_refused(kind, written, tmp_path):
+    """HDU 0 flux, 1 inverse variance, 2 and 3 masks (spCFrame: wavelengths), 4 dispersion, 5 plug map, 6 sky."""
+    with fits.open(written["sdss"]) as hdus:
+        flux, plugs = hdus[0].data, hdus[5].copy()
+    header = fits.Header({"BUNIT": "1E-17 erg/cm^2/s/Ang", "EXPTIME": 900.0})
+    if kind == "spPlate":
+        header.update({"COEFF0": 3.5528, "COEFF1": 1e-4, "CRVAL1": 3.5528, "CD1_1": 1e-4, "DC-FLAG": 1})
+    images = [fits.ImageHDU(flux) for _ in range(4)]
+    fits.HDUList([fits.PrimaryHDU(flux, header), *images, plugs, fits.ImageHDU(flux)]).writeto(tmp_path / "f.fits")
+    expected = f"the fluxes of this {kind} are calibrated already.*spFrame files of its exposures"
+    with pytest.raises(DataFileError, match=expected):
+        fluxcal.read_frame(tmp_path / "f.fits")

@@ -252,7 +252,20 @@ def _use_dust(path: Path) -> object:
     return read_dust_map([path]).ebv([190.0, 10.0], [27.0, -20.0])
 
 
+def _xp(directory: Path) -> Path:
+    """Two sources in the archive's rows."""
+    from astropy.table import Table
+
+    n = 343
+    flux = np.full((2, n), 1e-17)
+    table = Table({"source_id": np.array([4472832130942575872, 5853498713190525696]), "flux": flux})
+    table["flux_error"] = 0.01 * flux
+    table.write(directory / "xp.fits")
+    return directory / "xp.fits"
+
+
 READERS = [
+    simple("fluxcal.stars.xp.read_xp", _xp, share=0.4),
     Reader("fluxcal.stars.dust.read_dust_map", _dust, _use_dust),
     simple("fluxcal.frames.reading.read_frame", _frame),
     *(

@@ -26,7 +26,7 @@ def _tell(outcome: Any) -> None:
 @click.option("--filter-dir", help="Directory with FILTER.dat files; other filters come from speclite.")
 @click.option("--templates", default="bosz", show_default=True, help="Template library, or a grid directory.")
 @click.option("--template-file", help="The published file of the library.")
-@click.option("--fwhm", type=float, help="Resolution in Angstrom [SPECFWHM, else 3.4 pixels].")
+@click.option("--fwhm", type=float, help="Resolution in Angstrom [that of the file, else fitted to the stars].")
 @click.option("--metric", default="chi2", show_default=True, help="chi2 or huber.")
 @click.option("--no-smooth", is_flag=True, help="Do not smooth the curve.")
 @click.option("--position/--no-position", default=None, help="Fit losses that vary over the plate [by left-out stars].")

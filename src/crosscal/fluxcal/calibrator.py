@@ -18,7 +18,7 @@ from crosscal.fluxcal.curve.loo import combine_with, curves_of_others, held_out
 from crosscal.fluxcal.curve.outliers import odd_stars
 from crosscal.fluxcal.curve.position import PlateTerm
 from crosscal.fluxcal.curve.shared_plate import SharedPlate
-from crosscal.fluxcal.curve.vectors import calibration_vector
+from crosscal.fluxcal.curve.vectors import calibration_vector, first_throughput, with_dust_error
 from crosscal.fluxcal.frames.reading import read_frame
 from crosscal.fluxcal.frames.source import FrameFile, FrameInfo
 from crosscal.fluxcal.options import Options
@@ -28,12 +28,14 @@ from crosscal.fluxcal.stars.arm import Prepared, prepare
 from crosscal.fluxcal.stars.catalogue import guess_bands, guess_errors, read_catalogue
 from crosscal.fluxcal.stars.filters import load_filters
 from crosscal.fluxcal.stars.fitting import fit_arms
-from crosscal.fluxcal.stars.known import known_star
+from crosscal.fluxcal.stars.known import assumptions, known_star
 from crosscal.fluxcal.stars.lsf import Resolution
 from crosscal.fluxcal.stars.photometry import Filter
 from crosscal.fluxcal.stars.selection import select_standards
 from crosscal.fluxcal.stars.template_files import load_templates
 from crosscal.fluxcal.stars.templates import TemplateLibrary
+from crosscal.fluxcal.stars.width import fit_width, told
+from crosscal.fluxcal.stars.xp import XpSpectrum, anchored, read_xp, source_id
 from crosscal.fluxcal.types import CalibrationVector, Catalogue, Frame, StarFit, StarStatus
 
 #: Wavelength, flux [erg/s/cm2/A] and medium of a star whose spectrum is known (CALSPEC).
@@ -55,6 +57,8 @@ class Calibrator:
     limits : Limits
     known : mapping of star name to (wavelength [A, vacuum], flux [erg/s/cm2/A]), optional
         Stars whose spectra are known (CALSPEC): no template is fitted to them.
+    xp : mapping of source_id to XpSpectrum, optional
+        Stars whose Gaia XP spectra set the broad shape of their templates, by the catalogue's names.
 
     Raises
     ------
@@ -75,6 +79,7 @@ class Calibrator:
         options: Options | None = None,
         limits: Limits | None = None,
         known: Mapping[str, KnownSpectrum] | None = None,
+        xp: Mapping[str, XpSpectrum] | None = None,
     ) -> None:
         names = tuple(f.name for f in filters)
         if names != tuple(catalogue.bands):
@@ -83,21 +88,23 @@ class Calibrator:
             )
         self.catalogue, self.library, self.filters = catalogue, library, tuple(filters)
         self.options, self.limits = options or Options(), limits or Limits()
-        self.known = dict(known or {})
+        self.known, self.xp = dict(known or {}), dict(xp or {})
+        if self.xp and not any(source_id(n) in self.xp for n in catalogue.name):
+            what = f"none of {len(self.xp)} XP spectra is of a star"
+            raise InputError(what, where="catalogue", expected="source_id as names")
         self._prepared: dict[tuple[Any, ...], Prepared] = {}
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was assumed about the catalogue."""
-        known = np.isfinite(self.catalogue.ebv)
-        if known.all() or self.options.ebv > 0:
-            return self.catalogue.notes
-        n = f"{(~known).sum()} of {known.size} stars have" if known.any() else "the catalogue has"
-        what = "0 is used" if known.any() or self.options.reddening == "map" else "it is fitted to the stars alone"
-        return (*self.catalogue.notes, f"{n} no E(B-V): {what} (option ebv, or a dust map)")
+        """What was assumed about the catalogue, and how many stars have XP spectra."""
+        return assumptions(self.catalogue, self.options, self.xp)
 
     def fwhm(self, frame: Frame) -> Resolution:
         """Resolution of a frame in Angstrom: options, else SPECFWHM, else that of the file, else 3.4 pixels."""
+        found = self._stated_fwhm(frame)
+        return DEFAULT_FWHM_PIXELS * float(np.median(np.diff(frame.grid))) if found is None else found
+
+    def _stated_fwhm(self, frame: Frame) -> Resolution | None:
         if self.options.fwhm is not None:
             return self.options.fwhm
         stated = frame.header.get("SPECFWHM") if frame.header is not None else None
@@ -105,9 +112,18 @@ class Calibrator:
             if not float(stated) > 0:
                 raise InputError(f"SPECFWHM = {stated}", where=frame.name, expected="Angstrom > 0")
             return float(stated)
-        if frame.resolution is not None:
-            return frame.resolution
-        return DEFAULT_FWHM_PIXELS * float(np.median(np.diff(frame.grid)))
+        return frame.resolution
+
+    def _measured(self, frame: Frame, stars: Sequence[StarFit]) -> Frame:
+        """The frame with the resolution that its stars show, if neither options nor file state one."""
+        if self._stated_fwhm(frame) is not None:
+            return frame
+        found = fit_width(frame, stars, self.library, self.catalogue, self.filters, self.options)
+        if found is None:
+            usual = self.fwhm(frame)
+            note = f"no resolution is stated and the stars do not show it: FWHM {usual:.2f} Angstrom is used; set fwhm"
+            return replace(frame, notes=(*frame.notes, note))
+        return replace(frame, resolution=found[0], notes=(*frame.notes, told(*found)))
 
     def prepared(self, frame: Frame) -> Prepared:
         """The library on a frame's grid."""
@@ -151,7 +167,7 @@ class Calibrator:
         vectors: list[CalibrationVector] = []
         curve: Curve | None = None
         if any(s.status == StarStatus.USED for s in stars[0]):
-            stars, vectors, curve = self._passes(frames, stars)
+            frames, stars, vectors, curve = self._passes(frames, stars)
         return self._results(frames, stars, vectors, curve, loo, files=files)
 
     def recombine(
@@ -231,10 +247,15 @@ class Calibrator:
 
     def _passes(
         self, frames: Sequence[Frame], stars: Sequence[list[StarFit]]
-    ) -> tuple[list[list[StarFit]], list[CalibrationVector], Curve | None]:
+    ) -> tuple[list[Frame], list[list[StarFit]], list[CalibrationVector], Curve | None]:
         """First pass with free continua, second with the first throughput; then reject outliers."""
-        prepared = [self.prepared(frame) for frame in frames]
-        fitted = self._fit(frames, stars, prepared, [None] * len(frames))
+        prepared, free = [self.prepared(frame) for frame in frames], [None] * len(frames)
+        fitted = self._fit(frames, stars, prepared, free)
+        measured = [self._measured(frame, own) for frame, own in zip(frames, fitted, strict=True)]
+        if any(new.resolution != old.resolution for new, old in zip(measured, frames, strict=True)):
+            prepared = [self.prepared(frame) for frame in measured]
+            fitted = self._fit(measured, stars, prepared, free)
+        frames = measured
         fitted, vectors, curve = self._combine(frames, fitted)
         if self.options.second_terms and curve is not None and sum(v.good.any() for v in vectors) > 1:
             curves = split_curve(curve, vectors[0].starts)
@@ -242,7 +263,7 @@ class Calibrator:
             again = [[replace(s, status=StarStatus.USED) if s.status in _RETRY else s for s in own] for own in fitted]
             fitted = self._fit(frames, again, prepared, throughput)
             fitted, vectors, curve = self._combine(frames, fitted)
-        return fitted, vectors, curve
+        return frames, fitted, vectors, curve
 
     def _fit(
         self,
@@ -260,14 +281,16 @@ class Calibrator:
         ]
         fitted = fit_arms(frames, plain, self.catalogue, self.filters, prepared, self.options, throughput)
         return [
-            [
-                known_star(frame, old, *self.known[old.name], self.fwhm(frame))
-                if old.name in self.known and old.status == StarStatus.USED
-                else new
-                for old, new in zip(before, after, strict=True)
-            ]
+            [self._known(frame, *pair) for pair in zip(before, after, strict=True)]
             for frame, before, after in zip(frames, stars, fitted, strict=True)
         ]
+
+    def _known(self, frame: Frame, before: StarFit, after: StarFit) -> StarFit:
+        """A star after its fit, with its known spectrum, or on that of Gaia."""
+        if before.name in self.known and before.status == StarStatus.USED:
+            return known_star(frame, before, *self.known[before.name], self.fwhm(frame))
+        own = self.xp.get(source_id(after.name)) if after.status == StarStatus.USED else None
+        return after if own is None else anchored(frame, after, own)
 
     def _combine(
         self, frames: Sequence[Frame], stars: Sequence[list[StarFit]], field: PlateTerm | None = None
@@ -294,24 +317,6 @@ class Calibrator:
         return arms, [v for j, v in enumerate(vectors) if j not in curve.rejected], curve
 
 
-def with_dust_error(curve: Curve, frames: Sequence[Frame], stars: Sequence[Sequence[StarFit]]) -> Curve:
-    """A curve with the error of the field's E(B-V), which does not average out over its stars, as one more mode."""
-    rows = []
-    for frame, own in zip(frames, stars, strict=True):
-        known = [np.interp(frame.grid, frame.wavelength[s.fibre], s.dust) for s in own if s.dust is not None]
-        rows.append(np.mean(known, axis=0) if known else np.zeros(frame.grid.size))
-    mode = np.concatenate(rows)
-    return replace(curve, modes=np.vstack([curve.modes, mode])) if mode.any() else curve
-
-
-def first_throughput(frame: Frame, curve: Curve) -> NDArray[np.float64]:
-    """A curve's throughput on each fibre's pixels, of order one."""
-    with np.errstate(divide="ignore"):
-        inside = np.flatnonzero(curve.covered)
-        log = np.interp(frame.wavelength, curve.wavelength[inside], -np.log(curve.value[inside]))
-    return np.exp(log - np.median(log))
-
-
 _RETRY = {
     StarStatus.GREY_OUTLIER, StarStatus.SLOPE_OUTLIER, StarStatus.COLOUR_OUTLIER, StarStatus.TEMPLATE_OUTLIER,
     StarStatus.VELOCITY_OUTLIER,
@@ -336,6 +341,7 @@ def calibrate(
     options: Options | None = None,
     limits: Limits | None = None,
     known: Mapping[str, KnownSpectrum] | None = None,
+    xp: str | os.PathLike[str] | None = None,
     filter_directory: str | os.PathLike[str] | None = None,
     loo: bool = True,
 ) -> FluxCalibration:
@@ -355,6 +361,7 @@ def calibrate(
         All others; those named here go before.
     limits : Limits
     known : mapping of star name to (wavelength, flux) of spectra known absolutely
+    xp : path of Gaia XP spectra (XP_SAMPLED, or GaiaXPy's calibrate) of stars named by their source_id
     filter_directory : path, optional, with ``<name>.dat`` files
     loo : bool
         Hold out each star in turn.
@@ -388,4 +395,5 @@ def calibrate(
         loaded = load_filters(filters or catalogue.bands, directory=filter_directory)
     library = templates if isinstance(templates, TemplateLibrary) else load_templates(templates)
     target = frame if isinstance(frame, Frame) else read_frame(frame)
-    return Calibrator(catalogue, library, loaded, chosen, limits, known).calibrate(target, loo=loo)
+    spectra = read_xp(xp) if xp else None
+    return Calibrator(catalogue, library, loaded, chosen, limits, known, spectra).calibrate(target, loo=loo)

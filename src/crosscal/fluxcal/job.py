@@ -32,6 +32,7 @@ from crosscal.fluxcal.stars.filters import load_filter, read_filter
 from crosscal.fluxcal.stars.photometry import Filter
 from crosscal.fluxcal.stars.selection import select_standards
 from crosscal.fluxcal.stars.template_files import load_templates, read_spectrum
+from crosscal.fluxcal.stars.xp import read_xp
 from crosscal.fluxcal.types import Catalogue, Frame
 from crosscal.jobs.options import depends_on
 from crosscal.jobs.parts import Part
@@ -69,12 +70,13 @@ def make_calibrator(job: FluxcalJob) -> Calibrator:
     library = load_templates(name, file, refine=job.templates.refine, correct=job.templates.correct)
     known = {k.star: read_spectrum(resolve(k.path)) for k in job.known}
     options = replace(job.method, extinction_table=job.method.site)
-    return Calibrator(catalogue, library, filters, options, job.quality, known)
+    xp = {name: one for path in job.catalogue.xp for name, one in read_xp(resolve(path)).items()}
+    return Calibrator(catalogue, library, filters, options, job.quality, known, xp)
 
 
 def read_stars(table: CatalogueTable) -> Catalogue:
     """Read the catalogue of a job, with E(B-V) from maps where it names some."""
-    choices = {k: v for k, v in asdict(table).items() if k not in ("path", "dust_map", "dust_factor")}
+    choices = {k: v for k, v in asdict(table).items() if k not in ("path", "dust_map", "dust_factor", "xp")}
     catalogue = read_catalogue(resolve(table.path), **choices)
     if not table.dust_map:
         return catalogue

@@ -119,6 +119,8 @@ class CatalogueTable:
         Maps of E(B-V) for stars without one in the catalogue.
     dust_factor : float
         Factor applied to the maps (Schlafly & Finkbeiner 2011).
+    xp : list of paths
+        Gaia XP spectra (XP_SAMPLED, or GaiaXPy's calibrate) of stars named by their source_id.
     """
 
     path: Path = option(example="stars.csv")
@@ -131,6 +133,7 @@ class CatalogueTable:
     epoch: float | None = option(default=None, example=2000.0)
     dust_map: Files = option(default=(), example=["SFD_dust_4096_ngp.fits", "SFD_dust_4096_sgp.fits"])
     dust_factor: Positive = SF11
+    xp: Files = option(default=(), example=["XP_SAMPLED.csv"])
 
 
 @options
@@ -235,6 +238,7 @@ class FluxcalJob(Job):
         "data.frames",
         "catalogue.path",
         "catalogue.dust_map",
+        "catalogue.xp",
         "filters.files",
         "templates.file",
         "method.extinction_table",

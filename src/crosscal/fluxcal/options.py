@@ -52,7 +52,8 @@ class Options:
     snr_floor : float
         Minimum median signal-to-noise ratio per pixel of a standard star.
     fwhm : float or list of pairs
-        Resolution in A, constant or as pairs of wavelength and FWHM; by default SPECFWHM, else 3.4 pixels.
+        Resolution in A, constant or as pairs of wavelength and FWHM; by default that of the
+        file, else it is fitted to the stars (3.4 pixels if they do not show it).
     metric : str
         Measure of the fit of templates to spectra.
     continuum_terms : int

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscal.fluxcal.curve.curve import Curve
 from crosscal.fluxcal.flux_units import FLUX_SCALE
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.stars.resample import pixel_edges
@@ -85,3 +89,21 @@ def _regrid(wave, grid, rate, rate_variance, model, model_variance, modes, misma
     ok = (place >= 0) & usable[left] & usable[left + 1]
     # Interpolation averages the noise of two pixels; the full variance is kept (a bound that does not flatter).
     return mix(rate), mix(rate_variance), mix(model), mix(model_variance), mix(modes), mix(mismatch), ok
+
+
+def with_dust_error(curve: Curve, frames: Sequence[Frame], stars: Sequence[Sequence[StarFit]]) -> Curve:
+    """A curve with the error of the field's E(B-V), which does not average out over its stars, as one more mode."""
+    rows = []
+    for frame, own in zip(frames, stars, strict=True):
+        known = [np.interp(frame.grid, frame.wavelength[s.fibre], s.dust) for s in own if s.dust is not None]
+        rows.append(np.mean(known, axis=0) if known else np.zeros(frame.grid.size))
+    mode = np.concatenate(rows)
+    return replace(curve, modes=np.vstack([curve.modes, mode])) if mode.any() else curve
+
+
+def first_throughput(frame: Frame, curve: Curve) -> NDArray[np.float64]:
+    """A curve's throughput on each fibre's pixels, of order one."""
+    with np.errstate(divide="ignore"):
+        inside = np.flatnonzero(curve.covered)
+        log = np.interp(frame.wavelength, curve.wavelength[inside], -np.log(curve.value[inside]))
+    return np.exp(log - np.median(log))

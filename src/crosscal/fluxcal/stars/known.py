@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
+from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.stars.lsf import Resolution, convolve_lsf, widths
 from crosscal.fluxcal.stars.resample import convert_medium, log_grid, resample
-from crosscal.fluxcal.types import Frame, StarFit
+from crosscal.fluxcal.stars.xp import XpSpectrum, source_id
+from crosscal.fluxcal.types import Catalogue, Frame, StarFit
 
 
 def known_star(
@@ -49,3 +52,16 @@ def known_star(
         model_variance=np.zeros_like(model),
         model_modes=modes,
     )
+
+
+def assumptions(catalogue: Catalogue, options: Options, xp: Mapping[str, XpSpectrum]) -> tuple[str, ...]:
+    """What was assumed about a catalogue, and how many of its stars have XP spectra."""
+    notes = list(catalogue.notes)
+    known = np.isfinite(catalogue.ebv)
+    if not known.all() and options.ebv == 0:
+        n = f"{(~known).sum()} of {known.size} stars have" if known.any() else "the catalogue has"
+        what = "0 is used" if known.any() or options.reddening == "map" else "it is fitted to the stars alone"
+        notes.append(f"{n} no E(B-V): {what} (option ebv, or a dust map)")
+    if n_xp := sum(source_id(name) in xp for name in catalogue.name):
+        notes.append(f"Gaia XP spectra set the broad shape of {n_xp} of {known.size} stars of the catalogue")
+    return tuple(notes)

@@ -4,7 +4,11 @@ Described at https://data.sdss.org/datamodel/files/BOSS_SPECTRO_REDUX/RUN2D/PLAT
 0 flat-fielded counts, 1 inverse variance, 2 bits of SPPIXMASK, 3 trace set of log10 wavelength (vacuum), 4 trace set
 of the dispersion, 5 plug map. A trace set is a series of Legendre polynomials in x from -1 at XMIN to 1 at XMAX, with
 x moved by XJUMPVAL between XJUMPLO and XJUMPHI where the detector has two halves (idlutils, traceset2xy). Standards
-are SPECTROPHOTO_STD and REDDEN_STD. spPlate, spCFrame and spec files hold fluxes that are calibrated already.
+are SPECTROPHOTO_STD and REDDEN_STD.
+
+spPlate (several exposures and both cameras combined on log10 wavelength = COEFF0 + COEFF1 i) and spCFrame hold fluxes
+in 1e-17 erg/s/cm2/A: each exposure was calibrated by itself before, so that no curve of this frame exists. They are
+recognised and refused.
 """
 
 from __future__ import annotations
@@ -42,18 +46,37 @@ POLYNOMIALS = {"legendre": legendre.legvander, "chebyshev": chebyshev.chebvander
 
 
 def matches(hdus: fits.HDUList) -> bool:
-    """Whether HDU 3 is a trace set and HDU 5 a plug map."""
-    if len(hdus) < 6 or not all(isinstance(hdus[k], fits.BinTableHDU) for k in (3, 5)):
+    """Whether HDU 5 is a plug map, and HDU 3 a trace set or what calibrated files of SDSS have there."""
+    if len(hdus) < 6 or not isinstance(hdus[5], fits.BinTableHDU):
         return False
-    trace, plugs = ({n.upper() for n in hdus[k].columns.names} for k in (3, 5))
-    return {"FUNC", "XMIN", "XMAX", "COEFF"} <= trace and {"OBJTYPE", "RA", "DEC"} <= plugs
+    if not {"OBJTYPE", "RA", "DEC"} <= {n.upper() for n in hdus[5].columns.names}:
+        return False
+    return bool(_calibrated(hdus)) or _is_trace_set(hdus[3])
+
+
+def _is_trace_set(hdu: Any) -> bool:
+    return isinstance(hdu, fits.BinTableHDU) and {"FUNC", "XMIN", "XMAX", "COEFF"} <= {
+        n.upper() for n in hdu.columns.names
+    }
+
+
+def _calibrated(hdus: fits.HDUList) -> str:
+    """What a file with calibrated fluxes is called; empty for an spFrame."""
+    if isinstance(hdus[3], fits.ImageHDU):
+        return "spPlate" if "COEFF0" in hdus[0].header and "COEFF1" in hdus[0].header else "spCFrame"
+    unit = str(hdus[0].header.get("BUNIT", "")).lower()
+    return "file" if unit.startswith(("1e-17", "1.0e-17", "10^(-17)")) else ""
 
 
 def read(hdus: fits.HDUList, path: Path, given: Given) -> Frame:
     """Read an spFrame."""
     header, where = hdus[0].header, str(path)
-    if str(header.get("BUNIT", "")).lower().startswith(("1e-17", "1.0e-17", "10^(-17)")):
-        raise DataFileError("the spectra are calibrated already", where=where, expected="an spFrame")
+    if len(hdus) > 3 and (kind := _calibrated(hdus)):
+        raise DataFileError(
+            f"the fluxes of this {kind} are calibrated already",
+            where=where,
+            expected="the spFrame files of its exposures, which hold counts",
+        )
     with parsing("an image cannot be used", where=where, expected="an spFrame"):
         flux = image(hdus[0], f"{where}[0]")
         ivar = image(hdus[1], f"{where}[1]", flux.shape)
