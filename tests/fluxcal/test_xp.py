@@ -104,7 +104,7 @@ def test_layouts(write, every, tmp_path):
     # neighbours within the resolution err alike, distant ones do not
     middle = SAMPLING[::every].size // 2
     correlation = one.covariance[middle] / (100 * sd * 100 * sd[middle])
-    assert correlation[middle + 1] > 0.9 or every == 20
+    assert correlation[middle + 1] > 0.6 or every == 20
     assert correlation[0] < 1e-6
 
 

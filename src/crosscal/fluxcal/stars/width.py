@@ -127,7 +127,7 @@ def _tilted(
     reduced: NDArray[np.float64],
     ends: tuple[float, float],
 ) -> tuple[tuple[float, float], ...]:
-    """A width that is linear in wavelength, at the ends of the spectra; empty if a constant one fits as well."""
+    """A width that is linear in wavelength, at the ends of the spectra; empty if a constant one is no worse."""
     from scipy.optimize import minimize
 
     x = unit_interval(arm.frame.wavelength[arm.rows], *ends)
