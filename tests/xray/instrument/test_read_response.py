@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from numpy.testing import assert_allclose, assert_array_equal
 
 from crosscal.core.errors import DataFileError
@@ -21,6 +22,21 @@ def test_reads_what_was_written_by_astropy(make):
     assert set(response.files) == {"arf", "rmf"}
     assert response.mission["TELESCOP"] == "TEST"
     assert response.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "column", "read"),
+    [("rmf", "EBOUNDS", "E_MAX", read_rmf), ("arf", "SPECRESP", "SPECRESP", read_arf)],
+)
+@pytest.mark.parametrize("factor", [1.0, 1.01])
+def test_a_second_table_of_other_content_is_told(make, kind, name, column, read, factor):
+    path = make(kind)
+    with fits.open(path) as hdus:
+        again = hdus[name].copy()
+        again.data[column] *= factor
+        fits.append(path, again.data, again.header)
+    found = read(path)
+    assert any(f"the first of 2 {name} tables is used" in note for note in found.notes) == (factor != 1.0)
 
 
 def test_reads_gzipped_files(make):

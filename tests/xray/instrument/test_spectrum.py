@@ -93,6 +93,35 @@ def test_links_are_relative_to_the_file(make, link):
     assert read_spectrum(make("pha", linking(link))).files["background"] == str(background)
 
 
+def twice(spec):
+    """A second table of other counts."""
+    first = spec["SPECTRUM"]
+    columns = {**first["columns"], "COUNTS": ["J", "count", np.array([30, 100, 70, 20])]}
+    spec["OTHER"] = {"columns": columns, "cards": {**first["cards"]}}
+
+
+@pytest.mark.parametrize(
+    ("link", "first"), [("[1]", 3), ("[SPECTRUM]", 3), ("[2]", 30), ("[OTHER]", 30), ("[other]", 30)]
+)
+def test_an_extension_in_brackets_is_followed(make, link, first):
+    make("pha", twice, "bkg.pha")
+    assert read_spectrum(make("pha", linking(f"bkg.pha{link}"))).background.counts[0] == first
+    both = make("pha", twice)
+    assert read_spectrum(f"{both}{link}", "none").counts[0] == first
+
+
+@pytest.mark.parametrize("link", ["[7]", "[NOTHING]", "[SPECTRUM,3]"])
+def test_an_extension_that_is_not_there_is_refused(make, link):
+    make("pha", twice, "bkg.pha")
+    with pytest.raises(DataFileError, match=r"there is no HDU \[.*one of 0 PRIMARY, 1 SPECTRUM, 2 OTHER"):
+        read_spectrum(make("pha", linking(f"bkg.pha{link}")))
+
+
+def test_net_counts_are_told(make):
+    found = read_spectrum(make("pha", lambda spec: spec["SPECTRUM"]["cards"].update(HDUCLAS2="NET")))
+    assert any("its counts are not Poisson counts" in note for note in found.notes)
+
+
 def test_a_row_in_braces_is_followed(make):
     make("pha2", None, "bkg.pha")
     assert read_spectrum(make("pha", linking("bkg.pha{2}"))).background.exposure == 20.0

@@ -11,6 +11,7 @@ from crosscal.xray.instrument.spectrum import Spectrum
 
 #: Role of a linked file and the keyword that names it.
 LINKS = {"rmf": "RESPFILE", "arf": "ANCRFILE", "background": "BACKFILE"}
+_USUAL = ("SPECTRUM", "MATRIX", "SPECRESP MATRIX", "SPECRESP")
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,19 @@ class Linked:
         Number in braces, from 1: the spectrum or matrix of a file with several.
     note : str
         Which keyword named it.
+    extension : str
+        "[2]" or "[NAME]", where the link has one.
     """
 
     path: Path
     row: int | None
     note: str
+    extension: str = ""
+
+    @property
+    def source(self) -> str:
+        """The file with its extension in brackets, as it is opened."""
+        return f"{self.path}{self.extension}"
 
 
 def linked(spectrum: Spectrum, role: str) -> Linked | None:
@@ -44,6 +53,9 @@ def linked(spectrum: Spectrum, role: str) -> Linked | None:
     pha = Path(spectrum.files["pha"])
     braces = re.search(r"\{(\d+)\}", link)
     name = re.sub(r"\[.*|\{.*", "", link).strip()
+    bracket = re.search(r"\[([^\[\]]+)\]", link)
+    # A name that every such file has chooses nothing.
+    extension = "" if bracket is None or bracket.group(1).strip().upper() in _USUAL else bracket.group()
     if not name:
         return None
     for candidate in (pha.parent / name, pha.parent / Path(name).name):
@@ -53,7 +65,8 @@ def linked(spectrum: Spectrum, role: str) -> Linked | None:
         for path in spellings:
             if _is_file(path):
                 note = f"{pha}: the {role} is {path}, which {LINKS[role]} names"
-                return Linked(path, int(braces.group(1)) if braces else None, note)
+                row = int(braces.group(1)) if braces else None
+                return Linked(path, row, note, extension)
     return None
 
 

@@ -74,6 +74,8 @@ class SpectrumTable:
         first = self._first_channel(row, n)
         own = self._own_background(row, n, exposure, areascale, first)
         self._tell_correction_file(row)
+        if str(self._keyword("HDUCLAS2", None) or "").strip().upper() == "NET" and errors is None:
+            table.note("HDUCLAS2 is NET: its background is subtracted, so that its counts are not Poisson counts")
         path = table.path
         tag = "" if row is None else f"#{row + 1}"
         spectrum = Spectrum(

@@ -120,7 +120,7 @@ def _with_background(spectrum: Spectrum, choice: PathLike | None, row: int, scal
         found = linked(spectrum, "background")
         if found is None:
             raise unlinked(spectrum, "background")
-        choice, note = found.path, found.note
+        choice, note = found.source, found.note
         row = row if found.row is None else found.row - 1
     ((background, background_scaled),) = _read(choice, row + 1, None, what="background")
     for path, good in ((pha, scaled), (choice, background_scaled)):
@@ -252,7 +252,7 @@ def read_linked(
             continue
         found = linked(spectrum, role)
         if found is not None:
-            chosen[role] = found.path
+            chosen[role] = found.source
             notes.append(found.note)
             block = found.row if role == "rmf" and block is None else block
         elif role in spectrum.links:

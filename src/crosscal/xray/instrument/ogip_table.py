@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
@@ -38,14 +39,15 @@ ROUNDING = 1e-6
 
 @contextmanager
 def opened(path: str | os.PathLike[str], what: str) -> Iterator[fits.HDUList]:
-    """Open a FITS file (plain or .gz) for reading.
+    """Open a FITS file (plain or .gz) for reading; ``file.fits[2]`` or ``file.fits[NAME,2]`` chooses among tables.
 
     Raises
     ------
     DataFileError
-        If it is absent, empty, not FITS, or cut short.
+        If it is absent, empty, not FITS, or cut short, or has no such extension.
     """
-    target = existing_file(path, what=what)
+    bracket = None if Path(path).is_file() else re.fullmatch(r"(.+?)\[([^\[\]]+)\]", str(path))
+    target = existing_file(path if bracket is None else bracket.group(1), what=what)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
         try:
@@ -56,7 +58,31 @@ def opened(path: str | os.PathLike[str], what: str) -> Iterator[fits.HDUList]:
         except BROKEN as error:
             raise _unreadable(target, error) from error
         with hdus:
+            if bracket is not None:
+                _keep_one(hdus, bracket.group(2), str(target))
             yield hdus
+
+
+def _keep_one(hdus: fits.HDUList, extension: str, path: str) -> None:
+    """Remove the tables beside the chosen one that have its name: a number, a name, or a name and EXTVER."""
+    name, _, version = (part.strip() for part in extension.partition(","))
+    if name.isdecimal():
+        chosen = [k for k in range(len(hdus)) if k == int(name)]
+    else:
+        alike = [k for k, hdu in enumerate(hdus) if hdu.name.upper() == name.upper()]
+        chosen = alike if not version else [k for k in alike if str(hdus[k].ver) == version]
+    if not chosen:
+        present = ", ".join(f"{k} {hdu.name}" for k, hdu in enumerate(hdus))
+        raise DataFileError(f"there is no HDU [{extension}]", where=path, expected=f"one of {present}")
+    if len(chosen) > 1 and not version:
+        return
+    one = hdus[chosen[0]]
+    kind = (_text(one, "HDUCLAS1"), _text(one, "HDUCLAS2"))
+    for k in reversed(range(len(hdus))):
+        other = hdus[k]
+        alike = other.name == one.name or (kind[0] and kind == (_text(other, "HDUCLAS1"), _text(other, "HDUCLAS2")))
+        if other is not one and isinstance(other, fits.BinTableHDU) and alike:
+            del hdus[k]
 
 
 def _unreadable(where: Path | str, error: BaseException) -> DataFileError:
@@ -233,8 +259,19 @@ class Table:
 def find_table(
     hdus: fits.HDUList, path: str, *, names: Sequence[str], hduclas1: str, hduclas2: Sequence[str], hint: str = ""
 ) -> Table:
-    """Return the first of :func:`find_tables`."""
-    return find_tables(hdus, path, names=names, hduclas1=hduclas1, hduclas2=hduclas2, hint=hint)[0]
+    """Return the first of :func:`find_tables`; that there are others, with other content, is told."""
+    found = find_tables(hdus, path, names=names, hduclas1=hduclas1, hduclas2=hduclas2, hint=hint)
+    first, others = found[0], found[1:]
+    if any(not _same_content(first, other) for other in others):
+        name = Path(path).name
+        first.note(f"the first of {len(found)} {first.hdu.name} tables is used; {name}[NUMBER of the HDU] is another")
+    return first
+
+
+def _same_content(one: Table, other: Table) -> bool:
+    if one.rows != other.rows or set(one.columns) != set(other.columns):
+        return False
+    return all(np.array_equal(one.raw(name), other.raw(name)) for name in one.columns if one.raw(name).dtype != object)
 
 
 def find_tables(
