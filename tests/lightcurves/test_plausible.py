@@ -110,3 +110,43 @@ def test_columns_of_words_that_may_name_telescopes_are_told(table):
                  columns={"telescope": "Standort"})  # fmt: skip
     assert set(apart.codes) == {"Calar Alto", "La Palma"}
     assert not any("Standort" in note for note in apart.notes)
+
+
+@pytest.mark.parametrize("name", ["ivar", "flux_ivar", "FLUX_IVAR", "flux_invvar", "inverse_variance"])
+def test_inverse_variances_are_turned_into_errors(table, name):
+    curves = read(table(("mjd", "flux", name), TIMES, FLUX, [2500.0, 2500.0, 0.0, 400.0]))
+    # Without weight a point is no measurement.
+    np.testing.assert_allclose(curves.continuum.error, [0.02, 0.02, 0.05])
+    assert any(f"{name} holds inverse variances" in note for note in curves.notes)
+    assert any("without an error" in note for note in curves.notes)
+
+
+def test_errors_go_before_inverse_variances(table):
+    curves = read(table(("mjd", "flux", "flux_err", "flux_ivar"), TIMES, FLUX, errors(), errors(4.0)))
+    np.testing.assert_allclose(curves.continuum.error, 0.02)
+    assert any("'flux_ivar' is not used" in note for note in curves.notes)
+    path = table(("mjd", "flux", "noise", "weight_ivar"), TIMES, FLUX, errors(9.0), errors(2500.0))
+    curves = read(path, columns={"error": "weight_ivar"})
+    np.testing.assert_allclose(curves.continuum.error, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("flux", "error"),
+    [
+        ("flux_nmgy", "ivar"), ("flux [nmgy]", "ivar"), ("flux [nanomaggies]", "flux_ivar [1/nanomaggies^2]"),
+        ("psfFlux [nanomaggy]", "psfFluxIvar"), ("nanomaggies", "ivar"),
+    ],
+)  # fmt: skip
+def test_nanomaggies_are_turned_into_microjansky(table, flux, error):
+    curves = read(table(("mjd", flux, error), TIMES, FLUX, errors(2500.0)))
+    np.testing.assert_allclose(curves.continuum.flux, 3.631 * FLUX)
+    np.testing.assert_allclose(curves.continuum.error, 3.631 * 0.02)
+    assert curves.continuum.unit == "uJy"
+    assert any("from nanomaggies to uJy" in note for note in curves.notes)
+
+
+def test_units_of_inverse_variances(table):
+    curves = read(table(("mjd", "flux [mJy]", "ivar [uJy-2]"), TIMES, FLUX, errors(2500e-6)))
+    np.testing.assert_allclose(curves.continuum.error, 0.02)
+    with pytest.raises(DataFileError, match="inverse variances in 'furlong'"):
+        read(table(("mjd", "flux [mJy]", "ivar [furlong]"), TIMES, FLUX, errors()))

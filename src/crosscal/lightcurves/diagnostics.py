@@ -11,6 +11,7 @@ from crosscal.core.display import words_html
 from crosscal.lightcurves.automatic import better_kernel
 from crosscal.lightcurves.honesty import ErrorFactor, error_factors
 from crosscal.lightcurves.identifiability import Overlap, at_limits, overlap, prior_dominated
+from crosscal.lightcurves.kernels.base import Kernel
 from crosscal.lightcurves.misfit import Trend, season_trends, tail_sentences
 from crosscal.lightcurves.sampling import Draws
 from crosscal.lightcurves.ties import Ties, ties
@@ -104,8 +105,9 @@ def diagnose(draws: Draws, z: dict[str, NDArray[np.float64]], outlier: float) ->
     trends = season_trends(model, middle)
     misfits = [trend.sentence for trend in trends if trend.sentence]
     if model.settings.errors == "gaussian":
+        advice = "errors = 'student-t' or remove_outliers" if isinstance(process, Kernel) else "remove_outliers"
         for curve in model.curves.files:
-            misfits += tail_sentences(curve.codes, curve.code, z[curve.name])
+            misfits += tail_sentences(curve.codes, curve.code, z[curve.name], advice)
         misfits += better_kernel(model, middle)
     limits = {lay.labels[p]: side for p, side in at_limits(lay, draws.vectors).items()}
     wide = tuple(lay.labels[p] for p in prior_dominated(lay, draws.vectors))

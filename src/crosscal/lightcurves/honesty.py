@@ -62,7 +62,7 @@ class ErrorFactor:
             return (
                 f"The errors of {self.telescope} {sure[0]} too small: the data favour {size} times their size, so the "
                 f"intervals {sure[1]} too narrow; try systematic_error = 'auto', error_scale = true, or, if there are "
-                "a few outliers, errors = 'student-t'."
+                "a few outliers, errors = 'student-t' or remove_outliers."
             )
         if self._far and self.factor < TOO_LARGE:
             return (

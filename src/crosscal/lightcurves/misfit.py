@@ -66,15 +66,17 @@ def heavy_tails(z: Floats) -> float:
     return best - normal
 
 
-def tail_sentences(codes: tuple[str, ...], code: NDArray[np.int64], z: Floats) -> list[str]:
-    """What is told of telescopes whose residuals have heavy tails."""
+def tail_sentences(
+    codes: tuple[str, ...], code: NDArray[np.int64], z: Floats, advice: str = "errors = 'student-t' or remove_outliers"
+) -> list[str]:
+    """What is told of telescopes whose residuals have heavy tails, and what to do."""
     told = []
     for c, name in enumerate(codes):
         gain = heavy_tails(z[code == c])
         if gain > CLEAR:
             told.append(
                 f"Some points of {name} lie further off than normal errors allow (log density {gain:.1f} higher with "
-                f"heavy tails): try errors = 'student-t' or remove_outliers."
+                f"heavy tails): try {advice}."
             )
     return told
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from crosscal.core.errors import DataFileError, InputError
 from crosscal.lightcurves.formats.curves import Curves
+from crosscal.lightcurves.formats.inverse import maggies, with_errors
 from crosscal.lightcurves.formats.layout import Layout
 from crosscal.lightcurves.formats.plausible import calendar_dates, checked_dates, no_logarithm, unused_words
 from crosscal.lightcurves.formats.raw import RawTable, override
@@ -156,6 +157,8 @@ def _by_layout(table: RawTable, layout: Layout, selection: Selection) -> Photome
 
 def _by_names(table: RawTable, selection: Selection, label: str) -> Photometry:
     chosen = override(table, selection.columns)
+    table, renamed = with_errors(table)
+    chosen = {role: renamed.get(key, key) for role, key in chosen.items()}
     roles = find_roles(table.columns, table.source, chosen, table.units)
     notes = list(table.notes)
     n = len(table)
@@ -186,6 +189,9 @@ def _by_names(table: RawTable, selection: Selection, label: str) -> Photometry:
     if len(table.columns) > 3 and not table.headed:
         notes.append(f"columns after the third are not used ({len(table.columns)} columns)")
     limit = table.is_limit(roles.value)
+    if (size := maggies(unit)) is not None:
+        notes.append(f"fluxes are converted from {'nano' if unit[0] == 'n' else ''}maggies to uJy (AB)")
+        value, error, unit = value * size, error * size, "uJy"
     # A relative flux has no unit, and its errors are those of any flux.
     unit = "" if is_magnitude or unit == "relative" else unit
     return Photometry(

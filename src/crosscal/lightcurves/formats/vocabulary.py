@@ -36,12 +36,15 @@ _LOWER = re.compile(
     r"(_|err|error|^e|mag|flux)(lo|low|lower|dn|down|minus|neg|m|-)(_|$)|^(lo|low|lower|minus|neg)_|-$|_2$"
 )
 _FLUX = re.compile(
-    r"^(flux\w*|fluxes|f|fnu|f_nu|flam|f_lam|flambda|f_lambda|ujy|mjy|njy|jy|counts|count_rate|rate|\w+_flux)$"
+    r"^(flux\w*|fluxes|f|fnu|f_nu|flam|f_lam|flambda|f_lambda|ujy|mjy|njy|jy|n?mgy|nanomagg(y|ies)|maggies|(psf|model|fiber|ap|aper)flux|counts|count_rate|rate|\w+_flux)$"
 )
 _MAGNITUDE = re.compile(
     r"^(mag|mags|magnitude|magnitudes|m|[a-z]{1,4}_?mag|mag_?[a-z]{1,5}|mag_[a-z]+|[ugrizybvj]_?(ab|vega)|m_[a-z]{1,3}|vegamag|abmag|\w+_mag|mag_\w+)$"
 )
-_UNIT_WORDS = {"ujy": "uJy", "mjy": "mJy", "njy": "nJy", "jy": "Jy", "mag": "mag"}
+_UNIT_WORDS = {
+    "ujy": "uJy", "mjy": "mJy", "njy": "nJy", "jy": "Jy", "mag": "mag",
+    **dict.fromkeys(("nmgy", "nanomaggy", "nanomaggies"), "nmgy"), **dict.fromkeys(("mgy", "maggies"), "mgy"),
+}  # fmt: skip
 TELESCOPES = (
     "telescope", "tel", "telid", "tel_id", "telescope_id", "site", "observatory", "facility", "instrument", "inst",
     "camera", "cam", "observer", "observer_code", "code", "station", "telname", "survey",
