@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
 from crosscal.core.keywords import keywords
+from crosscal.core.threads import one_thread
 from crosscal.fluxcal.curve.arms import joined, split_curve, split_vector
 from crosscal.fluxcal.curve.curve import Curve
 from crosscal.fluxcal.curve.loo import combine_with, curves_of_others, held_out
@@ -125,6 +126,7 @@ class Calibrator:
             return replace(frame, notes=(*frame.notes, note))
         return replace(frame, resolution=found[0], notes=(*frame.notes, told(*found)))
 
+    @one_thread
     def prepared(self, frame: Frame) -> Prepared:
         """The library on a frame's grid."""
         fwhm = self.fwhm(frame)
@@ -160,6 +162,7 @@ class Calibrator:
         )
         return self.calibrated([frame], [stars], loo, files=[file])[0]
 
+    @one_thread
     def calibrated(
         self, frames: Sequence[Frame], stars: Sequence[list[StarFit]], loo: bool, files: Sequence[FrameFile | None]
     ) -> list[FluxCalibration]:
@@ -170,6 +173,7 @@ class Calibrator:
             frames, stars, vectors, curve = self._passes(frames, stars)
         return self._results(frames, stars, vectors, curve, loo, files=files)
 
+    @one_thread
     def recombine(
         self,
         result: FluxCalibration,
@@ -199,6 +203,7 @@ class Calibrator:
         made = self._results(frames, stars, vectors, curve, loo, lambda star: plate.term(number, aside | {star}))[0]
         return replace(made, info=result.info, loaded=result.loaded)
 
+    @one_thread
     def held_out(self, result: FluxCalibration) -> FluxCalibration:
         """A result with its stars held out in turn."""
         made = self._results([result.frame], [list(result.stars)], list(result.vectors), result.curve, True)[0]

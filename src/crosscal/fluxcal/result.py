@@ -15,6 +15,7 @@ from crosscal.core.display import Words
 from crosscal.core.errors import FitError
 from crosscal.core.provenance import record
 from crosscal.core.robust import mad_sd
+from crosscal.core.threads import on_one_thread
 from crosscal.fluxcal.curve.apply import apply_curve
 from crosscal.fluxcal.curve.curve import Curve
 from crosscal.fluxcal.curve.loo import HeldOut
@@ -181,7 +182,9 @@ class FluxCalibration(Presented):
         inside = np.flatnonzero(curve.covered)
         nodes = inside[np.unique(np.linspace(0, inside.size - 1, CORRECTION_NODES).astype(int))]
         modes = curve.modes[:, nodes]
-        covariance = modes.T @ modes + np.diag((curve.variance / curve.value**2)[nodes])
+        with on_one_thread():
+            common = modes.T @ modes
+        covariance = common + np.diag((curve.variance / curve.value**2)[nodes])
         return Correction(
             curve.wavelength[nodes],
             curve.value[nodes],

@@ -9,6 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError
+from crosscal.core.threads import one_thread
 from crosscal.core.units import floats
 from crosscal.fluxcal.curve.curve import Curve, polynomials
 from crosscal.fluxcal.curve.vectors import atmosphere
@@ -101,6 +102,7 @@ class Nodes:
         return made
 
 
+@one_thread
 def apply_curve(frame: Frame, curve: Curve, options: Options | None = None, *, variance: str = "total") -> Frame:
     """Calibrate every fibre: F = C counts/s, in 1e-17 erg/s/cm2/A.
 

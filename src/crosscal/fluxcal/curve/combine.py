@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.keywords import keywords
 from crosscal.core.robust import huber_weights, mad_sd
+from crosscal.core.threads import one_thread
 from crosscal.fluxcal.curve.arms import parts, smooth_arms
 from crosscal.fluxcal.curve.curve import MAG, Curve, compress, polynomials
 from crosscal.fluxcal.curve.differences import difference_modes
@@ -27,6 +28,7 @@ METHODS = ("throughput", "ivar-mean")
 
 
 @keywords
+@one_thread
 def combine(
     vectors: Sequence[CalibrationVector],
     *,

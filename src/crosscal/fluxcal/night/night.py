@@ -14,6 +14,7 @@ from crosscal.core.display import Words
 from crosscal.core.errors import FitError, InputError
 from crosscal.core.robust import mad_sd
 from crosscal.core.tables import describe
+from crosscal.core.threads import one_thread
 from crosscal.core.units import floats, plain
 from crosscal.fluxcal.curve.curve import Curve, compress, polynomials
 from crosscal.fluxcal.quality import Quality
@@ -23,6 +24,7 @@ from crosscal.inference.posterior import Posterior
 from crosscal.jobs.result import Presented
 
 
+@one_thread
 def transfer_function(
     curves: Sequence[Curve], times: Sequence[float], when: float, *, n: int = 5, scale: float = 0.1
 ) -> Curve:

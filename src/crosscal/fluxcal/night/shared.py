@@ -8,6 +8,7 @@ import numpy as np
 
 from crosscal.core.keywords import keywords
 from crosscal.core.progress import SILENT, Progress
+from crosscal.core.threads import one_thread
 from crosscal.fluxcal.calibrator import Calibrator
 from crosscal.fluxcal.curve.curve import MAG
 from crosscal.fluxcal.curve.loo import plate_prior, tangent_of
@@ -88,6 +89,7 @@ def share_plate(
     return finished
 
 
+@one_thread
 def fit_results(results: Sequence[FluxCalibration], options: Options) -> SharedPlate | None:
     """The field that results of one arm share, or None; failed results do not enter."""
     # tan z = 1 at an airmass of sqrt 2: each configuration has its own.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError
+from crosscal.core.threads import one_thread
 from crosscal.core.units import floats
 from crosscal.fluxcal.stars.extinction import redden
 from crosscal.fluxcal.stars.mismatch import Mismatch
@@ -186,6 +187,7 @@ class TemplateLibrary:
             np.add.at(weights, (rows[use], node[use]), weight[use])
         return weights, reached
 
+    @one_thread
     def refined(self, *, teff: float = 50.0, logg: float = 0.25, feh: float = 0.125) -> TemplateLibrary:
         """Fill the grid with multilinear interpolation in ln flux at steps of at most these sizes.
 
