@@ -13,7 +13,7 @@ from crosscal.fluxcal.stars.lsf import gaussian_smooth
 from crosscal.fluxcal.stars.matching import match_index, match_positions
 from crosscal.fluxcal.stars.photometry import C_KMS
 from crosscal.fluxcal.stars.resample import log_grid
-from crosscal.fluxcal.stars.rv import _peaks, cross_correlate
+from crosscal.fluxcal.stars.rv import APART, _peaks, cross_correlate
 from crosscal.fluxcal.stars.score import fit_continuum, robust_weight, score_templates
 from crosscal.fluxcal.stars.selection import select_standards
 from crosscal.fluxcal.types import Fibres, StarStatus
@@ -111,6 +111,17 @@ def test_the_prior_decides_between_peaks_of_like_height():
     found = _peaks(*args, 200.0)
     assert found.rv[0] == pytest.approx(480, rel=0.02)
     assert found.ok[0]
+
+
+def test_a_velocity_whose_error_is_larger_than_peaks_are_apart_is_none():
+    lags, step = np.arange(-100, 101), 2e-4
+    ok = []
+    for width in (2.0, 30.0):
+        near = 0.2 * np.exp(-0.5 * ((lags - 8) / width) ** 2)
+        found = _peaks(near[None, None], lags, step, 0.0, 3000.0, np.array([500]), 3.0, np.inf)
+        assert (found.error[0] < APART) == (width == 2.0)
+        ok.append(bool(found.ok[0]))
+    assert ok == [True, False]
 
 
 def fibres(ra, dec):

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from crosscal.fluxcal.stars.lsf import gaussian_smooth
 from crosscal.fluxcal.stars.photometry import C_KMS
 
-#: A peak is clear if its ln probability is so much above all velocities that are so far (km/s) from it.
+#: A peak is clear if its ln probability is so much above all velocities that are so far (km/s) from it; a velocity
+#: whose own error is larger than that is none.
 GAP, APART = 4.0, 150.0
 
 
@@ -18,7 +19,8 @@ GAP, APART = 4.0, 150.0
 class Velocities:
     """Results for n stars: velocity and its error (km/s), height of the peak, number of the best template.
 
-    ``ok`` is false where the peak lies at the edge of the search or does not stand out of the noise.
+    ``ok`` is false where the peak lies at the edge of the search, does not stand out of the noise, or is so wide that
+    its error is above :data:`APART`.
     """
 
     rv: NDArray[np.float64]
@@ -150,7 +152,7 @@ def _peaks(
         error = C_KMS * step / np.sqrt(information)
     edge = ~allowed[np.arange(n_star), k - 1] | ~allowed[np.arange(n_star), k + 1]
     ratio = np.array([_tonry_davis(near[i, best[i]], int(k[i])) for i in range(n_star)])
-    ok = (curvature < 0) & (peak > 0) & ((ratio > significance) | clear) & ~edge & np.isfinite(error)
+    ok = (curvature < 0) & (peak > 0) & ((ratio > significance) | clear) & ~edge & (error < APART)
     rv = C_KMS * np.expm1((lags[k] + shift) * step)
     return Velocities(rv, error, peak, best, ok)
 
