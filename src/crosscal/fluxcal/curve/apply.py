@@ -33,72 +33,71 @@ class OnPixels:
 
 
 @njit(cache=True)
-def _between(
-    wave, nodes, log, relative, width, modes, shapes, out_log, out_spread, out_shapes, out_ratio
-):  # pragma: no cover (compiled)
-    """Linear interpolation between nodes; both wavelengths increase, so that one walk finds all intervals."""
-    left, last, end = 0, nodes.size - 1, wave.size - 1
+def _between(wave, table, shapes, out_log, out_spread, out_shapes, out_ratio):  # pragma: no cover (compiled)
+    """Interpolation between the nodes of a table; both wavelengths increase, so that one walk finds all intervals."""
+    left, last, end = 0, len(table) - 1, wave.size - 1
     for p in range(wave.size):
         w = wave[p]
-        if w < nodes[0] or w > nodes[last]:
-            out_log[p] = np.nan
+        if w < table[0, 0] or w > table[last, 0]:
+            out_log[p], out_spread[p], out_ratio[p] = np.nan, 0.0, 1.0
+            out_shapes[:, p] = 0.0
             continue
-        while left < last - 1 and nodes[left + 1] <= w:
+        while left < last - 1 and table[left + 1, 0] <= w:
             left += 1
-        share = (w - nodes[left]) / (nodes[left + 1] - nodes[left])
-        out_log[p] = log[left] + share * (log[left + 1] - log[left])
-        total = relative[left] + share * (relative[left + 1] - relative[left])
-        for k in range(modes.shape[1]):
-            mode = modes[left, k] + share * (modes[left + 1, k] - modes[left, k])
-            total += mode * mode
-        out_spread[p] = total
+        row = table[left]
+        share = (w - row[0]) * row[1]
+        out_log[p] = row[2] + share * row[3]
+        out_spread[p] = row[4] + share * (row[5] + share * row[6])
         own = wave[min(p + 1, end)] - wave[max(p - 1, 0)]
         if 0 < p < end:
             own *= 0.5
-        out_ratio[p] = (width[left] + share * (width[left + 1] - width[left])) / own
+        out_ratio[p] = (row[7] + share * row[8]) / own
         for k in range(shapes.shape[1]):
             out_shapes[k, p] = shapes[left, k] + share * (shapes[left + 1, k] - shapes[left, k])
 
 
 @dataclass(frozen=True, eq=False)
 class Nodes:
-    """A curve at the wavelengths (n,) where it is known.
+    """A curve at the wavelengths where it is known, prepared for interpolation.
 
-    ln C, its independent variance and the widths of its pixels (n,), its modes (n, k) and polynomials (n, n_orders).
+    Rows of ``table`` (n, 9) are wavelength, 1 / distance to the next node, ln C and its change to that node, three
+    coefficients of Var(ln C), the width of a pixel and its change. With the share s of the distance, independent
+    variances v and modes m with changes dv and dm, Var(ln C) is linear in v and quadratic in s through the modes:
+    v + sum m^2 + s (dv + 2 sum m dm) + s^2 sum dm^2. ``shapes`` (n, n_orders) are the plate's polynomials.
     """
 
-    wavelength: NDArray[np.float64]
-    log: NDArray[np.float64]
-    relative: NDArray[np.float64]
-    width: NDArray[np.float64]
-    modes: NDArray[np.float64]
+    table: NDArray[np.float64]
     shapes: NDArray[np.float64]
 
     @classmethod
     def of(cls, curve: Curve, correlated: bool) -> Nodes:
         """The covered part of a curve, with its modes if errors are to hold their ``correlated`` part."""
         inside = curve.covered
-        value = curve.value[inside]
+        wave, value = curve.wavelength[inside], curve.value[inside]
         orders = 0 if curve.plate is None else len(curve.plate.fields)
-        modes = curve.modes if correlated else curve.modes[:0]
         shapes = polynomials(curve.wavelength, max(orders - 1, 1))[:orders]
-        return cls(
-            np.ascontiguousarray(curve.wavelength[inside]),
-            np.log(value),
-            curve.variance[inside] / value**2,
-            np.diff(pixel_edges(curve.wavelength))[inside],
-            np.ascontiguousarray(modes[:, inside].T),
-            np.ascontiguousarray(shapes[:, inside].T),
-        )
+        log, relative, width = np.log(value), curve.variance[inside] / value**2, np.diff(pixel_edges(curve.wavelength))
+        modes = (curve.modes if correlated else curve.modes[:0])[:, inside]
+
+        def step(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.diff(rows, axis=-1, append=rows[..., -1:])
+
+        change, steps = step(modes), step(wave)
+        columns = [
+            wave, 1 / np.where(steps > 0, steps, 1.0), log, step(log),
+            relative + np.sum(modes**2, axis=0), step(relative) + 2 * np.sum(modes * change, axis=0),
+            np.sum(change**2, axis=0), width[inside], step(width[inside]),
+        ]  # fmt: skip
+        return cls(np.stack(columns, axis=1), np.ascontiguousarray(shapes[:, inside].T))
 
     def at(self, wavelength: NDArray[np.float64]) -> OnPixels:
         """The curve at other wavelengths (n_pix,), increasing."""
         wave = np.ascontiguousarray(wavelength)
-        n = wave.size
-        made = OnPixels(np.full(n, np.nan), np.zeros(n), np.zeros((self.shapes.shape[1], n)), np.ones(n))
-        if self.wavelength.size > 1 and n > 1:
-            given = (self.wavelength, self.log, self.relative, self.width, self.modes, self.shapes)
-            _between(wave, *given, made.log, made.spread, made.shapes, made.ratio)
+        n, orders = wave.size, self.shapes.shape[1]
+        if len(self.table) < 2 or n < 2:
+            return OnPixels(np.full(n, np.nan), np.zeros(n), np.zeros((orders, n)), np.ones(n))
+        made = OnPixels(np.empty(n), np.empty(n), np.empty((orders, n)), np.empty(n))
+        _between(wave, self.table, self.shapes, made.log, made.spread, made.shapes, made.ratio)
         return made
 
 
