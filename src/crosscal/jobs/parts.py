@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,9 @@ PARTS = Registry(
 )
 #: Readers of other programs' parameter files: ``recognise(first line)`` and ``read(path) -> job``.
 FOREIGN_JOBS = Registry("job file of another program", {"pycali": "crosscal.lightcurves.compat.job:PYCALI"})
+
+#: The first line of most job files.
+_NAMES_JOB = re.compile(r"""\s*job\s*=\s*["'][\w-]+["']\s*(#.*)?$""")
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,8 @@ def load_job(path: str, changes: Sequence[tuple[str, Any]] = ()) -> tuple[Part, 
     with open(existing_file(path, what="job file"), encoding="utf-8", errors="replace") as stream:
         first = next((line for line in stream if line.strip() and not line.startswith("#")), "")
     source = f"{path} with --set" if changes else path
-    for name in FOREIGN_JOBS:
+    # A file that names its job needs no other reader, whose import takes seconds.
+    for name in () if _NAMES_JOB.match(first) else FOREIGN_JOBS:
         foreign: ForeignJob = FOREIGN_JOBS.get(name)
         if foreign.recognise(first):
             part, job = PARTS.get(foreign.part), foreign.read(path)

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.keywords import keywords
-from crosscal.core.robust import huber_weights, mad_sd
+from crosscal.core.robust import mad_sd
 from crosscal.core.threads import one_thread
 from crosscal.fluxcal.curve.arms import parts, smooth_arms
 from crosscal.fluxcal.curve.curve import MAG, Curve, compress, polynomials
 from crosscal.fluxcal.curve.differences import difference_modes
+from crosscal.fluxcal.curve.gauge import gauge
 from crosscal.fluxcal.curve.ivar_mean import ivar_mean
 from crosscal.fluxcal.curve.normal_equations import TEMPLATE_ERROR, star_sums
 from crosscal.fluxcal.curve.outliers import outliers
@@ -153,7 +154,7 @@ def _solve(
         factor = np.exp(c @ basis)
         throughput, variance = _throughput(stack, factor, use, centre)
         curve = smooth_arms(stack.starts, stack.wavelength, throughput, variance, spline, scale, errors=False).value
-        new, covariance = _coefficients(stack, curve, c, basis, use | (stack.good & ~keep[:, None]), use)
+        new, covariance = _coefficients(stack, curve, c, basis, factor, use | (stack.good & ~keep[:, None]), use)
         mean, share = gauge(new - offset, np.einsum("skk->sk", covariance), keep)
         moved = np.max(np.abs(new - mean - c)[keep], initial=0.0)
         c = new - mean
@@ -198,16 +199,18 @@ def _coefficients(
     curve: NDArray[np.float64],
     c: NDArray[np.float64],
     basis: NDArray[np.float64],
+    factor: NDArray[np.float64],
     good: NDArray[np.bool_],
     use: NDArray[np.bool_],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Gauss-Newton step for every star's coefficients of ln(throughput), with their covariances.
+    """Gauss-Newton step for every star's coefficients ``c`` of ln(throughput), with their covariances.
 
-    Residuals stay linear in the counts; a weak prior (3 in ln) keeps stars without signal finite.
+    ``factor`` is exp(c @ basis). Residuals stay linear in the counts; a weak prior (3 in ln) keeps stars without signal
+    finite.
     """
     pixels: NDArray[np.bool_] = np.where(use.any(axis=1, keepdims=True), use, good)
     normal, gradient, cross = star_sums(
-        stack.rate, stack.rate_variance, stack.model, curve, basis, c, pixels, stack.modes
+        stack.rate, stack.rate_variance, stack.model, curve, basis, factor, pixels, stack.modes
     )
     normal += np.eye(c.shape[1]) / 9.0
     inverse: Any = np.linalg.inv(normal)
@@ -215,35 +218,6 @@ def _coefficients(
     # Correlated errors of the model (scale, template colours) enter through their projection on the basis.
     projected = inverse @ cross
     return c + np.clip(step, -0.5, 0.5), inverse + projected @ projected.transpose(0, 2, 1)
-
-
-def gauge(
-    c: NDArray[np.float64], variance: NDArray[np.float64], keep: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Robust mean of the coefficients over kept stars, and each star's share (n_star,) of it.
-
-    Weights are 1 / (tau_k^2 + sigma_sk^2) with the spread tau_k between stars and their ``variance`` sigma^2
-    (n_star, k); fibre losses dominate grey, so its mean is close to the plain one.
-    """
-    index = np.flatnonzero(keep)
-    values = c[index]
-    mean = np.median(values, axis=0)
-    share = np.zeros((len(keep), c.shape[1]))
-    if index.size < 3:
-        share[index] = 1 / index.size
-        return values.mean(axis=0), share
-    noise = variance[index]
-    for k in range(c.shape[1]):
-        spread = max(float(mad_sd(values[:, k])) ** 2 - float(np.median(noise[:, k])), 1e-8)
-        sd = np.sqrt(spread + noise[:, k])
-        for _ in range(20):
-            weight = huber_weights((values[:, k] - mean[k]) / sd, 2.0) / sd**2
-            new = np.sum(weight * values[:, k]) / np.sum(weight)
-            if abs(new - mean[k]) < 1e-9:
-                break
-            mean[k] = new
-        share[index, k] = weight / weight.sum()
-    return mean, share
 
 
 def clip(

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.fluxcal.curve.arms import smooth_arms
-from crosscal.fluxcal.curve.combine import clip, gauge, pixel_sums
+from crosscal.fluxcal.curve.combine import clip, pixel_sums
 from crosscal.fluxcal.curve.curve import MAG, Curve, polynomials
+from crosscal.fluxcal.curve.gauge import gauge
 from crosscal.fluxcal.curve.position import PlateTerm
 from crosscal.fluxcal.curve.stack import Stack
 from crosscal.fluxcal.options import Options

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 #: Positions are measured in units of the 2dF plate's half size.
@@ -234,6 +235,23 @@ def helps(with_field: NDArray[np.float64], without: NDArray[np.float64]) -> bool
     return bool(gain.mean() > 2 * gain.std() / np.sqrt(gain.size))
 
 
+@njit(cache=True)
+def _student(covariance, value, noise, freedom):  # pragma: no cover (compiled)
+    """:func:`student_process`; frames ask for it hundreds of times, with few stars."""
+    variance = noise.copy()
+    for _ in range(6):
+        alpha = np.linalg.inv(covariance + np.diag(variance)) @ value
+        variance = noise * (freedom + (alpha * variance) ** 2 / noise) / (freedom + 1)
+    total = covariance + np.diag(variance)
+    inverse = np.linalg.inv(total)
+    alpha = inverse @ value
+    residual = alpha * variance
+    likelihood = np.sum(-0.5 * (freedom + 1) * np.log1p(residual**2 / noise / freedom) - 0.5 * np.log(noise))
+    # ln det(1 + K W^-1) = ln det(K + W) - ln det W
+    determinant = np.linalg.slogdet(total)[1] - np.sum(np.log(variance))
+    return likelihood - 0.5 * np.dot(value - residual, alpha) - 0.5 * determinant, alpha, inverse
+
+
 def student_process(
     covariance: NDArray[np.float64], value: NDArray[np.float64], noise: NDArray[np.float64]
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
@@ -241,17 +259,5 @@ def student_process(
 
     Iteratively reweighted: each star's variance is noise (nu + r^2 / noise) / (nu + 1) with its residual r.
     """
-    variance = noise.copy()
-    for _ in range(6):
-        inverse = np.linalg.inv(covariance + np.diag(variance))
-        alpha = inverse @ value
-        square = (alpha * variance) ** 2 / noise
-        variance = noise * (FREEDOM + square) / (FREEDOM + 1)
-    inverse = np.linalg.inv(covariance + np.diag(variance))
-    alpha = inverse @ value
-    residual = alpha * variance
-    likelihood = -0.5 * (FREEDOM + 1) * np.log1p(residual**2 / noise / FREEDOM) - 0.5 * np.log(noise)
-    mode = value - residual
-    # ln det(1 + K W^-1) = ln det(K + W) - ln det W
-    determinant = np.linalg.slogdet(covariance + np.diag(variance))[1] - np.sum(np.log(variance))
-    return float(np.sum(likelihood) - 0.5 * mode @ alpha - 0.5 * determinant), alpha, np.asarray(inverse, dtype=float)
+    evidence, alpha, inverse = _student(covariance, value, noise, float(FREEDOM))
+    return float(evidence), alpha, inverse

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.linalg import solveh_banded
 
 from crosscal.core.errors import UnknownNameError
-from crosscal.fluxcal.curve.normal_equations import spline_sums
+from crosscal.fluxcal.curve.normal_equations import log_spline
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,28 +98,8 @@ def _spline(
     n = design.shape[1]
     # The penalty is 1e-4 of the mean information of a coefficient: it decides only where there are no data.
     strength = 1e-4 * float(np.sum(weight) * level**2) / n
-    penalty_bands, penalty = strength * _penalty_bands(n), strength * _penalty(n)
-
-    def normal_equations(
-        diagonal: NDArray[np.float64], gradient: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        # Four splines overlap at a pixel, so the matrix has four bands from its diagonal down.
-        bands, right = spline_sums(left, basis, diagonal, gradient, n)
-        bands += penalty_bands
-        bands[0] += 1e-12 * np.mean(bands[0])
-        return bands, right
-
     start = np.where(good, np.clip(throughput, 0.05 * level, None), level)
-    log_weight = weight * start**2
-    beta = solveh_banded(*normal_equations(log_weight, log_weight * np.log(start)), lower=True)
-    for _ in range(15):
-        model = np.exp(design @ beta)
-        residual = np.where(good, throughput - model, 0.0)
-        bands, right = normal_equations(weight * model**2, model * weight * residual)
-        step = solveh_banded(bands, right - penalty @ beta, lower=True)
-        beta = beta + np.clip(step, -0.5, 0.5)
-        if np.max(np.abs(step)) < 1e-6:
-            break
+    beta, bands = log_spline(left, basis, throughput, weight, start, strength * _penalty_bands(n))
     value = np.exp(design @ beta)
     if not errors:
         return Smooth(value, np.zeros(wave.size), np.zeros((0, wave.size)))
@@ -129,22 +109,13 @@ def _spline(
 
 
 @lru_cache(maxsize=16)
-def _penalty(n: int) -> Any:
-    """Sparse D^T D (n, n) of second differences D."""
-    from scipy.sparse import diags_array
-
-    second = diags_array(
-        [np.full(n - 2, 1.0), np.full(n - 2, -2.0), np.full(n - 2, 1.0)], offsets=[0, 1, 2], shape=(n - 2, n)
-    )
-    return (second.T @ second).tocsr()
-
-
-@lru_cache(maxsize=16)
 def _penalty_bands(n: int) -> NDArray[np.float64]:
-    """Lower bands (4, n) of `_penalty`; the last is empty."""
+    """Lower bands (4, n) of D^T D of second differences D; the last is empty."""
+    second = np.diff(np.eye(n), 2, axis=0)
+    full = second.T @ second
     bands = np.zeros((4, n))
     for k in range(3):
-        bands[k, : n - k] = _penalty(n).diagonal(-k)
+        bands[k, : n - k] = np.diagonal(full, -k)
     return bands
 
 

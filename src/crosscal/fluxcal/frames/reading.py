@@ -58,7 +58,9 @@ def read_frame(
     """
     target = existing_file(path, what="frame")
     with parsing("not a FITS file", where=target, expected="a frame"), fits.open(target, memmap=False) as opened:
-        hdus = fits.HDUList([hdu.copy() for hdu in opened])
+        hdus = fits.HDUList(list(opened))
+        for hdu in hdus:
+            _ = hdu.data  # what was asked for stays in memory when the file is closed
         member = layout_of(hdus, layout)
     return member.read(hdus, target, Given(exposure, airmass, medium, wavela))
 

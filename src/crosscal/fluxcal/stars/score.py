@@ -165,19 +165,33 @@ def _products(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Moments (n_t, n_star * n_moments) of t^2 and products (n_t, n_star * n_terms) of t."""
     n_grid = templates.shape[1]
-    mean = templates.mean(axis=0, dtype=np.float64)
-    deviation = templates - mean.astype(np.float32)
-    mean = mean.astype(np.float32).astype(float)
-    step, mean_step = np.diff(deviation, axis=1), np.diff(mean)
+    # In double precision from numbers that single precision holds.
+    mean = templates.mean(axis=0, dtype=np.float64).astype(np.float32)
+    deviation, square, bend = (np.empty(templates.shape, dtype=np.float32) for _ in range(3))
+    _deviations(templates, mean, deviation, square, bend)
 
     def both(base: NDArray, part: NDArray, weights: NDArray) -> NDArray[np.float64]:
         return weights @ base + part @ weights.T.astype(np.float32)
 
-    flat = squares.reshape(-1, n_grid)
-    moments = both(mean**2, deviation * (deviation + 2 * mean.astype(np.float32)), flat)
-    tilt = mean_step.astype(np.float32)
-    moments -= both(mean_step**2, step * (step + 2 * tilt), bends.reshape(-1, n_grid)[:, :-1])
-    return moments, both(mean, deviation, lines.reshape(-1, n_grid))
+    exact = mean.astype(float)
+    moments = both(exact**2, square, squares.reshape(-1, n_grid))
+    moments -= both(np.diff(exact, append=0.0) ** 2, bend, bends.reshape(-1, n_grid))
+    return moments, both(exact, deviation, lines.reshape(-1, n_grid))
+
+
+@njit(cache=True)
+def _deviations(templates, mean, deviation, square, bend):  # pragma: no cover (compiled)
+    """d = t - mean, t^2 - mean^2 and (step of t)^2 - (step of mean)^2; no step leads from the last pixel."""
+    two = np.float32(2.0)
+    for t in range(templates.shape[0]):
+        for p in range(mean.size):
+            d = templates[t, p] - mean[p]
+            deviation[t, p] = d
+            square[t, p] = d * (d + two * mean[p])
+        for p in range(mean.size - 1):
+            step = deviation[t, p + 1] - deviation[t, p]
+            bend[t, p] = step * (step + two * (mean[p + 1] - mean[p]))
+        bend[t, mean.size - 1] = np.float32(0.0)
 
 
 def fit_continuum(
