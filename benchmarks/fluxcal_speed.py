@@ -49,19 +49,51 @@ def naive(prepared, data, weight, position, x, n_terms: int, templates) -> np.nd
 
 def frame_of(n_fibres: int, n_stars: int, n_pixels: int, seed: int = 3):
     """A simulated frame and its catalogue; its targets are copies of twenty."""
+    catalogue, frames = arms_of(n_fibres, n_stars, [slice(0, n_pixels)], seed)
+    return catalogue, frames[0]
+
+
+def arms_of(n_fibres: int, n_stars: int, cuts: list[slice], seed: int = 3):
+    """Frames of one exposure that are these pixels of one simulation, and their catalogue."""
     from dataclasses import replace
 
     from crosscal.fluxcal.demo import simulate
     from crosscal.fluxcal.types import Fibres
 
-    truth = simulate(n_stars=n_stars, n_targets=20, n_pixels=n_pixels, seed=seed)
+    truth = simulate(n_stars=n_stars, n_targets=20, n_pixels=cuts[-1].stop, seed=seed)
     rows = np.concatenate([np.arange(n_stars), n_stars + np.arange(n_fibres - n_stars) % 20])
-    table = truth.frame.fibres
+    table, frame = truth.frame.fibres, truth.frame
     fibres = Fibres(*(getattr(table, key)[rows] for key in ("name", "ra", "dec", "x", "y", "type")))
-    return truth.catalogue, replace(
-        truth.frame, flux=truth.frame.flux[rows], variance=truth.frame.variance[rows],
-        wavelength=truth.frame.grid.copy(), fibres=fibres,
-    )  # fmt: skip
+    return truth.catalogue, [
+        replace(
+            frame, flux=frame.flux[:, cut][rows], variance=frame.variance[:, cut][rows], wavelength=frame.grid[cut],
+            fibres=fibres,
+        )
+        for cut in cuts
+    ]  # fmt: skip
+
+
+def three_arms(n_fibres: int, n_stars: int, goal: float | None) -> Record:
+    """CPU-seconds of three arms of one exposure that are calibrated together, calibrated spectra included."""
+    from crosscal.fluxcal.calibrator import Calibrator
+    from crosscal.fluxcal.demo import demo_filters, demo_library
+    from crosscal.fluxcal.night.arms import calibrate_arms
+    from crosscal.fluxcal.options import Options
+
+    cuts = [slice(k * 2625, k * 2625 + 2750) for k in range(3)]
+    catalogue, frames = arms_of(n_fibres, n_stars, cuts)
+    library, filters, options = demo_library(), demo_filters(), Options(fwhm=5.0, ebv=0.02, position=False)
+
+    def work():
+        results = calibrate_arms(Calibrator(catalogue, library, filters, options), frames)
+        assert all(r.curve is not None for r in results)
+        for result in results:
+            result.apply()  # one after another, as they are written
+
+    cpu, _ = cpu_seconds(work)
+    judged = {} if goal is None else {"goal": f"<= {goal:g}", "passed": bool(cpu <= goal)}
+    size = f"{n_fibres} fibres, {n_stars} standards, three arms of 2750 pixels, with leave-one-star-out"
+    return Record(size, "fluxcal", cpu, "CPU-s", **judged)
 
 
 def large_frames(quick: bool) -> list[Record]:
@@ -214,5 +246,6 @@ def records(quick: bool) -> list[Record]:
             note=f"loop over {sample.size} templates, scaled; largest relative difference {worst:.1e}",
         ),
         *large_frames(quick),
+        three_arms(500, 12, None) if quick else three_arms(5000, 120, 25.0),
         *night(3 if quick else 100),
     ]  # fmt: skip

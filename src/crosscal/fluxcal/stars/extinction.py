@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -30,12 +31,18 @@ def fitzpatrick99(wavelength: ArrayLike) -> NDArray[np.float64]:
     InputError
         Below 2600 A, where the optical spline does not hold.
     """
-    from scipy.interpolate import CubicSpline
-
     w = np.asarray(wavelength, dtype=float)
     if w.size and w.min() < 2600.0:
         raise InputError(f"wavelength {w.min():g} A", where="Fitzpatrick 1999 extinction", expected=">= 2600 A")
-    return CubicSpline(_F99_X, _F99_A, bc_type="natural")(1e4 / w)
+    return np.asarray(_f99_spline()(1e4 / w), dtype=float)
+
+
+@cache
+def _f99_spline() -> Any:
+    """The spline through the anchors, which every star of a frame asks for."""
+    from scipy.interpolate import CubicSpline
+
+    return CubicSpline(_F99_X, _F99_A, bc_type="natural")
 
 
 #: Coefficients of the optical a(y), b(y), y = 1e4 / lambda[A] - 1.82, of O'Donnell 1994 (ApJ 422, 158), table 1.
