@@ -68,7 +68,9 @@ def test_times_of_two_readings_are_refused(tmp_path, first, second, sentence):
 def test_times_are_converted_and_differences_have_no_date():
     assert np.allclose(read_table(pair(flux=[1, 1.1], t=[0, 365.25] * u.d), time="t", time_unit="yr").time, [0, 1])
     waits = np.array([1, 36], "timedelta64[h]")
-    assert np.allclose(read_table(pair(flux=[1, 1.1], t=waits), time="t").time, [1 / 24, 1.5])
+    data = read_table(pair(flux=[1, 1.1], t=waits), time="t")
+    assert np.allclose(data.time, [1 / 24, 1.5])
+    assert data.assumed == ("Differences of times in column 't' are read as days.",)
     with pytest.raises(DataFileError, match="column 'flux': objects of type Time"):
         read_table(pair(flux=Time(DAYS, format="mjd")), scale="additive")
 
@@ -110,14 +112,16 @@ def test_backgrounds_and_zero_points_are_told(tmp_path):
 )  # fmt: skip
 def test_names_of_errors_that_state_a_level(tmp_path, name, level):
     path = write(tmp_path, f"instrument,source,flux,{name}\n{ROWS}")
-    with pytest.raises(DataFileError, match=f"of the errors; expected confidence = {level}, or confidence = 0.6827"):
+    with pytest.raises(
+        DataFileError, match=rf"calls the errors .*; expected confidence = {level}, or confidence = 0.6827"
+    ):
         read_table(path, error=name)
     assert read_table(path, error=name, confidence=0.6827).flux_low[0] == pytest.approx(0.05, rel=1e-4)
     assert read_table(path, error=name, confidence=level).flux_low[0] < 0.04
     wide = write(tmp_path, f"source,pn,pn_{name},MOS1,MOS1_{name}\nA,1.0,0.05,1.1,0.05\n", "w.csv")
-    with pytest.raises(DataFileError, match=r"may be no measurements|of the errors"):
+    with pytest.raises(DataFileError, match=r"may be no measurements|calls the errors"):
         read_matrix(wide, logarithmic=False)
-    with pytest.raises(DataFileError, match="of the errors"):
+    with pytest.raises(DataFileError, match="calls the errors"):
         read_matrix(wide, value={"pn": "pn", "MOS1": "MOS1"}, error={"pn": f"pn_{name}", "MOS1": f"MOS1_{name}"})
 
 
@@ -135,7 +139,7 @@ def test_comments_and_descriptions_that_state_a_level_or_a_scale(tmp_path):
     table = pair(flux=[1.0, 1.1], err=[0.05, 0.05])
     table["err"].description = "90% confidence uncertainty"
     table.write(tmp_path / "t.ecsv")
-    with pytest.raises(DataFileError, match="column 'err': the column's name or description says '90%'"):
+    with pytest.raises(DataFileError, match="column 'err': the column's name or description calls the errors '90%'"):
         read_table(tmp_path / "t.ecsv", error="err")
     table["flux"].description = "Logarithm (base 10) of the flux"
     with pytest.raises(DataFileError, match=r"may be logarithms or magnitudes \(its description: Logarithm"):

@@ -37,7 +37,9 @@ def times(
     place = f"{where}, column {name!r}"
     days = _dates(column, table, name, where, rows)
     if days is not None:
-        told = (f"Dates in column {name!r} are read as modified Julian dates (days).",)
+        dated = hasattr(column, "mjd") or getattr(getattr(column, "dtype", None), "kind", "m") != "m"
+        what = "Dates" if dated else "Differences of times"
+        told = (f"{what} in column {name!r} are read as {'modified Julian dates (days)' if dated else 'days'}.",)
         return days * conversion("d", unit, place, "time")[0], unit or "d", told
     values, own = numeric(table, name, where, rows, missing)
     _refuse_packed_dates(values, place)

@@ -67,16 +67,16 @@ def refuse_stated_levels(table: Any, value: str, errors: Sequence[str], where: s
             level = None
         described = level or stated_level(str(getattr(table[name], "description", None) or ""), _LEVEL)
         if described is not None:
-            raise _level_refused(*described, f"{where}, column {name!r}", "the column's name or description says")
+            raise _level_refused(*described, f"{where}, column {name!r}", "the column's name or description")
     for line in _comments(table) if errors else ():
         level = stated_level(line, _LEVEL) if _ABOUT_ERRORS.search(line) else None
         if level is not None:
-            raise _level_refused(*level, where, f"a comment of the table ({line[:80]}) says")
+            raise _level_refused(*level, where, f"a comment of the table ({line[:80]})")
 
 
 def _level_refused(words: str, level: float, where: str, who: str) -> DataFileError:
     return DataFileError(
-        f"{who} {words!r} of the errors", where=where,
+        f"{who} calls the errors {words!r}", where=where,
         expected=f"confidence = {level:.4g}, or confidence = 0.6827 if they are standard errors",
     )  # fmt: skip
 
