@@ -27,7 +27,10 @@ from benchmarks.record import Record
 
 NOT_BENCHMARKS = {"record", "fluxcal_simulator"}
 #: Long jobs that are run only by name.
-ON_REQUEST = {"memory", "xray_pairs", "fluxcal_variance", "fluxcal_coverage", "fluxcal_reddening"}
+ON_REQUEST = {
+    *("memory", "xray_pairs", "concordance_scale", "concordance_honesty", "lightcurves_honesty"),
+    *("fluxcal_variance", "fluxcal_coverage", "fluxcal_reddening"),
+}
 
 
 def modules(parts: list[str]) -> list[str]:
