@@ -74,20 +74,23 @@ def solve_batch(
         See ``engine.TOLERANCE``.
     """
     n, (n_start, n_free) = counts.shape[0], start.shape
-    x = np.empty((n, n_free))
+    repeats = n // n_start
     start = np.ascontiguousarray(start, dtype=float)
+    x = np.repeat(start, repeats, axis=0)
+    if repeats > 1:  # compiled only where it is of use
+        first_steps(table, counts, start, low, high, x)
     covariance = np.empty((n, n_free, n_free))
     statistic, status = np.empty(n), np.empty(n, dtype=np.int8)
     # A library without kinks does not wait for the search over segments to be compiled.
     kinked = True if table.n_shape > 0 and table.kinds[table.n_shape - 1] == LINEAR else None
-    _solve(table, counts, start, x, low, high, tolerance, kinked, covariance, statistic, status)
+    _solve(table, counts, x, low, high, tolerance, kinked, covariance, statistic, status)
     if np.any((status > Status.AT_BOUND) & (status != Status.BAD_DATA)):
         again = np.flatnonzero((status > Status.AT_BOUND) & (status != Status.BAD_DATA))
         some = np.ascontiguousarray(counts[again])
-        x_again = start[again // (n // n_start)]
+        x_again = start[again // repeats]
         _restart(table, some, x_again, low, high)
         results = (covariance[again], statistic[again], status[again])
-        _solve(table, some, x_again, x_again, low, high, tolerance, kinked, *results)
+        _solve(table, some, x_again, low, high, tolerance, kinked, *results)
         x[again] = x_again
         covariance[again], statistic[again], status[again] = results
     failed = status > Status.AT_BOUND
@@ -141,14 +144,9 @@ def has_counts(counts, i):
 
 
 @njit(cache=True, nogil=True)
-def _solve(table, counts, start, x, low, high, tolerance, kinked, covariance, statistic, status):
-    """Fit each spectrum; ``kinked`` (None or True) is a type to the compiler, which leaves the other out."""
-    empty, n_free, repeats = np.empty(0), x.shape[1], x.shape[0] // start.shape[0]
-    for i in range(x.shape[0]):
-        for j in range(n_free):
-            x[i, j] = start[i // repeats, j]
-    if repeats > 1:
-        first_steps(table, counts, start, low, high, x)
+def _solve(table, counts, x, low, high, tolerance, kinked, covariance, statistic, status):
+    """Fit each spectrum from ``x``; ``kinked`` (None or True) is a type to the compiler, which leaves the other out."""
+    empty, n_free = np.empty(0), x.shape[1]
     information = np.zeros((n_free, n_free))
     work = make_work(counts.shape[1], n_free, table.monomials.shape[0], table.kinds.size)
     limit, none = np.int64(MAX_ITERATIONS), np.int64(0)
