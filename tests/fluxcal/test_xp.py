@@ -217,3 +217,19 @@ def test_a_model_on_its_xp_spectrum(seen, library, filters, options):
     assert width[1] > 3 * width[0]
     # too few good samples: as it was
     assert on(5.0) is bent
+
+
+@pytest.mark.parametrize(
+    ("key", "unit", "right"),
+    [("flux", "W / (m2 nm)", True), ("flux_error", "erg / (s cm2 Angstrom)", False), ("wavelength", "Angstrom", False)],
+)
+def test_another_unit_than_the_archives_is_refused(key, unit, right, tmp_path):
+    path = single_ecsv(tmp_path)
+    table = Table.read(path)
+    table[key].unit = unit
+    table.write(path, overwrite=True)
+    if right:
+        assert len(read_xp(path)) == 1
+        return
+    with pytest.raises(DataFileError, match=f"column '{key}': the unit is"):
+        read_xp(path)

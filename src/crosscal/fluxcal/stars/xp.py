@@ -68,7 +68,7 @@ def read_xp(path: str | os.PathLike[str]) -> dict[str, XpSpectrum]:
     Raises
     ------
     DataFileError
-        If a column is missing, or values are not numbers of the shapes above.
+        If a column is missing or in another unit, or values are not numbers of the shapes above.
     """
     from astropy.table import Table
 
@@ -81,12 +81,30 @@ def read_xp(path: str | os.PathLike[str]) -> dict[str, XpSpectrum]:
     for key in ("flux", "flux_error"):
         if key not in names:
             raise DataFileError(f"no column {key}", where=str(source), expected="XP_SAMPLED, or GaiaXPy's calibrate")
+    for key, unit in (("wavelength", "nm"), ("flux", "W m-2 nm-1"), ("flux_error", "W m-2 nm-1")):
+        if key in names:
+            _require_unit(table[names[key]], unit, f"{source}, column {names[key]!r}")
     with parsing("a spectrum cannot be used", where=source, expected="numbers, as many errors as fluxes"):
         rows = _by_source(table, names, source)
         found = {name: _spectrum(*row) for name, row in rows.items()}
     if not found:
         raise DataFileError("no spectrum", where=str(source), expected="at least one row")
     return found
+
+
+def _require_unit(column: Any, unit: str, where: str) -> None:
+    """Refuse a column whose stated unit is not the archive's; none stated is the archive's."""
+    from astropy import units as u
+
+    stated = getattr(column, "unit", None)
+    if stated is None:
+        return
+    try:
+        factor = u.Unit(stated).to(u.Unit(unit))
+    except (u.UnitConversionError, ValueError, TypeError):
+        factor = 0.0
+    if abs(factor - 1) > 1e-9:
+        raise DataFileError(f"the unit is {stated}", where=where, expected=f"{unit}, in which the archive gives them")
 
 
 def _by_source(table: Any, names: Mapping[str, str], source: Path) -> dict[str, tuple[Any, ...]]:
