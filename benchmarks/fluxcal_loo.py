@@ -102,8 +102,8 @@ def arm_records(arm: str, found: Arm) -> list[Record]:
             ),
         ]  # fmt: skip
     rms = found.rms
-    gates = f"{sum(found.passed)} of {len(found.passed)} passed the gates"
-    span = f"{rms.size} frames, {rms.min():.3f} to {rms.max():.3f}; {gates}"
+    checks = f"{sum(found.passed)} of {len(found.passed)} passed the checks"
+    span = f"{rms.size} frames, {rms.min():.3f} to {rms.max():.3f}; {checks}"
     return [*rows, Record(f"FCALRMS per frame, median, {arm}", "fluxcal", float(np.median(rms)), "", note=span)]
 
 
