@@ -371,10 +371,6 @@ def calibrate(
     loo : bool
         Hold out each star in turn.
 
-    Returns
-    -------
-    FluxCalibration
-
     Raises
     ------
     InputError
