@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 
 from crosscal import fluxcal
-from crosscal.core.errors import DataFileError
+from crosscal.core.errors import DataFileError, UnknownNameError
 from crosscal.fluxcal.demo import demo_filters, simulate
 from crosscal.fluxcal.kspecdr import ARGUMENTS, apply_fluxcal, read_mask
 
@@ -35,26 +35,21 @@ def arguments(place, **more):
     }  # fmt: skip
 
 
-@pytest.mark.thorough
-def test_smoothing_is_off_and_a_stated_resolution_is_used(place, monkeypatch):
+def test_smoothing_is_off_and_the_resolution_three_angstrom(place, monkeypatch):
     assert ARGUMENTS["CALIBFLUX_SMOOTH"] is False
     seen = []
     calibrate = fluxcal.Calibrator.calibrate
 
     def spy(self, frame, **options):
-        seen.append(calibrate(self, frame, **options))
-        return seen[-1]
+        seen.append((self.options.smooth, self.fwhm(frame), frame.notes))
+        return calibrate(self, frame, **options)
 
     monkeypatch.setattr(fluxcal.Calibrator, "calibrate", spy)
-    for more in ({"CALIBFLUX_FWHM": 3.0}, {}):
-        outcome = apply_fluxcal(place / "0027red.fits", arguments(place, **more))
-        assert outcome.calibrated, outcome.text
-    stated, fitted = seen
-    assert (stated.options.smooth, stated.options.fwhm) == ("none", 3.0)
-    assert not any("resolution" in note for note in stated.warnings)
-    # without the argument and SPECFWHM the stars are asked
-    assert fitted.options.fwhm is None
-    assert any("no resolution is stated" in note for note in fitted.warnings)
+    outcome = apply_fluxcal(place / "0027red.fits", arguments(place))
+    assert outcome.calibrated, outcome.text
+    smooth, fwhm, notes = seen[0]
+    assert (smooth, fwhm) == ("none", 3.0)
+    assert any("no SPECFWHM" in note for note in notes)
 
 
 def test_a_mask_file_is_used(place):
@@ -74,3 +69,16 @@ def test_what_is_no_mask_is_told(text, tmp_path):
     (tmp_path / "mask.dat").write_text(text, encoding="utf-8")
     with pytest.raises(DataFileError, match="not a mask"):
         read_mask(tmp_path / "mask.dat")
+
+
+def test_reddening_is_fitted_or_that_of_the_map(place):
+    told = {}
+    for how in ("fit", "map"):
+        outcome = apply_fluxcal(place / "0027red.fits", arguments(place, CALIBFLUX_REDDENING=how))
+        assert outcome.calibrated, outcome.text
+        told[how] = outcome.text
+    assert "E(B-V)" in told["fit"]
+    assert "stars" in told["fit"]
+    assert told["fit"] != told["map"]
+    with pytest.raises(UnknownNameError, match="reddening"):
+        apply_fluxcal(place / "0027red.fits", arguments(place, CALIBFLUX_REDDENING="dust"))

@@ -133,6 +133,7 @@ def test_result_of_a_transient():
     assert "ln_width" in result.posterior_draws.names
     assert {"process", "calibrated", "residuals"} <= set(result.figures())
     assert np.all(result.diagnostics.ties.scale[1:] > 0.9)
+    assert any("can be too narrow" in warning for warning in result.warnings)
 
 
 def test_outliers_are_clipped_by_the_running_mean():

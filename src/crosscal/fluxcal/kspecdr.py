@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,16 @@ ARGUMENTS: Mapping[str, Any] = {
     "CALIBFLUX_COLUMNS": None,
     "CALIBFLUX_SYSTEM": None,
     "CALIBFLUX_EBV": 0.0,
+    "CALIBFLUX_REDDENING": "fit",
     "CALIBFLUX_RADIUS": 1.5,
     "CALIBFLUX_MATCH": "position",
     "CALIBFLUX_POSITION": "auto",
     "CALIBFLUX_MASK": None,
     "CALIBFLUX_OUTPUT": None,
 }
+
+#: KSPECDR's resolution where neither its argument nor the header states one, Angstrom.
+USUAL_FWHM = 3.0
 
 #: Numbers of fibres (from 1) with the types that FIB<n> arguments give them.
 Types = tuple[tuple[int, str], ...]
@@ -72,9 +76,6 @@ class Outcome:
 
 def apply_fluxcal(red_filename: str | os.PathLike[str], args: Mapping[str, Any]) -> Outcome:
     """Calibrate a RED file in place, as KSPECDR's stage of the same name does.
-
-    Where neither CALIBFLUX_FWHM nor SPECFWHM states the resolution, it is fitted to the stars. KSPECDR takes 3
-    Angstrom: state that to have it.
 
     Parameters
     ----------
@@ -221,6 +222,10 @@ def _single(path: Path, values: Mapping[str, Any]) -> Outcome:
     existing_file(path, what="frame")
     target = Path(values["CALIBFLUX_OUTPUT"]) if values["CALIBFLUX_OUTPUT"] else path
     frame = FrameFile(path, types=values["FIB"]).read()
+    stated = frame.header is not None and frame.header.get("SPECFWHM") is not None
+    if values["CALIBFLUX_FWHM"] is None and not stated and frame.resolution is None:
+        note = f"the file has no SPECFWHM: {USUAL_FWHM} Angstrom, as in KSPECDR"
+        frame = replace(frame, resolution=USUAL_FWHM, notes=(*frame.notes, note))
     return _finish(_calibrator(values).calibrate(frame), path, target)
 
 
@@ -267,6 +272,7 @@ def _calibrator(values: Mapping[str, Any]) -> Calibrator:
         "metric": str(values["CALIBFLUX_METRIC"]).lower(),
         "smooth": "spline" if _flag(values["CALIBFLUX_SMOOTH"], "CALIBFLUX_SMOOTH") else "none",
         "ebv": float(values["CALIBFLUX_EBV"]),
+        "reddening": str(values["CALIBFLUX_REDDENING"]).lower(),
         "radius": float(values["CALIBFLUX_RADIUS"]),
         "match": str(values["CALIBFLUX_MATCH"]),
         **({"mask": read_mask(values["CALIBFLUX_MASK"])} if values["CALIBFLUX_MASK"] else {}),

@@ -103,7 +103,7 @@ def diagnose(draws: Draws, z: dict[str, NDArray[np.float64]], outlier: float) ->
     tied, factors = ties(model, middle), error_factors(model, middle)
     outliers = {name: np.flatnonzero(np.abs(values) > outlier) for name, values in z.items()}
     trends = season_trends(model, middle)
-    misfits = [trend.sentence for trend in trends if trend.sentence]
+    misfits = [*filter(None, (process.caution, *(trend.sentence for trend in trends)))]
     if model.settings.errors == "gaussian":
         advice = "errors = 'student-t' or remove_outliers" if isinstance(process, Kernel) else "remove_outliers"
         for curve in model.curves.files:

@@ -99,3 +99,11 @@ def test_a_job_depends_on_the_responses_of_its_table(place):
     before = depends_on(job, "inference")
     shutil.copy(place / "files" / "b.arf", place / "files" / "b2.arf")
     assert depends_on(job, "inference") != before
+
+
+@pytest.mark.parametrize("column", ["arf", "rmf_ACIS", "arf_mos"])
+def test_files_of_no_telescope_are_refused(place, column):
+    """Without a telescope, in another case, or of a telescope without temperatures."""
+    (place / "wide.csv").write_text(WIDE.replace("arf_acis", column))
+    with pytest.raises(DataFileError, match=f"column {column} names files of no telescope; expected ..._pn or"):
+        xray.read_pairs(place / "wide.csv", trusted="pn", corrected="acis")

@@ -29,12 +29,15 @@ class Variability:
         Points within this share of the time scale see nearly the same flux.
     moves : tuple of mapping
         Changes of parameters that make the source stiffer, and looser.
+    caution : str
+        What every result with it warns of; empty if there is nothing.
     """
 
     parameters: ClassVar[tuple[Parameter, ...]]
     timescale: ClassVar[str] = "log_tau"
     near: ClassVar[float] = 0.1
     moves: ClassVar[tuple[Mapping[str, float], ...]] = ()
+    caution: ClassVar[str] = ""
 
     @property
     def names(self) -> tuple[str, ...]:

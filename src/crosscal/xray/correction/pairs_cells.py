@@ -15,7 +15,7 @@ from crosscal.core.errors import DataFileError, closest
 from crosscal.xray.correction.fit_logs import read_fit_log
 from crosscal.xray.correction.pairs import QUANTITIES, Floats
 from crosscal.xray.correction.pairs_columns import CONSTANTS, Column, column_of, stated_levels
-from crosscal.xray.correction.pairs_responses import Named, named_files, role_of, telescope_column
+from crosscal.xray.correction.pairs_responses import Named, check_telescopes, named_files, role_of, telescope_column
 from crosscal.xray.correction.pairs_table import Sheet
 
 LOGS = ("log", "xspec_log", "fit")
@@ -64,6 +64,7 @@ def cells_of(sheet: Sheet, names: list[str], source: str, directory: Path, confi
     cells = _long(sheet, known, names, by_row, logs, directory, level) if by_row else _wide(sheet, known, names, level)
     used = {source, by_row, logs, *(c.name for c in known)}
     rest = [n for n in sheet.table.colnames if n not in used and "_corr_" not in n and role_of(n) is None]
+    check_telescopes(sheet, cells.telescopes)
     cells.files = named_files(sheet, names)
     if source != "source":
         sheet.notes.append(f"column {source} is used as the name of the source")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crosscal.core.errors import InputError
+from crosscal.core.errors import DataFileError, InputError
 from crosscal.core.files import existing_file
 from crosscal.xray.correction.pairs_table import Sheet, read_sheet
 from crosscal.xray.instrument.ogip_spectrum import ResponseFiles
@@ -26,6 +26,23 @@ def role_of(column: str) -> tuple[str, str] | None:
     """Return what a column names: ("arf", "pn") of ``arf_pn``, ("rmf", "") of ``rmf``; None where it is no file."""
     role, _, telescope = column.partition("_")
     return (role.lower(), telescope) if role.lower() in (*ROLES, EXPOSURE) else None
+
+
+def check_telescopes(sheet: Sheet, telescopes: Sequence[str]) -> None:
+    """Refuse columns of files that belong to no telescope of the table.
+
+    Raises
+    ------
+    DataFileError
+        Naming the column.
+    """
+    by_row = telescope_column(sheet.table.colnames) is not None
+    for name in sheet.table.colnames:
+        role, telescope = role_of(name) or ("", "")
+        if role not in ROLES or telescope in telescopes or (by_row and not telescope):
+            continue
+        known = " or ".join(f"{role}_{one}" for one in telescopes)
+        raise DataFileError(f"column {name} names files of no telescope", where=sheet.where, expected=known)
 
 
 def telescope_column(names: Sequence[str]) -> str | None:
