@@ -30,6 +30,6 @@ class RunningMean(Variability):
     near: ClassVar[float] = 1.0
     moves: ClassVar = ({"log_width": float(np.log(2.0))}, {"log_width": -float(np.log(2.0))})
     caution: ClassVar[str] = (
-        "Intervals with kernel 'running-mean' can be too narrow: in simulations 95 % intervals of a scale contained the "
-        "truth in 88 % (random walk) to 96 % (periodic source) of the cases."
+        "Intervals with kernel 'running-mean' can be too narrow: in simulations 95 % intervals of a scale contained "
+        "the truth in 88 % (random walk) to 96 % (periodic source) of the cases."
     )
