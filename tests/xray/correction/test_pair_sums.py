@@ -11,7 +11,8 @@ import pytest
 from crosscal.inference.importance import population
 from crosscal.xray.correction.hierarchical import HierarchicalModel
 from crosscal.xray.correction.identifiability import find_aliases
-from crosscal.xray.correction.pair_sums import BLOCK, CROSSED, FIRST_SOURCES, MANY_SOURCES, parts_of, temperatures
+from crosscal.xray.correction.pair_blocks import BLOCK, CROSSED, GROUP
+from crosscal.xray.correction.pair_sums import FIRST_SOURCES, MANY_SOURCES, parts_of, temperatures
 from crosscal.xray.correction.simulate import simulate_pairs
 
 THETA = {"A": 0.1, "mu": 2.0, "sigma": 0.8}
@@ -48,6 +49,60 @@ def test_the_compiled_likelihood_is_the_slow_one(emulator, names):
     np.testing.assert_allclose(each, slow, rtol=1e-5, atol=1e-5)
     total = jax.jit(jax.vmap(model.sums))(at)
     np.testing.assert_allclose(total, each.sum(axis=1), rtol=1e-12)
+
+
+def explicit(sums, pairs, table, scatter):
+    """The log likelihood of each source by matrices, with the same map between the same temperatures."""
+    from scipy.interpolate import CubicHermiteSpline
+
+    names, steps = pairs.quantities, sums.steps
+    positive = np.array([q != "Abundanc" for q in names])
+    columns = [sums.slots.index(q) for q in names]
+    splines = [CubicHermiteSpline(sums.nodes, table[0, :, c], table[1, :, c]) for c in columns]
+    found = []
+    for i in range(len(pairs)):
+        (x0, x1), (c0, c1) = pairs.values[:, i], pairs.covariance[:, i]
+        shift = np.zeros(len(names))
+        for step in range(steps + 1):
+            x = np.where(positive, np.maximum(x0 + shift, 1e-3 * x0), x0 + shift)
+            kT = np.clip(x[0], sums.nodes[0], sums.nodes[-1])
+            value = np.array([s(kT) for s in splines])
+            slope = np.array([s(kT, 1) for s in splines]) * (kT == x[0])
+            expected = np.where(positive, x * value, x + value)
+            jacobian = np.diag(np.where(positive, value, 1.0))
+            jacobian[:, 0] += np.where(positive, x * slope, slope)
+            own = sums.own[columns]
+            noise = own**2 + np.where(positive, scatter**2, 0.0)
+            total = c1 + np.diag(noise * np.where(positive, expected, 1.0) ** 2) + jacobian @ c0 @ jacobian.T
+            offset = x1 - expected + jacobian @ shift
+            if step < steps:
+                shift = c0 @ jacobian.T @ np.linalg.solve(total, offset)
+        log_det = np.linalg.slogdet(2 * np.pi * total)[1]
+        value = -0.5 * offset @ np.linalg.solve(total, offset) - 0.5 * log_det
+        found.append(value - np.log(x[positive] / x0[positive]).sum())
+    return np.array(found)
+
+
+SOME, ALL = [("kT", "norm"), ("kT", "Abundanc")], ("kT", "norm", "Abundanc")
+
+
+@pytest.mark.parametrize("names", [("kT",), ALL, *(pytest.param(n, marks=pytest.mark.thorough) for n in SOME)])
+def test_blocks_are_the_explicit_algebra(emulator, names):
+    n, error = BLOCK + 6, 0.1
+    model = model_of(emulator, names, n, error)
+    sums, pairs = model.sums, model.pairs
+    at = {k: v[0] for k, v in parameters(names, 1).items()}
+    table, scatter = np.asarray(sums.table(at)), float(at["scatter"])
+    slow = explicit(sums, pairs, table, scatter)
+    # The same operations in another order.
+    np.testing.assert_allclose(sums(at, each=True), slow, rtol=1e-10, atol=1e-10)
+    # Every theta of a batch that is more than one group, alone and together, and each source where it is alone.
+    many = GROUP + 3
+    together = sums._run(np.repeat(table[None], many, axis=0), np.full(many, scatter), False)
+    np.testing.assert_array_equal(together, float(sums(at)))
+    np.testing.assert_allclose(together[0], slow.sum(), rtol=1e-10)
+    alone = replace(model, pairs=pairs.take(np.array([n - 1]))).sums
+    np.testing.assert_allclose(alone(at), slow[-1], rtol=1e-10)
 
 
 @pytest.mark.thorough
