@@ -86,6 +86,38 @@ AAVSO = """JD,Magnitude,Uncertainty,HQuncertainty,Band,Observer Code,Comment Cod
 2458014.8,16.80,0.02,,V,BBB,,Z
 2458090.1,<17.2,0.02,,V,AAA,,V
 """
+AAVSO_EXTENDED = """#TYPE=EXTENDED
+#OBSCODE=XX
+#DELIM=,
+#DATE=HJD
+#NAME,DATE,MAG,MERR,FILT,TRANS,MTYPE,CNAME,CMAG
+SS CYG,2458000.75,16.40,0.02,V,NO,STD,105,10.5
+SS CYG,2458001.75,<17.00,na,V,NO,STD,105,10.5
+SS CYG,2458002.75,16.30,0.02,V,NO,DIF,105,10.5
+"""
+LASAIR = """MJD,filter,unforced mag,unforced mag error,unforced mag status,forced ujy,forced ujy error
+58000.3,g,18.4,0.02,p,-120.5,20.0
+58001.3,r,18.4,0.02,p,80.5,21.0
+58002.3,r,18.4,0.02,p,,
+"""
+RUBIN = """diaObjectId,midpointMjdTai,band,psfFlux,psfFluxErr,scienceFlux,scienceFluxErr
+7,60800.1,g,-500.0,40.0,30500.0,60.0
+7,60801.1,g,600.0,40.0,31600.0,60.0
+"""
+RUBIN_DIFFERENCE = """diaSourceId,diaObjectId,midpointMjdTai,band,psfFlux,psfFluxErr
+1,7,60800.1,g,-500.0,40.0
+2,7,60801.1,r,600.0,40.0
+"""
+NEOWISE = """ra,dec,mjd,w1mpro,w1sigmpro,w2mpro,w2sigmpro,qual_frame,cc_flags
+10.0,20.0,58000.1,12.0,0.02,11.5,0.03,10,0000
+10.0,20.0,58001.1,12.1,0.02,11.6,,10,0000
+10.0,20.0,58002.1,12.1,0.02,11.6,0.03,0,0000
+"""
+FERMI = """"Date(UTC)","Julian Date","MET","TS","Photon Flux [0.1-100 GeV](photons cm-2 s-1)",\
+"Photon Flux Error(photons cm-2 s-1)","Photon Index"
+2017-09-04,2458000.5,526000000,50,1.1e-07,1e-08,2.1
+2017-09-11,2458007.5,526600000,3,< 2e-07,-,-
+""".replace("\\\n", "")
 COSMOGRAIL = """mhjd\tmag_A\tmagerr_A\ttelescope
 ====\t=====\t========\t=========
 53126.4\t-12.1\t0.01\tMercator
@@ -112,7 +144,8 @@ TEXTS = {
     "asassn": ASASSN_V1, "asassn-v2": ASASSN_V2, "asassn-client": ASASSN_CLIENT, "ztf": ZTF, "ztf-tbl": ZTF_TBL,
     "ztf-forced": ZTF_FORCED, "ztf-alerts": ALERTS, "ztf-alerts-difference": ALERTS_RAW, "atlas": ATLAS, "gaia": GAIA,
     "gaia-alerts": GAIA_ALERTS, "crts": CRTS, "panstarrs": PANSTARRS, "aavso": AAVSO, "cosmograil": COSMOGRAIL,
-    "cds": CDS,
+    "cds": CDS, "aavso-extended": AAVSO_EXTENDED, "ztf-lasair": LASAIR, "rubin": RUBIN,
+    "rubin-difference": RUBIN_DIFFERENCE, "neowise": NEOWISE, "fermi-lat": FERMI,
 }  # fmt: skip
 
 

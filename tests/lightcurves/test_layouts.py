@@ -31,6 +31,12 @@ FOUND = {
     "cosmograil": ("heliocentric MJD", "mJy", {"Mercator": 1, "Euler": 1}),
     "cds": ("MJD", "mJy", {"LCO": 1, "LT1": 1}),
     "tess": ("BJD (TDB)", "electron / s", {"tess_s7": 3}),
+    "aavso-extended": ("HJD (UTC)", "erg / (s cm2 Angstrom)", {"aavso_V": 1}),
+    "ztf-lasair": ("MJD (UTC)", "uJy", {"ztf_zg": 1, "ztf_zr": 1}),
+    "rubin": ("MJD (TAI)", "nJy", {"rubin_g": 2}),
+    "rubin-difference": ("MJD (TAI)", "nJy", {"rubin_g": 1, "rubin_r": 1}),
+    "neowise": ("MJD (UTC)", "mJy", {"wise_W1": 2, "wise_W2": 1}),
+    "fermi-lat": ("JD (UTC)", "photon / (s cm2)", {"fermi": 1}),
     "uvot": ("MJD (TT)", "erg / (s cm2 Angstrom)", {"uvot_UVW2": 2}),
     "parquet": ("MJD", "", {"parquet": 2}),
     "ecsv": ("MJD", "mJy", {"ecsv": 2}),
@@ -86,6 +92,16 @@ def test_values_of_layouts_by_hand(sample):
     # The mission clock starts at MJD 51910.00074287 (TT).
     uvot = read(sample("uvot")).continuum
     np.testing.assert_allclose(uvot.time, 51910.00074287037 + np.array([1.0, 2.0]), rtol=0, atol=1e-9)
+
+
+def test_values_of_further_layouts_by_hand(sample):
+    np.testing.assert_allclose(read(sample("ztf-lasair")).continuum.flux, [-120.5, 80.5])
+    np.testing.assert_allclose(read(sample("rubin")).continuum.flux, [30500.0, 31600.0])
+    np.testing.assert_allclose(read(sample("rubin-difference")).continuum.flux, [-500.0, 600.0])
+    np.testing.assert_allclose(read(sample("fermi-lat")).continuum.flux, [1.1e-7])
+    np.testing.assert_allclose(read(sample("neowise")).continuum.flux[0], AB_ZERO * 10 ** (-0.4 * 12.0))
+    with pytest.raises(DataFileError, match="#DATE=EXCEL"):
+        read(sample("aavso-extended", samples.AAVSO_EXTENDED.replace("#DATE=HJD", "#DATE=EXCEL")))
 
 
 def test_what_is_left_out_and_assumed_is_told(sample):
@@ -346,7 +362,8 @@ def test_rules_say_what_they_drop(sample):
 
 
 def test_a_layout_may_be_named(sample):
-    assert set(read_table(sample("ztf"), layout="columns")) == {"ztf_zg", "ztf_zr"}
+    together = Selection(merge_objects=True)
+    assert set(read_table(sample("ztf"), together, layout="columns")) == {"ztf_zg", "ztf_zr"}
     with pytest.raises(DataFileError, match="no column 'mjd'; expected the columns"):
         read_table(sample("ztf", samples.ZTF.replace("mjd", "day")), layout="atlas")
     with pytest.raises(UnknownNameError):

@@ -21,7 +21,7 @@ from crosscal.lightcurves.formats.curves import Columns, Curves
 from crosscal.lightcurves.formats.layout import Layout
 from crosscal.lightcurves.formats.memory import raw_of_memory
 from crosscal.lightcurves.formats.merging import merge
-from crosscal.lightcurves.formats.pycali import read_block_file
+from crosscal.lightcurves.formats.pycali import blocks_after_the_end, read_block_file
 from crosscal.lightcurves.formats.raw import raw_table
 from crosscal.lightcurves.formats.registry import LAYOUTS, layout_of
 from crosscal.lightcurves.formats.selection import WAVELENGTHS, ZEROPOINTS, Selection, rebin
@@ -185,7 +185,7 @@ def read_table(
     chosen = selection or Selection()
     if layout == "auto" and _is_blocks(path):
         curve = read_block_file(path)
-        return LightCurves(curve)
+        return LightCurves(curve, notes=blocks_after_the_end(path))
     table = raw_table(path)
     found: Layout | None = layout_of(table) if layout == "auto" and not chosen.columns else None
     if layout not in ("auto", "columns"):

@@ -3,63 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscal.core.errors import DataFileError, InputError
+from crosscal.core.errors import DataFileError
 from crosscal.lightcurves.formats.curves import Curves
-from crosscal.lightcurves.formats.inverse import maggies, with_errors
 from crosscal.lightcurves.formats.layout import Layout
-from crosscal.lightcurves.formats.plausible import calendar_dates, checked_dates, no_logarithm, unused_words
-from crosscal.lightcurves.formats.raw import RawTable, override
+from crosscal.lightcurves.formats.named import photometry_by_names
+from crosscal.lightcurves.formats.photometry import Photometry, position_of
+from crosscal.lightcurves.formats.plausible import checked_dates
+from crosscal.lightcurves.formats.raw import RawTable
 from crosscal.lightcurves.formats.selection import AB_ZERO, PER_WAVELENGTH, WAVELENGTHS, Selection
-from crosscal.lightcurves.formats.vocabulary import TIMES, find_roles, time_system, unit_in
-from crosscal.lightcurves.timesystem import TimeSystem
+from crosscal.lightcurves.formats.vocabulary import TIMES
 
 _MAGNITUDE = 2.5 / np.log(10)
 #: Values and errors of magnitudes that stand for no measurement.
 _NO_MAGNITUDE = 90.0
-
-
-@dataclass(frozen=True, eq=False)
-class Photometry:
-    """The rows of a table in order: what has been found before telescopes are told apart.
-
-    Attributes
-    ----------
-    time, value, error : arrays (n,)
-        ``error`` is NaN where the table gives none.
-    is_magnitude : bool
-    system : TimeSystem
-    unit : str
-        Of fluxes.
-    telescope, band : arrays of str (n,)
-    apart : arrays of str (n,)
-        What is kept apart within one telescope and filter.
-    limit : bool array (n,)
-        Rows that are upper or lower limits.
-    refused : list of (bool array (n,), str)
-        Rows that a rule of quality drops, with the reason.
-    notes : list of str
-    """
-
-    time: NDArray[np.float64]
-    value: NDArray[np.float64]
-    error: NDArray[np.float64]
-    is_magnitude: bool
-    system: TimeSystem
-    unit: str
-    telescope: NDArray[np.str_]
-    band: NDArray[np.str_]
-    apart: NDArray[np.str_]
-    limit: NDArray[np.bool_]
-    refused: list[tuple[NDArray[np.bool_], str]]
-    notes: list[str]
-    position: tuple[float, float] | None = None
-    difference: bool = False
 
 
 def curves_of(table: RawTable, layout: Layout | None, selection: Selection, *, label: str = "") -> Curves:
@@ -79,7 +41,7 @@ def curves_of(table: RawTable, layout: Layout | None, selection: Selection, *, l
     DataFileError, InputError
         If columns are missing, no number, in units that do not fit, or no row is left.
     """
-    found = _by_layout(table, layout, selection) if layout else _by_names(table, selection, label)
+    found = _by_layout(table, layout, selection) if layout else photometry_by_names(table, selection, label)
     if not len(found.time):
         raise DataFileError("no rows", where=table.source, expected="rows of numbers")
     found = _with_errors(found, selection, table.source)
@@ -133,7 +95,7 @@ def _by_layout(table: RawTable, layout: Layout, selection: Selection) -> Photome
     time = table.first(layout.time) or layout.time[0]
     system = layout.system
     if time in TIMES and TIMES[time].format:  # a layout that may count in either way
-        system = replace(system, format=TIMES[time].format)
+        system = replace(system, format=TIMES[time].format, frame=system.frame or TIMES[time].frame)
     dates, notes = table.numbers(time), list(table.notes)
     system = checked_dates(dates, system, table.source, notes)
     band = table.words(key) if (key := table.first(layout.band)) else np.full(n, "")
@@ -151,138 +113,8 @@ def _by_layout(table: RawTable, layout: Layout, selection: Selection) -> Photome
         band = np.char.add(table.words(camera), np.char.add(":", band))
     return Photometry(
         dates, table.numbers(value), errors, magnitude, system, "" if magnitude else layout.flux_unit,
-        telescope, band, joined, table.is_limit(value), refused, notes, _position(table), layout.difference,
+        telescope, band, joined, table.is_limit(value), refused, notes, position_of(table), layout.difference,
     )  # fmt: skip
-
-
-def _by_names(table: RawTable, selection: Selection, label: str) -> Photometry:
-    chosen = override(table, selection.columns)
-    table, renamed = with_errors(table)
-    chosen = {role: renamed.get(key, key) for role, key in chosen.items()}
-    roles = find_roles(table.columns, table.source, chosen, table.units)
-    notes = list(table.notes)
-    n = len(table)
-    if not table.headed:
-        notes.append("the columns have no names: time, flux and error are assumed")
-    time, system = _times(table, roles.time, selection, notes)
-    unit = table.units.get(roles.value, "") or unit_in(roles.value)
-    if not table.headed and table.meta.get("unit"):
-        unit = str(table.meta["unit"])
-    is_magnitude = roles.is_magnitude or "mag" in unit.lower()
-    no_logarithm(table, roles.value, unit)
-    value = table.numbers(roles.value) * (1e-3 if unit == "mmag" else 1.0)
-    errors = [_error_column(table, key, value, unit, is_magnitude, notes) for key in roles.errors]
-    if len(errors) == 2:
-        both = " and ".join(table.names[key] for key in roles.errors)
-        notes.append(f"of the two errors {both} the root mean square is used")
-    error = errors[0] if len(errors) == 1 else np.full(n, np.nan)
-    if len(errors) == 2:  # lower errors may be given as negative numbers
-        error = np.sqrt(np.mean(np.square(errors), axis=0))
-    telescope = table.words(roles.telescope) if roles.telescope else np.full(n, label or Path(table.source).stem)
-    band = table.words(roles.filter) if roles.filter else np.full(n, "")
-    told = [table.names[k] for k in roles.unused]
-    if told:
-        notes.append(f"columns that are not used: {', '.join(told)}")
-    used = {roles.time, roles.value, *roles.errors, *roles.unused, roles.telescope or "", roles.filter or ""}
-    if table.headed:
-        notes += unused_words(table, used)
-    if len(table.columns) > 3 and not table.headed:
-        notes.append(f"columns after the third are not used ({len(table.columns)} columns)")
-    limit = table.is_limit(roles.value)
-    if (size := maggies(unit)) is not None:
-        notes.append(f"fluxes are converted from {'nano' if unit[0] == 'n' else ''}maggies to uJy (AB)")
-        value, error, unit = value * size, error * size, "uJy"
-    # A relative flux has no unit, and its errors are those of any flux.
-    unit = "" if is_magnitude or unit == "relative" else unit
-    return Photometry(
-        time, value, error, is_magnitude, system, unit, telescope, band, np.full(n, ""), limit,
-        [], notes, _position(table),
-    )  # fmt: skip
-
-
-def _times(table: RawTable, key: str, selection: Selection, notes: list[str]) -> tuple[NDArray[np.float64], TimeSystem]:
-    system = table.systems.get(key) or time_system(key, table.names[key])
-    days = calendar_dates(table, key)
-    if days is not None:
-        if selection.time_format:
-            raise InputError(
-                f"time_format {selection.time_format!r}", where=f"{table.source}, column {table.names[key]!r}",
-                expected="none: the column holds calendar dates",
-            )  # fmt: skip
-        notes.append(f"calendar dates in {table.names[key]} are taken as UTC")
-        return days, TimeSystem("mjd", scale="utc")
-    time = table.numbers(key)
-    unit = table.units.get(key, "")
-    named = unit.split(",")[0].strip()
-    if (named and named.lower().replace(" ", "") in TIMES) or "jd" in named.lower():
-        system = time_system(named.lower(), named) if not system.format else system
-    elif unit and unit.lower() not in ("d", "day", "days"):
-        factor = _factor(unit, "d", f"{table.source}, column {table.names[key]!r}")
-        notes.append(f"times are converted from {unit} to days")
-        time = time * factor
-    if selection.time_format:
-        asked = TIMES[selection.time_format]
-        if system.format and (system.format, system.zero) != (asked.format, asked.zero):
-            raise InputError(
-                f"time_format {selection.time_format!r}", where=table.source, expected=f"none: the file says {system}"
-            )
-        system = asked
-    return time, checked_dates(time, system, table.source, notes)
-
-
-def _error_column(
-    table: RawTable, key: str, value: NDArray[np.float64], unit: str, is_magnitude: bool, notes: list[str]
-) -> NDArray[np.float64]:
-    """The errors in the unit of the values; those given in per cent or magnitudes are converted."""
-    error = table.numbers(key)
-    own = table.units.get(key, "") or unit_in(key)
-    if not own or (own == unit and own != "mmag"):
-        return error
-    where = f"{table.source}, column {table.names[key]!r}"
-    if own.lower() in ("%", "percent", "pct", "relative"):
-        share = error if own.lower() == "relative" else error / 100.0
-        notes.append(f"errors in {table.names[key]} are relative and are converted")
-        return share * (_MAGNITUDE if is_magnitude else np.abs(value))
-    if is_magnitude:
-        if "mag" not in own.lower():
-            raise DataFileError(f"errors in {own} of magnitudes", where=where, expected="errors in magnitudes")
-        return error * (1e-3 if own == "mmag" else 1.0)
-    if "mag" in own.lower():
-        notes.append("errors in magnitudes are converted to errors of the fluxes")
-        return error * (1e-3 if own == "mmag" else 1.0) * np.abs(value) / _MAGNITUDE
-    if not unit:
-        notes.append(f"fluxes are taken to be in {own}, as their errors are")
-        return error
-    factor = _factor(own, unit, where)
-    if factor != 1:
-        notes.append(f"errors are converted from {own} to {unit}")
-    return error * factor
-
-
-def _factor(unit: str, target: str, where: str) -> float:
-    from astropy import units
-
-    try:
-        return float(units.Unit(unit).to(units.Unit(target)))
-    except (ValueError, TypeError, units.UnitConversionError):
-        raise DataFileError(f"values in {unit!r}", where=where, expected=f"values that convert to {target}") from None
-
-
-def _position(table: RawTable) -> tuple[float, float] | None:
-    """Median position of the rows, or that of the header, in degrees."""
-    for ra, dec in (("ra", "dec"), ("raj2000", "dej2000"), ("ra_deg", "dec_deg"), ("ra_obj", "dec_obj")):
-        try:
-            if ra in table and dec in table:
-                values = np.nanmedian(table.numbers(ra)), np.nanmedian(table.numbers(dec))
-            elif ra in table.meta and dec in table.meta:
-                values = float(table.meta[ra]), float(table.meta[dec])
-            else:
-                continue
-        except (DataFileError, ValueError, TypeError):
-            continue  # sexagesimal, or no position at all
-        if 0 <= values[0] <= 360 and -90 <= values[1] <= 90:
-            return float(values[0]), float(values[1])
-    return None
 
 
 def _with_errors(found: Photometry, selection: Selection, source: str) -> Photometry:

@@ -4,26 +4,48 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import DataFileError
 from crosscal.lightcurves.formats.raw import RawTable
+from crosscal.lightcurves.formats.vocabulary import YEARS
 from crosscal.lightcurves.formats.words import MISSING, is_number
 from crosscal.lightcurves.timesystem import JD_RANGE, MJD_RANGE, TimeSystem
 
 _ISO = re.compile(r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d*)?)?)?Z?$")
+#: Julian or calendar years, and days packed into one number, such as 20180301.
+_YEARS, _PACKED = (1850.0, 2150.0), (18500101.0, 21501231.0)
+#: Light curves do not span more days than these two centuries: larger numbers count seconds.
+_LONGEST = 73050.0
+#: Levels in names of errors and in comments: "err_90", "err_2sigma", "errors are at 90% confidence".
+_LEVEL_IN_NAME = re.compile(
+    r"(?<!\d)(?P<percent>9\d)_?(%|pc|pct|percent|cl|conf)?$|(?<!\d)(?P<sigmas>[2-5])_?(sigma|sig|sd)$"
+)
+_LEVEL = re.compile(
+    r"(?i)(?<![\d.])(?P<percent>9\d(\.\d+)?)\s*(%|per ?cent)|(?<![\d.])(?P<sigmas>[2-5])[- ]?(sigma|\u03c3)"
+)
+_ABOUT_ERRORS = re.compile(r"(?i)\berr|uncertaint|interval")
+#: Columns of whole numbers that may tell what should be kept apart.
+_APART = re.compile(
+    r"(ccd|chip|amp|quad(rant)?|q|field|fib(re|er)|detector|det|sector|quarter|wave(length)?|lambda|energy|order|aper(ture)?|"
+    r"channel|version|image|component)(_?(id|no|num|band))?"
+)
 _LOGARITHM = re.compile(r"^(log|ln|lg)(10)?_?(f|flux|fl|fnu|flam|rate|counts)(_|$)|_log(10)?$")
 
 
-def checked_dates(time: NDArray[np.float64], system: TimeSystem, where: str, notes: list[str]) -> TimeSystem:
+def checked_dates(
+    time: NDArray[np.float64], system: TimeSystem, where: str, notes: list[str], key: str = ""
+) -> TimeSystem:
     """Return what times count, where their size contradicts their name, and tell it.
 
     Raises
     ------
     DataFileError
-        If some are Julian Dates and some are modified ones.
+        If some are Julian Dates and some are modified ones, or times without a system are years, packed dates or
+        seconds.
     """
     finite = time[np.isfinite(time)] + system.zero
     if not len(finite) or (system.format and system.zero):
@@ -34,6 +56,8 @@ def checked_dates(time: NDArray[np.float64], system: TimeSystem, where: str, not
             f"{int(long.sum())} times are Julian Dates and {int(short.sum())} are modified Julian Dates",
             where=where, expected="one kind of dates: subtract 2400000.5 from the Julian Dates",
         )  # fmt: skip
+    if not system.format:
+        _refuse_other_counts(finite, key, where, notes)
     if system.format == "mjd" and long.all():
         notes.append("times called MJD are taken as Julian Dates, by their size")
         return replace(system, format="jd")
@@ -44,6 +68,52 @@ def checked_dates(time: NDArray[np.float64], system: TimeSystem, where: str, not
         low, high = float(finite.min()), float(finite.max())
         notes.append(f"times called {system.format.upper()} are no dates of 1900 to 2100 ({low:.7g} to {high:.7g})")
     return system
+
+
+def _refuse_other_counts(time: NDArray[np.float64], key: str, where: str, notes: list[str]) -> None:
+    """Refuse times that count no days."""
+    low, high = float(time.min()), float(time.max())
+    spelled = f"{low:.10g} to {high:.10g}"
+    days = time % 100
+    if low > _PACKED[0] and high < _PACKED[1] and np.all((time % 1 == 0) & (days >= 1) & (days < 32)):
+        raise DataFileError(
+            f"the times ({spelled}) may be dates such as 20180301", where=where,
+            expected="dates such as 2018-03-01, or MJD or JD",
+        )  # fmt: skip
+    if low > _YEARS[0] and high < _YEARS[1] and key in (*YEARS, "date", "epoch"):
+        raise DataFileError(
+            f"the times ({spelled}) may be years", where=where,
+            expected="days; Julian years are MJD = 51544.5 + 365.25 (year - 2000)",
+        )  # fmt: skip
+    if low > _YEARS[0] and high < _YEARS[1] and high - low < 100 and np.any(time % 1 != 0):
+        notes.append(f"times from {spelled} are taken as days; if they are years, convert them")
+    if high - low > _LONGEST:
+        raise DataFileError(
+            f"the times ({spelled}) span more than two centuries of days", where=where,
+            expected="days, or a column named with its unit, as 'time [s]'",
+        )  # fmt: skip
+
+
+def stated_level(key: str, value: str, comments: str) -> tuple[float, str] | None:
+    """Return how many standard errors an error is by its name or by a comment of the file, and the words for it."""
+    found = _LEVEL_IN_NAME.search(key)
+    if found is None or found[0].strip("_") in re.findall(r"\d+", value):
+        lines = [line for line in comments.splitlines() if _ABOUT_ERRORS.search(line)]
+        found = next((level for line in lines if (level := _LEVEL.search(line))), None)
+    if found is None:
+        return None
+    if found["sigmas"]:
+        return float(found["sigmas"]), found[0].strip("_ ")
+    return NormalDist().inv_cdf(0.5 + float(found["percent"]) / 200), found[0].strip("_ ")
+
+
+def may_be_magnitudes(value: NDArray[np.float64], error: NDArray[np.float64]) -> bool:
+    """Whether fluxes without a name look like magnitudes: 8 to 25 with a range below 3 and errors below 0.5."""
+    good = np.isfinite(value) & np.isfinite(error)
+    if not good.any():
+        return False
+    low, high = float(value[good].min()), float(value[good].max())
+    return low > 8 and high < 25 and high - low < 3 and float(error[good].max()) < 0.5
 
 
 def calendar_dates(table: RawTable, key: str) -> NDArray[np.float64] | None:
@@ -87,13 +157,14 @@ def no_logarithm(table: RawTable, key: str, unit: str) -> None:
 
 
 def unused_words(table: RawTable, used: set[str]) -> list[str]:
-    """Tell columns of a few words that are not used: they may name telescopes or filters that are pooled."""
+    """Tell columns of a few words or numbers that are not used: they may name telescopes or filters that are pooled."""
     told = []
     for key, column in table.columns.items():
-        if key in used or column.dtype.kind not in "OUS":
+        if key in used or (column.dtype.kind not in "OUS" and not _APART.fullmatch(key)):
             continue
         words = list(dict.fromkeys(word for word in table.words(key).tolist() if word.lower() not in MISSING))
-        if 2 <= len(words) <= max(2, len(table) // 3) and not any(is_number(word) for word in words):
+        numbers = any(is_number(word) for word in words)
+        if 2 <= len(words) <= max(2, len(table) // 3) and (_APART.fullmatch(key) or not numbers):
             shown = ", ".join(words[:4]) + (", ..." if len(words) > 4 else "")
             told.append(
                 f"column {table.names[key]!r} ({shown}) is not used; if it names telescopes, give columns = "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,7 +45,20 @@ def read_pycali(
     """
     first = read_block_file(continuum, unit=unit)
     others = tuple(read_block_file(path) for path in lines)
-    return LightCurves(first, others, time_unit=time_unit)
+    notes = tuple(note for path in (continuum, *lines) for note in blocks_after_the_end(path))
+    return LightCurves(first, others, time_unit=time_unit, notes=notes)
+
+
+def blocks_after_the_end(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Tell blocks below the blank line that ends a file, which PyCALI does not read either."""
+    lines = read_text(path, what="light-curve file", expected="blocks '# CODE N'").splitlines()
+    position = 0
+    while position < len(lines) and lines[position].strip():
+        position += 1 + _header(lines[position], str(path), position + 1)[1]
+    below = [line.strip() for line in lines[position:] if re.fullmatch(r"#\s*\S+\s+\+?\d+\s*", line)]
+    if not below:
+        return ()
+    return (f"{Path(path).name}: the blank line {position + 1} ends the file; {', '.join(below[:3])} is not read",)
 
 
 def read_block_file(path: str | os.PathLike[str], *, unit: str = "") -> LightCurve:

@@ -20,6 +20,7 @@ from crosscal.core.files import existing_file
 from crosscal.core.reading import parsing
 from crosscal.lightcurves.formats.vocabulary import role_of
 from crosscal.lightcurves.formats.words import (
+    MARKS,
     UNIT,
     cells_of,
     commented_header,
@@ -30,6 +31,9 @@ from crosscal.lightcurves.formats.words import (
     key_of,
     keywords_of,
     number,
+    refuse_blocks,
+    table_lines,
+    units_below,
     with_points,
 )
 from crosscal.lightcurves.timesystem import SCALES, TimeSystem
@@ -198,7 +202,7 @@ def raw_table(path: str | os.PathLike[str]) -> RawTable:
         return _astropy(source, "votable", source)
     if start.startswith("# %ECSV"):
         return _astropy(source, "ascii.ecsv", text)
-    if start.startswith(("\\", "|")):
+    if start.startswith(("\\", "|")) and not re.match(r"\|[^\n]*\n\s*\|[|:\-\s]+\n", start):
         return _astropy(source, "ascii.ipac", text)
     if "Byte-by-byte Description" in start or "Byte-by-byte Description" in text[:20000]:
         return _astropy(source, "ascii.mrt" if "Title:" in start else "ascii.cds", text)
@@ -218,6 +222,8 @@ def decoded(source: Path) -> str:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         with parsing("the light-curve table is not text", where=source, expected="text", told=False):
             return content.decode("utf-16")
+    if content.startswith(b"\x1f\x8b"):
+        raise DataFileError("the table is compressed", where=str(source), expected="the file after gunzip")
     if b"\x00" in content:
         raise DataFileError("the light-curve table is not text", where=str(source), expected="text, FITS or Parquet")
     for encoding in _ENCODINGS:
@@ -310,14 +316,14 @@ def _parquet(source: Path) -> RawTable:
 
 def _text(text: str, source: str) -> RawTable:
     """A table of text: one header row at most (it may be a comment), any delimiter, comments with #."""
-    lines = [(k, line) for k, line in enumerate(text.splitlines(), start=1) if line.strip()]
-    comments = [line for _, line in lines if line.lstrip().startswith("#")]
-    rows = [(k, line) for k, line in lines if not line.lstrip().startswith("#")]
+    lines = table_lines(text)
+    comments = [line for _, line in lines if line.lstrip().startswith(MARKS)]
+    rows = [(k, line) for k, line in lines if not line.lstrip().startswith(MARKS)]
     if not rows:
         raise DataFileError("the table is empty", where=source, expected="a header and rows")
     delimiter = delimiter_of([line for _, line in rows[:50]])
     notes: tuple[str, ...] = ()
-    if delimiter == ";":
+    if delimiter in (";", " ", "\t"):
         pointed, notes = with_points([line for _, line in rows], source)
         rows = [(k, line) for (k, _), line in zip(rows, pointed, strict=True)]
     cells = [(k, cells_of(line, delimiter)) for k, line in rows]
@@ -327,6 +333,11 @@ def _text(text: str, source: str) -> RawTable:
     header = None if any(is_number(word) for word in cells[0][1]) else cells.pop(0)[1]
     if header is not None and cells and is_ruler(cells[0][1]):
         cells.pop(0)
+    if header is not None and cells and (with_units := units_below(header, cells[0][1])) is not None:
+        header, notes = with_units, (*notes, "the row below the header is read as units")
+        cells.pop(0)
+    if header is None:
+        refuse_blocks(lines, source)
     if not cells:
         raise DataFileError("no rows", where=source, expected="rows of numbers below the header")
     width = len(cells[0][1])

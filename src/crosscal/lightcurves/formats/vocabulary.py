@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from crosscal.core.errors import DataFileError
 from crosscal.lightcurves.timesystem import TimeSystem
 
+#: Names of columns that hold years, which are refused.
+YEARS = ("year", "years", "decimal_year", "decyear", "jyear", "julian_year")
 #: Names of time columns, and what the times count.
 TIMES: dict[str, TimeSystem] = {
     **{k: TimeSystem("mjd") for k in ("mjd", "mjd_obs", "obsmjd", "obs_mjd", "mjdobs", "mid_mjd", "mjd_mid")},
+    **{k: TimeSystem("mjd", scale="tai") for k in ("midpointmjdtai", "expmidptmjd", "mjd_tai")},
+    "mjd_tt": TimeSystem("mjd", scale="tt"),
     "mjd_utc": TimeSystem("mjd", scale="utc"),
     "mjd_tdb": TimeSystem("mjd", scale="tdb"),
-    "jd": TimeSystem("jd"),
+    **{k: TimeSystem("jd") for k in ("jd", "julian_date", "juliandate")},
+    "jd_tt": TimeSystem("jd", scale="tt"),
+    "jd_tdb": TimeSystem("jd", scale="tdb"),
     "jd_utc": TimeSystem("jd", scale="utc"),
     "hjd": TimeSystem("jd", frame="heliocentric"),
     **{k: TimeSystem("mjd", frame="heliocentric") for k in ("mhjd", "hmjd")},
@@ -23,17 +29,20 @@ TIMES: dict[str, TimeSystem] = {
     "btjd": TimeSystem("jd", 2457000.0, "tdb", "barycentric"),
     "bkjd": TimeSystem("jd", 2454833.0, "tdb", "barycentric"),
     "rjd": TimeSystem("jd", 2400000.0),
-    **{k: TimeSystem() for k in ("date_obs", "dateobs", "obs_date", "datetime", "utc", "ut_date")},
+    **{k: TimeSystem() for k in ("date_obs", "dateobs", "obs_date", "obsdate", "datetime", "utc", "ut_date")},
+    **{k: TimeSystem() for k in YEARS},
     **{k: TimeSystem() for k in ("time", "t", "date", "epoch", "day", "days", "times", "obs_time", "obstime")},
 }
 _OFFSET = re.compile(r"^(m?[hb]?jd|[hb]mjd)(?:_?(?:tdb|utc))?\s*[-\u2013\u2212]\s*(\d+(?:\.\d+)?)$", re.IGNORECASE)
 
 _ERROR = re.compile(
-    r"(^|_)(e|err|errs|error|errors|sigma|sig|sd|std|unc|uncert|uncertainty)(_|\d|$)|err|uncert|^d_?(mag|flux|m|f|ujy|mjy|jy)$"
+    r"(^|_)(e|err|errs|error|errors|sigma|sig|sd|std|unc|uncert|uncertainty)(_|\d|$)|err|uncert|^d_?(mag|flux|m|f|ujy|mjy|jy)$|^rate(pos|neg)$"
 )
-_UPPER = re.compile(r"(_|err|error|^e|mag|flux)(up|upper|hi|high|plus|pos|p|\+)(_|$)|^(up|upper|plus|pos)_|\+$|_1$")
+_UPPER = re.compile(
+    r"(_|err|error|^e|mag|flux|rate)(up|upper|hi|high|plus|pos|p|\+)(_|$)|^(up|upper|plus|pos)_|\+$|_1$"
+)
 _LOWER = re.compile(
-    r"(_|err|error|^e|mag|flux)(lo|low|lower|dn|down|minus|neg|m|-)(_|$)|^(lo|low|lower|minus|neg)_|-$|_2$"
+    r"(_|err|error|^e|mag|flux|rate)(lo|low|lower|dn|down|minus|neg|m|-)(_|$)|^(lo|low|lower|minus|neg)_|-$|_2$"
 )
 _FLUX = re.compile(
     r"^(flux\w*|fluxes|f|fnu|f_nu|flam|f_lam|flambda|f_lambda|ujy|mjy|njy|jy|n?mgy|nanomagg(y|ies)|maggies|(psf|model|fiber|ap|aper)flux|counts|count_rate|rate|\w+_flux)$"
@@ -45,6 +54,19 @@ _UNIT_WORDS = {
     "ujy": "uJy", "mjy": "mJy", "njy": "nJy", "jy": "Jy", "mag": "mag",
     **dict.fromkeys(("nmgy", "nanomaggy", "nanomaggies"), "nmgy"), **dict.fromkeys(("mgy", "maggies"), "mgy"),
 }  # fmt: skip
+#: Words in names of errors that name no quantity.
+_ABOUT_ERRORS = re.compile(
+    r"e|errs?|errors?|uncert(ainty)?|unc|sigma|sig|sd|std|\d|up|upper|hi|high|lo|low|lower|plus|minus|pos|neg|p|m|"
+    r"stat(istical)?|rand(om)?|sys(t|tematic)?|tot(al)?|[umn]?jy|percent|pct|perc|rel|relative|frac|fractional"
+)
+_RANDOM = re.compile(r"(^|_)(stat(istical)?|rand(om)?)(_|err|$)|err_?stat$")
+_SYSTEMATIC = re.compile(r"(^|_)(sys(t|tematic)?)(_|err|$)|err_?sys(t)?$")
+_TOTAL = re.compile(r"(^|_)(tot(al)?|comb(ined)?)(_|err|$)|err_?tot(al)?$")
+#: Quantities whose errors are none of the fluxes.
+_OTHERS = re.compile(
+    r"(t|time|times?|mjd|jd|ra|dec|de|ra\w*2000|de\w*2000|(ra|de)_?icrs|pos(ition)?|bkg\w*|bgd?|background|back|sky|"
+    r"z|fwhm|seeing|exp(osure|time)?|x|y|airmass|phase|zp|zero_?point|magzp|index|photon_index|gamma|colou?r)"
+)
 TELESCOPES = (
     "telescope", "tel", "telid", "tel_id", "telescope_id", "site", "observatory", "facility", "instrument", "inst",
     "camera", "cam", "observer", "observer_code", "code", "station", "telname", "survey",
@@ -63,7 +85,9 @@ FILTERS = (
     "filter_name",
 )
 #: Columns that say something about the quality of rows; they are told where they are not used.
-_QUALITY = re.compile(r"flag|qual|reject|limit|blend|status|valid|warn")
+_QUALITY = re.compile(
+    r"flag|qual|reject|limit|blend|status|valid|warn|^(is_?)?(good|bad|used?|mask(ed)?|outlier|saturated|dubious|cloud(s|y)?)$"
+)
 
 
 def role_of(key: str) -> str | None:
@@ -134,6 +158,7 @@ class Roles:
     telescope: str | None
     filter: str | None
     unused: tuple[str, ...]
+    added: bool = False
 
 
 def find_roles(keys: Iterable[str], source: str, chosen: Mapping[str, str], units: Mapping[str, str]) -> Roles:
@@ -167,11 +192,12 @@ def find_roles(keys: Iterable[str], source: str, chosen: Mapping[str, str], unit
             expected='a column such as MJD, JD or time, or columns = {time = "..."}',
         )
     value, is_magnitude = _value(by, chosen, source, listed)
-    errors = _errors(by, value, is_magnitude, chosen)
-    unused = tuple(k for k in known if roles[k] == "quality")
+    errors, added = _errors(by, value, is_magnitude, chosen, known)
+    others = [k for role in ("flux", "magnitude", "error") for k in by[role] if k != value and k not in errors]
+    unused = tuple(k for k in known if roles[k] == "quality" or k in others)
     telescope = chosen.get("telescope") or next((k for k in TELESCOPES if k in known), None)
     band = chosen.get("filter") or next((k for k in FILTERS if k in known), None)
-    return Roles(times[0], value, errors, is_magnitude, telescope, band, unused)
+    return Roles(times[0], value, errors, is_magnitude, telescope, band, unused, added)
 
 
 def _value(by: Mapping[str, list[str]], chosen: Mapping[str, str], source: str, listed: str) -> tuple[str, bool]:
@@ -195,25 +221,47 @@ def _value(by: Mapping[str, list[str]], chosen: Mapping[str, str], source: str, 
     )
 
 
-def _errors(by: Mapping[str, list[str]], value: str, is_magnitude: bool, chosen: Mapping[str, str]) -> tuple[str, ...]:
+def _errors(
+    by: Mapping[str, list[str]], value: str, is_magnitude: bool, chosen: Mapping[str, str], known: Sequence[str]
+) -> tuple[tuple[str, ...], bool]:
+    """The columns of errors of the values, and whether two are added in quadrature."""
     if "error" in chosen:
-        return (chosen["error"],)
-    found = by["error"]
+        return (chosen["error"],), False
+    # Errors of times, positions and backgrounds are none of the fluxes.
+    found = [k for k in by["error"] if not _of_another(k, value, known)]
     others = [k for k in [*by["flux"], *by["magnitude"]] if k != value]
     if others or len(found) > 2:
         # Errors that name their column, or else the kind of it.
         named = [k for k in found if _belongs(k, value)]
         found = named or [k for k in found if ("mag" in k) == is_magnitude] or found
+    if total := [k for k in found if _TOTAL.search(k)]:
+        return (total[0],), False
+    random, systematic = ([k for k in found if form.search(k)] for form in (_RANDOM, _SYSTEMATIC))
+    if random and systematic:
+        return (random[0], systematic[0]), True
+    found = [k for k in found if k not in systematic] or found
     upper = [k for k in found if _UPPER.search(k)]
     lower = [k for k in found if _LOWER.search(k)]
     if len(found) >= 2 and upper and lower and upper[0] != lower[0]:
-        return (upper[0], lower[0])
-    return (found[0],) if found else ()
+        return (upper[0], lower[0]), False
+    return ((found[0],) if found else ()), False
+
+
+def _of_another(error: str, value: str, known: Sequence[str]) -> bool:
+    """Whether an error is that of another quantity by its name ("mjd_err", "e_raj2000", "bkg_err")."""
+    owner = _owner(error)
+    if not owner or owner in (value, error) or role_of(owner) in ("flux", "magnitude"):
+        return False
+    return owner in known or role_of(owner) == "time" or bool(_OTHERS.match(owner))
+
+
+def _owner(error: str) -> str:
+    """What is left of the name of an error without the words for errors; nothing of "err_up"."""
+    words = [re.sub(r"^(err|error)(?=.)|(?<=.)(errs?|errors?|unc|sig|sigma)$", "", word) for word in error.split("_")]
+    left = "_".join(word for word in words if word and not _ABOUT_ERRORS.fullmatch(word))
+    return re.sub(r"^d(?=mag|flux|m$|f$|[umn]?jy$)", "", left)
 
 
 def _belongs(error: str, value: str) -> bool:
-    rest = re.sub(r"_?(err|error|errs|uncert|uncertainty|unc|sigma|sig)_?|^e_|_e$|^d_?(?=mag|flux)", "_", error).strip(
-        "_"
-    )
-    words = re.sub(r"_(\d|up|lo|low|hi|upper|lower|plus|minus|pos|neg)$", "", rest)
+    words = _owner(error)
     return words in (value, value.split("_")[0]) or words.replace("_", "") == value.replace("_", "")

@@ -11,12 +11,17 @@ from crosscal.lightcurves.timesystem import TimeSystem
 
 CORRECTED = Layout(
     name="ztf",
-    source="ZTF alerts with corrected magnitudes, ALeRCE detections (Forster et al. 2021, AJ 161, 242)",
-    needs=(("mjd",), ("fid",), ("magpsf_corr",), ("sigmapsf_corr_ext", "sigmapsf_corr")),
+    source="ZTF alerts with corrected magnitudes, and forced photometry, of ALeRCE (Forster et al. 2021, AJ 161, 242)",
+    needs=(
+        ("mjd",),
+        ("fid",),
+        ("magpsf_corr", "mag_corr"),
+        ("sigmapsf_corr_ext", "sigmapsf_corr", "e_mag_corr_ext", "e_mag_corr"),
+    ),
     time=("mjd",),
     system=TimeSystem("mjd", scale="utc", frame="geocentric"),
-    magnitude=("magpsf_corr",),
-    magnitude_error=("sigmapsf_corr_ext", "sigmapsf_corr"),
+    magnitude=("magpsf_corr", "mag_corr"),
+    magnitude_error=("sigmapsf_corr_ext", "sigmapsf_corr", "e_mag_corr_ext", "e_mag_corr"),
     band=("fid",),
     bands=BANDS,
     keep=(Keep("corrected", "is", ("true", "1", "t")), Keep("dubious", "is", ("false", "0", "f"))),
@@ -47,4 +52,20 @@ DIFFERENCE = Layout(
     difference=True,
     prepare=_signed,
     notes=("only detections are in alerts: epochs without one are missing, which biases faint difference fluxes",),
+)
+
+LASAIR = Layout(
+    name="ztf",
+    source="ZTF light curves of the broker Lasair, CSV download (Smith et al. 2019, RNAAS 3, 26)",
+    needs=(("mjd",), ("filter",), ("unforced_mag",), ("forced_ujy",), ("forced_ujy_error",)),
+    time=("mjd",),
+    system=TimeSystem("mjd", scale="utc", frame="geocentric"),
+    flux=("forced_ujy",),
+    flux_error=("forced_ujy_error",),
+    flux_unit="uJy",
+    prefer="flux",
+    band=("filter",),
+    bands={"g": "zg", "r": "zr", "i": "zi"},
+    difference=True,
+    notes=("forced difference fluxes are read, not the magnitudes of alerts",),
 )
