@@ -16,7 +16,6 @@ from crosscal.xray.fitting.engine import (
     TOLERANCE,
     Status,
     covariance_of,
-    fisher_scoring,
     fit_table,
 )
 from crosscal.xray.fitting.first_steps import first_steps
@@ -24,7 +23,6 @@ from crosscal.xray.fitting.profile import profile_curve, profile_limit
 from crosscal.xray.fitting.starts import best_scale_start
 from crosscal.xray.fitting.statistics import Data, Kind
 from crosscal.xray.fitting.table import (
-    LINEAR,
     FoldedTable,
     make_work,
 )
@@ -81,16 +79,14 @@ def solve_batch(
         first_steps(table, counts, start, low, high, x)
     covariance = np.empty((n, n_free, n_free))
     statistic, status = np.empty(n), np.empty(n, dtype=np.int8)
-    # A library without kinks does not wait for the search over segments to be compiled.
-    kinked = True if table.n_shape > 0 and table.kinds[table.n_shape - 1] == LINEAR else None
-    _solve(table, counts, x, low, high, tolerance, kinked, covariance, statistic, status)
+    _solve(table, counts, x, low, high, tolerance, covariance, statistic, status)
     if np.any((status > Status.AT_BOUND) & (status != Status.BAD_DATA)):
         again = np.flatnonzero((status > Status.AT_BOUND) & (status != Status.BAD_DATA))
         some = np.ascontiguousarray(counts[again])
         x_again = start[again // repeats]
         _restart(table, some, x_again, low, high)
         results = (covariance[again], statistic[again], status[again])
-        _solve(table, some, x_again, low, high, tolerance, kinked, *results)
+        _solve(table, some, x_again, low, high, tolerance, *results)
         x[again] = x_again
         covariance[again], statistic[again], status[again] = results
     failed = status > Status.AT_BOUND
@@ -144,21 +140,18 @@ def has_counts(counts, i):
 
 
 @njit(cache=True, nogil=True)
-def _solve(table, counts, x, low, high, tolerance, kinked, covariance, statistic, status):
-    """Fit each spectrum from ``x``; ``kinked`` (None or True) is a type to the compiler, which leaves the other out."""
+def _solve(table, counts, x, low, high, tolerance, covariance, statistic, status):
+    """Fit each spectrum from ``x``."""
     empty, n_free = np.empty(0), x.shape[1]
     information = np.zeros((n_free, n_free))
     work = make_work(counts.shape[1], n_free, table.monomials.shape[0], table.kinds.size)
-    limit, none = np.int64(MAX_ITERATIONS), np.int64(0)
+    limit = np.int64(MAX_ITERATIONS)
     for i in range(counts.shape[0]):
         if not has_counts(counts, i):
             status[i] = Status.BAD_DATA.value
             continue
         data = Data(Kind.CSTAT.value, counts[i], empty, empty, empty)
-        if kinked is None:
-            code, value, _ = fisher_scoring(table, data, x[i], low, high, work, information, limit, tolerance, none)
-        else:
-            code, value, _ = fit_table(table, data, x[i], low, high, work, information, limit, tolerance)
+        code, value, _ = fit_table(table, data, x[i], low, high, work, information, limit, tolerance)
         if (code == 0 or code == 1) and not covariance_of(information, low, high, work, covariance[i]):
             code = Status.SINGULAR.value
         status[i], statistic[i] = code, value

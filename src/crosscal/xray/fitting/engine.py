@@ -251,23 +251,29 @@ def fit_table(source, data, x, low, high, work, information, max_iterations, tol
     each have a minimum. So each segment is fitted alone and the neighbours of the best one are tried as well.
     """
     axis = source.n_shape - 1
-    if axis < 0 or source.kinds[axis] != LINEAR or low[axis] >= high[axis]:
-        return fisher_scoring(source, data, x, low, high, work, information, max_iterations, tolerance, np.int64(0))
-    begin, end = source.offset[axis], source.offset[axis + 1]
-    inner_low, inner_high, start = low.copy(), high.copy(), x.copy()
-    best_x, best_information = x.copy(), information.copy()
+    kinked = axis >= 0 and source.kinds[axis] == LINEAR and low[axis] < high[axis]
+    inner_low, inner_high, start, best_x, best_information = low, high, x, x, information
     best_status, best_value, iterations = Status.NOT_DONE.value, inf, 0
-    start[axis] = min(max(start[axis], low[axis]), high[axis])
-    k = segment(source.nodes, begin, end, start[axis])
+    begin, end, k = 0, 0, 0
+    if kinked:
+        inner_low, inner_high, start = low.copy(), high.copy(), x.copy()
+        best_x, best_information = x.copy(), information.copy()
+        begin, end = source.offset[axis], source.offset[axis + 1]
+        start[axis] = min(max(start[axis], low[axis]), high[axis])
+        k = segment(source.nodes, begin, end, start[axis])
     best, tried_low, tried_high, leave = k, k, k, np.int64(0)
+    # One call of fisher_scoring, which compiled code inlines.
     while True:
-        inner_low[axis] = max(low[axis], source.nodes[k])
-        inner_high[axis] = min(high[axis], source.nodes[k + 1])
-        for j in range(x.size):
-            x[j] = start[j]
+        if kinked:
+            inner_low[axis] = max(low[axis], source.nodes[k])
+            inner_high[axis] = min(high[axis], source.nodes[k + 1])
+            for j in range(x.size):
+                x[j] = start[j]
         status, value, n = fisher_scoring(
             source, data, x, inner_low, inner_high, work, information, max_iterations, tolerance, leave
         )
+        if not kinked:
+            return status, value, n
         iterations += n
         if status == Status.AT_BOUND.value:
             on_node = low[axis] < x[axis] < high[axis] and (x[axis] in (inner_low[axis], inner_high[axis]))

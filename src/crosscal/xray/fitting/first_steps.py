@@ -48,7 +48,7 @@ def first_steps(table, counts, start, low, high, x):
     information, no_limit = np.empty((n_free, n_free)), np.full(n_free, np.inf)
     covariance, third = np.zeros((n_free, n_free)), np.zeros((n_free, n_free, n_free))
     model, score, second = np.empty(n), np.empty((n_free, n)), np.empty((n_free, n_free, n))
-    is_smooth = True
+    is_smooth = n_free > 0  # not a constant, for which Numba would compile `_steps` twice
     for axis in range(table.n_shape):
         is_smooth = is_smooth and table.kinds[axis] != LINEAR
     for s in range(n_start):
@@ -133,6 +133,13 @@ def _third(model, score, second, third):
                 third[a, c, b] = third[c, b, a] = third[b, a, c] = value
 
 
+@njit(cache=True, nogil=True, forceinline=True)
+def _copy(source, target):
+    """``target[:] = source``, for which Numba would compile a formatted error message as well."""
+    for a in range(source.size):
+        target[a] = source[a]
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def _steps(counts, x0, model, score, second, third, covariance, is_smooth, x, first):
     """Fill ``x`` from row ``first`` on with the step of each row of ``counts``."""
@@ -149,7 +156,7 @@ def _steps(counts, x0, model, score, second, third, covariance, is_smooth, x, fi
         for a in range(n_free):
             gradient[a] = row_product(score[a], row, n) - of_model[a, 0]
         _times(covariance, gradient, newton)
-        step[:] = newton
+        _copy(newton, step)
         if is_smooth:
             for a in range(n_free):
                 for b in range(a + 1):
@@ -164,7 +171,7 @@ def _steps(counts, x0, model, score, second, third, covariance, is_smooth, x, fi
                 change += (step[a] - newton[a]) * (right[a] - gradient[a])
                 length += newton[a] * gradient[a]
             if not change <= _TRUSTED * _TRUSTED * length:
-                step[:] = newton
+                _copy(newton, step)
         for a in range(n_free):
             x[first + r, a] = x0[a] + step[a]
 

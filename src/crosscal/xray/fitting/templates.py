@@ -260,5 +260,9 @@ def _evaluate_many(table, x, counts, jacobian):
     work = make_work(n, n_free, table.monomials.shape[0], table.kinds.size)
     for p in range(n_point):
         evaluate_table(table, x[p], work, n)
-        counts[p, :] = work.channels[MODEL, :n]
-        jacobian[p, :, :] = work.channels[JACOBIAN : JACOBIAN + n_free, :n]
+        # Loops, because for slices Numba would compile a formatted error message as well.
+        for i in range(n):
+            counts[p, i] = work.channels[MODEL, i]
+        for j in range(n_free):
+            for i in range(n):
+                jacobian[p, j, i] = work.channels[JACOBIAN + j, i]
