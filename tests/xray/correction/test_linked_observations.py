@@ -96,3 +96,25 @@ def test_a_save_file_of_xspec_stands_for_its_spectrum(directory):
     (directory / "a.xcm").write_text(text.replace("data 1:1 s1.pha\n", ""))
     with pytest.raises(InputError, match="row 1: save file: no spectrum; expected the command data"):
         read_observations(path, MODEL)
+
+
+@pytest.mark.parametrize("given", [("example_a.arf", ""), ("", "example_a.rmf.gz"), ("", "")])
+def test_the_telescope_completes_what_neither_table_nor_header_names(directory, given):
+    spectrum = dataclasses.replace(xray.read_spectrum(directory / "s1.pha", "none"), links={})
+    xray.write_spectrum(directory / "alone.pha", spectrum)
+    path = directory / "observations.csv"
+    path.write_text("source,telescope,pha,arf,rmf\na,A,alone.pha,{},{}\nb,B,s2.pha,,\n".format(*given))
+    with pytest.raises(InputError, match="row 1: "):
+        read_observations(path, MODEL)
+    own = xray.read_response(directory / "example_a.arf", directory / "example_a.rmf.gz", name="A")
+    first, second = read_observations(path, MODEL, responses={"A": own})
+    assert np.array_equal(first.response.area, own.area)
+    assert np.array_equal(first.response.redistribution.toarray(), own.redistribution.toarray())
+    notes = [n for n in (*first.spectrum.notes, *first.response.notes) if "that of A is used" in n]
+    assert len(notes) == 1
+    assert not any("is used" in n for n in (*second.spectrum.notes, *second.response.notes))
+    # Files that are named and not there are still missed.
+    path.write_text("source,telescope,pha\na,A,s1.pha\n")
+    (directory / "example_a.rmf.gz").unlink()
+    with pytest.raises(InputError, match=r"RESPFILE names 'example_a\.rmf', which is not there"):
+        read_observations(path, MODEL, responses={"A": own})

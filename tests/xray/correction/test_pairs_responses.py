@@ -1,6 +1,7 @@
 """Tables of pairs that name a response for each source."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,9 +77,42 @@ def test_a_response_that_is_not_there_is_refused(place):
     (place / "wide.csv").write_text(WIDE.replace("b2.arf", "c.arf"))
     with pytest.raises(DataFileError, match=r"wide\.csv, row 2: .*c\.arf"):
         xray.read_pairs(place / "wide.csv", trusted="pn", corrected="acis")
-    (place / "alone.csv").write_text(LONG.replace("files/b2.arf,files/b.rmf.gz", "files/b2.arf,"))
-    with pytest.raises(InputError, match=r"alone\.csv, row 3: "):
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [("files/b2.arf,", "an ARF without an RMF"), (",files/b.rmf.gz", "does not include the effective area")],
+)
+def test_half_a_response_is_completed_by_that_of_the_telescope(place, given, error):
+    (place / "alone.csv").write_text(LONG.replace("files/b2.arf,files/b.rmf.gz", given))
+    with pytest.raises(InputError, match=rf"alone\.csv, row 3: .*{error}"):
         xray.read_pairs(place / "alone.csv", trusted="pn", corrected="acis")
+    own = xray.read_response(place / "files" / "b2.arf", place / "files" / "b.rmf.gz", name="acis")
+    pairs = xray.read_pairs(place / "alone.csv", trusted="pn", corrected="acis", response=own)
+    whole = xray.read_pairs(place / "long.csv", trusted="pn", corrected="acis")
+    for a, b in zip(pairs.responses["acis"], whole.responses["acis"], strict=True):
+        np.testing.assert_array_equal(a.area, b.area)
+        np.testing.assert_array_equal(a.redistribution.toarray(), b.redistribution.toarray())
+    (note,) = [n for n in pairs.notes if "beside it" in n]
+    assert "that of acis is used" in note
+    # A telescope of one file cannot say which part of it is the RMF.
+    whole = replace(own, files={"rsp": "b.rsp"})
+    with pytest.raises(InputError, match=error):
+        xray.read_pairs(place / "alone.csv", trusted="pn", corrected="acis", response=whole)
+
+
+def test_a_matrix_with_its_area_stands_alone(place):
+    response = xray.read_response(place / "files" / "b.arf", place / "files" / "b.rmf.gz")
+    xray.write_rmf(place / "files" / "b.rsp", response, with_area=True)
+    own = replace(response, name="acis")
+    for given in ("files/b.rsp,", ",files/b.rsp"):
+        (place / "alone.csv").write_text(LONG.replace("files/b2.arf,files/b.rmf.gz", given))
+        pairs = xray.read_pairs(place / "alone.csv", trusted="pn", corrected="acis", response=own)
+        found = pairs.responses["acis"][1]
+        folded = [(r.redistribution * r.area).toarray() for r in (found, response)]
+        # The file holds float32.
+        np.testing.assert_allclose(folded[0], folded[1], rtol=1e-6, atol=1e-6 * folded[1].max())
+        assert not any("beside it" in n for n in pairs.notes)
 
 
 def test_a_job_depends_on_the_responses_of_its_table(place):

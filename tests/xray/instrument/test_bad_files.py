@@ -145,7 +145,7 @@ CASES = {
     "pha-zero-exposure": ("pha", card("SPECTRUM", "EXPOSURE", 0.0), "EXPOSURE is 0.0 positive"),
     "pha-text-exposure": ("pha", card("SPECTRUM", "EXPOSURE", "long"), "EXPOSURE is long"),
     "pha-negative-backscal": ("pha", card("SPECTRUM", "BACKSCAL", -1.0), "BACKSCAL is -1.0"),
-    "pha-detchans": ("pha", card("SPECTRUM", "DETCHANS", 1024), "4 channels DETCHANS = 1024"),
+    "pha-detchans": ("pha", card("SPECTRUM", "DETCHANS", 3), "4 channels DETCHANS = 3"),
     "pha-channel-jump": ("pha", setting("SPECTRUM", "CHANNEL", 3, 8), "column CHANNEL, row 4: channel 8 follows 3"),
     "pha-grouping": ("pha", setting("SPECTRUM", "GROUPING", 2, 5), "column GROUPING, row 3: 5 from -1 to 1"),
     "pha-quality": ("pha", setting("SPECTRUM", "QUALITY", 0, -7), "column QUALITY, row 1: -7"),

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -108,6 +110,100 @@ def test_an_extension_in_brackets_is_followed(make, link, first):
     assert read_spectrum(make("pha", linking(f"bkg.pha{link}"))).background.counts[0] == first
     both = make("pha", twice)
     assert read_spectrum(f"{both}{link}", "none").counts[0] == first
+
+
+@pytest.mark.parametrize("which", ["[BACK]", "[back]", "[2]"])
+def test_a_background_in_the_same_file_is_the_table_that_is_named(make, which):
+    """Whatever its classes say: the first table is not read in its place."""
+
+    def both(spec):
+        twice(spec)
+        spec["SPECTRUM"]["cards"]["HDUCLAS2"] = "TOTAL"
+        spec["BACK"] = spec.pop("OTHER")
+        spec["BACK"]["cards"]["HDUCLAS2"] = "BKG"
+
+    path = make("pha", both)
+    assert read_spectrum(path, f"{path}{which}").background.counts[0] == 30
+    assert read_spectrum(f"{path}{which}", "none").counts[0] == 30
+
+
+def test_a_background_that_is_the_spectrum_itself(make):
+    """XSPEC looks for the extension BACK then."""
+    path = make("pha", linking("test.pha"))
+    assert path.name == "test.pha"
+    with pytest.raises(DataFileError, match=r"there is no HDU \[BACK\]"):
+        read_spectrum(path)
+    with pytest.raises(DataFileError, match="the background is the spectrum itself; expected another file"):
+        read_spectrum(path, path)
+
+    def with_back(spec):
+        twice(spec)
+        linking("test.pha")(spec)
+        spec["BACK"] = spec.pop("OTHER")
+
+    found = read_spectrum(make("pha", with_back))
+    assert found.background.counts[0] == 30
+    assert any("[BACK], which BACKFILE names" in note for note in found.notes)
+    # In a file of several spectra the row may be another one.
+    rows = make("pha2", lambda spec: spec["SPECTRUM"]["columns"].update(BACKFILE=["16A", None, np.array(["none"] * 3)]))
+    with pytest.raises(DataFileError, match="the background is the spectrum itself"):
+        read_spectrum(rows, rows, row=2)
+
+
+def test_match_is_the_name_of_the_spectrum_with_another_suffix(make):
+    """As in XSPEC: .rsp (or .rmf), .arf and .bck."""
+    match = {"RESPFILE": "%match%", "ANCRFILE": "%MATCH%", "BACKFILE": "%match%"}
+    path = make("pha", lambda spec: spec["SPECTRUM"]["cards"].update(match))
+    with pytest.raises(DataFileError, match="BACKFILE names '%match%', which is not there"):
+        read_spectrum(path)
+    background = make("pha", None, "test.bck")
+    make("arf")
+    make("rmf")
+    spectrum, response = read_observation(path)
+    assert spectrum.files["background"] == str(background)
+    assert [Path(response.files[role]).name for role in ("arf", "rmf")] == ["test.arf", "test.rmf"]
+    assert sum("which" in note and "names" in note for note in spectrum.notes) == 3
+    path.with_name("test.rmf").rename(path.with_name("test.rsp"))
+    assert Path(read_observation(path)[1].files["rmf"]).name == "test.rsp"
+
+
+def part(first, n, **cards):
+    """Keep some of four channels."""
+
+    def change(spec):
+        for entry in spec["SPECTRUM"]["columns"].values():
+            entry[2] = entry[2][first : first + n]
+        spec["SPECTRUM"]["columns"]["BACKSCAL"] = ["D", None, np.full(n, 0.5)]
+        spec["SPECTRUM"]["columns"]["STAT_ERR"] = ["D", None, np.full(n, 2.0)]
+        spec["SPECTRUM"]["cards"].update({"POISSERR": False, **cards})
+
+    return change
+
+
+def test_a_part_of_the_channels_is_used_as_such(make):
+    """As in XSPEC: DETCHANS says how many there are, CHANNEL which are in the file."""
+    make("arf")
+    make("rmf")
+    path = make("pha", part(1, 2, TLMIN1=1, TLMAX1=4))
+    spectrum, response = read_observation(path)
+    assert_array_equal(spectrum.counts, [0, 10, 7, 0])
+    assert_array_equal(spectrum.good, [False, True, True, False])
+    assert_array_equal(spectrum.grouping, [0, -1, 1, 0])
+    assert_array_equal(spectrum.stat_error, [0, 2, 2, 0])
+    assert (spectrum.first_channel, spectrum.n_channel) == (1, response.n_channel)
+    assert "the file holds channels 2 to 3 of 1 to 4; the others are not used" in spectrum.notes[0]
+    # Without limits channels begin with 1; the background is a part as well.
+    assert read_spectrum(make("pha", part(1, 2), "other.pha")).first_channel == 1
+    background = read_spectrum(path, make("pha", part(0, 3), "bkg.pha")).background
+    assert_array_equal(background.quality, [0, 0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    "cards", [{"DETCHANS": 3, "TLMIN1": 2, "TLMAX1": 3}, {"TLMIN1": 1, "TLMAX1": 3}, {"TLMIN1": 3}, {"DETCHANS": 2**30}]
+)
+def test_a_part_that_contradicts_its_header_is_refused(make, cards):
+    with pytest.raises(DataFileError, match="there are 2 channels; expected DETCHANS"):
+        read_spectrum(make("pha", part(1, 2, **cards)))
 
 
 @pytest.mark.parametrize("link", ["[7]", "[NOTHING]", "[SPECTRUM,3]"])

@@ -34,6 +34,7 @@ def read_observations(
     *,
     band: tuple[float, float] = (0.7, 7.0),
     bands: Mapping[str, tuple[float, float]] | None = None,
+    responses: Mapping[str, Response] | None = None,
 ) -> list[Observation]:
     """Read a table of spectra (ECSV, CSV, TSV, VOTable or FITS), one row a spectrum.
 
@@ -50,6 +51,9 @@ def read_observations(
     band : (low, high), keV
         Of telescopes that ``bands`` does not name; a row's own band comes first.
     bands : mapping of telescope to (low, high), keV
+    responses : mapping of telescope to Response, optional
+        Where neither a row nor a header names an ARF, an RMF or both, those of the telescope's response are used; in
+        the notes of the spectrum or response.
 
     Raises
     ------
@@ -77,12 +81,13 @@ def read_observations(
     extra = [name for name in table.colnames if name not in (*REQUIRED, *OPTIONAL, "region")]
     for name in extra:
         model.parameter(name)
-    responses: dict[ResponseFiles, Response] = {}
+    known: dict[tuple[ResponseFiles, int | None], Response] = {}
     ranges = {name: tuple(ends) for name, ends in (bands or {}).items()}
     models: dict[tuple[tuple[str, float], ...], Model] = {}
     found = [
-        _row(row, k, source, model, extra, ranges.get(str(row["telescope"]).strip(), band), responses, models)
+        _row(row, k, source, model, extra, ranges.get(name, band), (responses or {}).get(name), known, models)
         for k, row in enumerate(table, start=1)
+        for name in [str(row["telescope"]).strip()]
     ]
     if "region" in table.colnames:
         spectrum = found[0].spectrum
@@ -136,7 +141,15 @@ def _file(row: Any, name: str, table: Path) -> Path | None:
 
 
 def _row(
-    row: Any, k: int, table: Path, model: Model, extra: list[str], band: Any, responses: dict, models: dict
+    row: Any,
+    k: int,
+    table: Path,
+    model: Model,
+    extra: list[str],
+    band: Any,
+    other: Response | None,
+    known: dict,
+    models: dict,
 ) -> Observation:
     where = f"{table}, row {k}"
     pha, arf, rmf = (_file(row, name, table) for name in ("pha", "arf", "rmf"))
@@ -151,11 +164,13 @@ def _row(
         saved = None if session is None else session.files.get("background")
         background = "none" if none else _file(row, "background", table) or saved or "auto"
         number, exposure = _row_and_exposure(row, where)
-        spectrum, files = read_linked(pha, arf, rmf, background, row=number, exposure=exposure)
+        spectrum, files = read_linked(pha, arf, rmf, background, row=number, exposure=exposure, other=other)
         spectrum = replace(spectrum, name=str(row["source"]).strip())
-        if files not in responses:
-            responses[files] = files.response()
-        spectrum.check_response(responses[files])
+        # Another telescope may complete the same file with other ones.
+        key = (files, None if other is None else id(other))
+        if key not in known:
+            known[key] = files.response(other=other)
+        spectrum.check_response(known[key])
         with parsing("a parameter is no number", where=where, expected=f"numbers in {', '.join(extra) or 'no column'}"):
             values = {name: float(row[name]) for name in extra}
         if session is not None:
@@ -166,12 +181,11 @@ def _row(
         if not 0 <= low < high:
             raise InputError(f"a band of {low:g} to {high:g} keV", where="band", expected="0 <= low < high")
         # Sources of the same values share one model, and so their tables.
-        key = tuple(sorted(values.items()))
-        own = models.setdefault(key, model.replace(free=None, **values) if values else model)
+        own = models.setdefault(tuple(sorted(values.items())), model.replace(free=None, **values) if values else model)
     except InputError as error:
         raise type(error)(error.what, where=f"{where}: {error.where}", expected=error.expected) from error
     source, telescope = (str(row[n]).strip() for n in ("source", "telescope"))
-    return Observation(source, telescope, spectrum, responses[files], own, (low, high))
+    return Observation(source, telescope, spectrum, known[key], own, (low, high))
 
 
 def _given(row: Any, name: str) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,10 @@ from crosscal.xray.correction.pairs_columns import source_column
 from crosscal.xray.correction.pairs_responses import file_columns, responses_of
 from crosscal.xray.correction.pairs_table import Sheet, read_sheet
 from crosscal.xray.correction.roles import BY_ORDER, roles
+from crosscal.xray.instrument.checks import told_once
+
+if TYPE_CHECKING:
+    from crosscal.xray.instrument.response import Response
 
 #: Higher temperatures than those of plasma tables, keV.
 HOTTEST = 200.0
@@ -43,6 +47,7 @@ def read_pairs(
     corrected: str = "",
     telescopes: tuple[str, str] | None = None,
     confidence: float | None = None,
+    response: Response | None = None,
 ) -> PairedSources:
     """Read a table of sources seen by two telescopes or more, of which two are used.
 
@@ -71,6 +76,9 @@ def read_pairs(
     confidence : float, optional
         Level of the errors, such as 0.9; by default what names (``kT_err90_A``), metadata (``confidence``) or comments
         of the table say, else 1 sigma.
+    response : Response, optional
+        Of the telescope that is corrected. Its RMF completes an ARF of a source that the table names without one, its
+        ARF an RMF.
 
     Raises
     ------
@@ -105,7 +113,7 @@ def read_pairs(
             cells = cells_of(sheet, names, name, Path() if source is None else source.parent, confidence)
             chosen, facts = _chosen(cells.telescopes, table, asked, where)
             pairs = _of_cells(sheet, cells, chosen)
-            pairs = _with_responses(pairs, cells, Path() if source is None else source.parent, where, facts)
+            pairs = _with_responses(pairs, cells, Path() if source is None else source.parent, where, facts, response)
     except DataFileError:
         raise
     except InputError as error:
@@ -185,16 +193,27 @@ def _of_cells(sheet: Sheet, cells: Cells, telescopes: tuple[str, str]) -> Paired
 
 
 def _with_responses(
-    pairs: PairedSources, cells: Cells, directory: Path, where: str, facts: Mapping[str, Any]
+    pairs: PairedSources,
+    cells: Cells,
+    directory: Path,
+    where: str,
+    facts: Mapping[str, Any],
+    response: Response | None,
 ) -> PairedSources:
     """Read the responses of the corrected telescope, or of both where only the order of columns gives the roles."""
     needed = pairs.telescopes if facts["roles"] == BY_ORDER else pairs.telescopes[1:]
-    found = {t: responses_of(cells.files[t], pairs.names, directory, where) for t in needed if t in cells.files}
+    others = {pairs.telescopes[1]: response}
+    found = {
+        t: responses_of(cells.files[t], pairs.names, directory, where, others.get(t))
+        for t in needed
+        if t in cells.files
+    }
     notes = [
         f"{where}: the responses of {t} are not needed: only those of the telescope that is corrected are"
         for t in cells.files
         if t not in needed
     ]
+    notes += told_once(note for own in found.values() for one in own if one is not None for note in one.notes)
     return replace(pairs, responses=found, notes=(*pairs.notes, *notes))
 
 

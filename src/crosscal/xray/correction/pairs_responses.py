@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from crosscal.core.errors import DataFileError, InputError
 from crosscal.core.files import existing_file
 from crosscal.xray.correction.pairs_table import Sheet, read_sheet
-from crosscal.xray.instrument.ogip_spectrum import ResponseFiles
+from crosscal.xray.instrument.ogip_spectrum import ResponseFiles, holds_matrix
 
 if TYPE_CHECKING:
     from crosscal.xray.instrument.response import Response
@@ -75,9 +75,11 @@ def named_files(sheet: Sheet, rows: Sequence[str]) -> dict[str, dict[str, Named]
 
 
 def responses_of(
-    named: dict[str, Named], sources: Sequence[str], directory: Path, where: str
+    named: dict[str, Named], sources: Sequence[str], directory: Path, where: str, other: Response | None = None
 ) -> tuple[Response | None, ...]:
     """Read the response of each source in one telescope; sources of the same files share one.
+
+    That of the telescope itself, ``other``, completes an ARF without RMF, and an RMF without ARF.
 
     Raises
     ------
@@ -95,7 +97,12 @@ def responses_of(
             paths = [str(directory / name) for name in (arf, rmf) if name]
             files = ResponseFiles(paths[0], paths[1] if len(paths) > 1 else None, None, None)
             try:
-                known[arf, rmf] = files.response()
+                if not rmf and (other is None or "rmf" not in other.files) and not holds_matrix(paths[0]):
+                    raise InputError(
+                        "an ARF without an RMF", where=paths[0],
+                        expected="a column of RMFs, or the response of the telescope, whose RMF completes it",
+                    )  # fmt: skip
+                known[arf, rmf] = files.response(other=other)
             except InputError as error:
                 raise type(error)(
                     error.what, where=f"{where}, row {row}: {error.where}", expected=error.expected

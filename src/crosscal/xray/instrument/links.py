@@ -11,6 +11,9 @@ from crosscal.xray.instrument.spectrum import Spectrum
 
 #: Role of a linked file and the keyword that names it.
 LINKS = {"rmf": "RESPFILE", "arf": "ANCRFILE", "background": "BACKFILE"}
+#: What XSPEC's "%match%" stands for: a file called as the spectrum is, with one of these suffixes.
+MATCH = "%match%"
+SUFFIXES = {"rmf": (".rsp", ".rmf"), "arf": (".arf",), "background": (".bck",)}
 _USUAL = ("SPECTRUM", "MATRIX", "SPECRESP MATRIX", "SPECRESP")
 
 
@@ -45,7 +48,7 @@ def linked(spectrum: Spectrum, role: str) -> Linked | None:
 
     As in XSPEC and Sherpa a name is relative to the directory of the spectrum, with or without ``.gz``; ``{3}`` names
     a row and ``[...]`` an extension. A path of another machine is also looked for beside the spectrum by its last
-    part.
+    part. ``%match%`` stands, as in XSPEC, for the spectrum's own name with another suffix.
     """
     link = spectrum.links.get(role)
     if link is None or "pha" not in spectrum.files:
@@ -58,7 +61,11 @@ def linked(spectrum: Spectrum, role: str) -> Linked | None:
     extension = "" if bracket is None or bracket.group(1).strip().upper() in _USUAL else bracket.group()
     if not name:
         return None
-    for candidate in (pha.parent / name, pha.parent / Path(name).name):
+    names = [pha.parent / name, pha.parent / Path(name).name]
+    if name.lower() == MATCH:
+        own = pha.with_suffix("") if pha.suffix.lower() == ".gz" else pha
+        names = [own.with_suffix(suffix) for suffix in SUFFIXES[role]]
+    for candidate in names:
         spellings = [candidate, candidate.with_name(candidate.name + ".gz")]
         if candidate.suffix == ".gz":
             spellings.append(candidate.with_suffix(""))

@@ -19,13 +19,15 @@ from crosscal.core.units import plain
 from crosscal.xray.instrument.links import LINKS
 from crosscal.xray.instrument.ogip_arf import mission_of
 from crosscal.xray.instrument.ogip_table import Table
-from crosscal.xray.instrument.spectrum import Spectrum
+from crosscal.xray.instrument.spectrum import Spectrum, widened
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.int16]
 
 #: Columns of background counts on both sides of a spectrum of Chandra's gratings, and their scales.
 OWN_BACKGROUND = MappingProxyType({"BACKGROUND_UP": "BACKSCUP", "BACKGROUND_DOWN": "BACKSCDN"})
+#: More channels than any detector has.
+MOST_CHANNELS = 2**20
 _FALSE = ("F", "FALSE", "N", "NO", "0", "0.0")
 
 
@@ -71,7 +73,7 @@ class SpectrumTable:
         areascale, positive = self._scale("AREASCAL", row, n, good)
         if not positive:
             raise table.error("AREASCAL is 0", expected="a positive number")
-        first = self._first_channel(row, n)
+        first, lowest, total = self._channels(row, n)
         own = self._own_background(row, n, exposure, areascale, first)
         self._tell_correction_file(row)
         if str(self._keyword("HDUCLAS2", None) or "").strip().upper() == "NET" and errors is None:
@@ -98,7 +100,7 @@ class SpectrumTable:
         )
         # What belongs to this row only is not told of the next one.
         del table.notes[shared if row is not None else len(table.notes) :]
-        return spectrum, scaled
+        return spectrum if total == n else widened(spectrum, lowest, total), scaled
 
     def _own_background(
         self, row: int | None, n: int, exposure: float, areascale: float | Floats, first: int
@@ -256,13 +258,34 @@ class SpectrumTable:
             )
         return flags.astype(np.int16)
 
-    def _first_channel(self, row: int | None, n: int) -> int:
+    def _channels(self, row: int | None, n: int) -> tuple[int, int, int]:
+        """Return the number of the first channel, and the first and number of all channels of the detector.
+
+        The latter are TLMIN and DETCHANS where a file holds a part of them only; without TLMIN, from 1, or from 0 where
+        the part begins with 0.
+        """
         table = self.table
-        table.check_channels(n, "channels")
         if not table.has("CHANNEL"):
             if row is None:
                 raise table.error("there is no column CHANNEL", expected="channel numbers")
-            return self._counted(n)
+            table.check_channels(n, "channels")
+            first = self._counted(n)
+            return first, first, n
+        first, total = self._first_channel(row, n), table.declared_channels or n
+        low, high = table.limit("TLMIN", "CHANNEL"), table.limit("TLMAX", "CHANNEL")
+        lowest = min(first, 1) if low is None else low
+        ends = (lowest + total, lowest + total if high is None else high + 1)
+        if not n < total <= MOST_CHANNELS or first < lowest or first + n > ends[0] or ends[0] != ends[1]:
+            table.check_channels(n, "channels")
+            return first, first, n
+        table.note(
+            f"the file holds channels {first} to {first + n - 1} of {lowest} to {lowest + total - 1}; "
+            "the others are not used, as bad ones are not"
+        )
+        return first, lowest, total
+
+    def _first_channel(self, row: int | None, n: int) -> int:
+        table = self.table
         channels = self._vector("CHANNEL", row, n)
         wrong = np.flatnonzero(np.diff(channels) != 1)
         if wrong.size:

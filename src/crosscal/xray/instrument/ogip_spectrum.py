@@ -17,6 +17,7 @@ from crosscal.xray.instrument.links import linked, unlinked
 from crosscal.xray.instrument.ogip import read_response
 from crosscal.xray.instrument.ogip_arf import MATRIX_NAMES, PathLike
 from crosscal.xray.instrument.ogip_pha import OWN_BACKGROUND, SpectrumTable
+from crosscal.xray.instrument.ogip_rmf import read_rmf
 from crosscal.xray.instrument.ogip_table import find_table, opened
 from crosscal.xray.instrument.response import Response
 from crosscal.xray.instrument.spectrum import Spectrum
@@ -101,7 +102,7 @@ def _read(
 
 def _with_background(spectrum: Spectrum, choice: PathLike | None, row: int, scaled: bool) -> Spectrum:
     """Return the spectrum with its background; ``row`` from 0 is the one taken from a file of several."""
-    pha, link = spectrum.files["pha"], spectrum.links.get("background")
+    pha, link, own_row = spectrum.files["pha"], spectrum.links.get("background"), row
     if choice is None or str(choice).strip().lower() == "none":
         if spectrum.background is not None:
             note = f"{pha}: the background in its columns {' and '.join(OWN_BACKGROUND)} is not used, as asked for"
@@ -121,7 +122,15 @@ def _with_background(spectrum: Spectrum, choice: PathLike | None, row: int, scal
         if found is None:
             raise unlinked(spectrum, "background")
         choice, note = found.source, found.note
+        if _is_itself(pha, choice) and found.row is None:
+            choice = f"{choice}[BACK]"
+            note = note.replace(str(found.path), choice)
         row = row if found.row is None else found.row - 1
+    if _is_itself(pha, choice) and row == own_row:
+        raise DataFileError(
+            "the background is the spectrum itself", where=str(choice),
+            expected='another file, extension or row, or background = "none"',
+        )  # fmt: skip
     ((background, background_scaled),) = _read(choice, row + 1, None, what="background")
     for path, good in ((pha, scaled), (choice, background_scaled)):
         if not good:
@@ -138,6 +147,11 @@ def _with_background(spectrum: Spectrum, choice: PathLike | None, row: int, scal
     return replace(spectrum, background=background, files=files, notes=tuple(notes))
 
 
+def _is_itself(pha: PathLike, choice: PathLike) -> bool:
+    """Whether a background is the spectrum's own file; with an extension it is another table."""
+    return Path(choice).is_file() and Path(pha).is_file() and Path(choice).samefile(pha)
+
+
 def _own_response(spectrum: Spectrum, background: Spectrum) -> list[str]:
     """Say so if the background has a response of its own, which a scaled or profiled background does not need."""
     ours, theirs = (s.links.get("rmf", "") for s in (spectrum, background))
@@ -147,7 +161,7 @@ def _own_response(spectrum: Spectrum, background: Spectrum) -> list[str]:
     return [f"{path}: its own response {theirs} is not used; its counts are scaled to the source's channels"]
 
 
-def _is_whole(path: PathLike) -> bool:
+def holds_matrix(path: PathLike) -> bool:
     """Whether a file given as ARF holds a matrix: an RSP, which needs no RMF."""
     with opened(path, "ARF") as hdus:
         classes = [str(hdu.header.get("HDUCLAS2") or "").strip().upper() for hdu in hdus]
@@ -228,9 +242,30 @@ class ResponseFiles:
     time: float | None
     block: int | None
 
-    def response(self, name: str | None = None) -> Response:
-        """Read the response."""
-        return read_response(self.arf, self.rmf, name=name, time=self.time, block=self.block)
+    def response(self, name: str | None = None, other: Response | None = None) -> Response:
+        """Read the response.
+
+        Parameters
+        ----------
+        name : str, optional
+        other : Response, optional
+            The RMF of its files completes an ARF that is alone, its ARF a matrix without effective area; in ``notes``.
+        """
+        first, second, rest = self.arf, self.rmf, {} if other is None else other.files
+        note: tuple[str, ...] = ()
+        if second is None and "rmf" in rest:
+            if not holds_matrix(first):
+                second, note = rest["rmf"], (f"{first} has no RMF beside it: that of {_named(other)} is used",)
+            elif not read_rmf(first, time=self.time, block=self.block).has_area:
+                first, second = rest["arf"], first
+                note = (f"{second} has no ARF beside it: that of {_named(other)} is used",)
+        found = read_response(first, second, name=name, time=self.time, block=self.block)
+        return replace(found, notes=(*note, *found.notes))
+
+
+def _named(other: Response | None) -> str:
+    """Return the name of a telescope whose files complete those of a spectrum."""
+    return "the telescope" if other is None or not other.name else other.name
 
 
 def read_linked(
@@ -242,13 +277,17 @@ def read_linked(
     row: int | None = None,
     exposure: float | None = None,
     block: int | None = None,
+    other: Response | None = None,
 ) -> tuple[Spectrum, ResponseFiles]:
-    """Read a spectrum and find its response; see :func:`read_observation`."""
+    """Read a spectrum and find its response; see :func:`read_observation`.
+
+    The files of ``other`` stand for a response that is neither given nor named; see also `ResponseFiles.response`.
+    """
     spectrum = read_spectrum(pha, background, row=row, exposure=exposure)
     chosen: dict[str, PathLike | None] = {"arf": arf, "rmf": rmf}
     notes = []
     for role in ("rmf", "arf"):
-        if chosen[role] is not None or (role == "rmf" and arf is not None and _is_whole(arf)):
+        if chosen[role] is not None or (role == "rmf" and arf is not None and holds_matrix(arf)):
             continue
         found = linked(spectrum, role)
         if found is not None:
@@ -258,7 +297,10 @@ def read_linked(
         elif role in spectrum.links:
             raise unlinked(spectrum, role)
     if chosen["rmf"] is None and chosen["arf"] is None:
-        raise unlinked(spectrum, "rmf")
+        if other is None or not other.files:
+            raise unlinked(spectrum, "rmf")
+        chosen = {"arf": other.files.get("arf", other.files.get("rsp")), "rmf": other.files.get("rmf")}
+        notes.append(f"{spectrum.files['pha']} names no response: that of {_named(other)} is used")
     first, second = (chosen["arf"], chosen["rmf"]) if chosen["arf"] is not None else (chosen["rmf"], None)
     # The spectrum's time matters only where a file holds matrices of several times.
     several = block is None and spectrum.time is not None and _blocks(second or first) > 1

@@ -77,12 +77,18 @@ def _keep_one(hdus: fits.HDUList, extension: str, path: str) -> None:
     if len(chosen) > 1 and not version:
         return
     one = hdus[chosen[0]]
-    kind = (_text(one, "HDUCLAS1"), _text(one, "HDUCLAS2"))
     for k in reversed(range(len(hdus))):
         other = hdus[k]
-        alike = other.name == one.name or (kind[0] and kind == (_text(other, "HDUCLAS1"), _text(other, "HDUCLAS2")))
+        alike = other.name == one.name or (_kind(one)[0] and _kind(one) == _kind(other))
         if other is not one and isinstance(other, fits.BinTableHDU) and alike:
             del hdus[k]
+
+
+def _kind(hdu: Any) -> tuple[str, str]:
+    """Return the classes of an HDU; the one for all spectra, be they of a source or of its background."""
+    classes = (_text(hdu, "HDUCLAS1"), _text(hdu, "HDUCLAS2"))
+    columns = {str(name).upper() for name in getattr(getattr(hdu, "columns", None), "names", ())}
+    return ("SPECTRUM", "") if classes[0] == "SPECTRUM" or columns & {"COUNTS", "RATE"} else classes
 
 
 def _unreadable(where: Path | str, error: BaseException) -> DataFileError:

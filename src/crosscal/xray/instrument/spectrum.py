@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -183,6 +183,32 @@ class Spectrum:
                 expected="at least one channel of quality 0",
             )
         return mask
+
+
+def widened(spectrum: Spectrum, first: int, n: int) -> Spectrum:
+    """Return the spectrum, and its background, on ``n`` channels from ``first``; those that it lacks have QUALITY 1."""
+    at = spectrum.first_channel - first
+
+    def put(values: Any, fill: float) -> Any:
+        if values is None or np.ndim(values) == 0:
+            return values
+        wide = np.full(n, fill, dtype=values.dtype)
+        wide[at : at + spectrum.n_channel] = values
+        return wide
+
+    background = None if spectrum.background is None else widened(spectrum.background, first, n)
+    return replace(
+        spectrum,
+        counts=put(spectrum.counts, 0),
+        backscale=put(spectrum.backscale, 1),
+        areascale=put(spectrum.areascale, 1),
+        quality=put(spectrum.quality, 1),
+        grouping=put(spectrum.grouping, 0),
+        stat_error=put(spectrum.stat_error, 0),
+        sys_error=put(spectrum.sys_error, 0),
+        first_channel=first,
+        background=background,
+    )
 
 
 def _scale(value: ArrayLike, key: str, where: str, shape: tuple[int, ...]) -> float | Floats:

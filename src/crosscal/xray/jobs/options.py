@@ -81,6 +81,11 @@ class Trusted(Telescope):
             raise ConfigError("no arf", where="[trusted]", expected="the ARF of the reference telescope")
         return super().response()
 
+    def responses(self, corrected: Response, name: str) -> dict[str, Response]:
+        """Return the responses that the job names, by telescope: of the corrected one and, where given, of this."""
+        given = self.arf is not None and self.rmf is not None
+        return {name: corrected, **({self.name: self.response()} if given else {})}
+
 
 @options
 class Source(OpenTable):

@@ -42,7 +42,7 @@ def run(job: XrayJob, stages: Stages) -> XrayOutcome:
     if clusters is not None:
         pairs = clusters.pairs()
     elif job.inference.observations is not None:
-        pairs = fit_stage(job, model, stages)
+        pairs = fit_stage(job, telescope, model, stages)
     else:
         assert job.inference.pairs is not None
         trusted = "" if job.trusted is None else job.trusted.name
@@ -51,6 +51,7 @@ def run(job: XrayJob, stages: Stages) -> XrayOutcome:
             trusted=trusted,
             corrected=job.telescope.name,
             confidence=job.inference.confidence,
+            response=telescope,
         )
     library = build(job, telescope, model, stages)
     emulator, validation = emulate(job, library, stages)
@@ -58,7 +59,7 @@ def run(job: XrayJob, stages: Stages) -> XrayOutcome:
     return XrayOutcome(calibration, telescope, job.telescope.band, clusters, library, validation, ensemble=job.ensemble)
 
 
-def fit_stage(job: XrayJob, model: Any, stages: Stages) -> PairedSources:
+def fit_stage(job: XrayJob, telescope: Any, model: Any, stages: Stages) -> PairedSources:
     """Fit all spectra of the table, fits.zarr, and write fits.ecsv and pairs.ecsv; an interrupted run goes on."""
     assert job.inference.observations is not None
     assert job.trusted is not None
@@ -67,7 +68,8 @@ def fit_stage(job: XrayJob, model: Any, stages: Stages) -> PairedSources:
     table, place = resolve(job.inference.observations), stages.directory
 
     def fits() -> FittedSpectra:
-        observed = [o for o in read_observations(table, model, bands=bands) if o.telescope in bands]
+        own = job.trusted.responses(telescope, corrected)
+        observed = [o for o in read_observations(table, model, bands=bands, responses=own) if o.telescope in bands]
         return fit_spectra(
             observed,
             store=place / "fits.zarr",

@@ -117,7 +117,8 @@ def run(job: SpectraJob, stages: Stages) -> XrayOutcome:
     else:
         assert plan.observations is not None
         bands = {t.name: t.band for t in (job.trusted, job.telescope)}
-        observations = read_observations(resolve(plan.observations), model, bands=bands)
+        responses = job.trusted.responses(telescope, job.telescope.name)
+        observations = read_observations(resolve(plan.observations), model, bands=bands, responses=responses)
         trusted, corrected = job.trusted.name, job.telescope.name
     prior = None if plan.prior_correction is None else read_correction(resolve(plan.prior_correction))
     draws = stages.directory / "posterior.nc"
