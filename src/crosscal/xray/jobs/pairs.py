@@ -63,12 +63,12 @@ def fit_stage(job: XrayJob, telescope: Any, model: Any, stages: Stages) -> Paire
     """Fit all spectra of the table, fits.zarr, and write fits.ecsv and pairs.ecsv; an interrupted run goes on."""
     assert job.inference.observations is not None
     assert job.trusted is not None
-    trusted, corrected = job.trusted.name, job.telescope.name
+    reference, trusted, corrected = job.trusted, job.trusted.name, job.telescope.name
     bands = {t.name: t.band for t in (job.trusted, job.telescope)}
     table, place = resolve(job.inference.observations), stages.directory
 
     def fits() -> FittedSpectra:
-        own = job.trusted.responses(telescope, corrected)
+        own = reference.responses(telescope, corrected)
         observed = [o for o in read_observations(table, model, bands=bands, responses=own) if o.telescope in bands]
         return fit_spectra(
             observed,
