@@ -64,3 +64,17 @@ def test_foreign_or_damaged_content_is_refused_and_not_executed(tmp_path, tree):
     np.savez(path, tree=np.array(json.dumps(tree)))
     with pytest.raises(DataFileError):
         load_value(path)
+
+
+def test_shared_arrays_are_stored_once_and_shared_again(tmp_path):
+    grid = np.arange(1000.0)
+    value = {"a": grid, "b": (grid[:], grid.reshape(1000)), "part": grid[:500], "same": grid.copy()}
+    path = save_value(tmp_path / "v.npz", value)
+    with np.load(path) as content:
+        assert len(content.files) == 1 + 3
+    found = load_value(path)
+    for array in (found["a"], *found["b"], found["same"]):
+        np.testing.assert_array_equal(array, grid)
+    np.testing.assert_array_equal(found["part"], grid[:500])
+    assert np.shares_memory(found["a"], found["b"][1])
+    assert not np.shares_memory(found["a"], found["same"])

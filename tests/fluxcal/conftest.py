@@ -95,3 +95,23 @@ def raw(tmp_path, truth):
 @pytest.fixture
 def csv(tmp_path, truth):
     return write_catalogue(tmp_path / "stars.csv", truth)
+
+
+@pytest.fixture
+def content(tmp_path, truth):
+    """A job of three frames, of which the second cannot be read."""
+    names = list(truth.catalogue.bands)
+    for band in demo_filters():
+        np.savetxt(tmp_path / f"{band.name}.dat", np.column_stack([band.wavelength, band.response]))
+    broken = write_raw(tmp_path / "broken.fits", truth, change=lambda h: h.__delitem__("WAVELA"))
+    frames = [write_raw(tmp_path / "a.fits", truth), broken, write_raw(tmp_path / "b.fits", truth)]
+    return {
+        "job": "fluxcal",
+        "output": str(tmp_path / "run"),
+        "leave_one_out": False,
+        "data": {"frames": [str(p) for p in frames]},
+        "catalogue": {"path": str(write_catalogue(tmp_path / "stars.csv", truth)), "bands": {n: n for n in names}},
+        "filters": {"files": [str(tmp_path / f"{n}.dat") for n in names]},
+        "templates": {"library": "demo"},
+        "method": {"fwhm": 5.0, "position": False},
+    }

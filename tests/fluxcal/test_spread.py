@@ -16,29 +16,6 @@ from crosscal.jobs.options import validate
 from crosscal.jobs.run import run
 from crosscal.jobs.stages import Stages
 
-from .conftest import write_catalogue, write_raw
-
-
-@pytest.fixture
-def content(tmp_path, truth):
-    names = list(truth.catalogue.bands)
-    from crosscal.fluxcal.demo import demo_filters
-
-    for band in demo_filters():
-        np.savetxt(tmp_path / f"{band.name}.dat", np.column_stack([band.wavelength, band.response]))
-    broken = write_raw(tmp_path / "broken.fits", truth, change=lambda h: h.__delitem__("WAVELA"))
-    frames = [write_raw(tmp_path / "a.fits", truth), broken, write_raw(tmp_path / "b.fits", truth)]
-    return {
-        "job": "fluxcal",
-        "output": str(tmp_path / "run"),
-        "leave_one_out": False,
-        "data": {"frames": [str(p) for p in frames]},
-        "catalogue": {"path": str(write_catalogue(tmp_path / "stars.csv", truth)), "bands": {n: n for n in names}},
-        "filters": {"files": [str(tmp_path / f"{n}.dat") for n in names]},
-        "templates": {"library": "demo"},
-        "method": {"fwhm": 5.0, "position": False},
-    }
-
 
 def same(one, other):
     assert len(one) == len(other)

@@ -24,6 +24,9 @@ from crosscal.core.reading import parsing
 
 _PLAIN = (str, bool, int, type(None))
 
+#: Arrays by their place in memory, shape, strides and type; each with its number in the file.
+_Arrays = dict[tuple[Any, ...], tuple[int, np.ndarray]]
+
 
 def save_value(path: str | os.PathLike[str], value: Any) -> Path:
     """Write a value of dataclasses, enumerations, mappings, tuples, lists, arrays, paths, numbers and texts.
@@ -33,10 +36,10 @@ def save_value(path: str | os.PathLike[str], value: Any) -> Path:
     TypeError
         For anything else: a mistake of the caller.
     """
-    arrays: list[np.ndarray] = []
+    arrays: _Arrays = {}
     tree = json.dumps(_encode(value, arrays))
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        content: dict[str, Any] = {"tree": np.array(tree), **{f"a{k}": a for k, a in enumerate(arrays)}}
+        content: dict[str, Any] = {"tree": np.array(tree), **{f"a{k}": a for k, a in arrays.values()}}
         np.savez(stream, **content)
     return Path(path)
 
@@ -54,18 +57,21 @@ def load_value(path: str | os.PathLike[str]) -> Any:
         parsing("damaged record of a stage", where=source, expected="run again", unchecked=True),
         np.load(source, allow_pickle=False) as content,
     ):
-        return _decode(json.loads(str(content["tree"])), content)
+        tree = json.loads(str(content["tree"]))
+        return _decode(tree, {name: content[name] for name in content.files if name != "tree"})
 
 
-def _encode(value: Any, arrays: list[np.ndarray]) -> Any:
+def _encode(value: Any, arrays: _Arrays) -> Any:
+    """A value as JSON; ``arrays`` is filled. Values that share an array share it in the file."""
     if isinstance(value, enum.Enum):
         return {"enum": _name(type(value)), "member": value.name}
     if isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)
         if array.dtype.hasobject:
             raise TypeError("an array of objects cannot be stored")
-        arrays.append(array)
-        return {"array": len(arrays) - 1, "scalar": isinstance(value, np.generic)}
+        place = (array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str)
+        number, _ = arrays.setdefault(place, (len(arrays), array))
+        return {"array": number, "scalar": isinstance(value, np.generic)}
     if isinstance(value, float):
         return value if math.isfinite(value) else {"float": repr(value)}
     if isinstance(value, _PLAIN):

@@ -14,12 +14,12 @@ def mad_sd(values: ArrayLike, axis: int | None = None) -> NDArray[np.float64]:
     x = np.asarray(values, dtype=float)
     if axis is None:  # as below, but ten times faster for the few numbers that loops ask for
         x = x[~np.isnan(x)]
-        return np.asarray(MAD_TO_SD * _median(np.abs(x - _median(x))) if x.size else np.nan)
+        return np.asarray(MAD_TO_SD * median(np.abs(x - median(x))) if x.size else np.nan)
     centre = np.nanmedian(x, axis=axis, keepdims=True)
     return MAD_TO_SD * np.nanmedian(np.abs(x - centre), axis=axis)
 
 
-def _median(x: NDArray[np.float64]) -> float:
+def median(x: NDArray[np.float64]) -> float:
     """Median of numbers without NaN."""
     middle = x.size // 2
     if x.size % 2:

@@ -177,12 +177,23 @@ def _share(
 
     def work() -> list[FluxCalibration]:
         aside = [_star_names(r, calibrator) for r in results]
-        return share_plate(calibrator, results, aside, loo=job.leave_one_out, progress=stages.progress)
+        made = share_plate(calibrator, results, aside, loo=job.leave_one_out, progress=stages.progress)
+        # Where no field was found, the stars, vectors and curves are those of the frames' own stages.
+        return [_without(m) if m.curve is r.curve else m for m, r in zip(made, results, strict=True)]
 
-    made = stages.run(
+    found = stages.run(
         "Fields over the plate", key=depends_on(job, "leave_one_out", "method", "quality"), work=work, after=names
     )
+    made = [
+        replace(r, held_out=m.held_out, quality=m.quality) if m.curve is None else m
+        for m, r in zip(found, results, strict=True)
+    ]
     return [replace(m, info=r.info) for m, r in zip(made, results, strict=True)]
+
+
+def _without(result: FluxCalibration) -> FluxCalibration:
+    """A result without stars, vectors and curve."""
+    return replace(result, stars=(), vectors=(), curve=None)
 
 
 def _star_names(result: FluxCalibration, calibrator: Calibrator) -> set[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -237,10 +238,11 @@ class Frame:
         with np.errstate(invalid="ignore"):
             return np.isfinite(flux) & np.isfinite(variance) & (variance > 0)
 
-    @property
+    @cached_property
     def grid(self) -> NDArray[np.float64]:
         """The wavelength grid on which curves of this frame are given: that of its first fibre."""
-        return self.wavelength[0]
+        # A copy: what keeps the grid must not keep the wavelengths of all fibres.
+        return self.wavelength[0].copy()
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.keywords import keywords
-from crosscal.core.robust import mad_sd
+from crosscal.core.robust import mad_sd, median
 from crosscal.core.threads import one_thread
 from crosscal.fluxcal.curve.arms import parts, smooth_arms
 from crosscal.fluxcal.curve.curve import MAG, Curve, compress, polynomials
@@ -140,7 +140,7 @@ def _solve(
     use = stack.good & keep[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(use, stack.rate / stack.model, np.nan)
-        level = np.array([np.nanmedian(r) if np.isfinite(r).any() else np.nan for r in ratio])
+        level = np.array([median(r[~np.isnan(r)]) if np.isfinite(r).any() else np.nan for r in ratio])
     centre = np.nanmedian(np.where(level > 0, level, np.nan))
     c = np.zeros((n_star, len(basis)))
     c[:, 0] = np.log(np.clip(np.nan_to_num(level / centre, nan=1.0), 1e-3, 1e3))

@@ -73,7 +73,7 @@ class FrameInfo:
     def of(cls, frame: Frame, file: FrameFile | None = None) -> FrameInfo:
         """What to remember of a frame."""
         return cls(
-            frame.name, frame.grid.copy(), frame.fibres, frame.exposure, frame.airmass, frame.mjd, frame.medium,
+            frame.name, frame.grid, frame.fibres, frame.exposure, frame.airmass, frame.mjd, frame.medium,
             frame.notes, file,
         )  # fmt: skip
 

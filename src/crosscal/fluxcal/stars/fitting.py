@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from crosscal.core.random import generator
 from crosscal.fluxcal.flux_units import FLUX_SCALE
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.stars.arm import Arm, Prepared, best_velocities
-from crosscal.fluxcal.stars.colours import Photometry, reddened, star_photometry
+from crosscal.fluxcal.stars.colours import Photometry, at_nodes, node_shares, star_photometry
 from crosscal.fluxcal.stars.extinction import redden
 from crosscal.fluxcal.stars.photometry import C_KMS, Filter
 from crosscal.fluxcal.stars.reddening import (
@@ -83,24 +83,21 @@ def fit_arms(
     velocity[0][~velocity[2] & ok] = 0.0
     velocity[1][~velocity[2] & ok] = np.nan
     positions = [arm.positions(velocity[0]) for arm in arms]
-    field = chosen[0].reddening
+    field, known = chosen[0].reddening, np.full((len(active), len(native)), np.nan)
     if field is None:
-        field = _field(arms, positions, photometry, ebv, ok, catalogue, filters, options)
+        field, known = _field(arms, positions, photometry, ebv, ok, catalogue, filters, options)
         ebv = np.clip(ebv + field.offset, 0, None)
         photometry = magnitudes(ebv)
     dustier = magnitudes(ebv + field.error)
     boxes = [_candidates(p.offsets()[2], options) for p in (*photometry, *dustier)]
     candidates = np.unique(np.concatenate(boxes))
 
-    def scores() -> NDArray[np.float64]:
-        return np.sum([arm.scores(at, candidates) for arm, at in zip(arms, positions, strict=True)], axis=0)
-
-    chi2 = scores()
+    chi2 = _scores(arms, positions, candidates, known)
     if options.metric == "huber":
         for _ in range(2):
             for arm, at in zip(arms, positions, strict=True):
                 arm.reweight(at, np.nanargmin(chi2, axis=1))
-            chi2 = scores()
+            chi2 = _scores(arms, positions, candidates)
     dof = np.sum([np.sum(arm.weights > 0, axis=1) - arm.n_terms for arm in arms], axis=0) - 4
     for i, k in enumerate(active):
         rv, error, peak = (float(velocity[j][i]) for j in (0, 1, 3))
@@ -114,6 +111,28 @@ def fit_arms(
         for arm_result, star in zip(result, own, strict=True):
             arm_result[k] = star
     return result
+
+
+def _scores(
+    arms: Sequence[Arm],
+    positions: Sequence[NDArray[np.float64]],
+    candidates: NDArray[np.int64],
+    known: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Chi-squares (n_star, n_t) over all arms, NaN for templates that are no candidates; those of ``known`` that are
+    not NaN are not computed again.
+    """
+    n_star, n_t = len(positions[0]), len(arms[0].prepared.native)
+    chi2 = np.full((n_star, n_t), np.nan)
+    if known is not None:
+        chi2[:, candidates] = known[:, candidates]
+    missing = np.isnan(chi2[:, candidates])
+    for rows in (np.flatnonzero(missing.all(axis=1)), np.flatnonzero(missing.any(axis=1) & ~missing.all(axis=1))):
+        columns = candidates[missing[rows].any(axis=0)]
+        if columns.size:
+            parts = [arm.of_stars(rows).scores(at[rows], columns) for arm, at in zip(arms, positions, strict=True)]
+            chi2[np.ix_(rows, columns)] = np.sum(parts, axis=0)[:, columns]
+    return chi2
 
 
 def _candidates(colour: NDArray[np.float64], options: Options) -> NDArray[np.int64]:
@@ -143,8 +162,12 @@ def _field(
     catalogue: Catalogue,
     filters: Sequence[Filter],
     options: Options,
-) -> FieldReddening:
-    """E(B-V) of the field from the stars with the best spectra and a part of the library, over all its temperatures."""
+) -> tuple[FieldReddening, NDArray[np.float64]]:
+    """E(B-V) of the field from the stars with the best spectra and a part of the library, over all its temperatures.
+
+    Also the chi-squares (n_star, n_t) that were computed for it; the others are NaN.
+    """
+    scored = np.full((len(positions[0]), len(arms[0].prepared.native)), np.nan)
     library, level = arms[0].prepared.native, float(np.median(ebv))
     known = bool(np.isfinite(catalogue.ebv).any()) or options.ebv > 0
     told = field_reddening((np.nan, np.nan), level, options.ebv_error, known, fit=False)
@@ -153,23 +176,22 @@ def _field(
     best = np.flatnonzero(usable & several)
     best = best[np.argsort(-signal[best], kind="stable")[:MOST_STARS]]
     if not best.size or options.ebv_error == 0:
-        return told
+        return told, scored
     some = np.arange(len(library))
     if some.size > MOST_TEMPLATES:
         some = np.sort(generator(0, "fluxcal-reddening").choice(some, MOST_TEMPLATES, replace=False))
     scores = [arm.of_stars(best).scores(at[best], some) for arm, at in zip(arms, positions, strict=True)]
-    chi2 = np.sum(scores, axis=0)[:, some]
+    scored[best] = np.sum(scores, axis=0)
+    chi2 = scored[best][:, some]
     dof = np.sum([np.sum(arm.weights[best] > 0, axis=1) - arm.n_terms for arm in arms], axis=0) - 4
     reduced = np.clip(np.nanmin(chi2, axis=1) / np.clip(dof, 1, None), 1.0, None)
     colour = []
     for s in best:
         bands = tuple(filters[int(b)] for b in photometry[s].index)
-        at = [
-            replace(photometry[s], synthetic=m) for m in reddened(library, bands, ebv[s] + OFFSETS, options.law, some)
-        ]
-        colour.append(np.stack([p.offsets()[2] for p in at]))
+        nodes = at_nodes(library, bands, options.law)[:, some]
+        colour.append(photometry[s].colours(nodes, node_shares(ebv[s] + OFFSETS)))
     own = average(*star_estimates(chi2, reduced, colour), min(float(arm.frame.wavelength.min()) for arm in arms))
-    return field_reddening(own, level, options.ebv_error, known, fit=options.reddening == "fit")
+    return field_reddening(own, level, options.ebv_error, known, fit=options.reddening == "fit"), scored
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +214,10 @@ class _Posterior:
         # Denormal weights would cost time and change nothing.
         members = members[share[members] > 1e-6]
         return cls(members, share[members] / share[members].sum(), int(np.argmax(share)), mean, residual)
+
+    def scaled(self, spectra: Mapping[int, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Spectra (n_members, n_pix) of the members, each at the scale of its magnitudes."""
+        return np.stack([spectra[int(m)] for m in self.members]) * 10 ** (0.4 * self.mean[self.members])[:, None]
 
 
 def _describe(
@@ -225,37 +251,38 @@ def _describe(
         "bands": tuple(names[b] for b in seen.index),
         "dropped_bands": tuple(n for b, n in enumerate(names) if b not in seen.index),
     }  # fmt: skip
-    made = []
+    made, more = [], np.setdiff1d(dusty.members, at.members)
     for star, frame, own in zip(arms, frames, prepared, strict=True):
         wave = frame.wavelength[star.fibre]
-        model, variance, modes = _model(star, frame, at, redden(wave, ebv, options.law), own)
+        spectra = _spectra(star, frame, np.concatenate([at.members, more]), own)
+        model, variance, modes = _model(spectra, at, redden(wave, ebv, options.law))
         modes = np.concatenate([np.full((1, model.size), 0.4 * np.log(10) * scale_error), modes])
         dust = np.zeros(model.size)
         if field.error > 0:
-            more = _model(star, frame, dusty, redden(wave, ebv + field.error, options.law), own)[0]
-            dust = np.log(more / model)
+            dust = np.log((dusty.share @ dusty.scaled(spectra)) * redden(wave, ebv + field.error, options.law) / model)
         found |= {"model": model, "model_variance": variance, "model_modes": modes, "dust": dust}
         made.append(replace(star, **found, mismatch=own.mismatch.errors(wave)))
     return made
 
 
+def _spectra(
+    star: StarFit, frame: Frame, members: NDArray[np.int64], prepared: Prepared
+) -> dict[int, NDArray[np.float64]]:
+    """Templates on a star's pixels (n_pix,) at its velocity, in the library's units, by their numbers."""
+    moved = prepared.wavelength * (1 + star.rv / C_KMS)
+    physical = np.asarray(prepared.flux[members], dtype=float) * prepared.scale[members][:, None]
+    return dict(zip(members.tolist(), resample(moved, physical, frame.wavelength[star.fibre]), strict=True))
+
+
 def _model(
-    star: StarFit,
-    frame: Frame,
-    posterior: _Posterior,
-    dust: NDArray[np.float64],
-    prepared: Prepared,
+    spectra: Mapping[int, NDArray[np.float64]], posterior: _Posterior, dust: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Mean model (n_pix,), its independent variance, and the two strongest modes of ln model over the posterior."""
-    wave, members, share = frame.wavelength[star.fibre], posterior.members, posterior.share
-    scale = 10 ** (0.4 * posterior.mean[members])
-    moved = prepared.wavelength * (1 + star.rv / C_KMS)
-    physical = np.asarray(prepared.flux[members], dtype=float) * (prepared.scale[members] * scale)[:, None]
-    spectra = resample(moved, physical, wave) * dust
-    mean = share @ spectra
-    deviation = np.log(spectra / mean) * np.sqrt(share)[:, None]
-    modes = np.zeros((2, wave.size))
-    if len(members) > 1:
+    scaled, share = posterior.scaled(spectra) * dust, posterior.share
+    mean = share @ scaled
+    deviation = np.log(scaled / mean) * np.sqrt(share)[:, None]
+    modes = np.zeros((2, mean.size))
+    if len(share) > 1:
         # Small Gram matrix: members are few, pixels many.
         _values, vectors = np.linalg.eigh(deviation @ deviation.T)
         strongest = vectors[:, -2:].T @ deviation

@@ -23,6 +23,8 @@ C_ANGSTROM = 2.99792458e18
 C_KMS = 299792.458
 #: AB zero point 10^(-48.6/2.5) erg/s/cm2/Hz.
 AB_FLUX = 10 ** (-48.6 / 2.5)
+#: Pairs of wavelengths of which a filter remembers its coverage.
+MOST_ENDS = 1000
 
 
 def vega_to_ab(magnitude: ArrayLike, band: str) -> NDArray[np.float64]:
@@ -80,6 +82,19 @@ class Filter:
 
     def coverage(self, low: float, high: float) -> float:
         """Fraction of int T lambda dlambda that lies between two wavelengths."""
+        known, ends = self._coverage, (float(low), float(high))
+        if ends not in known:
+            if len(known) >= MOST_ENDS:
+                known.clear()
+            known[ends] = self._between(*ends)
+        return known[ends]
+
+    @cached_property
+    def _coverage(self) -> dict[tuple[float, float], float]:
+        """Fractions by pairs of wavelengths: every star asks for those of its spectrum and of the templates."""
+        return {}
+
+    def _between(self, low: float, high: float) -> float:
         w = self.wavelength
         fine = np.unique(np.concatenate([w, np.clip([low, high], w[0], w[-1])]))
         weight = np.interp(fine, w, self.response) * fine
