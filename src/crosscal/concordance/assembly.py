@@ -112,6 +112,12 @@ def _linear(
     if size != 1.0:
         low, high = low / size, high / size
     limit, low, high, told = _limits(limits, numbers, low, high, where)
+    if np.any(lacking := ~np.isfinite(low) | ~np.isfinite(high)) and not np.all(lacking):
+        k = int(np.argmax(lacking))
+        raise InputError(
+            "a value without an error", where=f"{where}, row {k + 1}, column 'error'",
+            expected="positive errors of all values, or of none",
+        )  # fmt: skip
     for side in (low, high):
         _refuse(~(np.isfinite(side) & (side > 0)), side * size, "error", "a positive number", where)
     fields: dict[str, Any] = {"flux": numbers, "flux_low": low, "flux_high": high}

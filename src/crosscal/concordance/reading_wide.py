@@ -30,6 +30,14 @@ from crosscal.core.errors import DataFileError, InputError, UnknownNameError
 from crosscal.core.keywords import keywords
 
 Floats = NDArray[np.float64]
+#: Logarithms below this are those of fluxes in cgs units, natural or decimal ones.
+_FAINTEST = -7.0
+#: Names of instruments, by which tables are recognised whose rows and columns are exchanged.
+_KNOWN = re.compile(
+    r"(?i)\b(xmm|epic|(e?pic)?[- ]?pn|mos[12]?|m[12]|rgs[12]?|chandra|acis|hrc|heg|meg|letg|hetg|nustar|fpm[ab]|swift|"
+    r"xrt|uvot|bat|suzaku|xis[0-3]?|nicer|rosat|pspc[bc]?|erosita|tm[1-7]|asca|[gs]is[01]?|rxte|pca|integral|ibis|isgri|spi|jem-?x|"
+    r"hitomi|xrism|resolve|xtend|astrosat|maxi|fermi|lat|gbm|hst|wfc3|acs|jwst|galex|spitzer|wise|ps1|sdss|2mass|gaia)"
+)
 _INSTRUMENT = re.compile(r"(?i)(instr?|instruments?|telescopes?|detectors?|satellites?|missions?)")
 
 
@@ -103,6 +111,8 @@ def read_matrix(
     rows = np.arange(1, len(table) + 1)
     labels = [f"row {k}" for k in rows] if names is None else [str(v) for v in texts(table, names, where)]
     others = [c for c in table.colnames if c != names and c not in ignore]
+    if orientation == "sources" and names is not None:
+        _refuse_turned(labels, others, where)
     placed, pairs_told = place_columns(others, value, _rules(error), limit, where)
     if not placed:
         raise DataFileError("no column of numbers", where=where, expected="one column for each name in the header")
@@ -144,6 +154,16 @@ def _unstacked(source: Any, orientation: str) -> Any:
     return source
 
 
+def _refuse_turned(labels: list[str], columns: list[str], where: str) -> None:
+    """Refuse rows that are named as instruments, where none of the columns is."""
+    if len(labels) < 2 or not all(map(_KNOWN.search, labels)) or any(map(_KNOWN.search, columns)):
+        return
+    raise DataFileError(
+        f"the rows are named as instruments ({', '.join(labels[:3])})", where=where,
+        expected='orientation = "instruments" (in job files rows = "instruments")',
+    )  # fmt: skip
+
+
 def _rules(error: Any) -> list[str | Mapping[str, str]]:
     """The patterns or mappings of the columns of errors."""
     if error is None or isinstance(error, float | int):
@@ -177,7 +197,7 @@ def _blocks(
     for place in placed.values():
         found = measured(table, place.value, where, rows, missing)
         if confidence is None:
-            refuse_stated_levels(table, place.value, place.errors, where)
+            refuse_stated_levels(table, place.value, place.errors, where, found.has_errors)
         low, high, flags = found.low, found.high, found.limit.astype(float)
         if place.errors:
             errors, more = errors_from(table, place.errors, found, where, rows, missing, bounds, scale or "linear")
@@ -258,7 +278,7 @@ def _naming_column(table: Any, given: str | None) -> tuple[str | None, tuple[str
     words = given or next((c for c in table.colnames if _is_words(table, c)), None)
     if words is not None:
         return words, ()
-    called = next((c for c in table.colnames if IDENTIFIER.match(c)), None)
+    called = next((c for c in table.colnames if IDENTIFIER.match(c.strip(" .:"))), None)
     return called, () if called is None else (f"Rows are named by column {called!r}.",)
 
 
@@ -276,6 +296,10 @@ def _matrix_scale(y: Floats, scale: str | None, fluxes: bool, where: str) -> tup
         return scale, ()
     if fluxes:
         return "linear", ()
+    if np.all(y[np.isfinite(y)] < _FAINTEST):
+        raise DataFileError(
+            "the values may be natural or decimal logarithms", where=where, expected='scale = "ln" or "log10"'
+        )
     if np.any(y < 0):
         return "ln", ("The values are taken as natural logarithms, since some are negative.",)
     raise DataFileError(

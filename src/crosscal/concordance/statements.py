@@ -24,8 +24,19 @@ _LEVEL = re.compile(
 )
 _ABOUT_ERRORS = re.compile(r"(?i)\berr|uncertaint|interval|bound")
 _LOGARITHM = re.compile(r"(?i)\blog(arithm)?(10|s|\(|_|\b)|\bdex\b")
-_AVERAGE = re.compile(r"(?i)(weighted|straight|arithmetic|grand|overall)?[ _]?(mean|average|avg|median|total)s?$")
-_BAND = re.compile(r"(?i)(energy[ _]?)?(band|range)s?$|energy[ _]?bins?$|energy$|e_?(range|band)$|filter$")
+_AVERAGE = re.compile(
+    r"(?i)<?(weighted|straight|arithmetic|grand|overall|unweighted)?[ _]?(means?|averages?|avg|medians?|totals?|sums?|"
+    r"all(?=>)|std\.?[ _]?(dev(iation)?|err(or)?)?|stddev|standard (deviation|error)|rms|scatter|(?-i:N)|errors?|"
+    r"uncertaint(y|ies))"
+    r"\.?>?\s*([(\[].*)?"
+)
+_BAND = re.compile(
+    r"(?i)(energy[ _]?)?(band|range)s?$|energy[ _]?bins?$|energy$|e_?(range|band)$|filter$|"
+    r"(e|en|energy)_?(min|max|lo|hi|low|high)$|wave(length)?$|lambda$"
+)
+_FACTOR = re.compile(
+    r"(?i)(scale|scaling|multiplier|exponent|power|power_of_(10|ten)|log_?scale|flux_scale|norm_?factor)$"
+)
 _EXPOSURE = re.compile(r"(?i)(exposure|exp|(exp|live|on|integration)_?time|t_?exp)s?\s*([\[(].*)?$")
 _LIMIT = re.compile(r"(?i)(is_?|flag_?)?(ul|u_?lim|up_?lim|upper_?limit|upper|lower_?limit|limit|lim)s?(_?flag)?$")
 _BACKGROUND = re.compile(r"(?i)(background|bkg|bgd?|back)(_?(counts|cts|rate))?s?$")
@@ -50,8 +61,10 @@ def stated_level(text: str, pattern: re.Pattern[str]) -> tuple[str, float] | Non
     return found[0].strip(" _"), math.erf(sigmas / math.sqrt(2))
 
 
-def refuse_stated_levels(table: Any, value: str, errors: Sequence[str], where: str) -> None:
+def refuse_stated_levels(table: Any, value: str, errors: Sequence[str], where: str, in_cells: bool = False) -> None:
     """Refuse errors that their name, their description or a comment calls other than standard errors.
+
+    ``in_cells`` says that the values' own cells hold errors.
 
     Raises
     ------
@@ -68,7 +81,7 @@ def refuse_stated_levels(table: Any, value: str, errors: Sequence[str], where: s
         described = level or stated_level(str(getattr(table[name], "description", None) or ""), _LEVEL)
         if described is not None:
             raise _level_refused(*described, f"{where}, column {name!r}", "the column's name or description")
-    for line in _comments(table) if errors else ():
+    for line in _comments(table) if errors or in_cells else ():
         level = stated_level(line, _LEVEL) if _ABOUT_ERRORS.search(line) else None
         if level is not None:
             raise _level_refused(*level, where, f"a comment of the table ({line[:80]})")
@@ -152,6 +165,11 @@ def refuse_unused(
             raise DataFileError(
                 f"column {name!r} holds several bands ({shown}) and is not used", where=where,
                 expected=f'band = "{name}", or select = {{"{name}" = "{different[0]}"}}',
+            )  # fmt: skip
+        if _FACTOR.match(name) and len(different := _different(table, name, where)) > 1:
+            raise DataFileError(
+                f"column {name!r} ({', '.join(different[:3])}) differs from row to row and is not used", where=where,
+                expected="fluxes in one unit, or a column of units with unit = COLUMN",
             )  # fmt: skip
         if counts and not exposure and _EXPOSURE.match(name) and len(_different(table, name, where)) > 1:
             raise DataFileError(

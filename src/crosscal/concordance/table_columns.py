@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscal.core.cells import HIGH_MARKERS, MARKERS, read_cell
+from crosscal.core.cells import HIGH_MARKERS, MARKERS, RAISED, read_cell
 from crosscal.core.errors import ConfigError, DataFileError, MissingDependencyError, UnknownNameError
 from crosscal.core.files import existing_file
 from crosscal.core.memory import as_table, is_path
@@ -22,6 +22,18 @@ _NO_NAME = ("nan", "NaN", "None", "N/A", "n/a", "null", "NULL", "<NA>", "--", ".
 Floats = NDArray[np.float64]
 TEXT = (".csv", ".tsv", ".txt", ".dat", ".tab", ".mrt", ".cds", ".tex")
 SUFFIXES = (*TEXT, ".ecsv", ".fits", ".fit", ".fits.gz", ".parquet")
+
+
+_IN_BRACKETS = re.compile(r"[\[(]([^\[\]()]+(?:\([^()]*\))?[^\[\]()]*)[\])]\s*$")
+#: Powers of ten in names: "1e-12", "10^-12", "$10^{-12}$", a raised exponent.
+_POWER = re.compile(
+    r"(?<=[\s(\[$×x*])(?:[×x*]|\\times)?\s*\$?(?:1[eE]([+\-\u2212]?\d{1,2})|10\s*\^\s*\{?([+\-\u2212]?\d{1,2})\}?|"
+    r"10([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+))\$?"
+)
+#: A range of energies or wavelengths, which astropy would read as a power of ten.
+_RANGE = re.compile(
+    r"(?i)\s*\d[\d.]*\s*[-\u2013]\s*\d[\d.]*\s*(kev|ev|mev|gev|tev|a|aa|angstrom|nm|um|mm|cm|hz|[mg]hz)\s*"
+)
 
 
 class Loaded(NamedTuple):
@@ -185,21 +197,43 @@ def measured(
 
 
 def unit_in_name(name: str) -> str:
-    """The unit that a column's name holds, as in "flux [mJy]" or "flux_mJy"; empty if there is none."""
+    """The unit that a column's name holds, as in "flux [mJy]", "flux_mJy" or "pn 1e-12"; empty if there is none.
+
+    Of a unit that is not known, as in "(10^-12 cgs)", the power of ten is returned.
+    """
     from astropy import units
 
     if jansky := re.search(r"_((?:n|u|m|)Jy)$", name):
         return jansky[1]
-    found = re.search(r"[\[(]([^\[\]()]+(?:\([^()]*\))?[^\[\]()]*)[\])]\s*$", name)
+    found = _IN_BRACKETS.search(name)
     if found is None:
+        power = _POWER.search(name)
+        return power_of_ten(power) if power is not None and power.end() == len(name.rstrip()) else ""
+    if _RANGE.fullmatch(found[1]):
         return ""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", units.UnitsWarning)
             units.Unit(found[1])
     except (ValueError, TypeError):
-        return ""
+        power = _POWER.search(" " + found[1])
+        return power_of_ten(power) if power is not None else ""
     return found[1].strip()
+
+
+def power_of_ten(found: re.Match[str]) -> str:
+    """A power of ten as astropy spells it."""
+    exponent = next(part for part in found.groups() if part).replace("\u2212", "-").translate(RAISED)
+    return f"1e{int(exponent)}"
+
+
+def without_unit(name: str) -> str:
+    """A column's name without its unit, and without the range of energies in brackets."""
+    found = _IN_BRACKETS.search(name) if unit_in_name(name) else None
+    if found is not None:
+        return name[: found.start()].strip("_ ") or name
+    power = _POWER.search(name) if unit_in_name(name) else None
+    return name[: power.start()].strip("_ ") or name if power is not None else name
 
 
 def _are(value: Floats, markers: Sequence[float], dtype: Any) -> NDArray[np.bool_]:

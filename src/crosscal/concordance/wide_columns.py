@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from crosscal.concordance.error_columns import ERROR_NAME, side_of
+from crosscal.concordance.table_columns import without_unit
 from crosscal.core.errors import DataFileError, UnknownNameError
 
 Rule = str | Mapping[str, str]
@@ -14,7 +15,10 @@ Rule = str | Mapping[str, str]
 _METADATA = re.compile(
     r"(?i)^(ra|dec|raj?2000|dej?2000|_?ra_?deg|_?de_?deg|dec_?deg|glon|glat|(?-i:l|b|z)|redshift|nh|n_h|mjd|jd|date|time|"
     r"exp(osure)?|ontime|obs_?id|dist(ance)?|sep|offset|flag|quality|notes?|ref|(flux_?)?units?|"
-    r"chi2?|chisq|dof|s/?n|snr|kt|class|type|theta|n_?obs|mean|average|avg|median|total|sum|combined|weighted(_mean)?)$"
+    r"chi2?|chisq|dof|s/?n|snr|kt|class|type|theta|n_?obs|mean|average|avg|median|total|sum|combined|weighted(_mean)?|"
+    r"gamma|(photon[ _]?)?index|epoch|year|l_?x|lum(inosity)?|[rm]_?(200|500|2500)c?|mass|radius|std(dev|ev)?|rms|"
+    r"scatter|(?-i:N)|counts|texp|t?start|t?stop|t?end|duration|phase|airmass|seeing|roll|off_?axis(_angle)?|mode|filter|"
+    r"rev(olution)?|orbit|ref(erence)?s?|model|band|e_?min|e_?max|energy|wavelength)$"
 )
 #: Names of columns that name rows.
 IDENTIFIER = re.compile(
@@ -27,7 +31,9 @@ _WORDS = re.compile(
     r"(?i)^(exp(osure)?|exptime|ontime|livetime|mjd|jd|date|time|bkg|bg|background|zp|chi2?|dof|snr|kt|nh|obs_?id|flag|"
     r"quality|offset|theta|area|ra|dec)$"
 )
-_ERRORS = re.compile(r"(?i)(^|[_ ])(err|unc|sigma)|(^|_)e\d|[1-5]_?sig|fwhm")
+_ERRORS = re.compile(r"(?i)(^|[_ ])(err|unc|sigma)|(^|_)e\d|[1-5]_?sig|fwhm|[±∆Δδσ]|\+/-|\+-|^u\(")
+#: Signs for errors in names: "pn ±", "σ_pn", "Δpn", "u(pn)".
+_SIGNS = re.compile(r"(?P<before>.+?)\s*(?:±|\+/-|\+-)$|(?:[∆Δδσ]_?|u(?=\())\(?(?P<after>.+?)\)?$")
 _BANDS = re.compile(r"(?i)^(soft|medium|hard|broad|full|total|sb|mb|hb|[\d.]+-[\d.]+ ?(kev|ev|mev|um|nm)?)$")
 
 
@@ -68,15 +74,19 @@ def place_columns(
         pairs = _pairs(columns)
         if not pairs:
             forms = (_METADATA, IDENTIFIER, ERROR_NAME, _ERRORS)
-            doubtful = [c for c in columns if side_of(c) or any(form.search(c) for form in forms)]
+            bare = {c: without_unit(c).strip(" .:") for c in columns}
+            doubtful = [c for c in columns if side_of(c) or any(form.search(x) for x in (c, bare[c]) for form in forms)]
+            doubtful += [c for c in columns if c not in doubtful and _is_ratio_of(bare[c], list(bare.values()))]
             if doubtful := doubtful or _quantities(columns):
                 raise _unplaced(doubtful, where)
             _refuse_bands(columns, where)
-            ratios = [c for c in columns if "/" in c]
+            ratios = [c for c in columns if "/" in bare[c]]
             told = (f"Columns such as {ratios[0]!r} are taken as instruments, not as ratios.",) if ratios else ()
-            return {c: Place(c) for c in columns}, told
+            return {name: Place(c) for c, name in _short_names(columns).items()}, told
         _refuse_bands(list(pairs), where)
-        placed = {_instrument_of(c, list(pairs)): Place(c, e) for c, e in pairs.items()}
+        short = _short_names(list(pairs))
+        values = list(short.values())
+        placed = {_instrument_of(short[c], values): Place(c, e) for c, e in pairs.items()}
         shown = ", ".join(f"{c} with {' and '.join(e)}" for c, e in list(pairs.items())[:3])
         told = (f"Columns are read as values with errors: {shown}{', ...' if len(pairs) > 3 else ''}.",)
     placed = {inst: _with_flags(place, columns) for inst, place in placed.items()}
@@ -115,8 +125,20 @@ def _by_rules(
     return {inst: Place(c, tuple(side[inst] for side in sides), flags.get(inst)) for inst, c in values.items()}
 
 
+def _short_names(columns: list[str]) -> dict[str, str]:
+    """Names of columns without their units, where they differ without them too."""
+    short = {c: without_unit(c) for c in columns}
+    return short if len(set(short.values())) == len(columns) else {c: c for c in columns}
+
+
+def _is_ratio_of(name: str, others: Sequence[str]) -> bool:
+    """Whether a name such as "MOS1/pn" is that of the ratio of two other columns."""
+    first, slash, second = (part.strip() for part in name.partition("/"))
+    return bool(slash) and first in others and second in others
+
+
 def _parts(column: str) -> list[str]:
-    return re.split(r"[_\s:]+", column.strip())
+    return [part for part in re.split(r"[_\s:()\[\]]+", column) if part]
 
 
 def _quantities(columns: list[str]) -> list[str]:
@@ -166,6 +188,8 @@ def _pairs(columns: list[str]) -> dict[str, tuple[str, ...]]:
     for name in columns:
         if (sided := side_of(name)) is not None:
             rest, kind = sided
+        elif (sign := _SIGNS.match(name)) is not None:
+            rest, kind = sign["before"] or sign["after"], "both"
         elif (token := ERROR_NAME.search(name)) is not None:
             rest, kind = name[: token.start()] + name[token.end() :], "both"
             # CDS writes E_X above and e_X below where both are given.
@@ -182,7 +206,7 @@ def _pairs(columns: list[str]) -> dict[str, tuple[str, ...]]:
 
 def _instrument_of(column: str, columns: list[str]) -> str:
     """The part of a column's name that is not common to all value columns."""
-    if len(columns) < 2:
+    if len(columns) < 2 or any("/" in c for c in columns):
         return column
     start, end = _shared(columns), _shared([c[::-1] for c in columns])
     short = column[len(start) : len(column) - len(end)] if len(start) + len(end) < len(column) else column

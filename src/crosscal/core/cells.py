@@ -27,6 +27,9 @@ _TURNED = re.compile(rf"^({_NUMBER})\s*_?\{{?-({_NUMBER})\}}?\s*[/^,]?\s*\{{?\+(
 _LIMIT = re.compile(rf"^([<>])\s*=?\s*({_NUMBER})$")
 #: An error smaller than this part of its value, of which it has the exponent and the value has not, is misread.
 _SMALLEST = 1e-6
+#: Raised signs and digits, as in 10⁻¹².
+RAISED = str.maketrans("⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "+-0123456789")
+_POWER_OF_TEN = re.compile(r"(?<=[×x*])\s*10([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
 #: Spellings that LaTeX and publishers use, and what they mean.
 _SPELLINGS = (
     (re.compile(r"\\(?:tablenotemark|footnotemark|tnote|tablefootmark|phantom)\s*(?:\[[^\]]*\]|\{[^}]*\})"), ""),
@@ -57,6 +60,7 @@ def _tidy(text: str) -> str:
     """Return a cell in plain spelling."""
     plain = text.strip()
     if not plain.isascii() or "\\" in plain or "$" in plain or "10" in plain or "~" in plain:
+        plain = _POWER_OF_TEN.sub(lambda found: f"10^{found[1].translate(RAISED)}", plain)
         for found, meant in _SPELLINGS:
             plain = found.sub(meant, plain)
     return plain.strip()

@@ -58,6 +58,7 @@ def from_text(text: str, where: str) -> Found:
             # Marks of footnotes belong to no name.
             cells = np.ma.filled(np.ma.asarray(table[name]), "").astype(str)
             table[name] = np.array([_MARK.sub("", cell).replace("~", " ").strip() for cell in cells], dtype=str)
+        table.meta["comments"] = captions(text)
         return table, ("The table is read as LaTeX.",)
     lines = [line for line in text.splitlines() if line.strip()]
     said = re.fullmatch(r"(?i)sep=(.)", lines[0].strip()) if lines else None
@@ -90,6 +91,21 @@ def _commented_rows(comments: list[list[str]], width: int) -> tuple[str, ...]:
     if not rows:
         return ()
     return (f"Rows that begin with # are left out as comments ({len(rows)}, the first #{', '.join(rows[0])[:60]}).",)
+
+
+def captions(text: str) -> list[str]:
+    """Return captions, comments and notes of a LaTeX table, on one line each."""
+    found = []
+    for start in re.finditer(r"\\(?:table)?(?:caption|comments|notetext|foottext)\*?\s*(?:\[[^\]]*\])?\{", text):
+        end, depth = start.end(), 1
+        while depth and end < len(text):
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            end += 1
+        inside = text[start.end() : end - 1]
+        if start[0].startswith("\\tablenotetext"):  # the mark comes first, the text second
+            inside = text[end:].lstrip().partition("\n")[0]
+        found.append(" ".join(inside.split()))
+    return found
 
 
 def _is_machine_readable(text: str) -> bool:

@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscal.core.cells import HIGH_MARKERS, MARKERS
 from crosscal.core.errors import ConfigError, DataFileError, UnknownNameError
 from crosscal.core.files import existing_file
 from crosscal.core.keywords import keywords
 from crosscal.core.memory import as_table, is_path
-from crosscal.core.reading import parsing
+from crosscal.fluxcal.stars.columns import (
+    angle,
+    leave_out_marks,
+    numbers,
+    photometry,
+    rate,
+    read_file,
+    refuse_other_quantities,
+)
 from crosscal.fluxcal.stars.photometry import vega_to_ab
 from crosscal.fluxcal.stars.systems import SYSTEMS, identify, recognise
 from crosscal.fluxcal.types import Catalogue
-
-#: Readers by suffix; astropy recognises the others.
-_FORMATS = {"csv": "ascii.csv", "ecsv": "ascii.ecsv", "txt": "ascii"}
 
 #: Numbers that surveys write where there is no measurement; anything outside `POSSIBLE` is none either.
 MISSING = (0.0, 99.0, 99.9, -99.0, -999.0)
 #: Magnitudes that a star can have, and the least error that means "no measurement".
 POSSIBLE, NO_MEASUREMENT = (-5.0, 40.0), 5.0
-#: Error in magnitudes of a flux with signal-to-noise ratio 1: 2.5 / ln 10.
-PER_SNR = 2.5 / np.log(10)
+#: E(B-V) that a star can have, and the largest proper motion, mas/yr.
+_REDDENING, _MOTION = (-0.1, 20.0), 11_000.0
+_DEREDDENED = re.compile(r"(?i)dered|ext_?corr|extinction_?corr|(^|_)corr(ected)?(_|$)|mag_?0$")
 
 #: Column names that are found without being told, lower case, in order of preference.
 _GUESSES: Mapping[str, tuple[str, ...]] = {
@@ -36,7 +43,8 @@ _GUESSES: Mapping[str, tuple[str, ...]] = {
     "dec": ("dec", "dej2000", "de_icrs", "decl", "target_dec"),
     "pm_ra": ("pmra", "pm_ra"),
     "pm_dec": ("pmdec", "pmde", "pm_dec"),
-    "ebv": ("ebv", "e(b-v)", "sfd_ebv"),
+    "ebv": ("ebv", "e(b-v)", "sfd_ebv", "ebmv_sfd"),
+    "epoch": ("ref_epoch", "refepoch", "epoch"),
 }
 
 #: A file, or a table in memory.
@@ -103,6 +111,8 @@ def read_catalogue(
     roles = {**(survey.columns if survey else {}), **(columns or {})}
     find = _Finder(table, roles, set(columns or {}), where)
     magnitude, sd, notes = _photometry(table, bands, errors or {}, error, system, missing, where)
+    find.notes = notes
+    epoch = find.epoch() if epoch is None else epoch
     if survey is not None and epoch is None and survey.epoch is not None:
         epoch = survey.epoch
         notes.append(f"columns of {survey.title}: positions of epoch {epoch:g}")
@@ -116,9 +126,9 @@ def read_catalogue(
         bands=tuple(bands),
         magnitude=magnitude,
         error=sd,
-        pm_ra=np.nan_to_num(find.numbers("pm_ra")),
-        pm_dec=np.nan_to_num(find.numbers("pm_dec")),
-        ebv=find.numbers("ebv"),
+        pm_ra=find.motion("pm_ra"),
+        pm_dec=find.motion("pm_dec"),
+        ebv=find.reddening(),
         epoch=2000.0 if epoch is None else epoch,
         notes=tuple(notes),
     )
@@ -130,6 +140,7 @@ class _Finder:
     def __init__(self, table: Any, roles: Mapping[str, str], stated: set[str], where: str) -> None:
         self.table, self.roles, self.stated, self.where = table, roles, stated, where
         self.lowered = {c.lower(): c for c in table.colnames}
+        self.notes: list[str] = []
 
     def __call__(self, role: str, required: bool) -> str | None:
         if role in self.stated and self.roles[role] not in self.table.colnames:
@@ -143,7 +154,58 @@ class _Finder:
 
     def numbers(self, role: str, required: bool = False) -> NDArray[np.float64]:
         name = self(role, required)
-        return np.full(len(self.table), np.nan) if name is None else _numbers(self.table, name, self.where)
+        return np.full(len(self.table), np.nan) if name is None else numbers(self.table, name, self.where)
+
+    def angle(self, role: str) -> NDArray[np.float64]:
+        name = self(role, True)
+        assert name is not None
+        return angle(self.table, name, self.where, role == "ra", self.notes)
+
+    def motion(self, role: str) -> NDArray[np.float64]:
+        """Proper motions in mas/yr, 0 where there is none."""
+        name = self(role, False)
+        if name is None:
+            return np.zeros(len(self.table))
+        values = rate(self.table, name, self.where)
+        marks = np.isin(values, (*MARKERS, *HIGH_MARKERS)) | (np.abs(values) > _MOTION)
+        if marks.any():
+            shown = ", ".join(f"{v:g}" for v in np.unique(values[marks])[:3])
+            self.notes.append(f"{marks.sum()} of {len(values)} proper motions in {name} are missing ({shown})")
+        return np.nan_to_num(np.where(marks, 0.0, values))
+
+    def reddening(self) -> NDArray[np.float64]:
+        """E(B-V), NaN where there is none."""
+        values = self.numbers("ebv")
+        marks = (values < _REDDENING[0]) | (values > _REDDENING[1])
+        if marks.any():
+            shown = ", ".join(f"{v:g}" for v in np.unique(values[marks])[:3])
+            self.notes.append(f"{marks.sum()} of {len(values)} E(B-V) are missing ({shown})")
+        return np.where(marks, np.nan, values)
+
+    def epoch(self) -> float | None:
+        """The epoch of the positions, if a column gives one for all of them.
+
+        Raises
+        ------
+        DataFileError
+            If stars that move have several epochs.
+        """
+        name = self("epoch", False)
+        if name is None:
+            return None
+        years = np.unique(numbers(self.table, name, self.where))
+        years = years[(years > 1900) & (years < 2100)]
+        if len(years) > 1 and np.any(self.motion("pm_ra")):
+            raise DataFileError(
+                f"epochs of positions from {years[0]:g} to {years[-1]:g}", where=f"{self.where}, column {name}",
+                expected="positions of one epoch",
+            )  # fmt: skip
+        if len(years) != 1:
+            return None
+        self.notes.append(f"positions of epoch {years[0]:g}, by column {name}")
+        if years[0] == 2015.5 and "phot_g_mean_mag" in self.table.colnames:
+            self.notes.append("positions of epoch 2015.5 are those of Gaia DR2, whose filters are gaiadr2-G, -BP, -RP")
+        return float(years[0])
 
 
 def _positions(table: Any, find: _Finder) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -152,20 +214,7 @@ def _positions(table: Any, find: _Finder) -> tuple[NDArray[np.float64], NDArray[
         sky = next((c for c in table.colnames if hasattr(table[c], "icrs")), None)
         if sky is not None:
             return np.array(table[sky].icrs.ra.deg, dtype=float), np.array(table[sky].icrs.dec.deg, dtype=float)
-    return find.numbers("ra", True), find.numbers("dec", True)
-
-
-def _numbers(table: Any, column: str, where: str) -> NDArray[np.float64]:
-    if column not in table.colnames:
-        raise UnknownNameError("column", column, table.colnames, where=where)
-    given = table[column]
-    given = given.value if hasattr(given, "to_value") else given
-    values = np.ma.filled(np.ma.asarray(given), np.nan) if given.dtype.kind == "f" else given
-    with parsing("a value is not a number", where=f"{where}, column {column}", expected="numbers"):
-        numbers = np.ma.filled(np.ma.asarray(values).astype(float), np.nan)
-    if numbers.ndim != 1:
-        raise DataFileError("an array in each row", where=f"{where}, column {column}", expected="one number a row")
-    return numbers
+    return find.angle("ra"), find.angle("dec")
 
 
 def _photometry(
@@ -182,31 +231,28 @@ def _photometry(
     sd = np.full_like(magnitude, default)
     notes: list[str] = []
     for k, (band, column) in enumerate(bands.items()):
-        values = _numbers(table, column, where)
+        values, quoted, fluxes = photometry(table, column, errors.get(band), where, notes)
         none = np.isin(values, missing) | (values < POSSIBLE[0]) | (values > POSSIBLE[1])
-        if band in errors:
-            quoted = _errors(table, errors[band], where)
+        if quoted is not None:
             none |= quoted >= NO_MEASUREMENT
-            sd[:, k] = np.where(np.isfinite(quoted) & (quoted > 0), quoted, default)
+            good = np.isfinite(quoted) & (quoted > 0)
+            sd[:, k] = np.where(good, quoted, default)
+            if lacking := int(np.sum(~good & ~none & np.isfinite(values))):
+                notes.append(f"{lacking} of {len(values)} errors in {band} are missing: {default:g} mag is used")
         if none.any():
             marks = ", ".join(f"{v:g}" for v in np.unique(values[none])[:3])
             notes.append(f"{none.sum()} of {len(values)} magnitudes in {band} are missing ({marks})")
         values[none] = np.nan
-        kind = _system(band, system, where)
+        if _DEREDDENED.search(column):
+            notes.append(f"{column}: magnitudes corrected for extinction? Then E(B-V) must be 0 (option ebv)")
+        kind = "AB" if fluxes else _system(band, system, where)
         magnitude[:, k] = vega_to_ab(values, band) if kind == "Vega" else values
         known = identify(band)
         if kind == "Vega" and known is not None:
             notes.append(f"{band}: Vega magnitudes, AB = Vega {known.offset:+.4g} ({known.source})")
+    refuse_other_quantities(magnitude, bands, where)
+    leave_out_marks(magnitude, notes)
     return magnitude, sd, notes
-
-
-def _errors(table: Any, column: str, where: str) -> NDArray[np.float64]:
-    """Errors in magnitudes; NaN where none is quoted."""
-    values = _numbers(table, column, where)
-    if "flux_over_error" in column.lower():
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(values > 0, PER_SNR / values, np.nan)
-    return values
 
 
 def _system(band: str, stated: str | Mapping[str, str] | None, where: str) -> str:
@@ -239,22 +285,26 @@ def _load(source: Source, format: str | None) -> tuple[Any, str]:
     if not is_path(source):
         return as_table(source, where="the catalogue"), "table in memory"
     target = existing_file(source, what="catalogue")
-    return _read(target, format), str(target)
-
-
-def _read(target: Path, format: str | None) -> Any:
-    """The table in a file, by its suffix where no format is named."""
-    from astropy.table import Table
-
-    suffix = target.name.removesuffix(".gz").rsplit(".", 1)[-1].lower()
-    format = format or _FORMATS.get(suffix)
-    with parsing("not a readable table", where=target, expected="CSV, ECSV, FITS or VOTable"):
-        return Table.read(target, format=format) if format else Table.read(target)
+    return read_file(target, format), str(target)
 
 
 def _short(name: str) -> str:
     """The letter or last part of a filter's name: "g" of "decam2014-g" and of "DES_g"."""
     return name.replace("_", "-").rsplit("-", 1)[-1].lower()
+
+
+def _lowered(columns: list[str]) -> dict[str, str]:
+    """Columns by their names in lower case; one that is spelt so goes before others.
+
+    A single capital letter, alone or before "mag", is a band of Gaia or Johnson (G, R, I), unless all columns are in
+    capitals and none is B or V.
+    """
+    johnson = any(re.fullmatch(r"[BV](_?(mag|MAG))?", c) for c in columns)
+    capitals = all(c == c.upper() for c in columns) and not johnson
+    usable = [c for c in columns if capitals or not re.fullmatch(r"[A-Z](_?(mag|MAG))?|(mag|MAG)_?[A-Z]", c)
+              or (not johnson and re.fullmatch(r"MAG_?[A-Z]", c))]  # fmt: skip
+    found = {c.lower(): c for c in usable}
+    return found | {c: c for c in columns if c == c.lower()}
 
 
 def guess_bands(path: Source, filters: list[str], *, some: bool = False) -> dict[str, str]:
@@ -276,7 +326,7 @@ def guess_bands(path: Source, filters: list[str], *, some: bool = False) -> dict
         If a filter has no such column.
     """
     table, where = _load(path, None)
-    survey, lowered = recognise(table.colnames), {c.lower(): c for c in table.colnames}
+    survey, lowered = recognise(table.colnames), _lowered(table.colnames)
     found = {}
     for name in filters:
         column = _column_of(name, survey, table.colnames, lowered)
@@ -327,6 +377,9 @@ def guess_errors(path: Source, bands: Mapping[str, str]) -> dict[str, str]:
         options += (f"d{short}", f"err_{short}", f"{short}_err", f"e_{short}", f"e_{short}mag", f"magerr_{short}")
         options += (f"sigma_{short}",)
         known = pairs.get(column)
+        same = (f"e_{column}", f"{column}_err", f"err_{column}", f"{column}err", f"{column}Err", f"d{column}")
+        if known is None:  # the case tells Gaia's Gmag from g magnitudes
+            known = next((o for o in same if o in table.colnames), None)
         if known in table.colnames:
             found[name] = str(known)
         elif known is None and (error := next((lowered[o] for o in options if o in lowered), None)) is not None:
