@@ -284,3 +284,66 @@ def test_compressed_tables_are_refused(tmp_path):
     path.write_bytes(gzip.compress(b"MJD,flux,err\n58000,1,0.1\n"))
     with pytest.raises(DataFileError, match="the table is compressed"):
         read(path)
+
+
+def test_errors_in_magnitudes_of_fluxes(reading):
+    curves = reading({"MJD": TIME, "flux": FLUX, "mag": MAG, "mag_err": ERROR})
+    np.testing.assert_allclose(curves.continuum.error, ERROR * FLUX * np.log(10) / 2.5)
+    assert any("errors in magnitudes are converted" in note for note in curves.notes)
+    with pytest.raises(DataFileError, match="errors of fluxes beside magnitudes"):
+        reading({"MJD": TIME, "mag": MAG, "flux_err": ERROR})
+
+
+@pytest.mark.parametrize("size", [1e-15, 1e12])
+def test_errors_in_another_unit_than_the_fluxes_are_told(reading, size):
+    assert any("are they in the same unit" in note for note in reading(base(flux=FLUX * size)).notes)
+    assert not any("same unit" in note for note in reading(base(flux=FLUX * size, error=ERROR * size)).notes)
+
+
+@pytest.mark.parametrize("names", [("LCO", "lco"), ("LCO 1m", "LCO_1m"), ("VIS", "vis")])
+def test_telescopes_that_look_alike_are_told(reading, names):
+    curves = reading(base(telescope=[names[k % 2] for k in range(N)]))
+    assert any(f"{names[0]!r} and {names[1]!r} are taken as different telescopes" in note for note in curves.notes)
+
+
+def test_a_year_beside_a_time_is_not_the_time(reading):
+    curves = reading({"YEAR": np.full(N, 2018), "TIME": TIME, "F5100": FLUX, "ERROR": ERROR})
+    np.testing.assert_allclose(curves.continuum.time, TIME)
+
+
+@pytest.mark.parametrize(
+    ("name", "zero", "system"),
+    [
+        ("JD - 2450000.0", 2450000.0, "JD - 2450000"), ("HJD-2450000", 2450000.0, "HJD - 2450000"),
+        ("HJD (2450000+)", 2450000.0, "HJD - 2450000"), ("HJD+2450000", 2450000.0, "HJD - 2450000"),
+        ("BJD_TDB-2457000", 2457000.0, "BJD (TDB) - 2457000"), ("MJD-50000", 50000.0, "MJD - 50000"),
+        ("time (BJD-2457000)", 2457000.0, "BJD (TDB) - 2457000"), ("JD-2400000.5", 2400000.5, "JD - 2400000.5"),
+    ],
+)  # fmt: skip
+def test_times_that_count_from_a_date(reading, name, zero, system):
+    times = TIME - zero if "MJD" in name else TIME + 2400000.5 - zero
+    curves = reading({name: times, "flux": FLUX, "error": ERROR})
+    assert str(curves.system) == system
+    np.testing.assert_allclose(curves.continuum.time, times)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "size"),
+    [
+        ("mag", "err_mmag", 1e3), ("mag", "mag_err [mmag]", 1e3), ("flux_1e-15", "err_1e-16", 10.0),
+        ("flux (1e-15)", "err (1e-16)", 10.0), ("nanomaggies", "nanomaggies_err", 1.0),
+        ("rel_flux_T1", "rel_flux_err_T1", 1.0),
+    ],
+)  # fmt: skip
+def test_units_of_errors_in_names(reading, value, error, size):
+    is_magnitude = value == "mag"
+    curves = reading({"MJD": TIME, value: MAG if is_magnitude else FLUX, error: ERROR * size}).continuum
+    own = ERROR * FLUX * np.log(10) / 2.5 if is_magnitude else ERROR
+    np.testing.assert_allclose(curves.error / curves.flux, own / FLUX, rtol=1e-9)
+
+
+def test_errors_that_are_no_magnitudes_are_told(reading):
+    assert any(
+        "are they in magnitudes" in note for note in reading({"MJD": TIME, "mag": MAG, "err": 1e3 * ERROR}).notes
+    )
+    assert any("Vega magnitudes" in note for note in reading({"MJD": TIME, "vegamag": MAG, "err": ERROR}).notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -72,6 +73,7 @@ def curves_of(table: RawTable, layout: Layout | None, selection: Selection, *, l
         notes += [f"{Path(table.source).name}: {text}" for text in layout.notes]
     if found.difference:
         notes.append(f"{Path(table.source).name}: difference fluxes; normalisation = 'spread' suits them")
+    notes += _look_alikes(list(groups), Path(table.source).name)
     groups.notes = list(dict.fromkeys(notes))
     return selection.finish(groups, errlimit=layout.errlimit if layout else None)
 
@@ -173,6 +175,17 @@ def _labels(
             "(merge_objects joins them)"
         )
     return base.astype(str)
+
+
+def _look_alikes(names: list[str], source: str) -> list[str]:
+    """Tell telescopes or filters whose names differ by case, blanks or marks only."""
+    seen: dict[str, str] = {}
+    told = []
+    for name in names:
+        other = seen.setdefault(re.sub(r"[\W_]+", "", name).casefold(), name)
+        if other != name:
+            told.append(f"{source}: {other!r} and {name!r} are taken as different telescopes")
+    return told
 
 
 def _repeats(found: Photometry, mine: NDArray[np.bool_]) -> NDArray[np.bool_]:

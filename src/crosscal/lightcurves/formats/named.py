@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 
@@ -37,6 +38,11 @@ from crosscal.lightcurves.timesystem import TimeSystem
 
 Floats = NDArray[np.float64]
 _MAGNITUDE = 2.5 / np.log(10)
+_NO_MAGNITUDE = 90.0
+#: Errors outside this range of fractions of the values are told.
+_ODD = (1e-6, 30.0)
+#: Errors in magnitudes above this are told.
+_LARGE = 2.0
 
 
 def photometry_by_names(table: RawTable, selection: Selection, label: str) -> Photometry:
@@ -84,11 +90,14 @@ def _values(table: RawTable, roles: Roles, notes: list[str]) -> tuple[Floats, Fl
         unit, factor = unit_of_rows(table, notes)
     is_magnitude = roles.is_magnitude or "mag" in unit.lower().replace("magg", "")
     no_logarithm(table, roles.value, unit)
+    if is_magnitude and "vega" in f"{roles.value} {unit}".lower():
+        notes.append("Vega magnitudes: fluxes are right up to a factor of each filter")
     refuse_signs_and_exposures(table, roles.value, is_magnitude)
     value = table.numbers(roles.value) * (1e-3 if unit == "mmag" else 1.0)
     errors = [_error_column(table, key, roles.value, value, unit, is_magnitude, notes) for key in roles.errors]
     error = _joined(errors, " and ".join(table.names[key] for key in roles.errors), roles.added, notes)
     error = np.full(len(table), np.nan) if error is None else error
+    _tell_odd_errors(value, error, is_magnitude, notes)
     if not table.headed and not is_magnitude and may_be_magnitudes(value, error):
         notes.append('the values may be magnitudes: columns = {magnitude = "flux"} reads them as such')
     if not unit and not is_magnitude:
@@ -100,6 +109,18 @@ def _values(table: RawTable, roles: Roles, notes: list[str]) -> tuple[Floats, Fl
         value, error, unit = value * size, error * size, "uJy"
     # A relative flux has no unit, and its errors are those of any flux.
     return value, error, "" if is_magnitude or unit == "relative" else unit, is_magnitude
+
+
+def _tell_odd_errors(value: Floats, error: Floats, is_magnitude: bool, notes: list[str]) -> None:
+    """Tell errors whose size does not fit that of the values."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = error / (1.0 if is_magnitude else np.abs(value))
+    share = share[np.isfinite(share) & (share > 0) & (error < _NO_MAGNITUDE if is_magnitude else True)]
+    middle = float(np.median(share)) if len(share) else 1.0
+    if is_magnitude and middle > _LARGE:
+        notes.append(f"the errors are about {middle:.2g} mag: are they in magnitudes?")
+    if not is_magnitude and not _ODD[0] < middle < _ODD[1]:
+        notes.append(f"the errors are about {middle:.2g} times the fluxes: are they in the same unit?")
 
 
 def _joined(errors: list[Floats], names: str, added: bool, notes: list[str]) -> Floats | None:
@@ -166,6 +187,13 @@ def _error_column(
         error = error / level[0]
         notes.append(f"errors in {table.names[key]} ({level[1]}) are divided by {level[0]:.4g}")
     own = table.units.get(key, "") or unit_in(key)
+    if not own and re.search("mag(?!g)", key) and not is_magnitude:
+        own = "mag"
+    if is_magnitude and re.search(r"flux|rate|counts", key):
+        raise DataFileError(
+            "errors of fluxes beside magnitudes", where=f"{table.source}, column {table.names[key]!r}",
+            expected='errors in magnitudes, named by columns = {error = "..."}',
+        )  # fmt: skip
     if not own or (own == unit and own != "mmag"):
         return error
     where = f"{table.source}, column {table.names[key]!r}"

@@ -31,7 +31,7 @@ _ABOUT_ERRORS = re.compile(r"(?i)\berr|uncertaint|interval")
 #: Columns of whole numbers that may tell what should be kept apart.
 _APART = re.compile(
     r"(ccd|chip|amp|quad(rant)?|q|field|fib(re|er)|detector|det|sector|quarter|wave(length)?|lambda|energy|order|aper(ture)?|"
-    r"channel|version|image|component)(_?(id|no|num|band))?"
+    r"channel|version|image|component|freq(uency)?)(_?(id|no|num|band|[mg]?hz))?"
 )
 _LOGARITHM = re.compile(r"^(log|ln|lg)(10)?_?(f|flux|fl|fnu|flam|rate|counts)(_|$)|_log(10)?$")
 

@@ -178,7 +178,7 @@ def _dates(times: Any) -> tuple[NDArray[np.float64], TimeSystem]:
 
 def _is_unit(text: str) -> bool:
     words = text.strip().lower()
-    return words not in ("tcb", "tdb", "utc", "tai", "tt") and not re.fullmatch(r"[-+]?\d*", words)
+    return words not in ("tcb", "tdb", "utc", "tai", "tt") and not re.fullmatch(r"[-+]?\s*[\d.]*\s*\+?", words)
 
 
 def raw_table(path: str | os.PathLike[str]) -> RawTable:

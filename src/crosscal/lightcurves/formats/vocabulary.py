@@ -33,7 +33,13 @@ TIMES: dict[str, TimeSystem] = {
     **{k: TimeSystem() for k in YEARS},
     **{k: TimeSystem() for k in ("time", "t", "date", "epoch", "day", "days", "times", "obs_time", "obstime")},
 }
-_OFFSET = re.compile(r"^(m?[hb]?jd|[hb]mjd)(?:_?(?:tdb|utc))?\s*[-\u2013\u2212]\s*(\d+(?:\.\d+)?)$", re.IGNORECASE)
+#: "HJD-2450000", "JD - 2450000.0", "BJD_TDB-2457000", "HJD (2450000+)": all count from that number.
+_OFFSET = re.compile(
+    r"^(m?[hb]?jd|[hb]mjd)(?:[-_]?(?:tdb|utc|tt))?[\s(+\u2013\u2212-]*(\d{4,7}(?:[.-]\d+)?)\s*\+?\)?$",
+    re.IGNORECASE,
+)
+#: A power of ten at the end of a key, "flux_1e_15", whose minus sign became an underscore.
+_POWER = re.compile(r"_1e(_?)(\d{1,2})$")
 
 _ERROR = re.compile(
     r"(^|_)(e|err|errs|error|errors|sigma|sig|sd|std|unc|uncert|uncertainty)(_|\d|$)|err|uncert|^d_?(mag|flux|m|f|ujy|mjy|jy)$|^rate(pos|neg)$"
@@ -45,13 +51,13 @@ _LOWER = re.compile(
     r"(_|err|error|^e|mag|flux|rate)(lo|low|lower|dn|down|minus|neg|m|-)(_|$)|^(lo|low|lower|minus|neg)_|-$|_2$"
 )
 _FLUX = re.compile(
-    r"^(flux\w*|fluxes|f|fnu|f_nu|flam|f_lam|flambda|f_lambda|ujy|mjy|njy|jy|n?mgy|nanomagg(y|ies)|maggies|(psf|model|fiber|ap|aper)flux|counts|count_rate|rate|\w+_flux)$"
+    r"^(flux\w*|fluxes|f|f_?\d{3,5}|fnu|f_nu|flam|f_lam|flambda|f_lambda|ujy|mjy|njy|jy|n?mgy|nanomagg(y|ies)|maggies|(psf|model|fiber|ap|aper)flux|counts|count_rate|rate|\w+_flux|rel_flux_\w+)$"
 )
 _MAGNITUDE = re.compile(
     r"^(mag|mags|magnitude|magnitudes|m|[a-z]{1,4}_?mag|mag_?[a-z]{1,5}|mag_[a-z]+|[ugrizybvj]_?(ab|vega)|m_[a-z]{1,3}|vegamag|abmag|\w+_mag|mag_\w+)$"
 )
 _UNIT_WORDS = {
-    "ujy": "uJy", "mjy": "mJy", "njy": "nJy", "jy": "Jy", "mag": "mag",
+    "ujy": "uJy", "mjy": "mJy", "njy": "nJy", "jy": "Jy", "mag": "mag", "mmag": "mmag",
     **dict.fromkeys(("nmgy", "nanomaggy", "nanomaggies"), "nmgy"), **dict.fromkeys(("mgy", "maggies"), "mgy"),
 }  # fmt: skip
 #: Words in names of errors that name no quantity.
@@ -74,6 +80,7 @@ TELESCOPES = (
 FILTERS = (
     "filter",
     "filt",
+    "flt",
     "band",
     "filtercode",
     "fid",
@@ -115,7 +122,7 @@ def time_system(key: str, spelled: str) -> TimeSystem:
     if not found:
         return TimeSystem()
     base = TIMES.get(found[1].lower(), TimeSystem())
-    zero = float(found[2])
+    zero = float(found[2].replace("-", "."))
     # "MJD - 50000" and "JD - 2450000" alike: subtracted from what the name says.
     return TimeSystem(base.format, zero, base.scale, base.frame)
 
@@ -128,6 +135,8 @@ def unit_in(key: str) -> str:
         return "%"
     if {"rel", "relative", "frac", "fractional"} & set(words):
         return "relative"
+    if power := _POWER.search(key):
+        return f"1e{'-' if power[1] else ''}{power[2]}"
     for word, unit in _UNIT_WORDS.items():
         if word != "mag" and (last == word or key in (word, f"d{word}")):
             return unit
@@ -182,7 +191,7 @@ def find_roles(keys: Iterable[str], source: str, chosen: Mapping[str, str], unit
     times = (
         [chosen["time"]]
         if "time" in chosen
-        else sorted(by["time"], key=lambda k: not TIMES.get(k, TimeSystem()).format)
+        else sorted(by["time"], key=lambda k: (not TIMES.get(k, TimeSystem()).format, k in YEARS))
     )
     listed = ", ".join(known[:12])
     if not times:
