@@ -35,6 +35,74 @@ def test_reads_rates(make):
     assert_allclose(spectrum.stat_error, 1.0)
 
 
+def of(column, kind, unit, values, **cards):
+    """A column of a spectrum in place of COUNTS, or beside it."""
+
+    def change(spec):
+        columns = spec["SPECTRUM"]["columns"]
+        if column == "RATE":
+            columns.pop("COUNTS")
+        columns[column] = [kind, unit, np.array(values)]
+        spec["SPECTRUM"]["cards"].update(cards)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("unit", "seconds"),
+    [("count/s", 1), ("ct s**-1", 1), ("counts/ks", 1000), ("cts min^-1", 60), ("", 1), ("count", 1)],
+)
+def test_rates_are_in_their_unit(make, unit, seconds):
+    values = np.array([0.003, 0.01, 0.007, 0.002]) * seconds
+    spectrum = read_spectrum(make("pha", of("RATE", "D", unit, values)))
+    assert_allclose(spectrum.counts, [3, 10, 7, 2])
+    assert any("converted to count/s" in note for note in spectrum.notes) == (seconds != 1)
+
+    def with_errors(errors, unit_of_errors):
+        def change(spec):
+            of("RATE", "D", unit, values)(spec)
+            of("STAT_ERR", "D", unit_of_errors, errors, POISSERR=False)(spec)
+
+        return read_spectrum(make("pha", change)).stat_error
+
+    if unit != "count":
+        assert_allclose(with_errors(values, unit), [3, 10, 7, 2])
+    assert_allclose(with_errors([2.0, 4, 3, 2], "count"), [2, 4, 3, 2])
+
+
+def test_counts_in_the_unit_of_a_rate(make):
+    whole = read_spectrum(make("pha", of("COUNTS", "J", "count/s", [3, 10, 7, 2])))
+    assert_allclose(whole.counts, [3, 10, 7, 2])
+    assert "the unit 'count/s' of column COUNTS is not used" in whole.notes[0]
+    with pytest.raises(DataFileError, match=r"column COUNTS: the unit is 'count/s'; expected count, or a column RATE"):
+        read_spectrum(make("pha", of("COUNTS", "D", "count/s", [0.3, 1.1, 0.7, 0.2])))
+
+
+def test_what_the_columns_say_is_told(make):
+    both = make("pha", lambda spec: spec["SPECTRUM"]["columns"].update(RATE=["D", "count/s", np.full(4, 0.01)]))
+    assert "RATE times EXPOSURE is 1.5 times as much" in read_spectrum(both).notes[0]
+    weighted = read_spectrum(make("pha", of("COUNTS", "D", "count", [3.3, 10.0, 7.5, 2.0])))
+    assert "2 values of COUNTS are not whole numbers" in weighted.notes[0]
+    percent = read_spectrum(make("pha", of("SYS_ERR", "D", None, np.full(4, 5.0))))
+    assert "its largest value means 500 %" in percent.notes[0]
+
+
+@pytest.mark.parametrize(("unit", "seconds"), [("s", 1), ("sec", 1), ("ks", 1000), ("h", 3600)])
+def test_exposures_are_in_their_unit(make, unit, seconds):
+    column = make("pha2", lambda spec: spec["SPECTRUM"]["columns"]["EXPOSURE"].__setitem__(1, unit))
+    assert read_spectrum(column, "none", row=2).exposure == 20 * seconds
+    comment = make("pha", lambda spec: spec["SPECTRUM"]["cards"].update(EXPOSURE=(10.0, f"[{unit}] time on source")))
+    spectrum = read_spectrum(comment)
+    assert spectrum.exposure == 10 * seconds
+    assert any("EXPOSURE is in" in note for note in spectrum.notes) == (seconds != 1)
+
+
+def test_an_exposure_in_no_unit_of_time_is_refused(make):
+    column = make("pha2", lambda spec: spec["SPECTRUM"]["columns"]["EXPOSURE"].__setitem__(1, "cm**2"))
+    with pytest.raises(DataFileError, match=r"column EXPOSURE: the unit is 'cm\*\*2'; expected s, or another unit"):
+        read_spectrum(column, "none", row=2)
+
+
 def test_columns_in_place_of_keywords(make):
     def change(spec):
         spec["SPECTRUM"]["columns"]["BACKSCAL"] = ["D", None, np.array([1.0, 2.0, 3.0, 4.0])]

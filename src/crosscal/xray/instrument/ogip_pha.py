@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from crosscal.core.units import plain
 from crosscal.xray.instrument.links import LINKS
 from crosscal.xray.instrument.ogip_arf import mission_of
+from crosscal.xray.instrument.ogip_rates import count_scale, seconds_of, tell_disagreement, tell_fractions
 from crosscal.xray.instrument.ogip_table import Table
 from crosscal.xray.instrument.spectrum import Spectrum, widened
 
@@ -57,12 +58,17 @@ class SpectrumTable:
         table = self.table
         shared = len(table.notes)
         exposure = self._exposure(row)
-        unit = exposure if self.column == "RATE" else 1.0
+        unit = count_scale(table, self.column, exposure, rate=self.column == "RATE")
         n = table.rows if row is None else np.shape(table.raw(self.column))[1]
         quality = self._flags("QUALITY", row, n, low=-1, high=32767)
         good = quality == 0
         counts = self._vector(self.column, row, n, good) * unit
-        errors = self._errors(row, n, good)
+        errors = self._errors(row, n, good, exposure)
+        if self.column == "COUNTS" and table.has("RATE"):
+            rate = self._vector("RATE", row, n, good) * count_scale(table, "RATE", exposure, rate=True)
+            tell_disagreement(table, counts[good], rate[good])
+        if self.column == "COUNTS" and errors is None:
+            tell_fractions(table, counts[good])
         if np.any(counts < 0) and errors is None:
             channel = int(np.argmin(counts))
             raise table.error(
@@ -89,7 +95,7 @@ class SpectrumTable:
             grouping=self._flags("GROUPING", row, n, low=-1, high=1),
             first_channel=first,
             background=own,
-            stat_error=None if errors is None else errors * unit,
+            stat_error=errors,
             sys_error=self._systematic(row, n, good),
             name=Path(path).name.split(".")[0] + tag,
             files={"pha": path},
@@ -168,7 +174,8 @@ class SpectrumTable:
                     "there is no keyword EXPOSURE",
                     expected="a positive number of seconds, or exposure given explicitly",
                 )
-            return self._positive("EXPOSURE", value, row)
+            header = self.table.header if "EXPOSURE" in self.table.header else self.primary
+            return self._positive("EXPOSURE", value, row) * seconds_of(self.table, row, header)
         if not (np.isfinite(self.exposure) and self.exposure > 0):
             raise self.table.error(f"an exposure of {self.exposure:g} s is given", expected="a positive number")
         self.table.note(f"the exposure is {self.exposure:g} s, as given, instead of {self._keyword('EXPOSURE', row)}")
@@ -205,8 +212,8 @@ class SpectrumTable:
             values = np.where(wrong, 1.0, values)
         return values, True
 
-    def _errors(self, row: int | None, n: int, good: NDArray[np.bool_]) -> Floats | None:
-        """Return the errors of the column's values where they are not Poisson."""
+    def _errors(self, row: int | None, n: int, good: NDArray[np.bool_], exposure: float) -> Floats | None:
+        """Return the errors of the counts where they are not Poisson."""
         table = self.table
         flag = self._keyword("POISSERR", row)
         poisson = flag is not None and str(flag).strip().upper() not in _FALSE
@@ -227,7 +234,7 @@ class SpectrumTable:
         if poisson:
             table.note("POISSERR is true; column STAT_ERR is not used")
             return None
-        return errors
+        return errors * count_scale(table, "STAT_ERR", exposure, rate=self.column == "RATE")
 
     def _systematic(self, row: int | None, n: int, good: NDArray[np.bool_]) -> Floats | None:
         if self.table.has("SYS_ERR"):
@@ -240,6 +247,9 @@ class SpectrumTable:
             values = np.full(n, number)
         if np.any(values < 0):
             raise self.table.error(f"a value is {values.min():g}", column="SYS_ERR", expected="at least 0")
+        if np.any(values[good] >= 1):
+            most = 100 * values[good].max()
+            self.table.note(f"SYS_ERR is a fraction of the counts: its largest value means {most:.3g} %")
         return values if values.any() else None
 
     def _flags(self, key: str, row: int | None, n: int, *, low: int, high: int) -> Flags:
