@@ -39,7 +39,7 @@ def test_set_changes_the_job_that_runs_and_that_is_written(crosscal):
     [
         ("cuont=5", "job.toml with --set: key cuont: unknown key 'cuont'; expected 'count'"),
         ("tabel.x=5", "--set tabel.x: unknown table 'tabel'; expected 'table'"),
-        ("count.x=5", "--set count.x: count is no table; expected SECTION.KEY=VALUE."),
+        ("count.x=5", "--set count.x: count is not a table; expected SECTION.KEY=VALUE."),
         ("count", "--set count; expected SECTION.KEY=VALUE, such as --set sampling.draws=500."),
         ("count=", "--set count=: not a TOML value"),
         ("count=[1", "--set count=[1: not a TOML value"),
@@ -67,7 +67,7 @@ def test_a_number_in_a_key_is_an_item_of_a_list():
     assert changed(ToyJob, content, [("count.0", 7)])["count"] == [7, 2]
     assert content["table"][1]["x"] == 2
     for key in ("table.2.x", "count.x"):
-        with pytest.raises(ConfigError, match="is no item of the list; expected a number below 2"):
+        with pytest.raises(ConfigError, match="is not an item of the list; expected a number below 2"):
             changed(ToyJob, content, [(key, 7)])
 
 
@@ -107,7 +107,7 @@ def test_a_dry_run_says_what_a_run_would_do_and_writes_nothing(crosscal):
     assert DONE == []
     crosscal("run", "job.toml", "-q")
     before = {p: p.read_bytes() for p in Path("out").rglob("*") if p.is_file()}
-    assert "already complete in out: nothing would be done" in crosscal("run", "job.toml", "--dry-run")[1]
+    assert "The run in out is already complete: nothing would be done" in crosscal("run", "job.toml", "--dry-run")[1]
     out = crosscal("run", "job.toml", "--dry-run", "--seed", "7")[1]
     assert "Counting: already complete, would be skipped" in out
     assert "Seed: would run" in out

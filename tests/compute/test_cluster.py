@@ -121,7 +121,7 @@ def test_killed_at_random_moments_gives_the_same_bits(tmp_path, slow_scale):
         ({"batch": -1}, "an integer >= 1"),
         ({"patience": 0}, "a positive number of seconds"),
         ({"address": "tcp://a:1", "slurm": {}}, "both address and slurm"),
-        ({"address": "tcp://a:1", "workers": 2}, "workers beside address"),
+        ({"address": "tcp://a:1", "workers": 2}, "workers and address"),
     ],
 )
 def test_impossible_options_are_refused(options, message):
@@ -154,7 +154,7 @@ def test_work_that_is_cancelled_on_the_cluster_ends_with_an_error(client, store)
 
     canceller = threading.Thread(target=cancel)
     canceller.start()
-    with pytest.raises(SweepError, match="the work was cancelled there; the same job resumes"):
+    with pytest.raises(SweepError, match="the work was cancelled there; run the same job again to resume"):
         sweep(Noise(store.layout, pause=0.3), store, "dask", client=client, batch=1)
     canceller.join()
     assert store.verify() == []
@@ -183,7 +183,7 @@ def test_a_scheduler_without_workers_is_told_after_a_while(store):
     with (
         distributed.LocalCluster(n_workers=0, dashboard_address=":0") as empty,
         pytest.raises(
-            SweepError, match=r"no worker stayed at the Dask scheduler tcp://.* for 0\.5 s; .* job resumes\.$"
+            SweepError, match=r"no worker stayed at the Dask scheduler tcp://.* for 0\.5 s; .* again to resume\.$"
         ),
     ):
         sweep(Noise(store.layout), store, "dask", address=empty.scheduler_address, patience=0.5)

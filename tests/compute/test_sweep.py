@@ -165,7 +165,7 @@ def test_interrupting_leaves_a_store_that_resumes(store):
             raise KeyboardInterrupt
         return Noise(store.layout)(chunk)
 
-    with pytest.raises(KeyboardInterrupt, match=r"4 of 8 chunks remain; the same job resumes .*case\.zarr"):
+    with pytest.raises(KeyboardInterrupt, match=r"4 of 8 chunks remain; run the same job again to resume .*case\.zarr"):
         sweep(task, store, "serial")
     assert store.done().tolist() == [True] * 4 + [False] * 4
 
@@ -187,7 +187,7 @@ def test_ctrl_c_ends_a_run_at_once_and_it_resumes(tmp_path, executor):
     os.killpg(process.pid, signal.SIGINT)  # to the workers too, as a terminal sends it
     _, errors = process.communicate(timeout=20)
     assert process.returncode == -signal.SIGINT
-    assert "chunks remain; the same job resumes" in errors
+    assert "chunks remain; run the same job again to resume" in errors
     assert errors.count("Traceback") == 1  # none of a worker
     done = store.done()
     assert 0 < done.sum() < done.size

@@ -97,7 +97,7 @@ def test_good_data_draw_no_warning_and_say_what_was_chosen():
     data, _ = faint(5, snr=5.0, sources=60)
     result = fit(data, seed=1, draws=200, leave_one_out=False)
     assert result.warnings == ()
-    assert "Errors are taken as Gaussian in flux" in result.diagnostics
+    assert "Errors are treated as Gaussian in flux" in result.diagnostics
     assert result.model.noise == "gaussian-flux"
 
 

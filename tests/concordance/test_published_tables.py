@@ -63,7 +63,7 @@ def test_markers_are_found_as_the_column_holds_them(tmp_path, kind):
     table = Table({"instrument": ["pn", "MOS1"] * 2, "source": ["A", "A", "B", "B"], "flux": flux, "e": [0.1] * 4})
     table.write(tmp_path / "t.fits")
     for source in (table, tmp_path / "t.fits"):
-        with pytest.raises(DataFileError, match=r"row 4, column 'flux': -99.9 may be a measurement or mark"):
+        with pytest.raises(DataFileError, match=r"row 4, column 'flux': -99.9 may be a measurement or a marker"):
             read_table(source, error="e")
         assert read_table(source, error="e", missing=[-99.9]).n_cells == 3
 
@@ -71,7 +71,7 @@ def test_markers_are_found_as_the_column_holds_them(tmp_path, kind):
 def test_high_markers(tmp_path):
     columns = {"instrument": "survey", "source": "star", "flux": "m", "error": "e", "scale": "magnitude"}
     stars = "survey,star,m,e\nPS1,s,15.0,0.01\nSDSS,s,99.99,0.1\n"
-    with pytest.raises(DataFileError, match=r"99\.99 may be a measurement or mark a missing value"):
+    with pytest.raises(DataFileError, match=r"99\.99 may be a measurement or a marker of a missing value"):
         read_table(write(tmp_path, stars), **columns)
     assert read_table(write(tmp_path, stars), missing=[99.99], **columns).n_cells == 1
     both = write(tmp_path, f"{HEAD}{ROWS}pn,B,999,999\n")
@@ -101,7 +101,7 @@ def test_units_of_wide_tables():
     assert data.flux_unit == "mJy"
     assert np.allclose(read_matrix(table, flux_unit="uJy").flux, [1000.0, 1000.0, 2000.0, 2000.0])
     table["NuSTAR"].unit = table["NuSTAR_err"].unit = None
-    assert "Columns without a unit are taken in mJy: NuSTAR." in read_matrix(table).assumed
+    assert "Columns without a unit are assumed to be in mJy: NuSTAR." in read_matrix(table).assumed
     table["NuSTAR"].unit = "s"
     with pytest.raises(DataFileError, match="column 'NuSTAR': flux unit 's'"):
         read_matrix(table)
@@ -113,7 +113,7 @@ def test_a_column_of_units_is_not_overlooked(tmp_path):
         read_table(mixed, error="err")
     assert np.allclose(read_table(mixed, error="err", unit="unit").flux, [1.0, 1.1])
     one = write(tmp_path, "instrument,source,band,flux,err,unit\npn,A,hard,1.0,0.05,mJy\nMOS1,A,hard,1.1,0.1,mJy\n")
-    assert read_table(one, error="err").assumed == ("Columns that are not used: band, unit.",)
+    assert read_table(one, error="err").assumed == ("Unused columns: band, unit.",)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_flags_of_limits_in_words(tmp_path):
     words = write(tmp_path, path.read_text().replace("<", "UL"))
     assert read_table(words, limit="l_Flux", **columns).limit.tolist() == [0, 0, 1, 0]
     odd = write(tmp_path, path.read_text().replace("UL", "<").replace("MOS1,B,,", "MOS1,B,maybe,"))
-    with pytest.raises(DataFileError, match="row 4, column 'l_Flux': 'maybe' is no flag of a limit"):
+    with pytest.raises(DataFileError, match="row 4, column 'l_Flux': 'maybe' is not a limit flag"):
         read_table(odd, limit="l_Flux", **columns)
     flags = pair(flux=[1.0, 1.1], e=[0.1, 0.1], ul=[True, False])
     assert read_table(flags, error="e", limit="ul").limit.tolist() == [1, 0]
@@ -163,14 +163,16 @@ def test_flags_of_limits_in_words(tmp_path):
 def test_errors_below_and_above_are_told_apart(tmp_path):
     columns = {"instrument": "Inst", "source": "Src", "flux": "Flux"}
     cds = write(tmp_path, "Inst,Src,Flux,E_Flux,e_Flux\npn,A,1.0,.15,.05\nMOS1,A,1.1,.15,.05\n")
-    with pytest.raises(DataFileError, match=r"beside a column 'E_Flux'; expected error = \['e_Flux', 'E_Flux'\]"):
+    with pytest.raises(
+        DataFileError, match=r"but there is a column 'E_Flux' too; expected error = \['e_Flux', 'E_Flux'\]"
+    ):
         read_table(cds, error="e_Flux", **columns)
     assert np.allclose(read_table(cds, error=["e_Flux"], **columns).flux_high, 0.05)
     assert np.allclose(read_table(cds, error=["e_Flux", "E_Flux"], **columns).flux_high, 0.15)
-    with pytest.raises(DataFileError, match="stand before those below"):
+    with pytest.raises(DataFileError, match="are named before the errors below"):
         read_table(cds, error=["E_Flux", "e_Flux"], **columns)
     sides = write(tmp_path, "instrument,source,flux,err_lo,err_hi\npn,A,1.0,0.05,.07\nMOS1,A,1.1,0.06,.08\n")
-    with pytest.raises(DataFileError, match=r"'err_hi'\) stand before those below \('err_lo'\)"):
+    with pytest.raises(DataFileError, match=r"'err_hi'\) are named before the errors below \('err_lo'\)"):
         read_table(sides, error=["err_hi", "err_lo"])
     with pytest.raises(DataFileError, match="3 error columns"):
         read_table(sides, error=["err_hi", "err_lo", "flux"])
@@ -178,7 +180,9 @@ def test_errors_below_and_above_are_told_apart(tmp_path):
 
 def test_ends_of_intervals_are_not_errors(tmp_path):
     path = write(tmp_path, "instrument,source,flux,lo,hi\npn,A,1.0,0.95,1.07\nMOS1,A,1.1,1.04,1.18\n")
-    with pytest.raises(DataFileError, match="'lo' and 'hi' may be errors, or the ends of the interval about the value"):
+    with pytest.raises(
+        DataFileError, match="'lo' and 'hi' may hold errors, or the ends of the interval about the value"
+    ):
         read_table(path, error=["lo", "hi"])
     data = read_table(path, error=["lo", "hi"], bounds=True)
     assert np.allclose(data.flux_low, [0.05, 0.06])
@@ -211,7 +215,7 @@ def test_wide_tables_with_errors_to_both_sides(tmp_path, names):
 def test_names_of_wide_tables_that_do_not_exist(tmp_path):
     path = write(tmp_path, "s,PN_FLUX,PN_ERR,M1_FLUX,M1_ERR\na,1.0,.02,1.1,.03\nb,2.1,.03,2.2,.05\n")
     rest = {"ignore": ["PN_ERR", "M1_ERR"], "logarithmic": False}
-    with pytest.raises(DataFileError, match=r"instrument 'PN' has no column of errors by '\{inst\}_SIGMA'"):
+    with pytest.raises(DataFileError, match=r"instrument 'PN' has no error column that fits '\{inst\}_SIGMA'"):
         read_matrix(path, value="{inst}_FLUX", error="{inst}_SIGMA", **rest)
     with pytest.raises(UnknownNameError, match="unknown column 'M1_FLX'"):
         read_matrix(path, value={"PN": "PN_FLUX", "M1": "M1_FLX"}, **rest)
@@ -239,13 +243,13 @@ def test_ratios_with_confidence_and_limits(tmp_path):
     with pytest.raises(InputError, match="ratios with limits"):
         read_table(limit, to="to")
     sides = write(tmp_path, "instrument,to,flux\npn,MOS1,0.95 +0.05 -0.01\n")
-    assert "Errors below and above differ: their mean square is used." in read_table(sides, to="to").assumed
+    assert "Errors below and above differ; their root mean square is used." in read_table(sides, to="to").assumed
 
 
 def test_asymmetric_errors_of_magnitudes_are_told():
     table = pair(m=[15.0, 15.1], low=[0.1, 0.1], high=[0.3, 0.3])
     data = read_table(table, flux="m", error=["low", "high"], scale="magnitude")
-    assert "Errors below and above differ: their mean square is used." in data.assumed
+    assert "Errors below and above differ; their root mean square is used." in data.assumed
 
 
 @pytest.mark.parametrize(
@@ -286,7 +290,7 @@ def test_marks_of_footnotes_belong_to_no_name(tmp_path):
 def test_other_tables_of_a_fits_file_are_told(tmp_path):
     hdus = [fits.BinTableHDU(pair(flux=[1.0, x]), name=f"V{x}") for x in (1, 2)]
     fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(tmp_path / "t.fits")
-    assert "The first table of the file, V1, is read, not V2" in read_table(tmp_path / "t.fits").assumed[0]
+    assert "The file holds several tables: V1 is used, not V2" in read_table(tmp_path / "t.fits").assumed[0]
     fits.PrimaryHDU(np.zeros((2, 2))).writeto(tmp_path / "image.fits")
     with pytest.raises(DataFileError, match="no table"):
         read_table(tmp_path / "image.fits")
@@ -343,8 +347,8 @@ def test_rows_of_wide_tables_named_by_numbers(tmp_path):
     data = read_matrix(write(tmp_path, "SRCID,pn,MOS1\n11,1.0,2.0\n12,1.1,2.1\n"), logarithmic=False)
     assert data.instruments == ("pn", "MOS1")
     assert [name for name, _ in data.columns] == ["11", "12"]
-    assert "Rows are named by column 'SRCID'." in data.assumed
-    with pytest.raises(DataFileError, match="columns 'mean' may be no measurements"):
+    assert "Column 'SRCID' names the rows." in data.assumed
+    with pytest.raises(DataFileError, match="columns 'mean' may not be measurements"):
         read_matrix(write(tmp_path, "name,pn,MOS1,mean\nA,1.0,2.0,1.5\n"), logarithmic=False)
 
 

@@ -141,14 +141,14 @@ def test_known_fluxes_fix_what_all_areas_have_in_common():
     assert np.allclose(result.log_factor.mean(axis=0)[:3], case.b, atol=0.03)
     assert np.all(result.log_factor.std(axis=0)[:3] < 0.015)
     assert "known flux" not in result.answer.split(":")[1]
-    assert "is taken as known" in result.diagnostics
+    assert "is treated as known" in result.diagnostics
     with pytest.raises(UnknownNameError, match="source"):
         data.with_known({"nobody": (1.0, 0.1)})
     with pytest.raises(InputError, match="known fluxes"):
         data.with_known({"source 1": (-1.0, 0.1)})
     with pytest.raises(InputError, match="data without errors"):
         simulate(2, 3, seed=1).data.with_known({"source 1": (1.0, 0.1)})
-    with pytest.raises(InputError, match="an estimated tau beside known fluxes"):
+    with pytest.raises(InputError, match="an estimated tau together with known fluxes"):
         make_model(anchored, tau="estimate")
     banded = Comparison.from_cells(["a", "a"], ["s", "s"], log_rate=[0, 0], log_error=[1, 1], band=["x", "y"])
     with pytest.raises(InputError, match="several bands"):

@@ -51,12 +51,12 @@ def test_dates_become_days(dates):
 @pytest.mark.parametrize(
     ("first", "second", "sentence"),
     [
-        ("2005-01-01", "53736", "row 2, column 't': '53736' is no date"),
-        ("2005-02-30", "2006-01-01", "'2005-02-30' is no date; expected dates such as"),
-        ("01/02/2005", "03/02/2006", "'01/02/2005' is no date"),
+        ("2005-01-01", "53736", "row 2, column 't': '53736' is not a date"),
+        ("2005-02-30", "2006-01-01", "'2005-02-30' is not a date; expected dates in UTC such as"),
+        ("01/02/2005", "03/02/2006", "'01/02/2005' is not a date"),
         ("2005-01-01T00:00+02:00", "2006-01-01", "in UTC"),
         ("20050101", "20060101", "20050101 may be calendar dates; expected dates such as 2005-01-01"),
-        ("2005.5", "53736", r"2005\.5 may be years, others modified Julian dates"),
+        ("2005.5", "53736", r"2005\.5 may be years, while others are modified Julian dates"),
     ],
 )
 def test_times_of_two_readings_are_refused(tmp_path, first, second, sentence):
@@ -119,7 +119,7 @@ def test_names_of_errors_that_state_a_level(tmp_path, name, level):
     assert read_table(path, error=name, confidence=0.6827).flux_low[0] == pytest.approx(0.05, rel=1e-4)
     assert read_table(path, error=name, confidence=level).flux_low[0] < 0.04
     wide = write(tmp_path, f"source,pn,pn_{name},MOS1,MOS1_{name}\nA,1.0,0.05,1.1,0.05\n", "w.csv")
-    with pytest.raises(DataFileError, match=r"may be no measurements|calls the errors"):
+    with pytest.raises(DataFileError, match=r"may not be measurements|calls the errors"):
         read_matrix(wide, logarithmic=False)
     with pytest.raises(DataFileError, match="calls the errors"):
         read_matrix(wide, value={"pn": "pn", "MOS1": "MOS1"}, error={"pn": f"pn_{name}", "MOS1": f"MOS1_{name}"})
@@ -195,7 +195,7 @@ def test_averages_are_no_measurements(tmp_path):
 def test_copies_are_told(tmp_path):
     path = write(tmp_path, f"instrument,source,flux,err\n{ROWS}pn,A,1.0,0.05\npn,A,1.02,0.05\n")
     told = read_table(path, error="err", repeats=True).assumed
-    assert told == ("Measurements with the same numbers as another (1) are taken as independent; leave out copies.",)
+    assert told == ("Measurements that repeat another exactly (1) are treated as independent: remove any copies.",)
 
 
 def test_names_that_look_alike_in_unicode(tmp_path):
@@ -206,7 +206,7 @@ def test_names_that_look_alike_in_unicode(tmp_path):
             read_table(write(tmp_path, head + rows), error="err")
     minus = f"{head}pn,PKS 2155-304,1,0.1\nMOS1,PKS 2155\u2212304,1,0.1\npn,1,1,0.1\nMOS1,1.0,1,0.1\n"
     told = read_table(write(tmp_path, minus), error="err").assumed
-    assert any("are taken as different ones" in line for line in told)
+    assert any("are treated as different sources" in line for line in told)
 
 
 def test_nothing_is_no_name(tmp_path):
@@ -221,7 +221,7 @@ def test_nothing_is_no_name(tmp_path):
 def test_rows_that_begin_with_a_mark_are_told(tmp_path):
     text = "source,instrument,flux\n#1,pn,1.0\n#1,MOS1,1.1\n2,pn,2.0\n2,MOS1,2.1\n# a word\n"
     told = read_table(write(tmp_path, text)).assumed
-    assert told == ("Rows that begin with # are left out as comments (2, the first #1, pn, 1.0).",)
+    assert told == ("Rows that begin with # are skipped as comments (2; the first: #1, pn, 1.0).",)
 
 
 def test_exponents_of_fortran(tmp_path):
@@ -234,7 +234,7 @@ def test_ratios_in_percent_differences_and_reciprocals(tmp_path):
     data = read_table(path, to="to", flux="ratio_percent", error="e")
     assert np.allclose(data.log_rate[data.log_rate != 0], np.log([0.95, 1.0526]))
     assert "read as ratios in percent" in data.assumed[0]
-    assert "in both directions with one value (1)" in data.assumed[1]
+    assert "of the same value (1)" in data.assumed[1]
     unit = Table({"instrument": ["pn"], "to": ["MOS1"], "flux": [95.0] * u.percent, "e": [2.0] * u.percent})
     assert np.allclose(read_table(unit, to="to", error="e").variance * 2, np.log1p((2 / 95) ** 2))
     with pytest.raises(DataFileError, match=r"may be differences; expected ratios: 1 \+ the difference"):
@@ -253,7 +253,9 @@ def test_rows_without_a_unit_and_units_that_differ(tmp_path):
 
 def test_one_side_of_errors_beside_the_other(tmp_path):
     path = write(tmp_path, "instrument,source,flux,err_lo,err_hi\npn,A,1,.1,.2\nMOS1,A,1,.1,.2\n")
-    with pytest.raises(DataFileError, match=r"beside a column 'err_lo'; expected error = \['err_lo', 'err_hi'\]"):
+    with pytest.raises(
+        DataFileError, match=r"but there is a column 'err_lo' too; expected error = \['err_lo', 'err_hi'\]"
+    ):
         read_table(path, error="err_hi")
     assert np.allclose(read_table(path, error=["err_lo", "err_hi"]).flux_high, 0.2)
 
@@ -264,7 +266,7 @@ def test_one_side_of_errors_beside_the_other(tmp_path):
 )
 def test_wide_tables_of_several_quantities(tmp_path, head):
     path = write(tmp_path, f"source,{head}\nA,100,10,50,10\nB,200,11,95,10\n")
-    with pytest.raises(DataFileError, match=r"may be no measurements|hold several bands"):
+    with pytest.raises(DataFileError, match=r"may not be measurements|hold several bands"):
         read_matrix(path, logarithmic=False)
     errors = ",".join(f"{name},{name}_ERR" for name in head.split(","))
     if "EXP" not in head:
@@ -279,7 +281,7 @@ def test_instruments_with_parts_and_ratios_in_wide_tables(tmp_path):
     parts = write(tmp_path, "source,ACIS_S,ACIS_I,HRC_S\nA,1.0,1.1,1.2\n")
     assert read_matrix(parts, logarithmic=False).n_channels == 3
     ratios = write(tmp_path, "source,pn/MOS1,pn/MOS2\nA,1.0,1.1\nB,1.0,1.1\n")
-    assert "'pn/MOS1' are taken as instruments, not as ratios" in read_matrix(ratios, logarithmic=False).assumed[0]
+    assert "'pn/MOS1' are treated as instruments, not as ratios" in read_matrix(ratios, logarithmic=False).assumed[0]
     alike = write(tmp_path, "source,pn,PN\nA,1.0,1.1\n")
     with pytest.raises(InputError, match="columns 'PN', 'pn' differ by case or blanks only; expected one spelling, or"):
         read_matrix(alike, logarithmic=False)

@@ -211,7 +211,7 @@ def test_empty_cells_are_no_measurements_and_are_counted(tmp_path, word):
     path = write(tmp_path, "\n".join([*LONG, f"pn,C,{word},{word}", "MOS1,C,3.0,0.1"]))
     data = read_table(path, error="flux_err")
     assert data.n_cells == 5
-    assert "1 of 6 rows without a measurement are left out." in data.assumed
+    assert "Rows without a measurement are excluded (1 of 6)." in data.assumed
     wide = read_matrix(write(tmp_path, f"source,pn,MOS1\nA,1.0,1.1\nB,2.0,{word}\n", "w.csv"), logarithmic=False)
     assert wide.n_cells == 3
     assert "1 of 4 cells are empty." in wide.assumed
@@ -219,7 +219,9 @@ def test_empty_cells_are_no_measurements_and_are_counted(tmp_path, word):
 
 def test_markers_of_missing_values_must_be_named(tmp_path):
     path = write(tmp_path, "\n".join([*LONG, "pn,C,-99,0.1", "MOS1,C,3.0,0.1"]))
-    with pytest.raises(DataFileError, match=r"row 5, column 'flux': -99 may be a measurement or mark a missing value"):
+    with pytest.raises(
+        DataFileError, match=r"row 5, column 'flux': -99 may be a measurement or a marker of a missing value"
+    ):
         read_table(path, error="flux_err")
     assert read_table(path, error="flux_err", missing=[-99]).n_cells == 5
     assert read_table(path, error="flux_err", missing=[]).n_cells == 6
@@ -262,11 +264,11 @@ def test_wide_tables_place_every_column_or_refuse_it(tmp_path):
         assert np.allclose(data.flux_low, [0.02, 0.03, 0.03])
     assert "PN_FLUX with PN_FLUX_ERR" in read_matrix(path, names="SRCID").assumed[0]
     more = write(tmp_path, f"{head},RA,DEC\n1,1.05,0.02,1.10,0.03,10,-5\n", "more.csv")
-    with pytest.raises(DataFileError, match=r"columns 'RA', 'DEC' may be no measurements; expected ignore"):
+    with pytest.raises(DataFileError, match=r"columns 'RA', 'DEC' may not be measurements; expected ignore"):
         read_matrix(more, names="SRCID")
     assert read_matrix(more, names="SRCID", ignore=["RA", "DEC"]).n_cells == 2
     plain = write(tmp_path, "src,pn,MOS1,RA\nA,1.0,1.1,10\n", "plain.csv")
-    with pytest.raises(DataFileError, match="'RA' may be no measurements"):
+    with pytest.raises(DataFileError, match="'RA' may not be measurements"):
         read_matrix(plain, logarithmic=False)
     limits = write(tmp_path, "src,pn,MOS1\nA,1.0 +/- 0.1,1.1 +/- 0.1\nB,<0.3,0.2 +/- 0.1\n", "limits.csv")
     assert read_matrix(limits).limit.tolist() == [0, 0, 1, 0]
@@ -282,7 +284,7 @@ def test_a_matrix_says_whether_it_holds_logarithms(tmp_path):
     magnitudes = read_matrix(path, scale="magnitude").log_rate
     assert np.allclose(magnitudes, -0.4 * np.log(10) * np.array([1.0, 1.1, 2.0, 2.1]))
     signed = write(tmp_path, "src,pn,MOS1\nA,-1.0,1.1\nB,2.0,2.1\n", "s.csv")
-    assert "natural logarithms, since some are negative" in read_matrix(signed).assumed[-1]
+    assert "natural logarithms, because some are negative" in read_matrix(signed).assumed[-1]
 
 
 def test_scales_are_said_where_names_tell_of_them(tmp_path):
@@ -315,7 +317,7 @@ def test_errors_limits_units_and_repeats(tmp_path):
         read_table(twice, error="flux_err")
     assert read_table(twice, error="flux_err", repeats=True).repeated
     (told,) = read_table(write(tmp_path, "\n".join(LONG))).assumed
-    assert "'flux_err' looks like errors and is not used" in told
+    assert "'flux_err' looks like errors but is not used" in told
 
 
 @pytest.mark.parametrize(

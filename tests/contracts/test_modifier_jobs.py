@@ -134,7 +134,7 @@ def test_another_text_of_a_function_is_another_modifier(directory):
         ({"modifier": {"name": "product", "parts": "grey"}}, "parts are 'grey'"),
         ({"modifier": {"name": "product", "parts": ["grey"]}}, "1 parts; expected two or more"),
         ({"modifier": {"name": "sum", "parts": ["grey", "gausian"]}}, "unknown modifier 'gausian'"),
-        ({"modifier": {"name": "sum", "parts": ["grey", 3]}}, "3 is no modifier"),
+        ({"modifier": {"name": "sum", "parts": ["grey", 3]}}, "3 is not a modifier"),
         ({"modifier": {"name": "sum", "parts": ["grey", "gain"]}}, "changes the matrix, not the area"),
         ({"modifier": {"name": "matrix-scaling", "scaling": "gain"}}, "changes the matrix itself"),
         ({"modifier": {"name": "gaussian", "n": "two"}}, "options of a wrong type"),

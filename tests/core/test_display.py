@@ -56,7 +56,7 @@ def test_shapes_numbers_of_items_and_short_values_are_shown():
     assert "coordinate=array(500,)" in repr(correction())
     assert "axis='energy'" in repr(correction())
     assert "columns=<tuple of 94>" in repr(comparison())
-    assert "continuum=<LightCurve>" in repr(light_curves())
+    assert "continuum=<LightCurve of 600>" in repr(light_curves())
 
 
 def test_long_texts_are_cut():

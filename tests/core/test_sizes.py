@@ -113,7 +113,7 @@ def test_the_limit_is_a_size(monkeypatch):
         assert largest_file() == size
     for text in ("much", "-1", "1e9", "5X", "nan"):
         monkeypatch.setenv("CROSSCAL_LARGEST_FILE", text)
-        with pytest.raises(ConfigError, match=r"CROSSCAL_LARGEST_FILE: .* is no size; expected a number of bytes"):
+        with pytest.raises(ConfigError, match=r"CROSSCAL_LARGEST_FILE: .* is not a size; expected a number of bytes"):
             largest_file()
 
 

@@ -53,7 +53,7 @@ def test_an_unset_variable_is_said(places, monkeypatch):
 
 def test_a_wrong_variable_is_said(monkeypatch):
     monkeypatch.setenv("CROSSCAL_DATA", "/no/such/directory")
-    with pytest.raises(InputError, match="is no directory"):
+    with pytest.raises(InputError, match="is not a directory"):
         datasets.search_path()
 
 

@@ -83,7 +83,7 @@ def test_arms_share_stars_templates_and_losses(together):
 
 def test_a_field_that_is_not_tried_is_told(together, calibrator):
     assert calibrator.options.position == "auto"
-    assert all(any("No field over the plate" in w for w in one.warnings) for one in together)
+    assert all(any("no field over the plate" in w for w in one.warnings) for one in together)
 
 
 @pytest.mark.thorough

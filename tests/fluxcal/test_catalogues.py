@@ -134,6 +134,6 @@ def test_what_was_assumed_is_told(truth, library, filters):
     options = Options(fwhm=5.0, reddening="map")
     result = Calibrator(catalogue, library, filters, options).calibrate(truth.frame, loo=False)
     assert "a note" in result.warnings
-    assert any("no E(B-V): 0 is used" in w for w in result.warnings)
+    assert any("no E(B-V): 0 is assumed" in w for w in result.warnings)
     notes = Calibrator(catalogue, library, filters, Options(fwhm=5.0)).notes
     assert any("no E(B-V): it is fitted to the stars alone" in w for w in notes)

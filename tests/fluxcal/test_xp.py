@@ -193,7 +193,7 @@ def test_xp_spectra_mend_wrong_colours(seen, library, filters, tmp_path):
     assert abs(error(known)) < 0.4 * abs(error(alone))
     assert all("Gaia XP" in s.template for s in known.used)
     assert any("XP spectra set the broad shape of 4 of 4 stars" in w for w in known.warnings)
-    with pytest.raises(InputError, match="none of 4 XP spectra is of a star"):
+    with pytest.raises(InputError, match="none of the 4 XP spectra belongs to a star"):
         fluxcal.calibrate(seen.frame, seen.catalogue, library, xp=path, **common)
 
 

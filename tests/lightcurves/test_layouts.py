@@ -113,7 +113,7 @@ def test_what_is_left_out_and_assumed_is_told(sample):
     assert "ztf_zg has 2 objects" in notes["ztf"]
     assert "1 with procstatus other than 0, 1 with sciinpseeing > 4" in notes["ztf-forced"]
     assert "difference fluxes" in notes["ztf-forced"]
-    assert "taken as AB magnitudes" in notes["crts"]
+    assert "assumed to be AB" in notes["crts"]
 
 
 def test_errors_that_a_table_lacks_are_asked_for_or_given(sample):
@@ -164,7 +164,7 @@ def test_magnitudes_are_never_taken_as_fluxes(tmp_path, header, scale):
     curves = read(path)
     np.testing.assert_allclose(curves.continuum.flux, AB_ZERO * 10 ** (-0.4 * np.array([15.0, 16.0])))
     np.testing.assert_allclose(curves.continuum.error / curves.continuum.flux, 0.02 * np.log(10) / 2.5)
-    assert any("AB magnitudes" in note for note in curves.notes)
+    assert any("assumed to be AB" in note for note in curves.notes)
 
 
 def test_foreign_encodings(tmp_path):
@@ -254,7 +254,7 @@ def test_curves_and_light_curves_are_merged(sample):
     joined = merge(read_ztf(sample("ztf")), mine)
     assert joined.codes[-1] == "mine"
     assert joined.continuum.span < 5
-    assert any("times are taken as MJD, by their size" in note for note in joined.notes)
+    assert any("times are assumed to be MJD" in note for note in joined.notes)
     flagged = LightCurves.from_arrays({"f": (days + 2400000.5, days * 0 + 1, days * 0 + 0.1, [3, 7])})
     assert merge(mine, flagged).continuum.flag_labels == ((0,), (3, 7))
     odd = LightCurves.from_arrays({"odd": (days - 58000, days * 0 + 1, days * 0 + 0.1)})

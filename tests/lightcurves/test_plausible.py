@@ -28,7 +28,7 @@ def errors(size=0.02):
 def test_julian_dates_called_modified_ones_are_julian_dates(table):
     curves = read(table(("MJD", "flux", "error"), TIMES + 2400000.5, FLUX, errors()))
     assert str(curves.system) == "JD"
-    assert any("taken as Julian Dates" in note for note in curves.notes)
+    assert any("read as Julian Dates" in note for note in curves.notes)
 
 
 def test_short_julian_dates_have_their_zero(table):
@@ -39,7 +39,7 @@ def test_short_julian_dates_have_their_zero(table):
 
 def test_dates_of_no_age_are_told(table):
     curves = read(table(("MJD", "flux", "error"), TIMES - 57990, FLUX, errors()))
-    assert any("no dates of 1900 to 2100" in note for note in curves.notes)
+    assert any("outside 1900 to 2100" in note for note in curves.notes)
 
 
 @pytest.mark.parametrize("name", ["MJD", "JD", "time"])
@@ -56,8 +56,15 @@ def test_calendar_dates_are_read(table, name):
     assert str(curves.system) == "MJD (UTC)"
     assert any("calendar dates" in note and "UTC" in note for note in curves.notes)
     np.testing.assert_allclose(curves.continuum.time[[0, 2]], [58178.5, 58181.0], atol=1e-9)
-    with pytest.raises(DataFileError, match="a date does not exist"):
-        read(table((name, "flux", "error"), ["2018-02-31", *dates[1:]], FLUX, errors()))
+    for wrong in ("2018-02-31", "01/03/2018", "58178.5"):
+        with pytest.raises(
+            DataFileError, match=rf"row 2, column '{name}': '{wrong}' is not a date; expected dates in UTC such"
+        ):
+            read(table((name, "flux", "error"), [wrong, *dates[1:]], FLUX, errors()))
+    with pytest.raises(
+        DataFileError, match="times such as 20180301 may be calendar dates; expected dates such as 2018-"
+    ):
+        read(table((name, "flux", "error"), ["20180301", "20180302", "20180304", "20180305"], FLUX, errors()))
     with pytest.raises(InputError, match=r"time_format 'mjd'.*none: the column holds calendar dates"):
         read(table((name, "flux", "error"), dates, FLUX, errors()), time_format="mjd")
 

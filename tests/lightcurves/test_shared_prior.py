@@ -114,7 +114,7 @@ def test_a_shared_prior_is_said_and_the_own_factors_are_kept():
     shared = SurveyResult(task, status, seconds, changed + failed, shared=True, populations=known)
     assert "shared prior" in shared.answer
     assert "prior" not in plain.answer
-    assert "none was used" in replace(shared, populations=()).answer
+    assert "No shared prior was used" in replace(shared, populations=()).answer
     table, own = shared.summary(), plain.summary()
     np.testing.assert_array_equal(table["scale_alone"], own["scale"])
     np.testing.assert_array_equal(table["shift_alone_sd"], own["shift_sd"])

@@ -221,4 +221,4 @@ def test_time_series():
     table = QTable({"time": [1.0, 2.0], "flux": MaskedColumn([1.0, 2.0], mask=[False, True]), "error": [1.0, 1.0]})
     kept = from_timeseries(table)
     assert len(kept) == 1
-    assert any("1 of 2 rows are not used (1 without a value)" in note for note in kept.notes)
+    assert any("1 of 2 rows are excluded (1 without a value)" in note for note in kept.notes)

@@ -44,7 +44,7 @@ def test_a_fit_follows_the_header_of_its_spectrum(tmp_path):
     assert without.statistic_name == "cstat"
     for role, key in (("rmf", "RESPFILE"), ("arf", "ANCRFILE"), ("background", "BACKFILE")):
         assert sum(f"the {role} is" in w and f"which {key} names" in w for w in followed.warnings) == 1
-    assert any("sky.pha that BACKFILE names is not used, as asked for" in w for w in without.warnings)
+    assert any("sky.pha that BACKFILE names is not used, as requested" in w for w in without.warnings)
     (tmp_path / "sky.pha").rename(tmp_path / "moved.pha")
     with pytest.raises(InputError, match=r"BACKFILE names 'sky\.pha', which is not there"):
         fitted()
@@ -115,8 +115,8 @@ def test_fluxes_and_luminosities_of_bands_are_those_of_the_result(tmp_path):
     assert (row["low"], row["high"], row["unit"]) == (found.fluxes[-1].low, found.fluxes[-1].high, "erg / s")
     assert "flux 2-10 keV = " in found.answer
     (told,) = [w for w in found.warnings if "extrapolated" in w]
-    assert told.endswith("flux 0.5-2 keV, unabsorbed flux 0.5-2 keV, flux 2-10 keV, unabsorbed flux 2-10 keV, "
-                         "unabsorbed luminosity 0.5-2 keV.")  # fmt: skip
+    listed = "flux 0.5-2 keV, unabsorbed flux 0.5-2 keV, flux 2-10 keV, unabsorbed flux 2-10 keV, unabsorbed luminosity"
+    assert told.startswith(f"{listed} 0.5-2 keV: extrapolated beyond the fitted band of 0.7 to 7 keV")
     assert not any("extrapolated" in w for w in fitted(flux_bands=[[1.0, 5.0]], luminosity_bands=[]).warnings)
     other = fitted(cosmology="WMAP9", flux_bands=[])
     assert [v.what for v in other.fluxes] == ["unabsorbed luminosity"]
@@ -128,4 +128,4 @@ def test_fluxes_and_luminosities_of_bands_are_those_of_the_result(tmp_path):
         dataclasses.replace(found, covariance=np.full((2, 2), np.nan), fluxes=()),
     )
     assert none.fluxes == ()
-    assert any("no fluxes or luminosities are given" in text for text in none.warnings)
+    assert any("no fluxes or luminosities are calculated" in text for text in none.warnings)

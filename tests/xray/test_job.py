@@ -118,9 +118,9 @@ def test_fit_jobs_know_their_groupings_and_statistics(key, value, message):
     ],
 )
 def test_values_have_the_digits_of_their_errors(value, below, above, shown):
-    from crosscal.xray.fitting.result import with_errors
+    from crosscal.core.rounding import with_sides
 
-    assert with_errors(value, below, above) == shown
+    assert with_sides(value, below, above) == shown
 
 
 def test_a_fit_tells_its_checks_and_what_goes_together():

@@ -14,7 +14,7 @@ from crosscal import datasets
 def command() -> None:
     """List, find, download and build data files.
 
-    Data are looked for in the directory CROSSCAL_DATA, then in the user's cache, then in the package.
+    CrossCal searches the directory CROSSCAL_DATA, then the user's cache, then the package.
     """
 
 

@@ -43,7 +43,7 @@ def command(family: str | None) -> None:
     else:
         registry = FAMILIES.get(family, where="crosscal list")
         for row in registry.describe().items():
-            table.add_row(*row)
+            table.add_row(row[0], row[1].replace("``", "`"))
     Console(markup=False, emoji=False).print(table)
     if family == "modifiers":
         click.echo("\nIn a job file, under [library]; a parameter without a range stays at its default:")

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, help="Random seed; overrides `seed` of the job file.")
 @click.option(
     "--set", "changes", multiple=True, metavar="SECTION.KEY=VALUE",
-    help="Another value for a key of the job file (TOML); may be given several times.",
+    help="Replace the value of a key of the job file (TOML); may be given several times.",
 )  # fmt: skip
 @click.option("--workers", type=int, help="Number of worker processes: the same as --set compute.workers=N.")
 @click.option("--overwrite", is_flag=True, help="Replace the finished run of another job and repeat completed work.")
 @click.option("--check", is_flag=True, help="Only validate the job file and check that its input files exist.")
-@click.option("--dry-run", is_flag=True, help="Only say which stages would be run or skipped; nothing is written.")
+@click.option("--dry-run", is_flag=True, help="Only report which stages would run or be skipped; write nothing.")
 @voice
 def command(
     job: str,
@@ -45,8 +45,8 @@ def command(
     """Run the job file JOB (TOML).
 
     Finished stages are skipped, an interrupted run resumes, and a run that is already complete is not repeated. Paths
-    in the job file are relative to its own directory; `data:NAME` is looked for on the data search path (see `crosscal
-    data path`). A value of --set is meant as if it stood in the job file; the run's own job.toml holds it.
+    in the job file are relative to its own directory; `data:NAME` is searched for on the data search path (see
+    `crosscal data path`). A value given with --set replaces that of the job file and is recorded in the run's job.toml.
 
     Exit codes: 0, all checks passed; 1, the job or its data cannot be used; 3, the run finished but a check failed (for
     example, the sampler has not converged).

@@ -26,8 +26,8 @@ def voice(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that say how much it tells: ``--quiet``, ``--verbose``, ``--json``."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON, and nothing else, on stdout."),
-        click.option("--verbose", "-v", is_flag=True, help="Say more: inputs, times of stages, level DEBUG."),
-        click.option("--quiet", "-q", is_flag=True, help="No progress, no news: only warnings and the outcome."),
+        click.option("--verbose", "-v", is_flag=True, help="Print more: inputs, stage times, debug messages."),
+        click.option("--quiet", "-q", is_flag=True, help="Print only warnings and the outcome, no progress."),
     ):
         function = option(function)
     return function
@@ -137,8 +137,11 @@ def _tell(run: Run) -> None:
     for check in run.checks:
         if not check.passed:
             say(f"  check failed: {check.name}: {check.why}")
+    failed = {check.why for check in run.checks if not check.passed}
     for warning in run.warnings:
-        say(f"  warning: {warning}")
+        if warning not in failed:
+            say(f"  warning: {warning}")
     say()
-    say(f"Results in {run.directory} ({len(run.captions)} figures, {run.seconds:.0f} s).", signs=False)
+    figures = f"{len(run.captions)} figure{'s' * (len(run.captions) != 1)}"
+    say(f"Results in {run.directory} ({figures}, {run.seconds:.0f} s).", signs=False)
     say(f"Report: {run.report}", signs=False)

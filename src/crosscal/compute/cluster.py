@@ -87,7 +87,7 @@ class DaskExecutor:
         if len(given) > 1:
             raise ConfigError(f"both {' and '.join(given)}", where=where, expected="only one of them")
         if workers is not None and given:
-            raise ConfigError(f"workers beside {given[0]}", where=where, expected="workers for a local cluster only")
+            raise ConfigError(f"workers and {given[0]}", where=where, expected="workers for a local cluster only")
         self.address, self.workers, self.slurm, self.client, self.batch = address, workers, slurm, client, batch
         self.patience = patience
 
@@ -204,7 +204,7 @@ class Connection:
         address = self.client.scheduler.address
         return SweepError(
             f"no worker stayed at the Dask scheduler {address} for {seconds:g} s; their logs say why (they need the "
-            "Python, Dask and CrossCal of this process); the same job resumes."
+            "Python, Dask and CrossCal of this process); run the same job again to resume."
         )
 
 
@@ -225,7 +225,7 @@ class SlurmConnection(Connection):
         jobs = ", ".join(self._jobs()) or "none was submitted"
         return SweepError(
             f"all Slurm jobs ended without a working Dask worker ({jobs}); see their "
-            "output files slurm-*.out; the same job resumes."
+            "output files slurm-*.out, then run the same job again to resume."
         )
 
     def _jobs(self) -> list[str]:
@@ -239,7 +239,7 @@ def _outcomes(future: Any, distributed: Any) -> list[Outcome]:
         raise SweepError(f"the task kept killing its Dask workers ({error}).") from error
     except CancelledError as error:
         raise SweepError(
-            "the Dask scheduler was lost or the work was cancelled there; the same job resumes."
+            "the Dask scheduler was lost or the work was cancelled there; run the same job again to resume."
         ) from error
     except CrossCalError:
         raise

@@ -263,7 +263,7 @@ def read_header(path: Path) -> Header:
     Raises
     ------
     StoreError
-        If nothing is there, it is no store of CrossCal, or it is damaged or half-created.
+        If nothing is there, it is not a CrossCal store, or it is damaged or half-created.
     """
     where = str(path)
     if not path.exists():
@@ -289,7 +289,7 @@ def _read_json(path: Path, where: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise StoreError(f"{path.name} cannot be read ({error})", where=where, expected="JSON") from error
     if not isinstance(content, dict):
-        raise StoreError(f"{path.name} is no mapping", where=where, expected="Zarr v3 metadata")
+        raise StoreError(f"{path.name} is not a mapping", where=where, expected="Zarr v3 metadata")
     return content
 
 

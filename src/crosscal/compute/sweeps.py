@@ -118,7 +118,7 @@ def sweep(
         except KeyboardInterrupt:
             left = len(todo) - finished
             raise KeyboardInterrupt(
-                f"interrupted: {left} of {len(mine)} chunks remain; the same job resumes {store.path}"
+                f"interrupted: {left} of {len(mine)} chunks remain; run the same job again to resume {store.path}"
             ) from None
     if store.complete:
         store.tidy()

@@ -71,12 +71,12 @@ def _limits(
     if level is not None and not 0.5 < level < 1:
         raise InputError(f"limit_confidence = {level:g}", where=where, expected="a fraction above 0.5, such as 0.95")
     bare = (limit != 0) & ~(np.isfinite(low) & (low > 0))
-    _refuse(bare & ~(values > 0), values, "flux", "a positive limit, or an error beside it", where)
+    _refuse(bare & ~(values > 0), values, "flux", "a positive limit, or a limit with an error", where)
     sd = values / norm.ppf(THREE_SIGMA if level is None else level)
     told = ()
     if np.any(bare):
         what = "three standard errors (confidence 0.99865)" if level is None else f"limits of confidence {level:g}"
-        told = (f"Limits without errors ({np.sum(bare)}) are taken as {what}.",)
+        told = (f"Limits without errors ({np.sum(bare)}) are treated as {what}.",)
     return limit.astype(np.int8), np.where(bare, sd, low), np.where(bare, sd, high), told
 
 
@@ -183,7 +183,7 @@ def _values(
         size = 1.0 if log_error is not None else abs(unit)
         fields["variance"] = 0.5 * (low**2 + high**2) * (size / standard_errors(confidence, where)) ** 2
         if np.any(np.abs(low - high) > 0.1 * (low + high)):
-            return fields, ("Errors below and above differ: their mean square is used.",)
+            return fields, ("Errors below and above differ; their root mean square is used.",)
     return fields, ()
 
 
@@ -194,7 +194,7 @@ def _refuse_mixed_days(time: Floats, where: str) -> None:
         if np.any(odd) and not np.all(odd) and np.all(odd | ((time > 3e4) & (time < 1e5))):
             k = int(np.argmax(odd))
             raise InputError(
-                f"times such as {time[k]:.8g} may be {kind}, others modified Julian dates",
+                f"times such as {time[k]:.8g} may be {kind}, while others are modified Julian dates",
                 where=f"{where}, row {k + 1}", expected="times of one kind",
             )  # fmt: skip
 
@@ -263,7 +263,7 @@ def assemble(
     few = len(column_keys) <= 10_000
     alike = look_alikes(list(dict.fromkeys(name for name, _ in column_keys))) if few else []
     if alike:
-        told = (*told, f"Sources {' and '.join(repr(x) for x in alike[0])} are taken as different ones.")
+        told = (*told, f"Sources {' and '.join(repr(x) for x in alike[0])} are treated as different sources.")
     groups = (
         None if campaign is None else _campaigns(coded(campaign, "campaign", where), column, len(column_keys), where)
     )
@@ -292,7 +292,7 @@ def _copies(fields: Mapping[str, Any], row: NDArray, column: NDArray) -> tuple[s
     if not np.any(same):
         return ()
     number = int(np.sum(same))
-    return (f"Measurements with the same numbers as another ({number}) are taken as independent; leave out copies.",)
+    return (f"Measurements that repeat another exactly ({number}) are treated as independent: remove any copies.",)
 
 
 def _refuse_twice(

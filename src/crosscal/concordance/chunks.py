@@ -78,7 +78,7 @@ class ChunkedTable:
             If the table is not sorted by source.
         """
         if not isinstance(request.source, str):
-            raise InputError("sources named by several columns", where=str(path), expected="one column of sources")
+            raise InputError("several columns name the sources", where=str(path), expected="one column of sources")
         file = open_parquet(path)
         source = column_names(file, [request.source], str(path))[-1]
         with parsing("the table cannot be read", where=str(path), expected="columns of names in a Parquet table"):

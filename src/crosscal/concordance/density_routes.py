@@ -131,8 +131,8 @@ def variance_modes(model: Model, problem: Any) -> tuple[tuple[dict[str, Floats],
     drop = modes[0].fun - modes[1].fun
     smallest = model.data.channel_names[int(np.argmin(starts[1]["s"]))]
     told = (
-        f"The density of the variances has {len(modes)} modes; the highest is used. The next, which takes {smallest} "
-        f"as the most precise, is lower by {-drop:.1f} in ln density: route = 'gibbs' samples all modes."
+        f"The posterior of the variances has {len(modes)} modes; only the highest is used. The next, with {smallest} "
+        f"as the most precise, is lower by {-drop:.1f} in ln density. Use route = 'gibbs' to sample all modes."
     )
     return starts, (told,)
 

@@ -10,20 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.concordance.assembly import LOG_SCALES
+from crosscal.concordance.error_names import ERROR_WORDS, side_of
 from crosscal.concordance.table_columns import Measured, conversion, measured, numeric, texts
 from crosscal.core.errors import DataFileError, UnknownNameError
 
 Floats = NDArray[np.float64]
-_LOW = r"lo(?:w(?:er)?)?|neg(?:ative)?|minus|down|mn"
-_HIGH = r"hi(?:gh)?|up(?:per)?|pos(?:itive)?|plus"
-_ERROR = r"err(?:or)?|unc(?:ertainty)?|sigma|sd|rms|std"
-#: Names of columns of errors: what is left of the name is that of the values.
-ERROR_NAME = re.compile(rf"(?i)^(e_|err_|sigma_|d)(?=\w)|[_ ]?({_ERROR})s?$")
-#: Names of errors to one side.
-_SIDE = re.compile(
-    rf"(?i)[_ ]?(?:(?:{_ERROR})[_ ]?(?:(?P<low>{_LOW}|l|m)|(?P<high>{_HIGH}|u|p|h))|"
-    rf"(?:(?P<low2>{_LOW})|(?P<high2>{_HIGH}))[_ ]?(?:{_ERROR}))s?$"
-)
 #: Names of columns that hold something else than errors, and how errors come from it and the value.
 _KINDS: tuple[tuple[re.Pattern[str], str, Callable[[Floats, Floats], Floats]], ...] = (
     (
@@ -36,33 +27,9 @@ _KINDS: tuple[tuple[re.Pattern[str], str, Callable[[Floats, Floats], Floats]], .
     (re.compile(r"(?i)(^|_)var(iance)?$"), "variances", lambda x, _: x**0.5),
     (re.compile(r"(?i)(^|_)snr$|^s_?n$|s/n$"), "signal-to-noise ratios", lambda x, value: np.abs(value) / x),
 )
-_UNIT_NAME = re.compile(rf"(?i)(flux|f|e_flux|(flux[_ ])?({_ERROR}))?[_ ]?units?")
+_UNIT_NAME = re.compile(rf"(?i)(flux|f|e_flux|(flux[_ ])?({ERROR_WORDS}))?[_ ]?units?")
 _UPPER, _LOWER = ("<", "u", "ul", "upper", "true", "t", "y", "yes"), (">", "lower")
 _PERCENT = ("%", "percent", "pct")
-
-
-def side_of(name: str) -> tuple[str, str] | None:
-    """Return what a column of errors to one side belongs to, and "low" or "high"; None for other columns.
-
-    CDS writes e_X for errors below and E_X for errors above where both are given.
-    """
-    found = _SIDE.search(name)
-    if found is None:
-        return None
-    return name[: found.start()], "low" if found["low"] or found["low2"] else "high"
-
-
-def twin_of(name: str, columns: Sequence[str]) -> list[str]:
-    """The columns of errors below and above of which ``name`` is one; empty if the other is not there."""
-    if name[:2] in ("e_", "E_") and {f"e_{name[2:]}", f"E_{name[2:]}"} <= set(columns):
-        return [f"e_{name[2:]}", f"E_{name[2:]}"]
-    own = side_of(name)
-    if own is None:
-        return []
-    others = [c for c in columns if (side := side_of(c)) is not None and side[0] == own[0] and side[1] != own[1]]
-    if len(others) != 1:
-        return []
-    return [name, others[0]] if own[1] == "low" else [others[0], name]
 
 
 def errors_from(
@@ -74,9 +41,9 @@ def errors_from(
     Parameters
     ----------
     bounds : bool, optional
-        Whether two columns hold the ends of the interval instead; where they may, it must be said.
+        Whether two columns hold the ends of the interval instead; where they may, it must be stated.
     scale : str
-        That of the values. Errors in another unit than the values, or in percent of fluxes, are brought to it.
+        That of the values. Errors in another unit than the values, or in percent of fluxes, are converted.
 
     Raises
     ------
@@ -103,7 +70,7 @@ def errors_from(
     kinds = [(side_of(name) or ("", ""))[1] for name in names]
     if kinds == ["high", "low"] or (names[0].startswith("E_") and names[1] == f"e_{names[0][2:]}"):
         raise DataFileError(
-            f"errors above ({names[0]!r}) stand before those below ({names[1]!r})", where=where,
+            f"the errors above ({names[0]!r}) are named before the errors below ({names[1]!r})", where=where,
             expected=f"error = [{names[1]!r}, {names[0]!r}]",
         )  # fmt: skip
     there = np.isfinite(value.value) & np.isfinite(parts[0]) & np.isfinite(parts[1])
@@ -111,8 +78,8 @@ def errors_from(
         inside = (parts[0] < value.value) & (value.value < parts[1]) & (parts[0] > 0)
         if np.any(there) and np.all(inside[there]):
             raise DataFileError(
-                f"columns {names[0]!r} and {names[1]!r} may be errors, or the ends of the interval about the value",
-                where=where, expected="bounds = false or true",
+                f"columns {names[0]!r} and {names[1]!r} may hold errors, or the ends of the interval about the value",
+                where=where, expected="bounds = false (errors) or true (ends)",
             )  # fmt: skip
     if bounds:
         parts = [value.value - parts[0], parts[1] - value.value]
@@ -187,7 +154,7 @@ def limits_from(table: Any, name: str, where: str, rows: NDArray, missing: Any) 
     Raises
     ------
     DataFileError
-        If a word is no flag.
+        If a word is not a flag.
     """
     column = table[name] if name in table.colnames else None
     if column is not None and column.dtype.kind == "b":
@@ -205,7 +172,7 @@ def limits_from(table: Any, name: str, where: str, rows: NDArray, missing: Any) 
             flags[k] = -1
         elif plain not in ("", "0", "=", "f", "n", "no", "false", "nan", "none", "--", "-", "\u2013"):
             raise DataFileError(
-                f"{word[:60]!r} is no flag of a limit", where=f"{where}, row {rows[k]}, column {name!r}",
+                f"{word[:60]!r} is not a limit flag", where=f"{where}, row {rows[k]}, column {name!r}",
                 expected="'<', '>', 1, -1, 0 or nothing",
             )  # fmt: skip
     return flags

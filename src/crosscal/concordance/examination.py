@@ -361,7 +361,7 @@ def _warnings(model: Model, conflicts, pull: Floats, check: PredictiveCheck | No
     if len(far) > MOST_SENTENCES:
         listed = ", ".join(f"{names[i]} ({abs(pull[i]):.1f} sd)" for i in far[:MOST_SENTENCES])
         sentences.append(
-            f"{len(far)} instruments are far from the predictions of the others and their priors: {listed}, ..."
+            f"{len(far)} instruments lie far from the prediction of prior and other instruments: {listed}, ..."
         )
     else:
         sentences += [
@@ -382,6 +382,6 @@ def _warnings(model: Model, conflicts, pull: Floats, check: PredictiveCheck | No
             which = ", ".join(names[i] for i in wide[:4])
             sentences.append(
                 f"The residuals of {which} scatter less than the quoted errors: the errors are overestimated or "
-                "correlated, and the intervals of these areas are too wide; variance = 'unknown' estimates them."
+                "correlated, so the intervals of these areas are too wide; variance = 'unknown' estimates the errors."
             )
     return tuple(sentences)

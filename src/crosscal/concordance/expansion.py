@@ -123,7 +123,7 @@ def expand(sums: Sums, prior: AreaPrior, variance: VarianceModel, b: Floats, s: 
             return Expansion(b, s, value, gradient, precision)
         step[n:] = np.clip(step[n:], -2.0, 2.0)
         tried = (b + step[:n], s * np.exp(step[n:]))
-    raise FitError("The maximum of the posterior of areas and variances was not found: take route = 'gibbs'.")
+    raise FitError("The maximum of the posterior of areas and variances was not found: use route = 'gibbs'.")
 
 
 def _log_prior(deviation: Floats, s: Floats, prior: AreaPrior, variance: VarianceModel) -> tuple[float, Floats, Floats]:
@@ -213,7 +213,7 @@ def draw(
     left = a[n:, n:] - a[n:, :n] @ gain[:, :n]
     slope = g[n:] - a[n:, :n] @ gain[:, n]
     if np.linalg.eigvalsh(left)[0] <= 0:
-        raise FitError("The likelihood of the variances has no maximum in its expansion: take route = 'gibbs'.")
+        raise FitError("The likelihood of the variances has no maximum in its expansion: use route = 'gibbs'.")
     s = np.empty((chains, draws, n))
     warmup = 100
     keep = np.empty((warmup + draws, n))
@@ -257,7 +257,7 @@ def explore_sums(
     told = (
         (
             f"The likelihood differs from its expansion by {error:.2f} (standard deviation over draws; at most "
-            f"{LARGEST_ERROR} is accepted): take route = 'gibbs'."
+            f"{LARGEST_ERROR} is accepted): use route = 'gibbs'."
         ),
     )
     n = len(found.b)

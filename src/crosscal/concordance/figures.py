@@ -87,7 +87,7 @@ def fluxes(result: ConcordanceFit, most: int = 12) -> Figure:
     seen = np.diff(data.indptr)
     candidates = np.flatnonzero(seen == seen.max()) if np.sum(seen > 1) >= 1 else np.arange(data.n_columns)
     chosen = candidates[np.linspace(0, len(candidates) - 1, min(most, len(candidates))).round().astype(int)]
-    fig = figure(max(7.6, 2.0 + 0.07 * int(seen[chosen].sum())), 4.8)
+    fig = figure(max(7.5, 2.0 + 0.07 * int(seen[chosen].sum())), 4.8)
     axes = fig.subplots(2, 1, sharex=True, sharey=True)
     prior_mean = np.where(result.model.prior.flat, 0.0, result.model.prior.mean)
     shift = result.log_factor.mean(axis=0)
@@ -151,7 +151,7 @@ def agreement(result: ConcordanceFit) -> Figure:
     """Draw the scatter over instruments of each source's log flux before and after, and its distribution."""
     before, after = result.spreads()
     good = np.isfinite(before)
-    fig = figure(8.4, 3.8)
+    fig = figure(7.5, 3.6)
     left, right = fig.subplots(1, 2, width_ratios=(1, 1))
     if not good.any():
         left.text(0.5, 0.5, "no source was observed by two instruments", ha="center", transform=left.transAxes)

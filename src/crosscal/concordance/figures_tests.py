@@ -46,8 +46,8 @@ def ratio_matrix(result: ConcordanceFit) -> Figure:
     image = axes.imshow(shown, cmap="RdBu_r", vmin=-reach, vmax=reach, aspect="auto")
     for i, k in zip(*np.nonzero(same), strict=True):
         dark = abs(mean[i, k]) > 0.65 * reach
-        axes.text(k, i, f"{mean[i, k]:+.1f}\n±{sd[i, k]:.1f}", ha="center", va="center", fontsize=8,
-                  color="white" if dark else "black")  # fmt: skip
+        label = f"{mean[i, k]:+.1f}\n±{sd[i, k]:.1f}".replace("-", "\u2212")
+        axes.text(k, i, label, ha="center", va="center", fontsize=8, color="white" if dark else "black")
     names = short_names(result, 14)
     axes.set_xticks(np.arange(n), names, rotation=45, ha="right")
     axes.set_yticks(np.arange(n), names)

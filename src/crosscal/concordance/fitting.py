@@ -306,7 +306,7 @@ def _notes(model: Model, tests: ModelTests) -> tuple[str, ...]:
         listed = "; ".join(", ".join(g[:6]) + (", ..." if len(g) > 6 else "") for g in groups[:4])
         notes.append(
             f"The instruments form {parts} groups without common sources ({listed}{'; ...' if parts > 4 else ''}): "
-            "only the prior relates factors of different groups."
+            "only the prior relates the factors of different groups."
         )
         if lonely:
             shown = ", ".join(lonely[:6])

@@ -200,16 +200,16 @@ def choose_noise(data: Comparison, noise: Noise, sources: Sources) -> tuple[str,
     reasons += [f"{limits} are limits"] * bool(limits)
     if sources.variability:
         told = (
-            f"Errors are taken as Gaussian in ln flux, since sources vary, although {' and '.join(reasons)}: "
+            f"Errors are treated as Gaussian in ln flux because sources vary, although {' and '.join(reasons)}: "
             "areas of faint instruments are biased by about 1 / SNR^2."
         )
         return "log-normal", (told,)
     hours = data.n_cells * HOURS_A_CELL
-    long = f", and is fast where this takes about {hours:.1g} CPU-hours" if hours > 0.2 else ""
+    long = f" and takes seconds instead of about {hours:.1g} CPU-hours" if hours > 0.2 else ""
     return "gaussian-flux", (
         (
-            f"Errors are taken as Gaussian in flux (noise = 'gaussian-flux'), since {' and '.join(reasons)}; "
-            f"noise = 'log-normal' takes them as Gaussian in ln flux{long}."
+            f"Errors are treated as Gaussian in flux (noise = 'gaussian-flux') because {' and '.join(reasons)}; "
+            f"noise = 'log-normal' treats them as Gaussian in ln flux{long}."
         ),
     )
 

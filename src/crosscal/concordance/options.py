@@ -81,7 +81,7 @@ class Data:
         Column that flags upper limits by 1, lower limits by -1; of a matrix the pattern of such columns,
         "{inst}_LIMIT".
     limit_confidence : float
-        One-sided level of limits without errors; 0.99865 (three standard errors) if left out.
+        One-sided level of limits without errors; 0.99865 (three standard errors) by default.
     missing : list
         Values that mark a missing cell, such as -99.
     value : str
@@ -196,7 +196,7 @@ class Prior:
     Attributes
     ----------
     tau : float, table or str
-        Fractional uncertainty of the areas: a number (0.05 if left out), a table { pn = 0.02, MOS1 = 0.06 }, "iachec",
+        Fractional uncertainty of the areas: a number (0.05 by default), a table { pn = 0.02, MOS1 = 0.06 }, "iachec",
         or "estimate" from the data; inf is a flat prior, 0 marks a reference. For additive values in their unit.
     areas : str
         "t" allows single instruments to be far from their prior.

@@ -99,7 +99,7 @@ def reciprocals(first: Coded, second: Coded, log_ratio: Floats) -> tuple[str, ..
         seen.setdefault((a, b), []).append(value)
     if not twice:
         return ()
-    return (f"Ratios of a pair in both directions with one value ({twice}) are taken as independent measurements.",)
+    return (f"Ratios A/B and B/A of the same value ({twice}) are treated as independent measurements.",)
 
 
 def known_cells(data: Comparison, known: Mapping[str, Sequence[float]]) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def known_cells(data: Comparison, known: Mapping[str, Sequence[float]]) -> dict[
     """
     if data.variance is None or data.counts is not None:
         raise InputError(
-            "known fluxes beside counts or data without errors", where=data.label, expected="quoted errors"
+            "known fluxes together with counts or data without errors", where=data.label, expected="quoted errors"
         )
     if len(data.bands) > 1:
         raise InputError("known fluxes of several bands", where=data.label, expected="a comparison for each band")
@@ -149,7 +149,7 @@ def known_cells(data: Comparison, known: Mapping[str, Sequence[float]]) -> dict[
         if own is not None:
             fields[name] = np.concatenate([own, content])[order]
     listed = ", ".join(list(known)[:4]) + (", ..." if len(known) > 4 else "")
-    told = f"The flux of {listed} is taken as known; it is compared as an instrument of exact area, {KNOWN!r}."
+    told = f"The flux of {listed} is treated as known: it enters as an instrument {KNOWN!r} of exact area."
     return {
         **fields, "channels": (*data.channels, (KNOWN, data.bands[0])), "references": (*data.references, KNOWN),
         "assumed": (*data.assumed, told),

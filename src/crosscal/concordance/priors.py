@@ -241,7 +241,7 @@ def make_prior(
     if covariance is not None and (estimated or areas == "t"):
         raise InputError("a covariance with an estimated tau or t-distributed areas", where="prior of the areas")
     if estimated and data.references:
-        raise InputError("an estimated tau beside known fluxes", where="prior of the areas", expected="a number")
+        raise InputError("an estimated tau together with known fluxes", where="prior of the areas", expected="a number")
     if estimated:
         values = [TAU] * data.n_channels
     elif isinstance(tau, TauTable):

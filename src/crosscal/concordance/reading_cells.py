@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from crosscal.concordance.coding import Coded, Coder
 from crosscal.concordance.dates import times
 from crosscal.concordance.error_columns import (
-    ERROR_NAME,
     errors_from,
     limit_column,
     limits_from,
     log_errors_from,
     logs_per,
-    twin_of,
 )
+from crosscal.concordance.error_names import looks_like_errors, twin_of
 from crosscal.concordance.pairs import ratio_of_column, reciprocals
 from crosscal.concordance.parquet import USUAL
 from crosscal.concordance.statements import (
@@ -123,7 +122,7 @@ class Request:
         told = (*told, *facts["told"], *left_aside(columns, self.columns, facts["key"] == "counts", facts["scale"]))
         told = (*told, *self.unused(columns, told))
         if left := counts["selected"] - counts["measured"]:
-            told = (*told, f"{left} of {counts['selected']} rows without a measurement are left out.")
+            told = (*told, f"Rows without a measurement are excluded ({left} of {counts['selected']}).")
         # Field by field, so that little is held twice.
         joint = {k: np.concatenate([p.pop(k) for p in parts], axis=-1) for k in list(parts[0])}
         rows, key = joint.pop("rows"), facts["key"]
@@ -236,12 +235,12 @@ class Request:
         if self.error is not None:
             if found.has_errors:
                 raise DataFileError(
-                    "cells hold errors and an error column is named", where=where, expected="one of them"
+                    "the cells contain errors and an error column is named too", where=where, expected="one of the two"
                 )
             if isinstance(self.error, str) and (sides := twin_of(self.error, table.colnames)):
                 other = next(c for c in sides if c != self.error)
                 raise DataFileError(
-                    f"error = {self.error!r} beside a column {other!r}", where=where,
+                    f"error = {self.error!r}, but there is a column {other!r} too", where=where,
                     expected=f"error = {sides} (below and above), or [{self.error!r}] for one alone",
                 )  # fmt: skip
             return errors_from(table, self.error_names, found, where, rows, self.missing, self.bounds, scale)
@@ -249,10 +248,10 @@ class Request:
             return np.stack([found.low, found.high]), ()
         if self.log_error is not None:
             return None, ()
-        looks = [c for c in table.colnames if ERROR_NAME.search(c) and table[c].ndim == 1]
+        looks = [c for c in table.colnames if looks_like_errors(c) and table[c].ndim == 1]
         if not looks:
             return None, ()
-        return None, (f"Column {looks[0]!r} looks like errors and is not used: error = {looks[0]!r} would use it.",)
+        return None, (f"Column {looks[0]!r} looks like errors but is not used: set error = {looks[0]!r} to use it.",)
 
     def unused(self, names: Sequence[str], told: tuple[str, ...]) -> tuple[str, ...]:
         """The sentence that names columns which are not used and not told otherwise."""
@@ -260,7 +259,7 @@ class Request:
         left = [n for n in names if n.casefold().strip() not in used and not any(repr(n) in line for line in told)]
         if not left:
             return ()
-        return (f"Columns that are not used: {', '.join(left[:8])}{', ...' if len(left) > 8 else ''}.",)
+        return (f"Unused columns: {', '.join(left[:8])}{', ...' if len(left) > 8 else ''}.",)
 
     def _ratios(
         self, first: Coded, second: Coded, joint: Mapping[str, Floats], flags: NDArray, facts: Mapping[str, Any],
@@ -280,7 +279,7 @@ class Request:
         told = (*told, *more, *reciprocals(first, second, value if logs else np.log(np.maximum(value, 1e-300))))
         error = joint["error"] * part if "error" in joint else None
         if error is not None and error.ndim == 2 and np.any(np.abs(error[0] - error[1]) > 0.1 * error.sum(axis=0)):
-            told = (*told, "Errors below and above differ: their mean square is used.")
+            told = (*told, "Errors below and above differ; their root mean square is used.")
         error = None if error is None else np.sqrt(np.mean(np.atleast_2d(error) ** 2, axis=0))
         log_error = joint.get("log_error", error if logs else None)
         return Comparison.from_ratios(

@@ -76,7 +76,7 @@ def read_matrix(
         columns that go in pairs of a value and its error are recognised and told. ``error`` may be two of them, for
         errors below and above, or one fraction for all cells.
     ignore : sequence of str
-        Columns that are no measurements. Others that cannot be placed are refused.
+        Columns that are not measurements. Other columns that do not fit the patterns are refused.
     scale : "linear", "ln", "log10", "magnitude" or "additive", optional
         What the values are.
     logarithmic : bool, optional
@@ -217,7 +217,7 @@ def _blocks(
             without += [place.value] * (not found.unit)
         blocks.append(Measured(value * factor, low * factor, high * factor, flags, unit))  # type: ignore[arg-type]
     if unit and not flux_unit and without:
-        told.append(f"Columns without a unit are taken in {unit}: {', '.join(without[:4])}.")
+        told.append(f"Columns without a unit are assumed to be in {unit}: {', '.join(without[:4])}.")
     return blocks, unit, tuple(told)
 
 
@@ -279,11 +279,11 @@ def _naming_column(table: Any, given: str | None) -> tuple[str | None, tuple[str
     if words is not None:
         return words, ()
     called = next((c for c in table.colnames if IDENTIFIER.match(c.strip(" .:"))), None)
-    return called, () if called is None else (f"Rows are named by column {called!r}.",)
+    return called, () if called is None else (f"Column {called!r} names the rows.",)
 
 
 def _is_words(table: Any, name: str) -> bool:
-    """Whether a column holds words that are no measurements."""
+    """Whether a column holds words that are not measurements."""
     column = table[name]
     if column.dtype.kind not in "USO" or column.ndim != 1:
         return False
@@ -301,7 +301,7 @@ def _matrix_scale(y: Floats, scale: str | None, fluxes: bool, where: str) -> tup
             "the values may be natural or decimal logarithms", where=where, expected='scale = "ln" or "log10"'
         )
     if np.any(y < 0):
-        return "ln", ("The values are taken as natural logarithms, since some are negative.",)
+        return "ln", ("The values are read as natural logarithms, because some are negative.",)
     raise DataFileError(
         "the values may be fluxes or their natural logarithms",
         where=where,

@@ -108,11 +108,11 @@ def drift_warning(model: Model, tested: Drifts | None) -> tuple[str, ...]:
     unit = data.time_unit or "unit of time"
     what = f" {data.flux_unit}".rstrip() if data.additive else " %"
     size = 1.0 if data.additive else 100.0
-    others = f" (so do {len(bad) - 1} others)" if len(bad) > 1 else ""
+    others = f" ({len(bad) - 1} others drift too)" if len(bad) > 1 else ""
     sentence = (
         f"{data.channel_names[worst]} drifts by {size * tested.slope[worst]:+.2g} +/- {size * tested.sd[worst]:.1g}"
-        f"{what} per {unit} relative to the mean of all{others}, but the fit has no drift: drift = "
-        f"{2 * abs(tested.slope[worst]):.1g}, its prior standard deviation per unit of time, fits it."
+        f"{what} per {unit} relative to the mean of all{others}, but the fit has no drift: set drift = "
+        f"{2 * abs(tested.slope[worst]):.1g} (the prior standard deviation per unit of time) to fit it."
     )
     return (sentence,)
 

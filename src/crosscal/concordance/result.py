@@ -18,6 +18,7 @@ from crosscal.core.check import Check
 from crosscal.core.correction import Correction
 from crosscal.core.display import Words
 from crosscal.core.errors import InputError, UnknownNameError
+from crosscal.core.rounding import with_error
 from crosscal.core.tables import ResultTable, describe
 from crosscal.inference.diagnostics import sampling_check
 from crosscal.inference.posterior import Posterior
@@ -250,12 +251,12 @@ class ConcordanceFit(Presented):
         return Words("\n".join([*lines, *self.remarks, *self.warnings]))
 
     def _compared(self) -> list[str]:
-        """What was estimated or compared beside the fit: tau by other estimators, the noise."""
+        """What was estimated or compared in addition to the fit: tau by other estimators, the noise."""
         lines = []
         tests = self.tests.conflicts
         if self.model.prior.tau_scale > 0 and len(tests) == 1:
             lines.append(
-                f"The data alone put the spread of ln areas at {tests[0].mandel_paule:.3g} (Mandel-Paule) or "
+                f"Spread of ln area estimated from the data alone: {tests[0].mandel_paule:.3g} (Mandel-Paule) or "
                 f"{tests[0].dersimonian_laird:.3g} (DerSimonian-Laird)."
             )
         score = self.tests.noise
@@ -282,7 +283,7 @@ class ConcordanceFit(Presented):
 
     @property
     def answer(self) -> str:
-        """The result in one sentence: areas relative to each other, and their common factor."""
+        """The result in one sentence: areas relative to their mean, and their common factor."""
         data = self.data
         bands = f" in {len(data.bands)} bands" if len(data.bands) > 1 else ""
         what = "Values" if data.additive else "Effective areas"
@@ -297,7 +298,7 @@ class ConcordanceFit(Presented):
         sources = f"{counted(data.n_columns, 'source')} ({data.n_cells} {kind})"
         source = counted(data.n_columns, "ratio") if data.ratios else sources
         sentence = f"{what} of {len(data.instruments)} instruments{bands} adjusted from {source}: "
-        sentence += f"{'relative to each other ' if compared else ''}{listed}"
+        sentence += f"{'relative to their mean, ' if compared else ''}{listed}"
         if compared and self.model.components.max() == 0:
             common = self._change(self.log_factor.mean(axis=1))
             sentence += f"; all together {common}, constrained by the prior only"
@@ -313,11 +314,11 @@ class ConcordanceFit(Presented):
         """A shift or factor with its error; its 95 % interval where ln factor is known to worse than 0.2."""
         mean, sd = float(draws.mean()), float(draws.std(ddof=1))
         if self.data.additive:
-            return f"by {mean:+.3g} +/- {sd:.2g} {self.data.flux_unit}".rstrip()
+            return f"by {with_error(mean, sd, sign=True)} {self.data.flux_unit}".rstrip()
         if sd > LOOSE:
             low, high = np.exp(np.quantile(draws, [0.025, 0.975]))
             return f"by a factor {np.exp(np.median(draws)):.2g} (95 %: {low:.2g} to {high:.2g})"
-        return f"by {100 * np.expm1(mean):+.1f} +/- {100 * sd:.1f} %"
+        return f"by {with_error(100 * np.expm1(mean), 100 * sd, sign=True)} %"
 
     def with_energies(self, energies: Mapping[str, tuple[float, float]]) -> ConcordanceFit:
         """Return the result with the energies of its bands (keV)."""

@@ -75,12 +75,12 @@ class Sampling:
     Attributes
     ----------
     route : str
-        "auto" takes the fastest exact one.
+        "auto" uses the fastest exact route that applies.
     draws : int
-        Draws kept in each chain; by default 2000, or 500 of gaussian-flux noise and 400 of more than 200 instruments,
+        Draws kept in each chain; by default 2000, or 500 for gaussian-flux noise and 400 for more than 200 instruments,
         whose draws are nearly independent.
     warmup : int
-        Draws discarded before them; by default 500, 100, or 60.
+        Draws discarded before them; by default 500, and 100 or 60 in these two cases.
     chains : int
         Independent chains.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,18 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscal.concordance.error_names import level_in_name, level_in_text
 from crosscal.concordance.table_columns import texts
 from crosscal.core.errors import DataFileError
 
-#: Levels in names of columns of errors, such as err_90, e95pct, err_2sigma, cl95.
-_LEVEL_IN_NAME = re.compile(
-    r"(?i)(?P<percent>9\d(?:\.\d+)?)_?(?:%|pc|pct|percent|cl|conf)?(?:_?(?:lo|hi|low|high|upper|lower))?$|"
-    r"cl_?(?P<percent2>9\d)|(?<![\d.])(?P<sigmas>[2-5])_?(?:sigma|sig|sd)(?![a-z])|(?P<fwhm>fwhm)"
-)
-_LEVEL = re.compile(
-    r"(?i)(?<![\d.])(?P<percent>9\d(?:\.\d+)?)\s*(?:\\?%|per ?cent)|(?<![\d.])(?P<sigmas>[2-5])[- ]?(?:sigma|\u03c3)|"
-    r"(?P<fwhm>\bfwhm\b|full width at half)"
-)
 _ABOUT_ERRORS = re.compile(r"(?i)\berr|uncertaint|interval|bound")
 _LOGARITHM = re.compile(r"(?i)\blog(arithm)?(10|s|\(|_|\b)|\bdex\b")
 _AVERAGE = re.compile(
@@ -48,19 +39,6 @@ _DECIMAL = re.compile(r"(?i)^lg|log10|^logf|dex")
 _LOGARITHM_NAME = re.compile(r"(?i)^(log|ln|lg)([_(\[fns]|$)|log10|_log$|dex")
 
 
-def stated_level(text: str, pattern: re.Pattern[str]) -> tuple[str, float] | None:
-    """Return the words with which a text states another interval than one standard error, and its level."""
-    found = pattern.search(text)
-    if found is None:
-        return None
-    parts = found.groupdict()
-    if percent := parts["percent"] or parts.get("percent2"):
-        return found[0].strip(" _"), float(percent) / 100
-    # The full width at half maximum of a Gaussian is 2.355 standard errors.
-    sigmas = 2.3548 if parts["fwhm"] else float(parts["sigmas"])
-    return found[0].strip(" _"), math.erf(sigmas / math.sqrt(2))
-
-
 def refuse_stated_levels(table: Any, value: str, errors: Sequence[str], where: str, in_cells: bool = False) -> None:
     """Refuse errors that their name, their description or a comment calls other than standard errors.
 
@@ -74,15 +52,11 @@ def refuse_stated_levels(table: Any, value: str, errors: Sequence[str], where: s
     for name in errors:
         if name not in table.colnames:
             continue
-        level = stated_level(name, _LEVEL_IN_NAME)
-        # A number that the value's name holds too is a wavelength or an energy.
-        if level is not None and re.sub(r"\D", "", level[0]) in re.findall(r"\d+", value) and level[0] != "fwhm":
-            level = None
-        described = level or stated_level(str(getattr(table[name], "description", None) or ""), _LEVEL)
+        described = level_in_name(name, value) or level_in_text(str(getattr(table[name], "description", None) or ""))
         if described is not None:
             raise _level_refused(*described, f"{where}, column {name!r}", "the column's name or description")
     for line in _comments(table) if errors or in_cells else ():
-        level = stated_level(line, _LEVEL) if _ABOUT_ERRORS.search(line) else None
+        level = level_in_text(line) if _ABOUT_ERRORS.search(line) else None
         if level is not None:
             raise _level_refused(*level, where, f"a comment of the table ({line[:80]})")
 

@@ -251,19 +251,19 @@ def _concluded(
     warnings += [conflict_sentence(test) for test in conflicts if test.p_value < CONFLICT_LIMIT]
     if counted["faint"]:
         warnings.append(
-            f"{counted['faint']} of {counted['cells']} measurements have S/N below {BRIGHT:g}: errors are taken as "
+            f"{counted['faint']} of {counted['cells']} measurements have S/N below {BRIGHT:g}: errors are treated as "
             "Gaussian in ln flux, which biases areas of faint instruments by about 1 / SNR^2."
         )
     if counted["lonely"]:
         warnings.append(
-            f"{counted['lonely']} of {counted['sources']} sources are seen by one instrument only and carry no "
+            f"{counted['lonely']} of {counted['sources']} sources were observed by only one instrument and carry no "
             "information."
         )
     remarks = [f"Summed over {len(table.chunks)} chunks of {counted['sources']} sources."]
     # What one chunk leaves out is counted below for all.
     remarks += [line for line in told if "without a measurement" not in line]
     if counted["left_out"]:
-        remarks.append(f"{counted['left_out']} rows without a measurement are left out.")
+        remarks.append(f"Rows without a measurement are excluded ({counted['left_out']}).")
     config = {"part": "concordance", "data": table.path.name, "variance": variance.kind, "route": found.method}
     return StreamedFit(
         names, prior, posterior, parts, counted["sources"], counted["cells"], sums.per_channel, conflicts,

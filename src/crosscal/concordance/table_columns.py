@@ -99,9 +99,7 @@ def _from_fits(path: Any, where: str) -> Loaded:
     if len(tables) == 1:
         return Loaded(table, where)
     others = ", ".join(names[1:4]) + (", ..." if len(names) > 4 else "")
-    told = (
-        f"The first table of the file, {names[0]}, is read, not {others} (read others with astropy and give a Table)."
-    )
+    told = f"The file holds several tables: {names[0]} is used, not {others} (to use another, read it with astropy)."
     return Loaded(table, where, (told,))
 
 
@@ -131,7 +129,7 @@ def joined(table: Any, columns: Column, where: str) -> NDArray[np.str_]:
 def texts(table: Any, name: str, where: str) -> NDArray[np.str_]:
     """A column as text, one word a row."""
     column = named(table, name, where)
-    with parsing("names that are no text", where=f"{where}, column {name!r}", expected="one name a row"):
+    with parsing("names that are not text", where=f"{where}, column {name!r}", expected="one name a row"):
         content = np.asarray(column.filled("") if getattr(column, "dtype", None) is not None
                              and hasattr(column, "filled") and column.dtype.kind in "US" else column)  # fmt: skip
         # Byte strings of FITS tables are text.
@@ -255,9 +253,9 @@ def refuse_markers(value: Floats, doubtful: NDArray[np.bool_], where: str, rows:
     if np.any(doubtful):
         k = int(np.argmax(doubtful))
         raise DataFileError(
-            f"{value[k]:.7g} may be a measurement or mark a missing value",
+            f"{value[k]:.7g} may be a measurement or a marker of a missing value",
             where=where.replace(", column", f", row {rows[k]}, column"),
-            expected=f"missing = [{value[k]:.7g}] if it marks one, missing = [] if it is one",
+            expected=f"missing = [{value[k]:.7g}] if it is a marker, missing = [] if it is a measurement",
         )
 
 
@@ -300,7 +298,7 @@ def numeric(
     Raises
     ------
     DataFileError
-        If a cell is no plain number.
+        If a cell is not a plain number.
     """
     found = measured(table, name, where, rows, missing)
     odd = np.isfinite(found.low) | (found.limit != 0)

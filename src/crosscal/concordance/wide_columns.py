@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from crosscal.concordance.error_columns import ERROR_NAME, side_of
+from crosscal.concordance.error_names import ERROR_NAME, SIGNS, looks_like_errors, side_of
 from crosscal.concordance.table_columns import without_unit
 from crosscal.core.errors import DataFileError, UnknownNameError
 
@@ -31,9 +31,6 @@ _WORDS = re.compile(
     r"(?i)^(exp(osure)?|exptime|ontime|livetime|mjd|jd|date|time|bkg|bg|background|zp|chi2?|dof|snr|kt|nh|obs_?id|flag|"
     r"quality|offset|theta|area|ra|dec)$"
 )
-_ERRORS = re.compile(r"(?i)(^|[_ ])(err|unc|sigma)|(^|_)e\d|[1-5]_?sig|fwhm|[±∆Δδσ]|\+/-|\+-|^u\(")
-#: Signs for errors in names: "pn ±", "σ_pn", "Δpn", "u(pn)".
-_SIGNS = re.compile(r"(?P<before>.+?)\s*(?:±|\+/-|\+-)$|(?:[∆Δδσ]_?|u(?=\())\(?(?P<after>.+?)\)?$")
 _BANDS = re.compile(r"(?i)^(soft|medium|hard|broad|full|total|sb|mb|hb|[\d.]+-[\d.]+ ?(kev|ev|mev|um|nm)?)$")
 
 
@@ -73,15 +70,18 @@ def place_columns(
     else:
         pairs = _pairs(columns)
         if not pairs:
-            forms = (_METADATA, IDENTIFIER, ERROR_NAME, _ERRORS)
+            forms = (_METADATA, IDENTIFIER)
             bare = {c: without_unit(c).strip(" .:") for c in columns}
-            doubtful = [c for c in columns if side_of(c) or any(form.search(x) for x in (c, bare[c]) for form in forms)]
+            doubtful = [
+                c for c in columns
+                if any(looks_like_errors(x) or any(form.search(x) for form in forms) for x in (c, bare[c]))
+            ]  # fmt: skip
             doubtful += [c for c in columns if c not in doubtful and _is_ratio_of(bare[c], list(bare.values()))]
             if doubtful := doubtful or _quantities(columns):
                 raise _unplaced(doubtful, where)
             _refuse_bands(columns, where)
             ratios = [c for c in columns if "/" in bare[c]]
-            told = (f"Columns such as {ratios[0]!r} are taken as instruments, not as ratios.",) if ratios else ()
+            told = (f"Columns such as {ratios[0]!r} are treated as instruments, not as ratios.",) if ratios else ()
             return {name: Place(c) for c, name in _short_names(columns).items()}, told
         _refuse_bands(list(pairs), where)
         short = _short_names(list(pairs))
@@ -117,7 +117,7 @@ def _by_rules(
     for found, rule in zip(sides, errors, strict=True):
         if lacking := [inst for inst in values if inst not in found]:
             raise DataFileError(
-                f"instrument {lacking[0]!r} has no column of errors by {rule!r}", where=where,
+                f"instrument {lacking[0]!r} has no error column that fits {rule!r}", where=where,
                 expected="errors of all instruments, or of none",
             )  # fmt: skip
     if limit is not None and not flags:
@@ -162,7 +162,7 @@ def _unplaced(columns: list[str], where: str) -> DataFileError:
     shown = ", ".join(repr(c) for c in columns[:5]) + (", ..." if len(columns) > 5 else "")
     listed = ", ".join(f'"{c}"' for c in columns[:5])
     return DataFileError(
-        f"columns {shown} may be no measurements",
+        f"columns {shown} may not be measurements",
         where=where,
         expected=f"ignore = [{listed}], or patterns such as value = '{{inst}}_FLUX' and error = '{{inst}}_FLUX_ERR'",
     )
@@ -188,7 +188,7 @@ def _pairs(columns: list[str]) -> dict[str, tuple[str, ...]]:
     for name in columns:
         if (sided := side_of(name)) is not None:
             rest, kind = sided
-        elif (sign := _SIGNS.match(name)) is not None:
+        elif (sign := SIGNS.match(name)) is not None:
             rest, kind = sign["before"] or sign["after"], "both"
         elif (token := ERROR_NAME.search(name)) is not None:
             rest, kind = name[: token.start()] + name[token.end() :], "both"

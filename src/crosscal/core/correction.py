@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crosscal.core.display import brief, brief_html, words_html
+from crosscal.core.display import brief, brief_html, titled_html, words_html
 from crosscal.core.errors import InputError
 from crosscal.core.registry import Registry
+from crosscal.core.rounding import with_error
+from crosscal.core.signs import typeset
 from crosscal.core.sketch import Sketch
 from crosscal.core.units import plain
 
+#: Names that a notebook shows of a correction.
+MOST_SHOWN = 20
 #: How a correction is drawn, tabulated and written, by what stands above this package.
 FORMS = Registry(
     "form of a correction",
@@ -72,12 +76,20 @@ class Correction:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     __repr__ = brief
-    _repr_html_ = brief_html
+
+    def _repr_html_(self) -> str:
+        if self.numeric:
+            return brief_html(self)
+        rows = zip(self.coordinate.tolist(), self.factor.tolist(), (self.factor * self.sd).tolist(), strict=True)
+        shown = [(str(name), typeset(with_error(factor, sd))) for name, factor, sd in rows]
+        left = [("...", f"{len(shown) - MOST_SHOWN} more")] if len(shown) > MOST_SHOWN else []
+        return titled_html(self, [("target", self.target), *shown[:MOST_SHOWN], *left])
 
     def _sketch_(self) -> Sketch:
-        numbers = np.asarray(self.coordinate if self.numeric else np.arange(self.coordinate.size), dtype=float)
         label = f"{self.axis} ({self.unit})" if self.unit else self.axis
-        return Sketch(numbers, self.factor, label, "factor", points=not self.numeric)
+        # Names have no place on an axis.
+        numbers = np.asarray(self.coordinate if self.numeric else [], dtype=float)
+        return Sketch(numbers, self.factor[: numbers.size], label, "factor")
 
     def __post_init__(self) -> None:
         coordinate, factor = np.asarray(self.coordinate), np.asarray(self.factor, dtype=float)

@@ -51,7 +51,7 @@ def _short(value: Any) -> str:
     if shape is not None and shape != ():
         return f"array{tuple(int(n) for n in shape)}"
     if hasattr(type(value), "__dataclass_fields__"):
-        return f"<{type(value).__name__}>"
+        return f"<{type(value).__name__} of {len(value)}>" if isinstance(value, Sized) else f"<{type(value).__name__}>"
     text = repr(value)
     if len(text) <= LONGEST and "\n" not in text:
         return text
@@ -101,6 +101,8 @@ def _told(value: Any) -> str:
     """Return a field for people: numbers by their count and range, texts without quotes, collections by their items."""
     if isinstance(value, str):
         return value if len(value) <= LONGEST else value[: LONGEST - 3] + "..."
+    if isinstance(value, float):
+        return f"{value:.7g}"
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.size > 1:
         known = value[np.isfinite(value)]
         count = " \u00d7 ".join(f"{n}" for n in value.shape)
@@ -152,12 +154,16 @@ def _table_html(table: Any) -> str:
     for name in shown.colnames:
         # Four digits are more than any error needs; dates and wavelengths keep theirs.
         if shown[name].dtype.kind == "f" and not shown[name].info.format and np.all(np.abs(_plain(shown[name])) < 1e4):
-            shown[name].info.format = ".4g"
+            shown[name].info.format = _four_digits
     lines = shown.pformat(html=True, max_lines=-1, max_width=-1, show_dtype=False)
     n, m = len(table), len(table.colnames)
     cut = f"{ROWS} of {n} rows" if n > ROWS else "", f"{COLUMNS} of {m} columns" if m > COLUMNS else ""
     more = " and ".join(part for part in cut if part)
     return "\n".join(lines) + (f"<p>{more} of summary()</p>" if more else "")
+
+
+def _four_digits(value: Any) -> str:
+    return "" if np.isnan(value) else f"{value:.4g}"
 
 
 def _plain(column: Any) -> Any:

@@ -63,7 +63,7 @@ def open_own(path: str | os.PathLike[str], *, append: bool = False) -> IO[str]:
     Raises
     ------
     DataFileError
-        If it cannot be opened, is a symbolic link, is no regular file, or is also known by another name (a hard link).
+        If it cannot be opened, is a symbolic link or not a regular file, or has another name (a hard link).
     """
     target = Path(path)
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | (os.O_APPEND if append else 0)
@@ -172,7 +172,7 @@ def check_path_first(path: object, content: object, kind: type, *, where: str) -
     Raises
     ------
     InputError
-        If ``path`` is no path or ``content`` is not of the kind; swapped arguments are named.
+        If ``path`` is not a path or ``content`` is not of the kind; swapped arguments are named.
     """
     name = kind.__name__
     if isinstance(content, kind) and isinstance(path, str | os.PathLike):

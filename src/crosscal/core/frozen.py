@@ -130,7 +130,7 @@ def _class(name: str) -> Any:
     except (ImportError, AttributeError):
         raise _foreign(f"no class {name!r}") from None
     if not (isinstance(found, type) and (is_dataclass(found) or issubclass(found, enum.Enum))):
-        raise _foreign(f"{name!r} is no record")
+        raise _foreign(f"{name!r} is not a record")
     return found
 
 

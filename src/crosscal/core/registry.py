@@ -65,7 +65,7 @@ class Registry:
         self._members[name] = member
 
     def unregister(self, name: str) -> None:
-        """Remove a member added at run time (for tests and notebooks); a missing name is no error."""
+        """Remove a member added at run time (for tests and notebooks); a missing name is not an error."""
         self._members.pop(name, None)
 
     def names(self) -> tuple[str, ...]:

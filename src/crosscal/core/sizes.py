@@ -44,7 +44,7 @@ def largest_file() -> int:
     text = os.environ.get(VARIABLE) or DEFAULT
     found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
     if found is None:
-        raise ConfigError(f"{text!r} is no size", where=VARIABLE, expected="a number of bytes, such as 500M or 8G")
+        raise ConfigError(f"{text!r} is not a size", where=VARIABLE, expected="a number of bytes, such as 500M or 8G")
     return int(float(found[1]) * 1024 ** _UNITS[found[2].upper()])
 
 

@@ -55,7 +55,8 @@ class Sketch:
             curve = f'<polyline points="{" ".join(pairs)}" fill="none" stroke="currentColor" stroke-width="1.5"/>'
         return (
             f'<svg role="img" aria-label="{escape(self.y_label)} against {escape(self.x_label)}" width="{WIDTH}" '
-            f'height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" font-size="11" font-family="sans-serif">'
+            f'height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" font-size="11" font-family="sans-serif" '
+            f'style="max-width: 100%">'
             f'<rect x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - 10}" height="{HEIGHT - BOTTOM - TOP}" fill="none" '
             f'stroke="currentColor" stroke-opacity="0.4"/>{curve}<g fill="currentColor">{self._words(x, y)}</g></svg>'
         )

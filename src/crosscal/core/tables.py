@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from astropy.table import QTable
 
+from crosscal.core.rounding import error_formats
+
 #: Significant digits of the range of a column, by which its numbers are shown.
 DIGITS = 5
 
@@ -26,14 +28,17 @@ def format_of(values: Any) -> str:
 class ResultTable(QTable):
     """An astropy QTable that is printed, and shown in notebooks, with as many digits as its numbers need.
 
-    They are not rounded; a column's own ``info.format`` is respected.
+    Values with a column of errors are shown with two digits of the error. The table itself keeps all digits; a column's
+    own ``info.format`` is respected.
     """
 
     def _readable(self) -> QTable:
         shown = QTable(self, copy=True)
+        numbers = {c.info.name: c for c in shown.itercols() if c.dtype.kind == "f" and np.ndim(c) == 1}
+        rounded = error_formats(numbers)
         for column in shown.itercols():
             if column.dtype.kind == "f" and not column.info.format:
-                column.info.format = format_of(column)
+                column.info.format = rounded.get(column.info.name) or format_of(column)
         return shown
 
     def __repr__(self) -> str:

@@ -90,7 +90,7 @@ def _commented_rows(comments: list[list[str]], width: int) -> tuple[str, ...]:
     rows = [cells for cells in comments if len(cells) == width > 1]
     if not rows:
         return ()
-    return (f"Rows that begin with # are left out as comments ({len(rows)}, the first #{', '.join(rows[0])[:60]}).",)
+    return (f"Rows that begin with # are skipped as comments ({len(rows)}; the first: #{', '.join(rows[0])[:60]}).",)
 
 
 def captions(text: str) -> list[str]:

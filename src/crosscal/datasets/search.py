@@ -35,7 +35,7 @@ def search_path() -> dict[str, Path]:
     path: dict[str, Path] = {}
     if value := os.environ.get(VARIABLE):
         if not Path(value).is_dir():
-            raise InputError(f"{value!r} is no directory", where=VARIABLE, expected="an existing directory")
+            raise InputError(f"{value!r} is not a directory", where=VARIABLE, expected="an existing directory")
         path[VARIABLE] = Path(value)
     path["cache"] = cache_directory() / "data"
     path["built-in"] = builtin_directory()

@@ -94,7 +94,7 @@ class Emulator(ABC):
         Raises
         ------
         InputError
-            For a wrong last axis or a missing name; UnknownNameError for a name that is no input.
+            For a wrong last axis or a missing name; UnknownNameError for a name that is not an input.
         """
         if isinstance(points, Mapping):
             for name in points:

@@ -187,13 +187,13 @@ def train_spline(table: TrainingTable, *, seed: int = 0, progress: Progress = SI
     Raises
     ------
     InputError
-        If the table is no grid, has more than five varying inputs, or misses over 2 % of its points.
+        If the table is not a grid, has more than five varying inputs, or misses over 2 % of its points.
     """
     from scipy.interpolate import make_interp_spline
 
     where = "spline emulator"
     if table.grid is None:
-        raise InputError("the training points are no product grid", where=where, expected="a grid, or kind 'mlp'")
+        raise InputError("the training points are not a product grid", where=where, expected="a grid, or kind 'mlp'")
     d = len(table.inputs)
     if d > MAX_INPUTS:
         raise InputError(f"{d} inputs", where=where, expected=f"at most {MAX_INPUTS}, or kind 'mlp'")

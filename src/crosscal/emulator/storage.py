@@ -85,7 +85,7 @@ def load(path: str | os.PathLike[str]) -> Emulator:
 def _check(emulator: Emulator) -> None:
     """Raise ValueError unless the arrays make a map of the inputs to the outputs."""
     if not isinstance(emulator.report, dict) or not isinstance(emulator.provenance, dict):
-        raise ValueError("report or provenance is no mapping")
+        raise ValueError("report or provenance is not a mapping")
     n = len(emulator.outputs)
     if not n or not all(isinstance(name, str) for name in (*emulator.outputs, *emulator.names)):
         raise ValueError("inputs or outputs without names")

@@ -166,7 +166,7 @@ class TrainingTable:
         return np.stack([i.to_unit(c) for i, c in zip(self.inputs, self.points.T, strict=True)], axis=1)
 
     def take(self, index: Any) -> TrainingTable:
-        """Return the table of some points; it is no grid any more."""
+        """Return the table of some points; it is no longer a grid."""
         sd = None if self.sd is None else self.sd[index]
         return TrainingTable(
             self.inputs, self.outputs, self.points[index], self.values[index], sd, None, self.provenance

@@ -91,7 +91,7 @@ class Calibrator:
         self.options, self.limits = options or Options(), limits or Limits()
         self.known, self.xp = dict(known or {}), dict(xp or {})
         if self.xp and not any(source_id(n) in self.xp for n in catalogue.name):
-            what = f"none of {len(self.xp)} XP spectra is of a star"
+            what = f"none of the {len(self.xp)} XP spectra belongs to a star of the catalogue"
             raise InputError(what, where="catalogue", expected="source_id as names")
         self._prepared: dict[tuple[Any, ...], Prepared] = {}
 
@@ -122,7 +122,7 @@ class Calibrator:
         found = fit_width(frame, stars, self.library, self.catalogue, self.filters, self.options)
         if found is None:
             usual = self.fwhm(frame)
-            note = f"no resolution is stated and the stars do not show it: FWHM {usual:.2f} Angstrom is used; set fwhm"
+            note = f"FWHM {usual:.2f} Angstrom is assumed: neither the file nor the stars give the resolution; set fwhm"
             return replace(frame, notes=(*frame.notes, note))
         return replace(frame, resolution=found[0], notes=(*frame.notes, told(*found)))
 
@@ -363,7 +363,7 @@ def calibrate(
     fwhm, ebv, reddening, metric, method, smooth, position, mask : optional
         The options that are most often needed, each as in `Options`.
     options : Options
-        All others; those named here go before.
+        All others; the arguments above take precedence.
     limits : Limits
     known : mapping of star name to (wavelength, flux) of spectra known absolutely
     xp : path of Gaia XP spectra (XP_SAMPLED, or GaiaXPy's calibrate) of stars named by their source_id
@@ -374,7 +374,7 @@ def calibrate(
     Raises
     ------
     InputError
-        If frame, catalogue, templates or filters cannot be used. A frame that fails its checks is no error.
+        If frame, catalogue, templates or filters cannot be used. A frame that fails its checks raises no error.
 
     Examples
     --------

@@ -39,7 +39,7 @@ def _planck(wavelength: NDArray[np.float64], teff: float) -> NDArray[np.float64]
 def demo_spectrum(wavelength: NDArray[np.float64], teff: float, logg: float, feh: float) -> NDArray[np.float64]:
     """An invented F star: a black body with hydrogen lines (stronger when hot), metal lines and line blanketing.
 
-    It serves demonstrations and tests; it is no model atmosphere.
+    It serves demonstrations and tests; it is not a model atmosphere.
     """
     flux = _planck(wavelength, teff)
     strength = np.clip((teff - 4500.0) / 2500.0, 0.1, 1.4)

@@ -180,9 +180,9 @@ def fit_figure(result: FluxCalibration) -> Figure:
         wave = vector.wavelength
         axes.plot(wave, flux / level / norm + k, color=COLOURS["before"], lw=0.6)
         axes.plot(wave, model / norm + k, color=INSTRUMENT_COLOURS[k % len(INSTRUMENT_COLOURS)], lw=1.0)
-        text = f"{star.name}\n{star.teff:.0f} K, [Fe/H] {star.feh:+.1f}, {star.rv:+.0f} km/s"
+        label = f"{star.name}, {star.teff:.0f} K\n[Fe/H] {star.feh:+.1f}, {star.rv:+.0f} km/s".replace("-", "\u2212")
         right = float(np.nanmedian((model / norm)[-100:]))
-        axes.text(1.01, right + k, text, transform=axes.get_yaxis_transform(), fontsize=7, ha="left", va="center")
+        axes.text(1.01, right + k, label, transform=axes.get_yaxis_transform(), fontsize=9, ha="left", va="center")
     axes.set(xlabel=_WAVE, ylabel="Flux / median, shifted", title=f"{result.info.name}: {stars} and their templates")
     axes.set_xlim(result.info.grid[0], result.info.grid[-1])
     axes.set_ylim(0, len(used) + 0.9)
@@ -193,16 +193,16 @@ def fit_figure(result: FluxCalibration) -> Figure:
 @styled
 def held_out_figure(result: FluxCalibration) -> Figure:
     """Grey offsets per band and slopes of the held-out stars."""
-    fig = figure(7.5, 3.8)
-    left, right = fig.subplots(1, 2)
     names = [h.name for h in result.held_out]
+    fig = figure(7.5, max(3.6, 1.3 + 0.17 * len(names)))
+    left, right = fig.subplots(1, 2)
     y = np.arange(len(names))
     offset = np.array([h.offset for h in result.held_out])
     for b, band in enumerate(result.bands):
         if np.isfinite(offset[:, b]).any():
             left.plot(offset[:, b], y, _BANDS[b % len(_BANDS)], ms=4, color=_band_colour(b), label=text(band))
     left.axvline(0, color=COLOURS["data"], lw=0.8)
-    left.set_yticks(y, names, fontsize=7)
+    left.set_yticks(y, names, fontsize=9)
     left.set(xlabel="Calibrated \u2212 catalogue (mag)", title="Leave-one-out residuals of the stars")
     legend_below(fig, left.get_legend_handles_labels()[0])
     right.axvline(0, color=COLOURS["data"], lw=0.8)

@@ -194,8 +194,8 @@ class FrameCompute(Compute):
     Attributes
     ----------
     executor : str
-        See `crosscal list executors`; "serial" keeps each frame as a stage of its own, any other all frames as one,
-        which resumes with the frames that are missing. Workers without an executor are local processes.
+        See `crosscal list executors`; "serial" makes each frame a stage; any other makes all frames one stage,
+        which resumes with the frames that are missing. If only workers are given, they are local processes.
     """
 
     executor: str = option(default="serial", shown=True)

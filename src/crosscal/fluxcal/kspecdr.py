@@ -224,7 +224,7 @@ def _single(path: Path, values: Mapping[str, Any]) -> Outcome:
     frame = FrameFile(path, types=values["FIB"]).read()
     stated = frame.header is not None and frame.header.get("SPECFWHM") is not None
     if values["CALIBFLUX_FWHM"] is None and not stated and frame.resolution is None:
-        note = f"the file has no SPECFWHM: {USUAL_FWHM} Angstrom, as in KSPECDR"
+        note = f"the file has no SPECFWHM: {USUAL_FWHM} Angstrom is assumed, as in KSPECDR"
         frame = replace(frame, resolution=USUAL_FWHM, notes=(*frame.notes, note))
     return _finish(_calibrator(values).calibrate(frame), path, target)
 

@@ -53,7 +53,7 @@ class Options:
         Minimum median signal-to-noise ratio per pixel of a standard star.
     fwhm : float or list of pairs
         Resolution in A, constant or as pairs of wavelength and FWHM; by default that of the
-        file, else it is fitted to the stars (3.4 pixels if they do not show it).
+        file, else it is fitted to the stars (3.4 pixels if they do not constrain it).
     metric : str
         Measure of the fit of templates to spectra.
     continuum_terms : int
@@ -115,7 +115,7 @@ class Options:
     common_grey : float
         Known common error of the photometry, mag; it does not average out over stars.
     common_slope : float
-        Known common error of its colours, mag per 1000 A (by default 8 mmag in g - i); errors of templates are apart.
+        Known common error of the colours, mag per 1000 A (by default 8 mmag in g - i), in addition to the templates'.
     extinction_table : Path
         Atmospheric extinction of the site (or a SiteExtinction): counts are corrected to zero airmass.
     mask : list of (low, high)

@@ -161,9 +161,10 @@ def _reddening(used: Sequence[StarFit]) -> list[str]:
     if field is None or not field.disagrees:
         return []
     told = (
-        f"E(B-V) is {field.map:.3f} in the catalogue or map, {field.stars:.3f} +- {field.stars_error:.3f} by the stars"
+        f"E(B-V) is {field.map:.3f} in the catalogue or map, but the stars give {field.stars:.3f} +/- "
+        f"{field.stars_error:.3f}"
     )
-    done = f"{field.used:.3f} is used" if field.fitted else "the map is used as it is (reddening = 'map')"
+    done = f"{field.used:.3f} is used" if field.fitted else "the map is used (reddening = 'map')"
     return [f"{told}: {done}; check the map and the magnitudes"]
 
 

@@ -38,6 +38,9 @@ CORRECTION_NODES = 256
 CITATIONS = ("tonry-davis", "zucker", "fitzpatrick")
 
 
+#: What an answer says of losses that vary smoothly over the plate, where the data were to decide.
+PATTERN = "a smooth pattern of fibre losses over the plate is corrected"
+NO_PATTERN = "fibre losses show no smooth pattern over the plate"
 #: What a frame without a curve fails.
 NO_CURVE = Check("curve", False, "no calibration curve")
 
@@ -118,7 +121,7 @@ class FluxCalibration(Presented):
         error = float(np.median(np.sqrt(np.sum(self.curve.modes**2, axis=0))[self.curve.covered]))
         return (
             f"{self.info.name}: calibrated with {len(self.used)} of {len(self.stars)} stars{self._rejected}, "
-            f"scatter {100 * self.curve.rms:.1f} %, error of the flux scale {100 * error:.1f} %"
+            f"scatter {100 * self.curve.rms:.1f} %, error of the curve {100 * error:.1f} %"
             f"{self._dust}{self._field}."
         )
 
@@ -138,7 +141,7 @@ class FluxCalibration(Presented):
         """Whether a field over the plate was used, if the data were to decide."""
         if self.options.position != "auto" or self.curve is None or not np.isfinite(self.info.fibres.x).any():
             return ""
-        return "; losses follow a field over the plate" if self.curve.plate is not None else "; no field over the plate"
+        return f"; {PATTERN if self.curve.plate is not None else NO_PATTERN}"
 
     @property
     def _rejected(self) -> str:

@@ -16,7 +16,7 @@ COMPUTE = "compute"
 
 
 def parse_change(text: str) -> tuple[str, Any]:
-    """Split ``section.key=value``; the value is TOML, and what is no TOML value is a text without its quotes.
+    """Split ``section.key=value``; the value is TOML, and anything that is not TOML is read as text without quotes.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def changed(model: type, content: Mapping[str, Any], changes: Iterable[tuple[str
     Raises
     ------
     ConfigError
-        If a key goes through something that is no table, with the closest known key.
+        If a dotted key passes through something that is not a table, with the closest known key.
     """
     result = copy.deepcopy(dict(content))
     for dotted, value in changes:
@@ -96,13 +96,13 @@ def _inside(model: type, place: Any, path: Sequence[str], key: str, dotted: str)
             raise ConfigError(f"unknown table {key!r}", where=f"--set {dotted}", expected=closest(key, known))
         inner = place.setdefault(key, {})
     if not isinstance(inner, dict | list):
-        raise ConfigError(f"{'.'.join(path)} is no table", where=f"--set {dotted}", expected="SECTION.KEY=VALUE")
+        raise ConfigError(f"{'.'.join(path)} is not a table", where=f"--set {dotted}", expected="SECTION.KEY=VALUE")
     return inner
 
 
 def _index(place: list[Any], key: str, dotted: str) -> int:
     if not key.isdigit() or int(key) >= len(place):
         raise ConfigError(
-            f"{key!r} is no item of the list", where=f"--set {dotted}", expected=f"a number below {len(place)}"
+            f"{key!r} is not an item of the list", where=f"--set {dotted}", expected=f"a number below {len(place)}"
         )
     return int(key)

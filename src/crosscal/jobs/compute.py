@@ -11,7 +11,7 @@ from crosscal.core.options import OpenTable, option, options
 
 @options
 class Compute(OpenTable):
-    """Where the work is done; the remaining keys are the executor's options.
+    """Where the job is computed; the remaining keys are the executor's options.
 
     Attributes
     ----------

@@ -38,14 +38,14 @@ class Plan:
 
     def __str__(self) -> str:
         if self.complete:
-            return f"This run is already complete in {self.output}: nothing would be done."
+            return f"The run in {self.output} is already complete: nothing would be done."
         words = {SKIP: "already complete, would be skipped", RUN: "would run", RESUME: "would resume"}
         lines = [f"  {name}: {words[what]}" for name, what in self.stages]
-        lines += [f"  {name}: depends on what comes before" for name in self.follows]
+        lines += [f"  {name}: depends on the stages before it" for name in self.follows]
         if not lines or self.stages[-1][1] == SKIP:
-            lines.append("  Every stage is there: only results, figures and report would be written.")
+            lines.append("  All stages are complete: only results, figures and report would be written.")
         elif not self.follows:
-            lines.append("  Then the stages that depend on it, results, figures and report.")
+            lines.append("  Then: the stages that depend on it, results, figures and report.")
         return "\n".join(lines)
 
 

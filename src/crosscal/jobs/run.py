@@ -56,9 +56,9 @@ def run(
     seed : int, optional
         Seed, instead of the job's.
     progress : Progress
-        Told how far the work is.
+        Receives the progress of the work.
     overwrite : bool
-        Replace the finished run of another job in the directory, and do again what is finished.
+        Replace the finished run of another job in the directory, and repeat completed work.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def run(
     Raises
     ------
     ConfigError
-        If the job is not possible, another run works in the directory, or it holds the run of another job.
+        If the job is invalid, another run is working in the directory, or it holds the run of another job.
     InputError
         If an input does not exist or would be overwritten.
     CrossCalError

@@ -97,7 +97,8 @@ def _meaning(table: type, f: Field[Any]) -> str:
         return "" if f.name == "job" else "the run directory, relative to where you start crosscal"
     choices = [c for kind in _members(hints(table)[f.name]) if get_origin(kind) is Literal for c in get_args(kind)]
     if len(choices) > 1 and not all(_toml(c) in text for c in choices):
-        text = f"{text}: {', '.join(_toml(c) for c in choices)}" if text else ", ".join(_toml(c) for c in choices)
+        listed = ", ".join(_toml(c) for c in choices)
+        text = f"{text} (choices: {listed})" if text else listed
     return text
 
 
@@ -156,5 +157,5 @@ def _with_comment(code: str, text: str, comment: str) -> str:
     beside = f"{line:<{COLUMN}} # {text}"
     if len(beside) <= WIDTH:
         return beside
-    above = textwrap.wrap(text, WIDTH - 2 - len(comment))
+    above = textwrap.wrap(text, WIDTH - 2 - len(comment), break_on_hyphens=False)
     return "\n".join([*(f"# {part}" for part in above), line])

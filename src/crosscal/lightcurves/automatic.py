@@ -152,9 +152,9 @@ def _errors(
     small = error_factors(Model(curves, candidates[0], normalisation=normalisation), found[0][1])
     told = ", ".join(f"{one.telescope} {one.factor:.2f} +/- {100 * one.sd_ln:.0f} %" for one in small if one.too_small)
     if told and (wider := next((c for c in candidates if c.systematic_error), None)) is not None:
-        return wider, f"{_named(wider)} was chosen: the data favour errors larger by a factor ({told})."
+        return wider, f"{_named(wider)} was chosen: the data favour larger errors, by a factor of {told}."
     rest = ", ".join(f"{_named(c)} {t - total[0]:+.1f}" for c, t in zip(candidates[1:], total[1:], strict=True))
-    return candidates[0], f"{what} was kept: other choices hardly improve the leave-one-out prediction ({rest})."
+    return candidates[0], f"{what} was kept: no other choice clearly improves the leave-one-out prediction ({rest})."
 
 
 def _named(settings: Settings) -> str:

@@ -146,8 +146,8 @@ def _sentences(
             continue  # no jitter is needed
         which = "both prior limits" if side == "both" else f"the {side} prior limit"
         if label.startswith("log_width"):
-            cause = "shows no change" if side == "upper" else "is sampled more sparsely than it changes"
-            said.append(f"{label} reaches {which}: the light curve {cause} for a running mean to follow.")
+            cause = "shows no change" if side == "upper" else "is sampled too sparsely"
+            said.append(f"{label} reaches {which}: the light curve {cause} for a running mean; use another kernel.")
         elif label.startswith("log_tau"):
             cause = {"upper": "short", "lower": "sparse"}.get(side, "short and sparse")
             said.append(f"{label} reaches {which}: the light curve is too {cause} for its time scale.")
@@ -158,5 +158,5 @@ def _sentences(
         said.append(f"The data hardly constrain {', '.join(told)}: the posterior is as wide as the prior.")
     for name, points in outliers.items():
         if len(points):
-            said.append(f"{len(points)} points of {name} have leave-one-out residuals above 5 sigma.")
+            said.append(f"{len(points)} points of {name} have leave-one-out residuals above 5 sigma: check them.")
     return tuple(said)

@@ -53,7 +53,7 @@ def compare_kernels(
     Raises
     ------
     InputError
-        If the errors are Student-t, whose sampler gives no evidence, or a kernel is no Gaussian process.
+        If the errors are Student-t, whose sampler gives no evidence, or a kernel is not a Gaussian process.
 
     Examples
     --------

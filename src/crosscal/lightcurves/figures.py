@@ -90,7 +90,7 @@ def _points(panel: Axes, result: Intercalibration, i: int, values: NDArray, erro
 def light_curve(result: Intercalibration, i: int = 0) -> Figure:
     """Draw a light curve as measured, and calibrated with the reconstructed source."""
     curve, found, source = result.curves.files[i], result.curve(i), result.reconstruct(file=i)
-    fig = figure(8.0, 6.4)
+    fig = figure(7.5, 6.4)
     top, bottom = fig.subplots(2, 1, sharex=True)
     _points(top, result, i, curve.flux, curve.error, legend=True)
     top.set_title(f"{_title(curve.name)} as measured")
@@ -112,7 +112,7 @@ def light_curve(result: Intercalibration, i: int = 0) -> Figure:
 def residuals(result: Intercalibration, i: int = 0) -> Figure:
     """Draw standardised leave-one-out residuals against time and as a histogram."""
     curve, loo = result.curves.files[i], result.leave_one_out(i)
-    fig = figure(8.8, 3.8)
+    fig = figure(7.5, 3.6)
     left, right = fig.subplots(1, 2, sharey=True, width_ratios=(3, 1))
     for c in np.flatnonzero(curve.counts):
         mine = curve.code == c
@@ -149,7 +149,7 @@ def factors(result: Intercalibration) -> Figure:
     """Draw scale and shift of every telescope with intervals; crosses mark held values and limits hit."""
     f = result.factors
     seen = [c for c in range(len(f.codes)) if any(curve.counts[c] for curve in result.curves.files)]
-    fig = figure(8.0, 1.6 + 0.32 * len(seen))
+    fig = figure(7.5, 1.6 + 0.32 * len(seen))
     panels = fig.subplots(1, 2, sharey=True)
     limits = result.diagnostics.limits
     for panel, draws, name, key in zip(
@@ -181,7 +181,7 @@ def coverage(result: Intercalibration) -> Figure:
     """Draw when each telescope observed, coloured by connected group."""
     graph = result.diagnostics.overlap
     seen = np.flatnonzero(graph.component >= 0)
-    fig = figure(8.0, 1.5 + 0.3 * len(seen))
+    fig = figure(7.5, 1.5 + 0.3 * len(seen))
     panel = fig.subplots()
     files = len(result.curves.files)
     for row, c in enumerate(seen):

@@ -75,7 +75,7 @@ def tail_sentences(
         gain = heavy_tails(z[code == c])
         if gain > CLEAR:
             told.append(
-                f"Some points of {name} lie further off than normal errors allow (log density {gain:.1f} higher with "
+                f"Some points of {name} are outliers for Gaussian errors (log density {gain:.1f} higher with "
                 f"heavy tails): try {advice}."
             )
     return told

@@ -50,9 +50,9 @@ class Data:
     season_edges : list of float
         Or fit a new scale and shift at each of these times.
     unit : str
-        Of the fluxes, such as "1e-15 erg / (s cm2 Angstrom)"; fluxes of known units are converted to it.
+        Unit of the fluxes, such as "1e-15 erg / (s cm2 Angstrom)"; others are converted.
     time_unit : str
-        Of the times, for labels.
+        Unit of the times, for labels.
     """
 
     continuum: Path | None = option(default=None, example="continuum.txt", shown=True)

@@ -14,6 +14,7 @@ from crosscal.core.check import Check
 from crosscal.core.correction import Correction
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.random import generator
+from crosscal.core.rounding import with_error
 from crosscal.inference.diagnostics import sampling_check
 from crosscal.inference.posterior import Posterior
 from crosscal.jobs.result import Presented
@@ -218,12 +219,12 @@ class Intercalibration(Presented):
         others = [i for i, code in enumerate(f.codes) if code != self.reference and self._present(i)]
         if not others:
             return f"Only {self.reference} has data; nothing to intercalibrate."
-        shown = ", ".join(
-            f"{f.codes[i]} by {f.scale[:, i].mean():.4g} +/- {f.scale[:, i].std():.2g}" for i in others[:6]
-        )
+        scales = ((f.codes[i], f.scale[:, i]) for i in others[:6])
+        shown = ", ".join(f"{code} by {with_error(scale.mean(), scale.std())}" for code, scale in scales)
         more = f" and {len(others) - 6} more" if len(others) > 6 else ""
         points = f"{len(self.curves)} points of {len(others) + 1} telescopes"
-        return f"{points} on the flux scale of {self.reference}: multiply the fluxes of {shown}{more}." + (
+        shifts = ", then subtract their shifts (see the summary)" if np.any(f.shift[:, others] != 0) else ""
+        return f"{points} on the flux scale of {self.reference}: multiply the fluxes of {shown}{more}{shifts}." + (
             f" {' '.join(self.choices)}" if self.choices else ""
         )
 

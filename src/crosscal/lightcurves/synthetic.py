@@ -101,7 +101,7 @@ def simulate(
     Raises
     ------
     InputError
-        If the lengths differ, or the kernel is no Gaussian process.
+        If the lengths differ, or the kernel is not a Gaussian process.
 
     Examples
     --------

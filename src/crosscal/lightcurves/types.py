@@ -272,7 +272,7 @@ class LightCurves:
         Raises
         ------
         InputError
-            For a quantity that is no time, and for Times where it is not known what the light curves count.
+            For a quantity that is not a time, and for Times where it is not known what the light curves count.
         """
         if not hasattr(values, "jd"):
             return np.asarray(plain(values, self.time_unit, where=where), dtype=float)

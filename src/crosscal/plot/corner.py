@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from crosscal.core.errors import InputError
+from crosscal.core.rounding import decimals
 from crosscal.plot.style import COLOURS, figure, styled
 
 MAX_PARAMETERS = 12
@@ -53,7 +54,8 @@ def corner(
         raise InputError(f"draws of shape {values.shape}", where="corner plot", expected=f"(n_draws, {n})")
     if n > MAX_PARAMETERS:
         raise InputError(f"{n} parameters", where="corner plot", expected=f"at most {MAX_PARAMETERS}")
-    size = 1.1 + 1.75 * n
+    # Four parameters fit a column of the report, more are shown over its full width.
+    size = min(1.1 + 1.75 * n, max(7.5, 1.1 + 1.5 * n))
     fig = figure(size, size)
     axes = fig.subplots(n, n, squeeze=False)
     ranges = [_range(column) for column in values.T]
@@ -125,9 +127,10 @@ def _density(panel: Axes, x: NDArray, limits: tuple[float, float], bins: int) ->
     panel.plot(centres, smooth, color=COLOURS["after"])
     panel.set_ylim(0, None)
     low, middle, high = np.quantile(x, [0.16, 0.5, 0.84])
-    digits = max(0, int(np.ceil(1 - np.log10(max(high - low, 1e-12)))))
-    text = f"{middle:.{digits}f}$^{{+{high - middle:.{digits}f}}}_{{-{middle - low:.{digits}f}}}$"
-    panel.set_title(text, fontsize=9, loc="center", parse_math=True)
+    digits = decimals(0.5 * float(high - low)) or 0
+    below, above = f"{middle - low:.{digits}f}", f"{high - middle:.{digits}f}"
+    sides = f"\u00b1 {above}" if below == above else f"+{above} -{below}"
+    panel.set_title(f"{middle:.{digits}f} {sides}".replace("-", "\u2212"), fontsize=9, loc="center")
 
 
 def _contours(
@@ -175,7 +178,7 @@ def _tidy(panel: Axes, labels: Sequence[str], row: int, column: int, n: int) -> 
 
     panel.grid(False)
     panel.xaxis.set_major_locator(MaxNLocator(4, prune="both"))
-    panel.tick_params(labelsize=8)
+    panel.tick_params(labelsize=9)
     if row == n - 1:
         panel.set_xlabel(labels[column])
         panel.tick_params(axis="x", rotation=35)

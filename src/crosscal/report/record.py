@@ -114,7 +114,7 @@ class RunRecord:
     def _check(self) -> None:
         """Raise ValueError unless everything has the type that sections rely on."""
         if not isinstance(self.figures, list) or not isinstance(self.files, dict):
-            raise ValueError("figures or files are no list")
+            raise ValueError("figures or files are not a list")
         texts = [self.part, self.answer, self.diagnostics, self.identity, self.source, *self.warnings, *self.citations]
         texts += [text for check in self.checks for text in (check.name, check.why)]
         texts += [text for entry in self.files.items() for text in entry]
@@ -127,7 +127,7 @@ class RunRecord:
         if any(not name or set(name) & set("/\\\0") for name in names):
             raise ValueError("the name of a figure is a path")
         if isinstance(self.seconds, bool) or not isinstance(self.seconds, int | float):
-            raise ValueError("the duration is no number")
+            raise ValueError("the duration is not a number")
 
     @cached_property
     def provenance(self) -> dict[str, Any]:

@@ -11,7 +11,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from crosscal.core.registry import Registry
+from crosscal.core.rounding import error_formats
 from crosscal.core.signs import typeset
 from crosscal.report.citations import bibtex
 from crosscal.report.record import RunRecord
@@ -37,7 +40,7 @@ MAX_ROWS = 300
 #: An SVG larger than this is shown as PNG, so that the report stays small.
 MAX_SVG = 350_000
 #: A figure drawn wider than this (points) takes a line of its own, where its labels stay readable.
-BROAD = 640.0
+BROAD = 560.0
 #: How diagnostics begin a line that repeats a check or a warning.
 _REPEATS = re.compile(r"^(?:ok|FAIL|note|warning:)\s+")
 
@@ -84,7 +87,9 @@ def tables(record: RunRecord) -> str:
     for name, content in record.tables().items():
         units = [f" [{c.unit}]" if getattr(c, "unit", None) else "" for c in content.itercols()]
         header = [f"{c}{u}" for c, u in zip(content.colnames, units, strict=True)]
-        rows = [[cell(value) for value in row] for row in content[:MAX_ROWS]]
+        rounded = error_formats({c.info.name: c for c in content.itercols() if c.dtype.kind == "f" and np.ndim(c) == 1})
+        forms = [rounded.get(c, "") for c in content.colnames]
+        rows = [[cell(value, form) for value, form in zip(row, forms, strict=True)] for row in content[:MAX_ROWS]]
         note = (
             f"<p>First {MAX_ROWS} of {len(content)} rows; the full table is in {escape(name)}.ecsv.</p>"
             if len(content) > MAX_ROWS
@@ -169,10 +174,11 @@ def figure(record: RunRecord, entry: Any) -> str:
     data = base64.b64encode(source.read_bytes()).decode()
     axes = escape(entry.get("axes_json", "[]"), quote=True)
     title, caption = escape(entry.get("title", name)), escape(typeset(entry.get("caption", "")))
-    broad = " broad" if _width(svg) > BROAD else ""
+    width = _width(svg)
+    broad, natural = (" broad" if width > BROAD else ""), (f' style="--natural: {width:.0f}pt"' if width else "")
     told = f"{title}. {caption}".strip()
     return (
-        f'<figure id="figure-{escape(name)}" class="plot{broad}"><div class="zoom" data-axes="{axes}">'
+        f'<figure id="figure-{escape(name)}" class="plot{broad}"{natural}><div class="zoom" data-axes="{axes}">'
         f'<img src="data:image/{kind};base64,{data}" alt="{told}" draggable="false"></div>'
         f"<figcaption><b>{title}</b> {caption} "
         '<button type="button" class="enlarge" aria-pressed="false">Enlarge</button> '

@@ -21,8 +21,8 @@ def moment(iso: str) -> str:
     return f"{found[1]} {found[2]} UTC" if found else iso
 
 
-def cell(value: Any) -> str:
-    """Return a value of a table as text: five digits, nothing where nothing is known."""
+def cell(value: Any, form: str = "") -> str:
+    """Return a value of a table as text: in the format ``form``, else five digits; nothing where nothing is known."""
     if getattr(value, "mask", None) is not None and bool(np.all(value.mask)):
         return ""
     if isinstance(value, bool | np.bool_):
@@ -34,6 +34,8 @@ def cell(value: Any) -> str:
             return str(value)
         if np.isnan(number):
             return ""
+        if form:
+            return f"{number:{form}}"
         # Dates and wavelengths keep their fraction.
         return f"{number:.3f}".rstrip("0").rstrip(".") if 1e4 <= abs(number) < 1e9 else f"{number:.5g}"
     return str(value)

@@ -73,7 +73,7 @@ def test_a_conflict_is_not_called_an_answer_by_the_prior():
     """No direction is narrower than the prior, but the posterior is elsewhere: it is not the prior."""
     text = edges.no_answer(0, {}, ["A"])
     assert text.startswith("the posterior of A lies outside its prior or is wider, so that data and prior disagree")
-    assert edges.no_answer(0, {}) == "the sources constrain no direction of phi(E): the posterior is the prior"
+    assert edges.no_answer(0, {}) == "the sources constrain no direction of phi(E), so that the result is the prior"
     assert edges.no_answer(2, {}, ["A"]) == ""
     none = Modes(np.array([0.5]), np.zeros((1, 3)))
     assert any("constrain no direction" in text for text in Diagnostics(none).warnings)
@@ -85,8 +85,8 @@ def test_sources_beyond_the_library_are_named(pairs, amplitude_only):
     values, covariance = pairs.values.copy(), pairs.covariance.copy()
     values[:, 4, 0], covariance[:, 4, 0, 0] = 100.0, 40.0**2
     found = result_of(amplitude_only, replace(pairs, values=values, covariance=covariance), tau=0.1)
-    text = next(t for t in found.warnings if "beyond the library" in t)
-    assert text.startswith("1 of 20 sources lie beyond the library's 1 to 15 keV")
+    text = next(t for t in found.warnings if "outside the library" in t)
+    assert text.startswith("1 of 20 sources lie outside the library's 1 to 15 keV")
     assert "source 005 (100 keV)" in text
 
 
@@ -112,7 +112,7 @@ def test_columns_of_each_source_that_the_library_cannot_use_are_told(pairs, ampl
     read = read_pairs(tmp_path / "p.ecsv")
     assert set(read.constants) == {"nH", "Redshift"}
     (note,) = read.notes
-    assert note.endswith("p.ecsv: columns that are not used: comment")
+    assert note.endswith("p.ecsv: unused columns: comment")
     warnings = result_of(amplitude_only, read, tau=0.1).warnings
     assert note in warnings
     assert any(w.startswith("nH, Redshift of each source are not used") for w in warnings)

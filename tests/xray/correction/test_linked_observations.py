@@ -61,15 +61,15 @@ def test_the_table_comes_first(directory):
     with pytest.raises(InputError, match=r"row 1: .*s1\.pha: BACKFILE names 'sky\.pha', which is not there"):
         read_observations(path, MODEL)
     path.write_text(head + "a,A,s1.pha,none,long,\n")
-    with pytest.raises(InputError, match="row 1: a row or exposure is no number"):
+    with pytest.raises(InputError, match="row 1: a row or exposure is not a number"):
         read_observations(path, MODEL)
 
 
 def test_a_column_of_regions_is_told(directory):
     path = directory / "observations.csv"
     path.write_text("source,telescope,pha,region\na,A,s1.pha,core.reg\nb,A,s2.pha,core.reg\n")
-    notes = [note for o in read_observations(path, MODEL) for note in o.spectrum.notes if "column region" in note]
-    assert notes == [f"{path}: the column region is not used"]
+    notes = [note for o in read_observations(path, MODEL) for note in o.spectrum.notes if "column 'region'" in note]
+    assert notes == [f"{path}: column 'region' is not used"]
 
 
 def test_notes_are_told_once():

@@ -54,7 +54,7 @@ def test_wide_and_long_tables_name_responses(place):
     notes = " ".join(wide.notes)
     assert "exposure_acis of each source is not needed" in notes
     assert "the responses of pn are not needed" in notes
-    assert "columns that are not used" not in notes
+    assert "unused columns" not in notes
     rows = xray.read_pairs(place / "long.csv", trusted="pn", corrected="acis")
     assert [r.files["arf"].split("/")[-1] for r in rows.responses["acis"]] == ["b.arf", "b2.arf", "b.arf"]
     # Where infer is to be told who is corrected, the responses of both are kept.
@@ -139,5 +139,7 @@ def test_a_job_depends_on_the_responses_of_its_table(place):
 def test_files_of_no_telescope_are_refused(place, column):
     """Without a telescope, in another case, or of a telescope without temperatures."""
     (place / "wide.csv").write_text(WIDE.replace("arf_acis", column))
-    with pytest.raises(DataFileError, match=f"column {column} names files of no telescope; expected ..._pn or"):
+    with pytest.raises(
+        DataFileError, match=f"column {column} names files that belong to none of the telescopes; expected ..._pn or"
+    ):
         xray.read_pairs(place / "wide.csv", trusted="pn", corrected="acis")

@@ -67,7 +67,7 @@ Note (1): Uncertainties are at 90% confidence.
 A1  5.0 0.1645   5.5 0.3290
 A2  7.0 0.3290   7.9 0.4935
 """
-IN_CELLS = ("the errors of kT_pn are those in its cells", "the errors of kT_acis are those in its cells")
+IN_CELLS = ("the errors of kT_pn are read from its cells", "the errors of kT_acis are read from its cells")
 FORMS = {
     "plus-minus.csv": ("source,kT_pn,kT_acis\nA1,5.0±0.1,5.5 +/- 0.2\nA2,7.0 +- 0.2,7.9 ± 0.3\n", IN_CELLS),
     "digits.csv": ("source,kT_pn,kT_acis\nA1,5.0(1),5.5(2)\nA2,7.0 (0.2),7.9(3)\n", IN_CELLS),
@@ -79,7 +79,7 @@ FORMS = {
         "source;kT_pn;kT_acis\nA1;5,0±0,1;5,5 ± 0,2\nA2;7,0(2);7,9 ± 0,3\n",
         (*IN_CELLS, "Decimal commas are read as points"),
     ),
-    "latex.tex": (LATEX, (*IN_CELLS, "The table is read as LaTeX", "column Cluster is used")),
+    "latex.tex": (LATEX, (*IN_CELLS, "The table is read as LaTeX", "column Cluster names the sources")),
     "booktabs.tex": (
         LATEX.replace("\\hline\\hline", "\\toprule").replace("\\hline\nA1", "\\midrule\nA1"),
         (*IN_CELLS, "read as LaTeX", "column Cluster"),
@@ -109,18 +109,18 @@ FORMS = {
     "tabs.tsv": (PLAIN.replace(",", "\t"), ()),
     "semicolons.csv": (PLAIN.replace(",", ";"), ()),
     "spaces.txt": (PLAIN.replace(",", "  "), ()),
-    "vizier.tsv": (VIZIER, ("column Name is used as the name of the source", "not used: _RA")),
-    "vizier.csv": (VIZIER.replace("\t", ";"), ("column Name is used", "not used: _RA")),
+    "vizier.tsv": (VIZIER, ("column Name names the sources", "unused columns: _RA")),
+    "vizier.csv": (VIZIER.replace("\t", ";"), ("column Name names the sources", "unused columns: _RA")),
     "xga.csv": (
         (
             "name,Tx_500_pn,Tx_500_pn-,Tx_500_pn+,Tx_500_acis,Tx_500_acis-,Tx_500_acis+,rad\n"
             "A1,5.0,0.1,0.1,5.5,0.2,0.2,1\nA2,7.0,0.2,0.2,7.9,0.3,0.3,1\n"
         ),
-        ("column name is used", "not used: rad"),
+        ("column name names the sources", "unused columns: rad"),
     ),
     "telescope-first.csv": (
         "cluster,pn_kT,pn_kT_err,acis_kT,acis_kT_err\nA1,5.0,0.1,5.5,0.2\nA2,7.0,0.2,7.9,0.3\n",
-        ("column cluster is used",),
+        ("column cluster names the sources",),
     ),
     "negative.csv": (
         (
@@ -156,7 +156,7 @@ FORMS = {
     ),
     "rows-out-of-order.csv": (
         "Cluster,Instrument,kT,e_kT,E_kT\nA1,pn,5.0,0.1,0.1\nA2,acis,7.9,0.3,0.3\nA2,pn,7.0,0.2,0.2\nA1,acis,5.5,0.2,0.2\n",
-        ("column Cluster is used",),
+        ("column Cluster names the sources",),
     ),
     "gaps.csv": (
         PLAIN + "A3,,,5.0,0.2\nA4,<3.0,,5.0,0.2\nA5,4.0,--,4.0,0.1\nA6,4.0,0.1,nan,0.1\n",
@@ -202,7 +202,7 @@ def test_binary_forms(tmp_path, name, options):
 @pytest.mark.parametrize(
     ("table", "told"),
     [
-        ("source,kT_pn,kT_err_pn,kT_acis\nA1,5±0.1,0.1,5.5±0.2\n", "stand in its cells and in column kT_err_pn"),
+        ("source,kT_pn,kT_err_pn,kT_acis\nA1,5±0.1,0.1,5.5±0.2\n", "are given in its cells and in column kT_err_pn"),
         ("source,kT_pn,kT_acis\nA1,99.99±0.1,5.5±0.2\n", "row 1: kT = 99.99 marks a missing value"),
         ("source,kT_pn,kT_acis\nA1,5.0±0,5.5±0.2\n", "row 1: error 0; expected a positive error"),
         ("source,kT_pn,kT_acis\nA1,about 5,5.5±0.2\n", "'about 5' is not a number"),
@@ -210,7 +210,7 @@ def test_binary_forms(tmp_path, name, options):
         ("source,kT_pn,kT_err_pn,kT_acis\nA1,5,0.1±0.1,5.5±0.2\n", "0.1±0.1 has an error"),
         (
             "# errors of kT are at 90 % and of norm at 68 %\nsource,kT_pn,kT_acis\nA1,5±0.1,5.5±0.2\n",
-            "speak of errors at 68.27 % and 90 %",
+            "mention errors at 68.27 % and 90 %",
         ),
     ],
 )
@@ -248,7 +248,7 @@ def test_constants_of_sources(tmp_path):
     (tmp_path / "p.csv").write_text("\n".join(lines))
     pairs = read_pairs(tmp_path / "p.csv")
     np.testing.assert_allclose(pairs.constants["nH"], [0.03, 0.05])
-    assert "column nH is taken as 1 / cm2" in pairs.notes[0]
+    assert "column nH is assumed to be in 1 / cm2" in pairs.notes[0]
 
 
 def test_confidence_given_or_in_metadata(tmp_path):

@@ -184,7 +184,7 @@ def test_a_script_of_sherpa_is_fitted_as_it_says(place, parts):
         ("py", {"quantity": "channel"}, "a range of channel"),
         ("py", {"more": "set_bkg_source(1, p1)"}, "the command set_bkg_source"),
         ("py", {"ranges": "a:b"}, "the filter cannot be read"),
-        ("py", {"group": "set_grouping(1, val=[1, x])"}, "flags that are no list of whole numbers"),
+        ("py", {"group": "set_grouping(1, val=[1, x])"}, "the flags are not a list of whole numbers"),
     ],
 )
 def test_sessions_that_cannot_be_followed(place, name, changed, told):

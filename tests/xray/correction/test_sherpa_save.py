@@ -126,7 +126,7 @@ def test_expressions_keep_their_meaning(tmp_path):
         ('"powlaw1d", "bump"', '"gauss1d", "bump"', "the model gauss1d of bump is not XSPEC's"),
         ("gal * (xsapec.p1 + powlaw1d.bump)", "gal * (p1 + gal * bump)", "the component gal appears twice"),
         ("gal * (xsapec.p1 + powlaw1d.bump)", "gal / p1", "the model holds xstbabs.gal / p1"),
-        ("import numpy", "import numpy as", "this is no script of Sherpa"),
+        ("import numpy", "import numpy as", "this is not a script of Sherpa"),
     ],
 )
 def test_scripts_that_are_refused(tmp_path, old, new, match):

@@ -51,7 +51,7 @@ def test_a_session_of_one_spectrum(tmp_path):
         ("data 1:1 source.pha", "data 1:1 source.pha 2:2 other.pha", "data: several spectra"),
         ("data 1:1 source.pha", "data 1:1 source.pha\ndata 2:2 b.pha", "data: several spectra"),
         ("     0.012 ", "= p2 ", "parameter norm: the parameter is tied"),
-        ("       0.3 ", "       hot ", "parameter Abundanc: 'hot .* is no value and step"),
+        ("       0.3 ", "       hot ", "parameter Abundanc: 'hot .* is not a value and a step"),
         ("bayes off", "model powerlaw\n1 0.1\n1 0.1", "several models"),
         ("bayes off", "model 2:b powerlaw\n1 0.1\n1 0.1", "several models"),
     ],

@@ -85,7 +85,7 @@ def test_background_beside_a_grating_s_spectrum_is_used_or_told(make):
     assert_allclose(spectrum.background_ratio, 0.1)
     bare = read_spectrum(path, "none", row=1)
     assert bare.background is None
-    told(bare.notes, ("the background in its columns BACKGROUND_UP and BACKGROUND_DOWN is not used, as asked for",))
+    told(bare.notes, ("the background in its columns BACKGROUND_UP and BACKGROUND_DOWN is not used, as requested",))
     other = read_spectrum(path, make("pha", None, "other.pha"), row=1)
     assert_array_equal(other.background.counts, [3, 10, 7, 2])
     assert not any("sum of its columns" in note for note in other.notes)

@@ -147,7 +147,7 @@ def test_background_from_header_or_given(make):
     for none in ("none", None):
         without = read_spectrum(path, none)
         assert without.background is None
-        assert "bkg.pha that BACKFILE names is not used, as asked for" in without.notes[-1]
+        assert "bkg.pha that BACKFILE names is not used, as requested" in without.notes[-1]
     background = make("pha", None, "bkg.pha")
     followed = read_spectrum(path)
     assert followed.background.exposure == 1000.0
@@ -283,7 +283,7 @@ def test_an_extension_that_is_not_there_is_refused(make, link):
 
 def test_net_counts_are_told(make):
     found = read_spectrum(make("pha", lambda spec: spec["SPECTRUM"]["cards"].update(HDUCLAS2="NET")))
-    assert any("its counts are not Poisson counts" in note for note in found.notes)
+    assert any("counts are not Poisson distributed" in note for note in found.notes)
 
 
 def test_a_row_in_braces_is_followed(make):

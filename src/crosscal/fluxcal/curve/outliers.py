@@ -139,4 +139,4 @@ def disagreement(coefficients: NDArray[np.float64], names: Sequence[str], limit:
     apart = abs(float(coefficients[0, 0] - coefficients[1, 0]))
     if apart <= limit * np.sqrt(2) * USUAL_GREY:
         return ""
-    return f"the two stars {names[0]} and {names[1]} differ by {apart:.2f} mag; no third star to tell which is right"
+    return f"stars {names[0]} and {names[1]} differ by {apart:.2f} mag, and no third star shows which one is wrong"

@@ -19,7 +19,7 @@ from crosscal.fluxcal.types import Frame, StarFit, StarStatus
 #: Statuses of a star that another arm of the exposure can make good.
 _OF_ONE_ARM = {StarStatus.NO_SIGNAL, StarStatus.LOW_SNR}
 #: What the results of arms say where a single frame would have been tried with a field over the plate.
-WITHOUT_FIELD = 'No field over the plate is fitted to arms that are calibrated together, though position = "auto".'
+WITHOUT_FIELD = 'position = "auto" has no effect: no field over the plate is fitted to arms calibrated together.'
 
 
 @keywords

@@ -18,7 +18,7 @@ from crosscal.core.threads import one_thread
 from crosscal.core.units import floats, plain
 from crosscal.fluxcal.curve.curve import Curve, compress, polynomials
 from crosscal.fluxcal.quality import Quality
-from crosscal.fluxcal.result import FluxCalibration
+from crosscal.fluxcal.result import NO_PATTERN, PATTERN, FluxCalibration
 from crosscal.fluxcal.tables import STARS
 from crosscal.inference.posterior import Posterior
 from crosscal.jobs.result import Presented
@@ -180,9 +180,7 @@ class NightCalibration(Presented):
         asked = [r for r in good if r.options.position == "auto" and np.isfinite(r.info.fibres.x).any()]
         if asked:
             fields = sum(r.curve is not None and r.curve.plate is not None for r in asked)
-            text += (
-                f"; losses follow a field over the plate in {fields} frames" if fields else "; no field over the plate"
-            )
+            text += f"; {PATTERN} in {fields} frames" if fields else f"; {NO_PATTERN}"
         return text + "."
 
     @property

@@ -76,7 +76,7 @@ def spread_frames(
 
         task.folder.mkdir(exist_ok=True)
         variables = {
-            "status": Variable(("frame",), "int16", description="what became of the frame"),
+            "status": Variable(("frame",), "int16", description="status of the frame"),
             "why": Variable(("frame", "byte"), "uint8", description="why it was not read, filled up with zeros"),
         }
         store = Store.open_or_create(

@@ -121,7 +121,7 @@ class Arm:
         return np.interp(rest, self.prepared.wavelength, steps, left=-1.0, right=steps[-1] + 1)
 
     def scores(self, position: NDArray[np.float64], candidates: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Chi-square (n_star, n_t), NaN for templates that are no candidates."""
+        """Chi-square (n_star, n_t), NaN for templates that are not candidates."""
         return score_templates(
             self.prepared.flux, self.shaped, self.weights, self.x, self.n_terms, position, candidates
         )

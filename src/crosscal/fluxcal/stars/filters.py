@@ -59,9 +59,9 @@ def load_filter(name: str, *, directory: str | os.PathLike[str] | None = None) -
     Raises
     ------
     MissingDependencyError
-        If only speclite could know the name and it is not installed.
+        If the name may be one of speclite's, and speclite is not installed.
     UnknownNameError
-        If nobody knows the name.
+        If the name is unknown.
 
     Examples
     --------

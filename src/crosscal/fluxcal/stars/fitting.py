@@ -206,7 +206,7 @@ class _Posterior:
 
     @classmethod
     def of(cls, chi2: NDArray[np.float64], photometry: Photometry, weight: float) -> _Posterior:
-        """Of scaled chi-squares (n_t,), NaN for templates that are no candidates, and magnitudes."""
+        """Of scaled chi-squares (n_t,), NaN for templates that are not candidates, and magnitudes."""
         mean, residual, colour = photometry.offsets()
         total = np.nan_to_num(chi2, nan=np.inf) + weight * colour
         share = np.exp(-0.5 * (total - total.min()))

@@ -60,8 +60,8 @@ def assumptions(catalogue: Catalogue, options: Options, xp: Mapping[str, XpSpect
     known = np.isfinite(catalogue.ebv)
     if not known.all() and options.ebv == 0:
         n = f"{(~known).sum()} of {known.size} stars have" if known.any() else "the catalogue has"
-        what = "0 is used" if known.any() or options.reddening == "map" else "it is fitted to the stars alone"
-        notes.append(f"{n} no E(B-V): {what} (option ebv, or a dust map)")
+        what = "0 is assumed" if known.any() or options.reddening == "map" else "it is fitted to the stars alone"
+        notes.append(f"{n} no E(B-V): {what} (set ebv, or give a dust map)")
     if n_xp := sum(source_id(name) in xp for name in catalogue.name):
         notes.append(f"Gaia XP spectra set the broad shape of {n_xp} of {known.size} stars of the catalogue")
     return tuple(notes)

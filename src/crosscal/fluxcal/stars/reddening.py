@@ -62,9 +62,9 @@ class FieldReddening:
         return bool(apart > 3 * np.hypot(self.stars_error, self.map_error))
 
     def __str__(self) -> str:
-        told = f"E(B-V) = {self.used:.3f} +- {self.error:.3f}"
+        told = f"E(B-V) = {self.used:.3f} +/- {self.error:.3f}"
         source = "no map" if np.isnan(self.map) else f"map {self.map:.3f}"
-        own = "" if np.isnan(self.stars) else f", stars {self.stars:.3f} +- {self.stars_error:.3f}"
+        own = "" if np.isnan(self.stars) else f", stars {self.stars:.3f} +/- {self.stars_error:.3f}"
         return f"{told} ({source}{own})"
 
 

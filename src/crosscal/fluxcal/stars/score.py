@@ -91,7 +91,7 @@ def score_templates(
     Returns
     -------
     array (n_star, n_t)
-        NaN for templates that are no candidates, and where nothing could be computed.
+        NaN for templates that are not candidates, and where nothing could be computed.
 
     Notes
     -----

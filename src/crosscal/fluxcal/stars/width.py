@@ -172,4 +172,4 @@ def told(fwhm: Resolution, error: float, n_stars: int) -> str:
         what = f"{a:.2f} Angstrom at {low:.0f}, {b:.2f} at {high:.0f}"
     else:
         what = f"{fwhm:.2f}"
-    return f"no resolution is stated: FWHM {what} +- {error:.2f} Angstrom was fitted to {n_stars} stars"
+    return f"FWHM {what} +/- {error:.2f} Angstrom was fitted to {n_stars} stars, because the file states no resolution"

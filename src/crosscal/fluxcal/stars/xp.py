@@ -63,7 +63,7 @@ def read_xp(path: str | os.PathLike[str]) -> dict[str, XpSpectrum]:
         CSV, ECSV, FITS or VOTable with columns source_id, flux and flux_error, and wavelength (nm) with a row for each
         sample. With a row for each source the wavelengths are a column, GaiaXPy's ``sampling`` (a keyword, or a file
         NAME_sampling.csv beside it), or the archive's 343. A column ``covariance`` (n x n, in squared units of flux)
-        goes before flux_error, whose samples are taken as correlated over the resolution.
+        takes precedence over flux_error, whose samples are assumed to be correlated over the resolution.
 
     Raises
     ------

@@ -153,7 +153,7 @@ def _usable(found: Photometry) -> tuple[NDArray[np.bool_], list[str]]:
     told = [f"{count} {why}" for why, count in counted.items() if count]
     if not told:
         return good, []
-    return good, [f"{int((~good).sum())} of {len(good)} rows are not used ({', '.join(told)})"]
+    return good, [f"{int((~good).sum())} of {len(good)} rows are excluded ({', '.join(told)})"]
 
 
 def _labels(
@@ -171,7 +171,7 @@ def _labels(
         mine = base == name
         base[mine] = np.array([f"{name}_{value}" for value in found.apart[mine]], dtype=object)
         notes.append(
-            f"{source}: {name} has {len(values)} objects, fields or observers, each of which gets factors of its own "
+            f"{source}: {name} has {len(values)} objects, fields or observers, and each has its own factors "
             "(merge_objects joins them)"
         )
     return base.astype(str)
@@ -217,7 +217,7 @@ def _linear(
     if zero is None:
         zero, unit = AB_ZERO, "mJy"
         name = f"of filter {plain} " if plain else ""
-        notes.append(f"{Path(source).name}: magnitudes {name}are taken as AB magnitudes and turned into mJy")
+        notes.append(f"{Path(source).name}: magnitudes {name}are assumed to be AB and converted to mJy")
     flux = zero * 10 ** (-0.4 * value)
     return flux, flux * error / _MAGNITUDE, unit
 

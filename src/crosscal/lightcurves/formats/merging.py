@@ -150,7 +150,7 @@ def _moved(group: Curves, system: TimeSystem, position: tuple[float, float] | No
                 expected="time_format = 'mjd' or 'jd', ... for it",
             )
         own = guess
-        notes.append(f"{name}: times are taken as {guess.format.upper()}, by their size")
+        notes.append(f"{name}: times are assumed to be {guess.format.upper()}, judging by their values")
     if not system.format or own == system:
         return {code: columns[0] for code, columns in group.items()}
     shifted = {

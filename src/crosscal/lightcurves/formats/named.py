@@ -141,7 +141,7 @@ def _told(table: RawTable, roles: Roles, used: set[str], flag: str | None) -> li
     used = used | {*UNITS, *ZERO_POINTS, *ZERO_SYSTEMS}
     told = [table.names[k] for k in roles.unused if k not in (flag, *UNITS, *ZERO_POINTS)]
     if told:
-        notes.append(f"columns that are not used: {', '.join(told)}")
+        notes.append(f"unused columns: {', '.join(told)}")
     if len(table.columns) > 3 and not table.headed:
         notes.append(f"columns after the third are not used ({len(table.columns)} columns)")
     return notes + unused_words(table, used)
@@ -156,7 +156,7 @@ def _times(table: RawTable, key: str, selection: Selection, notes: list[str]) ->
                 f"time_format {selection.time_format!r}", where=f"{table.source}, column {table.names[key]!r}",
                 expected="none: the column holds calendar dates",
             )  # fmt: skip
-        notes.append(f"calendar dates in {table.names[key]} are taken as UTC")
+        notes.append(f"calendar dates in {table.names[key]} are read as UTC")
         return days, TimeSystem("mjd", scale="utc")
     time = table.numbers(key)
     unit = table.units.get(key, "")

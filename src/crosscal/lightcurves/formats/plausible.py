@@ -9,13 +9,13 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscal.core.dates import dates_as_mjd
 from crosscal.core.errors import DataFileError
 from crosscal.lightcurves.formats.raw import RawTable
 from crosscal.lightcurves.formats.vocabulary import YEARS
 from crosscal.lightcurves.formats.words import MISSING, is_number
 from crosscal.lightcurves.timesystem import JD_RANGE, MJD_RANGE, TimeSystem
 
-_ISO = re.compile(r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d*)?)?)?Z?$")
 #: Julian or calendar years, and days packed into one number, such as 20180301.
 _YEARS, _PACKED = (1850.0, 2150.0), (18500101.0, 21501231.0)
 #: Light curves do not span more days than these two centuries: larger numbers count seconds.
@@ -59,14 +59,14 @@ def checked_dates(
     if not system.format:
         _refuse_other_counts(finite, key, where, notes)
     if system.format == "mjd" and long.all():
-        notes.append("times called MJD are taken as Julian Dates, by their size")
+        notes.append("times labelled MJD are read as Julian Dates, because their values are Julian Dates")
         return replace(system, format="jd")
     if system.format == "jd" and short.all():
-        notes.append("times called JD are taken as JD - 2400000, by their size; MJD would be half a day off")
+        notes.append("times labelled JD are read as JD - 2400000; if they are MJD, they are wrong by half a day")
         return replace(system, zero=2400000.0)
     if system.format and not (long.any() or short.any()):
         low, high = float(finite.min()), float(finite.max())
-        notes.append(f"times called {system.format.upper()} are no dates of 1900 to 2100 ({low:.7g} to {high:.7g})")
+        notes.append(f"times labelled {system.format.upper()} are outside 1900 to 2100 A.D. ({low:.7g} to {high:.7g})")
     return system
 
 
@@ -117,28 +117,20 @@ def may_be_magnitudes(value: NDArray[np.float64], error: NDArray[np.float64]) ->
 
 
 def calendar_dates(table: RawTable, key: str) -> NDArray[np.float64] | None:
-    """Return a column of dates such as 2018-03-01T04:05:06 as MJD, NaN where one is missing; None for other columns.
+    """Return a column of dates as MJD, NaN where one is missing; None for other columns.
 
     Raises
     ------
     DataFileError
-        If there is no such date.
+        As `crosscal.core.dates.dates_as_mjd`.
     """
-    words = table.words(key) if table.columns[key].dtype.kind in "OUS" else np.zeros(0, dtype=str)
-    given = np.array([word.lower() not in MISSING for word in words], dtype=bool)
-    if not given.any() or not all(_ISO.match(word) for word in words[given]):
+    if table.columns[key].dtype.kind not in "OUS":
         return None
-    from astropy.time import Time
-
-    days = np.full(len(words), np.nan)
-    try:
-        days[given] = Time([word.rstrip("Z").replace(" ", "T") for word in words[given]], scale="utc").mjd
-    except ValueError as error:
-        raise DataFileError(
-            f"a date does not exist ({error})", where=f"{table.source}, column {table.names[key]!r}",
-            expected="dates such as 2018-03-01T04:05:06",
-        ) from None  # fmt: skip
-    return days
+    words = table.words(key)
+    given = np.array([word.lower() not in MISSING for word in words], dtype=bool)
+    return dates_as_mjd(
+        words, given, lambda k: f"{table.source}, row {table.first_row + k}, column {table.names[key]!r}"
+    )
 
 
 def no_logarithm(table: RawTable, key: str, unit: str) -> None:

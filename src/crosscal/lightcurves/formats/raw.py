@@ -93,7 +93,7 @@ class RawTable:
         Raises
         ------
         UnknownNameError, DataFileError
-            Where there is no such column, or a cell is no number.
+            Where there is no such column, or a cell is not a number.
         """
         column = self._column(key)
         if column.dtype.kind in "fiub":

@@ -44,7 +44,7 @@ class Selection:
     time_range : (start, stop) or None
         Points with start <= time <= stop are kept; times as they are in the file.
     rebin : float or None
-        Width of time bins; None, False or 0 keeps the points.
+        Width of time bins; 0 (or None, False) keeps the points.
     errlimit : float, None or "auto"
         Largest error in magnitudes; for fluxes 2.5 / ln(10) times the relative error. "auto" is 0.1 for the magnitudes
         of ASAS-SN and ZTF, and no limit elsewhere.
@@ -62,7 +62,7 @@ class Selection:
     use_flux : bool
         Use the flux column of a survey that also gives magnitudes.
     time_format : str
-        Time format of tables that do not state it: "jd", "mjd", "hjd", "bjd", ...
+        Time format of tables that do not state it, such as "jd", "mjd", "hjd", "bjd".
     position : (ra, dec) or None
         Position of the source, ICRS degrees; needed to merge heliocentric or barycentric times with others.
     columns : mapping of str to str

@@ -45,7 +45,7 @@ def process(name: str | Variability, *, where: str) -> Kernel:
     found = kernel(name)
     if not isinstance(found, Kernel):
         raise InputError(
-            f"{name!r} is no Gaussian process, and has neither an evidence nor draws", where=where,
+            f"{name!r} is not a Gaussian process, so it has no evidence and cannot simulate", where=where,
             expected=f"one of {', '.join(processes())}",
         )  # fmt: skip
     return found

@@ -15,7 +15,7 @@ class RunningMean(Variability):
 
     D is the width of the window and s_j^2 the variance of F_j: that of its error, and J^2 of the source about its mean,
     which is what a mean over D does not follow. No process is assumed: that suits transients and periodic sources, and
-    a telescope that overlaps with no other within some D keeps its prior. It is no Gaussian process: its likelihood,
+    a telescope that overlaps with no other within some D keeps its prior. It is not a Gaussian process: its likelihood,
     penalised by the number of parameters that the mean is worth, gives no evidence that compares with others.
 
     References: Donnan, Horne & Hernandez Santisteban 2021 (MNRAS 508, 5449), sects. 2.1-2.3, who call it running
@@ -31,5 +31,5 @@ class RunningMean(Variability):
     moves: ClassVar = ({"log_width": float(np.log(2.0))}, {"log_width": -float(np.log(2.0))})
     caution: ClassVar[str] = (
         "Intervals with kernel 'running-mean' can be too narrow: in simulations 95 % intervals of a scale contained "
-        "the truth in 88 % (random walk) to 96 % (periodic source) of the cases."
+        "the truth in 88 % (random walk) to 96 % (periodic source) of the cases; compare with kernel = 'auto'."
     )

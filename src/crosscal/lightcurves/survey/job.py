@@ -73,7 +73,7 @@ def swept(task: SurveyTask, path: Path, job: SurveyJob, stages: Stages) -> Any:
     from crosscal.compute import Store, Variable, sweep
 
     variables = {
-        "status": Variable(("source",), "int16", description="what became of the source"),
+        "status": Variable(("source",), "int16", description="status of the source"),
         "seconds": Variable(("source",), unit="s", description="processor time"),
         "record": Variable(("source", "byte"), "uint8", description="JSON text, filled up with zeros"),
     }

@@ -25,7 +25,7 @@ class SurveyData:
     Attributes
     ----------
     sources : Path
-        One row a file: columns source, file (relative to this table) and, where a file does not name it, telescope.
+        One row per file: source, file (relative to this table) and, if the files do not name it, telescope.
     table : Path
         One table of all points with a column of sources, or a folder of Parquet files.
     source_column : str
@@ -33,13 +33,13 @@ class SurveyData:
     selection : table
         Cuts, units and choices for tables.
     time_range : (start, stop)
-        Points that are used, after time_start of the selection.
+        Range of times to use, after subtraction of time_start (table selection).
     season_gap : float
-        A new scale and shift after every gap longer than this (not for the reference).
+        Fit a new scale and shift after every gap longer than this (not for the reference).
     unit : str
-        Of the fluxes; fluxes of known units are converted to it.
+        Unit of the fluxes; fluxes in other known units are converted to it.
     time_unit : str
-        Of the times, for labels.
+        Unit of the times, for labels.
     """
 
     sources: Path | None = option(default=None, example="sources.csv", shown=True)
@@ -70,11 +70,11 @@ class SurveySampling:
     Attributes
     ----------
     sampler : str
-        "auto" is importance sampling where it can be trusted, else NUTS; "laplace" is faster and approximate.
+        "auto" uses importance sampling if its diagnostics are good, otherwise NUTS; "laplace" is fast and approximate.
     draws : int
         Posterior draws of each source.
     chunk : int
-        Sources of a unit of work: an interrupted run repeats at most one a worker.
+        Sources per chunk of work: an interrupted run repeats at most one chunk per worker.
     """
 
     sampler: Literal["auto", "importance", "laplace", "nuts"] = "auto"
@@ -84,17 +84,17 @@ class SurveySampling:
 
 @options
 class SurveyOutput:
-    """What is left beside the table of results.
+    """What is written in addition to the table of results.
 
     Attributes
     ----------
     curves : bool
         Write the merged light curve of every source into the folder curves.
     worst : int
-        Sources whose light curves are drawn: those with the most serious troubles.
+        Number of sources whose light curves are drawn: those with the most serious warnings.
     shared_prior : bool
         Estimate the distribution of each telescope's factors over all sources (mean and scatter of ln scale, shift per
-        unit flux and ln error scale; at least 10 sources) and use it as a prior of each source. Sources with few points
+        unit flux and ln error scale; at least 10 sources) and use it as the prior of each source. Sources of few points
         then take the factors of the others, which is wrong where sources differ for a reason, such as their colour.
     """
 

@@ -43,7 +43,7 @@ COLUMNS = {
     "log_evidence": "natural logarithm of the marginal likelihood of the source",
     "outliers": "points beyond 5 sigma of leave-one-out, all telescopes",
     "seconds": "processor time of the source",
-    "warnings": "what to know before trusting the source, or why it failed",
+    "warnings": "warnings about the source, or the reason why it failed",
 }
 #: Further columns where there is a shared prior.
 SHARED = {
@@ -125,15 +125,15 @@ class SurveyResult(Presented):
         if not self.shared:
             return ""
         if not self.populations:
-            return f" No telescope has the {LEAST_SOURCES} sources that a shared prior takes: none was used."
+            return f" No shared prior was used: none of the telescopes has the {LEAST_SOURCES} sources that it needs."
         told = "; ".join(one.sentence for one in self.populations)
-        return f" Factors have a shared prior, estimated from the sources themselves: {told}."
+        return f" The factors have a shared prior, estimated from all sources: {told}."
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What must be known: failures, and kinds of warnings with the number of sources."""
         said = [
-            f"{n} {'source is' if n == 1 else 'sources are'} {name}: the column warnings of summary.ecsv says why."
+            f"{n} {'source is' if n == 1 else 'sources are'} {name}: see the column 'warnings' of summary.ecsv."
             for name, n in self.counts.items()
             if STATUS.index(name) > GOOD + 1
         ]
@@ -170,7 +170,7 @@ class SurveyResult(Presented):
         FitError
             Always: the draws of one source come from `source`.
         """
-        raise FitError("A survey keeps no draws; SurveyResult.source(name) samples one source again.")
+        raise FitError("A survey keeps no draws: call SurveyResult.source(name) to sample one source again.")
 
     @property
     def correction(self) -> None:

@@ -71,8 +71,8 @@ def beyond(names: Sequence[str], kT: Floats, domain: tuple[float, float]) -> tup
         return ()
     shown = _listed([f"{names[i]} ({kT[i]:.3g} keV)" for i in outside.tolist()])
     text = (
-        f"{len(outside)} of {len(kT)} sources lie beyond the library's {low:g} to {high:g} keV, where the value at its "
-        f"end is taken: {shown}. Widen kT of the library, or leave them out."
+        f"{len(outside)} of {len(kT)} sources lie outside the library's {low:g} to {high:g} keV and are treated as at "
+        f"its end: {shown}. Widen kT of the library, or remove these sources."
     )
     return (text,)
 
@@ -117,7 +117,7 @@ def no_answer(n_constrained: int, amplitudes: Mapping[str, tuple[float, float]],
             "which telescope is trusted and the errors, or widen the prior (tau)"
         )
     if n_constrained == 0:
-        return "the sources constrain no direction of phi(E): the posterior is the prior"
+        return "the sources constrain no direction of phi(E), so that the result is the prior"
     if amplitudes:
         shown = ", ".join(f"{name} is at its limit {limit:.3g}" for name, (limit, _) in amplitudes.items())
         return f"the sources need a larger correction than the library covers ({shown})"

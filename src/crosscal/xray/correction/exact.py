@@ -23,6 +23,8 @@ MOST_DRAWS = 4000
 KHAT, SHARE = "k-hat of exact fits against the emulator", "effective share of the draws"
 #: Effective share of the draws below which re-weighting keeps too few of them.
 LEAST_SHARE = 0.1
+#: From this share on the weights are nearly equal: means change by less than 0.1 standard deviations.
+EQUAL = 0.99
 
 
 def chebyshev_nodes(n: int) -> Floats:
@@ -119,7 +121,8 @@ class ExactMap(Emulator):
 
 
 def _trusted(khat: float, share: float) -> bool:
-    return khat <= KHAT_LIMIT and share >= LEAST_SHARE
+    # The tail of nearly equal weights has a shape, but it hardly changes an average.
+    return (khat <= KHAT_LIMIT and share >= LEAST_SHARE) or share >= EQUAL
 
 
 def was_reweighted(posterior: Posterior) -> bool:

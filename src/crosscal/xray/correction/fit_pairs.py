@@ -107,9 +107,9 @@ class FittedSpectra:
             if status > Status.AT_BOUND.value:
                 found.append(f"the fit ended with {Status(int(status)).name}")
             elif not np.all(np.isfinite(self.covariance[k])) or not np.all(np.diagonal(self.covariance[k]) > 0):
-                found.append("the fit has no errors, since a parameter is on its limit")
+                found.append("the fit has no errors, because a parameter is at its limit")
             elif sd > WORST * kT:
-                found.append(f"kT = {kT:.2g} +- {sd:.2g} keV says nothing")
+                found.append(f"kT = {kT:.2g} +/- {sd:.2g} keV is not constrained")
             else:
                 found.append("")
         return tuple(found)

@@ -240,7 +240,7 @@ def emulator_against_pairs(model: HierarchicalModel) -> list[str]:
             expected="more nodes in the library, another kind of emulator, or kind 'exact'",
         )
     if not np.all(np.isfinite(error)):
-        return ["The emulator's error is not known: train it with newly simulated points, or use kind 'exact'."]
+        return ["The emulator's error is unknown: train it with newly simulated points, or use kind 'exact'."]
     if named:
         judged = model.emulator.emulator.report.get("judged", "its training points")
         told = (

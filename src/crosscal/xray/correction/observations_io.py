@@ -91,7 +91,7 @@ def read_observations(
     ]
     if "region" in table.colnames:
         spectrum = found[0].spectrum
-        told = f"{path}: the column region is not used"
+        told = f"{path}: column 'region' is not used"
         found[0] = replace(found[0], spectrum=replace(spectrum, notes=(*spectrum.notes, told)))
     return found
 
@@ -130,7 +130,7 @@ def _session(pha: Path) -> Callable[[Path], Xcm] | None:
 
 def _row_and_exposure(row: Any, where: str) -> tuple[int | None, float | None]:
     """Return what a row of the table says of a spectrum's number in its file and of its exposure."""
-    with parsing("a row or exposure is no number", where=where, expected="numbers in row and exposure, or neither"):
+    with parsing("a row or exposure is not a number", where=where, expected="numbers in row and exposure, or neither"):
         number = int(row["row"]) if _given(row, "row") else None
         return number, float(row["exposure"]) if _given(row, "exposure") else None
 
@@ -171,12 +171,14 @@ def _row(
         if key not in known:
             known[key] = files.response(other=other)
         spectrum.check_response(known[key])
-        with parsing("a parameter is no number", where=where, expected=f"numbers in {', '.join(extra) or 'no column'}"):
+        with parsing(
+            "a parameter is not a number", where=where, expected=f"numbers in {', '.join(extra) or 'no column'}"
+        ):
             values = {name: float(row[name]) for name in extra}
         if session is not None:
             values = {**session.held(model), **values}
             spectrum = replace(spectrum, notes=(*spectrum.notes, *session.notes))
-        with parsing("a band is no number", where=where, expected="numbers in band_low and band_high, or neither"):
+        with parsing("a band is not a number", where=where, expected="numbers in band_low and band_high, or neither"):
             low, high = (float(row[n]) if _given(row, n) else e for n, e in zip(BAND, band, strict=True))
         if not 0 <= low < high:
             raise InputError(f"a band of {low:g} to {high:g} keV", where="band", expected="0 <= low < high")

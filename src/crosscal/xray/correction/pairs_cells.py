@@ -54,7 +54,7 @@ def cells_of(sheet: Sheet, names: list[str], source: str, directory: Path, confi
     Raises
     ------
     DataFileError
-        Naming column and row of what is no number, or an error that is not positive.
+        Naming column and row of a cell that is not a number, or of an error that is not positive.
     """
     columns = [column_of(name) for name in sheet.table.colnames if name != source]
     known = [column for column in columns if column is not None]
@@ -67,9 +67,9 @@ def cells_of(sheet: Sheet, names: list[str], source: str, directory: Path, confi
     check_telescopes(sheet, cells.telescopes)
     cells.files = named_files(sheet, names)
     if source != "source":
-        sheet.notes.append(f"column {source} is used as the name of the source")
+        sheet.notes.append(f"column {source} names the sources")
     if rest:
-        sheet.notes.append(f"columns that are not used: {', '.join(rest)}")
+        sheet.notes.append(f"unused columns: {', '.join(rest)}")
     return cells
 
 
@@ -91,7 +91,7 @@ def _level(sheet: Sheet, known: Sequence[Column], confidence: float | None) -> f
         if len(stated_in_words) > 1 and not (own and all(own)):
             levels = " and ".join(f"{100 * one:g} %" for one in stated_in_words)
             raise DataFileError(
-                f"the comments of the table speak of errors at {levels}", where=sheet.where,
+                f"the comments of the table mention errors at {levels}", where=sheet.where,
                 expected="confidence = 0.9 or another level, or the level in names of columns, such as kT_err90_pn",
             )  # fmt: skip
         confidence = stated_in_words[0] if len(stated_in_words) == 1 else None
@@ -226,7 +226,7 @@ def _in_cells(
     if parts:
         other = next(iter(parts.values())).name
         raise DataFileError(
-            f"errors of {column.name} stand in its cells and in column {other}", where=sheet.where,
+            f"errors of {column.name} are given in its cells and in column {other}", where=sheet.where,
             expected="one of the two: remove the other",
         )  # fmt: skip
     wrong = np.isfinite(low) & ~((low > 0) & (high > 0))
@@ -234,7 +234,7 @@ def _in_cells(
         row = int(np.argmax(wrong))
         place = f"{sheet.where}, column {column.name}, row {row + 1}"
         raise DataFileError(f"error {min(low[row], high[row]):g}", where=place, expected="a positive error")
-    sheet.notes.append(f"the errors of {column.name} are those in its cells")
+    sheet.notes.append(f"the errors of {column.name} are read from its cells")
     return low, high
 
 
@@ -279,7 +279,7 @@ def _constant(sheet: Sheet, column: Column) -> Floats:
     """Return nH (1e22 / cm2) or redshift of each source."""
     values, _ = sheet.numbers(column.name, "1e22 / cm2" if column.quantity == "nH" else "")
     if column.quantity == "nH" and np.nanmax(values, initial=0.0) > _PLAIN_NH:
-        sheet.notes.append(f"column {column.name} is taken as 1 / cm2")
+        sheet.notes.append(f"column {column.name} is assumed to be in 1 / cm2")
         values = values / 1e22
     return values
 

@@ -85,7 +85,7 @@ def read_pairs(
     DataFileError
         Naming the file, the column and the row, or the telescope that is not in the table.
     ConfigError
-        If ``confidence`` is no probability.
+        If ``confidence`` is not a probability.
 
     Examples
     --------

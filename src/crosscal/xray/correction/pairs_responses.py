@@ -23,7 +23,7 @@ Named = tuple[str, str, int]
 
 
 def role_of(column: str) -> tuple[str, str] | None:
-    """Return what a column names: ("arf", "pn") of ``arf_pn``, ("rmf", "") of ``rmf``; None where it is no file."""
+    """Return what a column names: ("arf", "pn") of ``arf_pn``, ("rmf", "") of ``rmf``; None where it is not a file."""
     role, _, telescope = column.partition("_")
     return (role.lower(), telescope) if role.lower() in (*ROLES, EXPOSURE) else None
 
@@ -42,7 +42,9 @@ def check_telescopes(sheet: Sheet, telescopes: Sequence[str]) -> None:
         if role not in ROLES or telescope in telescopes or (by_row and not telescope):
             continue
         known = " or ".join(f"{role}_{one}" for one in telescopes)
-        raise DataFileError(f"column {name} names files of no telescope", where=sheet.where, expected=known)
+        raise DataFileError(
+            f"column {name} names files that belong to none of the telescopes", where=sheet.where, expected=known
+        )
 
 
 def telescope_column(names: Sequence[str]) -> str | None:

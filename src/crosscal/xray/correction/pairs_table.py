@@ -62,7 +62,7 @@ class Sheet:
         Raises
         ------
         DataFileError
-            Naming the row that is no plain number, or a unit that does not convert.
+            Naming the row that is not a plain number, or a unit that does not convert.
         """
         found = self.cells(name, unit)
         if np.isfinite(found.below).any():

@@ -119,7 +119,7 @@ def _tabulated(model: Model) -> bool:
 
 
 def _trouble(status: int, at_limit: Sequence[str]) -> str:
-    """Return why a fit cannot be used, or nothing; a linear parameter at its limit (an abundance of 0) is no harm."""
+    """Return why a fit cannot be used, or nothing; a linear parameter at its limit (an abundance of 0) does no harm."""
     if at_limit:
         return f"{' and '.join(at_limit)} reached a limit"
     return "" if status in (Status.OK, Status.AT_BOUND) else MEANING[Status(status)]

@@ -49,7 +49,7 @@ class PointEstimate:
 
     def __str__(self) -> str:
         values = ", ".join(
-            f"{n} = {v:.4g}" + (f" +- {self.sd[n]:.2g}" if n in self.sd else "") for n, v in self.theta.items()
+            f"{n} = {v:.4g}" + (f" +/- {self.sd[n]:.2g}" if n in self.sd else "") for n, v in self.theta.items()
         )
         return f"{values}; {self.divergence} {self.before:.4g} -> {self.value:.4g} over {len(self.per_source)} sources"
 

@@ -79,7 +79,7 @@ def read_sherpa(path: str | os.PathLike[str]) -> Xcm:
     Raises
     ------
     DataFileError
-        If it is the binary file of ``save``, no Python, or has no model, several spectra, linked parameters or other
+        If it is the binary file of ``save``, not Python, or has no model, several spectra, linked parameters or other
         models.
     """
     source = existing_file(path, what="Sherpa save file")
@@ -90,7 +90,7 @@ def read_sherpa(path: str | os.PathLike[str]) -> Xcm:
             "this is Sherpa's binary save file, which runs code when it is read", where=str(path),
             expected='the script of save_all: sherpa> restore("file"); save_all("file.py")',
         )  # fmt: skip
-    with parsing("this is no script of Sherpa", where=str(path), expected="what save_all writes"):
+    with parsing("this is not a script of Sherpa's save_all", where=str(path), expected="what save_all writes"):
         tree = ast.parse(read_text(source))
     script = _Script(str(path), source.parent)
     for statement in tree.body:
@@ -201,7 +201,7 @@ def _flags(script: _Script, call: ast.Call) -> NDArray[np.int16]:
         assert value is not None
         return np.array(ast.literal_eval(value), dtype=np.int16)
     except (ValueError, TypeError, AssertionError, OverflowError):
-        raise script.error("flags that are no list of whole numbers", call, "what save_all writes") from None
+        raise script.error("the flags are not a list of whole numbers", call, "what save_all writes") from None
 
 
 def _model(script: _Script, source: ast.expr) -> tuple[Model, dict[str, tuple[float, float]]]:

@@ -264,9 +264,15 @@ class SpectraModel:
             derived=self._derived if sampled else None,
             pointwise=self.pointwise,
             dims={"v": ("source", "parameter")} | dict.fromkeys(self.data.pilot.names, ("source",)) if sampled else {},
-            coords={"source": list(self.data.sources)} if sampled else {},
+            coords={"source": list(self.data.sources), "parameter": self._parameters} if sampled else {},
             units={p.name: p.unit for p in self.modifier.parameters if p.unit},
         )
+
+    @property
+    def _parameters(self) -> list[str]:
+        """Names of the columns of v: the free parameters, and where it is sampled the norm between the telescopes."""
+        names = list(self.data.pilot.names)
+        return [*names, *["norm ratio"] * (self._width - len(names))]
 
     def _derived(self, params: Mapping[str, Any]) -> dict[str, Any]:
         import jax.numpy as jnp

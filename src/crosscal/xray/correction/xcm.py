@@ -191,7 +191,7 @@ def _choice(said: _Said) -> tuple[str | None, list[str]]:
 
 def statistic_note(path: str | os.PathLike[str], statistic: str) -> str:
     """Say that a session's statistic is not used."""
-    return f"{path}: the statistic {statistic} is not used; spectra are fitted with the likelihood of their counts"
+    return f"{path}: the statistic {statistic} is not used; the spectra are fitted with a Poisson likelihood"
 
 
 def _model(
@@ -215,7 +215,7 @@ def _model(
                     limits[parameter.name] = (float(numbers[2]), float(numbers[5]))
         except (ValueError, IndexError):
             raise DataFileError(
-                f"{text!r:.60} is no value and step", where=place, expected="as XSPEC saves it"
+                f"{text!r:.60} is not a value and a step", where=place, expected="as XSPEC saves it"
             ) from None
         at += 1
     return bare.replace(free=tuple(free), **values), limits, at

@@ -146,7 +146,7 @@ def _table(opened: fits.HDUList, number: int, columns: tuple[str, ...], path) ->
 
 
 def _temperatures(opened: fits.HDUList, path) -> np.ndarray:
-    with parsing("temperatures are no numbers", where=f"{path}[PARAMETERS], column kT", expected="numbers"):
+    with parsing("temperatures are not numbers", where=f"{path}[PARAMETERS], column kT", expected="numbers"):
         kT = np.asarray(_table(opened, 1, ("kT",), path)["kT"], dtype=float)
     if kT.ndim != 1 or kT.size < 2 or not np.all(np.isfinite(kT)) or np.any(np.diff(kT) <= 0) or kT[0] <= 0:
         raise DataFileError("temperatures are not positive and increasing", where=f"{path}[PARAMETERS], column kT")

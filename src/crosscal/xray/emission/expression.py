@@ -337,7 +337,7 @@ class Model:
     def _repr_html_(self) -> str:
         rows = [("expression", self.expression)]
         for row in self.describe():
-            state = "free" if row["free"] else "held"
+            state = "free" if row["free"] else "fixed"
             rows.append((row["name"], f"{row['value']:g} {row['unit']} ({state})".replace("  ", " ")))
         return titled_html(self, rows)
 

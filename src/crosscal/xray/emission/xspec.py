@@ -75,7 +75,7 @@ def component_class(name: str, *, where: str | None = None) -> Callable[[Setting
     UnknownNameError
         If neither has it.
     InputError
-        For an XSPEC model that is no part of a spectrum, such as pile-up.
+        For an XSPEC model that is not part of a spectrum, such as pile-up.
     MissingDependencyError
         If XSPEC has it and its library is not installed.
     """

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from crosscal.plot import COLOURS, INSTRUMENT_COLOURS, band, figure, legend_below, log_axis, styled
+from crosscal.plot.style import SUPERSCRIPTS
 from crosscal.xray.figures.library import STYLES
 
 
@@ -114,20 +115,21 @@ def bias(result: Any, *, power: float = 1.5, injected: ArrayLike | None = None) 
     """
     fig = figure(7.0, 5.6)
     top, bottom = fig.subplots(2, 1, sharex=True)
+    raised = f"{power:g}".translate(SUPERSCRIPTS) if float(power).is_integer() else f"^{power:g}"
     for axes, draws, label in (
         (top, 100 * (result.ratio - 1), "Bias of kT (%)"),
-        (bottom, 100 * result.of_power(power), f"Bias of T$^{{{power:g}}}$ (%)"),
+        (bottom, 100 * result.of_power(power), f"Bias of (kT){raised} (%)"),
     ):
         axes.axhline(0, color=COLOURS["before"], lw=1)
         band(axes, result.kT, draws, colour=COLOURS["after"], label="nominal calibration" if axes is top else "")
-        axes.set_ylabel(label, parse_math=True)
+        axes.set_ylabel(label)
     if injected is not None:
         ratio = np.asarray(injected)
         top.plot(result.kT, 100 * (ratio - 1), "--", color=COLOURS["truth"], label="injected")
         bottom.plot(result.kT, 100 * (ratio**power - 1), "--", color=COLOURS["truth"])
     a, b = result.power_law().mean(axis=0)
-    law = f"$T_{{nominal}}$ = {a:.3f} $T^{{{b:.3f}}}$ (keV)"
-    top.set_title(f"Effect of the nominal calibration on temperatures: {law}", parse_math=True)
+    law = f"nominal kT = {a:.3f} \u00d7 (true kT)^{b:.3f}, in keV"
+    top.set_title(f"Effect of the nominal calibration: {law}")
     legend_below(fig, top.get_legend_handles_labels()[0])
     log_axis(bottom, result.kT[0], result.kT[-1])
     bottom.set_xlabel("True temperature (keV)")
@@ -146,7 +148,7 @@ def modes(found: Any, energy: ArrayLike, *, most: int = 5) -> Figure:
     from crosscal.xray.correction.identifiability import CONSTRAINED
 
     energy = np.asarray(energy)
-    fig = figure(8.6, 3.8)
+    fig = figure(7.5, 3.6)
     left, right = fig.subplots(1, 2, width_ratios=[2, 3])
     shown = np.maximum(found.signal_to_noise[:12], 0.05)
     colours = [INSTRUMENT_COLOURS[i % 6] if i < most else COLOURS["before"] for i in range(len(shown))]

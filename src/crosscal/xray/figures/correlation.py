@@ -36,7 +36,7 @@ def correlation(correction: Any, *, fitted: tuple[float, float] | None = None, m
     held = sd <= _HELD * sd.max(initial=0.0)
     scale = np.where(held, np.nan, sd)
     matrix = covariance / (scale[:, None] * scale[None, :])
-    fig = figure(8.6, 3.8)
+    fig = figure(7.5, 3.6)
     left, right = fig.subplots(1, 2, width_ratios=[1, 1.25])
     left.set_facecolor(COLOURS["before"])
     shown = left.pcolormesh(energy, energy, matrix, cmap="RdBu_r", vmin=-1, vmax=1, shading="nearest", rasterized=True)

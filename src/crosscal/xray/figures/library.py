@@ -83,5 +83,5 @@ def emulator(validation: Any) -> Figure:
         )
         for sign in (-1, 1):
             axes.axvline(sign * validation.percentile_99[k], color=COLOURS["limit"], ls="--", lw=1)
-    fig.axes[0].set_ylabel(f"Number of {len(validation.errors)} fresh points")
+    fig.axes[0].set_ylabel(f"Points (of {len(validation.errors)} new ones)")
     return fig

@@ -12,7 +12,7 @@ from crosscal.plot.style import SUPERSCRIPTS
 
 #: More groups than this are joined for drawing, until a point has enough counts.
 MOST_POINTS, ENOUGH = 300, 25.0
-JOINED = f"data, joined to {ENOUGH:g} counts a point"
+JOINED = f"data, grouped to {ENOUGH:g} counts per point"
 
 
 @styled

@@ -8,6 +8,7 @@ astro-ph/9905116, Eqs. 20 to 22 (luminosity distance and the shift of the band).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscal.core.errors import FitError, InputError, UnknownNameError
+from crosscal.core.rounding import with_sides
 from crosscal.core.units import plain
 
 if TYPE_CHECKING:
@@ -84,7 +86,12 @@ class BandValue:
     @property
     def shown(self) -> str:
         """The value with its errors and unit."""
-        return f"{self.value:.4g} ({self.low - self.value:.2g} {self.high - self.value:+.2g}) {self.unit}"
+        below, above = self.value - self.low, self.high - self.value
+        power = math.floor(math.log10(abs(self.value))) if self.value else 0
+        if -3 <= power < 4:
+            return f"{with_sides(self.value, below, above)} {self.unit}"
+        shown = with_sides(*(x / 10.0**power for x in (self.value, below, above)))
+        return f"{shown} 1e{power} {self.unit}"
 
     @property
     def row(self) -> dict[str, Any]:
@@ -161,7 +168,7 @@ def _parameters(result: FitResult, draws: int, seed: int) -> dict[str, Array]:
     """Draw the free parameters from the Gaussian of the fit; what lies beyond a limit becomes the limit."""
     if not result.names or not np.all(np.isfinite(result.covariance)):
         raise FitError(
-            "the fit has no covariance, so a flux has no error: fit with a free parameter, away from limits."
+            "the fit has no covariance, so a flux has no error: free a parameter, or move it away from its limit."
         )
     mean = np.array([result.values[name] for name in result.names])
     rng = np.random.default_rng(seed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,6 +14,7 @@ from crosscal.core.check import Check
 from crosscal.core.display import Words
 from crosscal.core.errors import FitError, UnknownNameError
 from crosscal.core.provenance import record
+from crosscal.core.rounding import with_sides
 from crosscal.core.tables import describe
 from crosscal.core.units import plain
 from crosscal.jobs.result import Presented
@@ -109,7 +109,7 @@ class FitResult(Presented):
         for name in self.names:
             value, unit = self.values[name], self.model.parameter(name).unit
             low, high = self.intervals.get(name, (value - self.errors[name], value + self.errors[name]))
-            shown.append(f"{name} = {with_errors(value, value - low, high - value)} {unit}".rstrip())
+            shown.append(f"{name} = {with_sides(value, value - low, high - value)} {unit}".rstrip())
         bands = "".join(f"; {value.named} = {value.shown}" for value in self.fluxes)
         return (
             f"{self.name or 'The spectrum'}: {', '.join(shown) or 'no free parameters'}; {self.statistic_name} = "
@@ -222,7 +222,7 @@ class FitResult(Presented):
         Raises
         ------
         InputError
-            For a band that is not positive and increasing, or a level that is no probability.
+            For a band that is not positive and increasing, or a level that is not a probability.
         FitError
             If the fit gave no covariance.
         """
@@ -361,15 +361,6 @@ class FitResult(Presented):
         if self.status not in (Status.OK, Status.AT_BOUND):
             raise FitError(f"the fit has no profile: {MEANING[self.status]}.")
         return self.names.index(name)
-
-
-def with_errors(value: float, below: float, above: float) -> str:
-    """Return ``value (-below +above)`` with two digits of the smaller error, and as many decimals everywhere."""
-    least = min((e for e in (below, above) if e > 0 and np.isfinite(e)), default=0.0)
-    if least == 0 or abs(value) >= 1e5 or least < 1e-5:
-        return f"{value:.4g} (-{below:.2g} +{above:.2g})"
-    digits = max(1 - math.floor(math.log10(least)), 0)
-    return f"{value:.{digits}f} (-{below:.{digits}f} +{above:.{digits}f})"
 
 
 @dataclass(eq=False)

@@ -83,7 +83,7 @@ class SpectrumTable:
         own = self._own_background(row, n, exposure, areascale, first)
         self._tell_correction_file(row)
         if str(self._keyword("HDUCLAS2", None) or "").strip().upper() == "NET" and errors is None:
-            table.note("HDUCLAS2 is NET: its background is subtracted, so that its counts are not Poisson counts")
+            table.note("HDUCLAS2 is NET: the background is already subtracted, so counts are not Poisson distributed")
         path = table.path
         tag = "" if row is None else f"#{row + 1}"
         spectrum = Spectrum(

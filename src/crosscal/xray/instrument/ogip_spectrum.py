@@ -66,7 +66,7 @@ def read_spectrum(
     Raises
     ------
     DataFileError
-        If the file is no spectrum, or is of type II and no row is named.
+        If the file is not a spectrum, or is of type II and no row is named.
 
     Examples
     --------
@@ -105,11 +105,11 @@ def _with_background(spectrum: Spectrum, choice: PathLike | None, row: int, scal
     pha, link, own_row = spectrum.files["pha"], spectrum.links.get("background"), row
     if choice is None or str(choice).strip().lower() == "none":
         if spectrum.background is not None:
-            note = f"{pha}: the background in its columns {' and '.join(OWN_BACKGROUND)} is not used, as asked for"
+            note = f"{pha}: the background in its columns {' and '.join(OWN_BACKGROUND)} is not used, as requested"
             return replace(spectrum, background=None, notes=(*spectrum.notes, note))
         if link is None:
             return spectrum
-        note = f"{pha}: the background {link} that BACKFILE names is not used, as asked for"
+        note = f"{pha}: the background {link} that BACKFILE names is not used, as requested"
         return replace(spectrum, notes=(*spectrum.notes, note))
     note = None
     if choice == "auto":

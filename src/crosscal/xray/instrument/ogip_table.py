@@ -270,7 +270,9 @@ def find_table(
     first, others = found[0], found[1:]
     if any(not _same_content(first, other) for other in others):
         name = Path(path).name
-        first.note(f"the first of {len(found)} {first.hdu.name} tables is used; {name}[NUMBER of the HDU] is another")
+        first.note(
+            f"the first of {len(found)} {first.hdu.name} tables is used; choose another as {name}[NUMBER of the HDU]"
+        )
     return first
 
 

@@ -335,7 +335,7 @@ def _bins(edges: ArrayLike, what: str, where: str) -> tuple[Floats, Floats, bool
     Raises
     ------
     InputError
-        If the edges are no vector that rises or falls.
+        If the edges are not a rising or falling vector.
     """
     values = energies(edges, where=f"{where}, {what}")
     step = np.diff(values) if values.ndim == 1 else np.zeros(0)

@@ -62,7 +62,7 @@ class SpectrumFile:
     Attributes
     ----------
     pha : Path
-        OGIP PHA file; a job with a session may leave it out.
+        OGIP PHA file; not needed if a session is given.
     row : int
         Number of the spectrum in a type II file, from 1.
     background : Path
@@ -103,16 +103,16 @@ class FitJob(Job):
     delta : float
         Increase of the statistic at the ends of the intervals: 1.0 for 68 %, 2.706 for 90 %.
     flux_bands : list of (low, high)
-        Bands, keV, in which the flux is given as observed and before absorption, at the probability of the intervals.
+        Bands, keV, in which the flux is calculated, as observed and before absorption, with its interval.
     luminosity_bands : list of (low, high)
-        Bands, keV in the frame of the source, in which the luminosity before absorption is given; the model's redshift
-        and cosmology decide the distance.
+        Bands, keV in the frame of the source, in which the unabsorbed luminosity is calculated; the model's redshift
+        and the cosmology determine the distance.
     cosmology : str
         A name known to astropy.cosmology.
     session : Path
         A save file of XSPEC (.xcm) or a script of Sherpa's save_all (.py), which is read, not executed: its files,
         channels, groups, statistic, and its model with start values and free parameters. Files, band, ignored,
-        grouping and statistic of this job come first.
+        grouping and statistic of this job take precedence.
     """
 
     job: Literal["xray-fit"] = "xray-fit"
@@ -213,14 +213,14 @@ def with_fluxes(job: FitJob, found: FitResult) -> FitResult:
     if not (job.flux_bands or job.luminosity_bands):
         return found
     if not (found.names and np.all(np.isfinite(found.covariance))):
-        told = "no fluxes or luminosities are given, because the fit has no covariance"
+        told = "no fluxes or luminosities are calculated, because the fit has no covariance"
         return replace(found, notes=(*found.notes, told))
     level = float(chi2.cdf(job.delta, 1))
     values = [found.flux(b, absorbed=a, level=level, seed=job.seed) for b in job.flux_bands for a in (True, False)]
     values += [found.luminosity(b, cosmology=job.cosmology, level=level, seed=job.seed) for b in job.luminosity_bands]
     low, high = float(found.energy_lo.min()), float(found.energy_hi.max())
     beyond = [v.named for v in values if v.observed[0] < 0.99 * low or v.observed[1] > 1.01 * high]
-    told = [f"extrapolated by the model, as the fit used {low:.3g} to {high:.3g} keV: {', '.join(beyond)}"]
+    told = [f"{', '.join(beyond)}: extrapolated beyond the fitted band of {low:.3g} to {high:.3g} keV"]
     return replace(found, fluxes=tuple(values), notes=(*found.notes, *(told if beyond else [])))
 
 

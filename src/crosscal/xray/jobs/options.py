@@ -98,7 +98,7 @@ class Source(OpenTable):
     abundances, absorption_abundances : str
         Solar abundances of the plasma, and of the absorber.
     interp : str
-        Between plasma temperatures; "xspec" interpolates linearly as XSPEC does.
+        Interpolation between plasma temperatures; "xspec" is linear, as in XSPEC.
     plasma : str
         "built-in", a table of `crosscal data build-plasma`, or a directory of AtomDB files.
     free : tuple of str

@@ -116,9 +116,9 @@ class Inference(Sampling):
         Table of N sources (ECSV, CSV, FITS): source, kT_NAME, kT_err_NAME (or kT_err_lo_, kT_err_hi_), ...; nH, z,
         arf_NAME and rmf_NAME of each source are used by exact fits.
     confidence : float
-        Level of the errors of the table, such as 0.9; by default what its columns and comments say, or 68 %.
+        Level of the errors of the table, such as 0.9; by default what its columns or comments state, or 68 %.
     observations : Path
-        Instead of pairs, a table of their spectra: source, telescope, pha, arf, rmf, background, nH, Redshift, ...; all
+        Instead of pairs, a table of spectra: source, telescope, pha, arf, rmf, background, nH, Redshift, ...; all
         are fitted first.
     quantities : tuple of str
         By default all quantities that both pairs and emulator have.

@@ -35,7 +35,7 @@ class SpectraInference(Sampling):
     ----------
     observations : Path
         Table of spectra (ECSV, CSV, FITS): source, telescope, pha, arf, rmf, background, nH, Redshift, ...; and
-        band_low, band_high (keV) where a spectrum has a band of its own.
+        band_low, band_high (keV) if a spectrum has its own band.
     modifier : table
         Family of phi(E) with its options (see `crosscal list modifiers`).
     sampler : str
@@ -157,7 +157,6 @@ DEMO: dict[str, Any] = {
     "telescope": {"name": "example_b", "arf": "data:xray/example_b.arf", "rmf": "data:xray/example_b.rmf.gz"},
     "trusted": {"name": "example_a", "arf": "data:xray/example_a.arf", "rmf": "data:xray/example_a.rmf.gz"},
     "model": {"nH": 0.05, "Abundanc": 0.3, "Redshift": 0.05, "free": ["kT", "norm", "Abundanc"]},
-    "inference": {"draws": 500},
     "simulation": {"sources": 20, "injected": {"A": 0.12, "mu": 1.8, "sigma": 0.9}},
 }
 

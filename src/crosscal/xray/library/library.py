@@ -86,7 +86,7 @@ class Library:
         store = Store.open(path)
         job = store.header.job
         if not isinstance(job, Mapping) or job.get("kind") != KIND:
-            raise StoreError("the store is no X-ray library", where=str(path), expected=f"kind {KIND!r}")
+            raise StoreError("the store is not an X-ray library", where=str(path), expected=f"kind {KIND!r}")
         missing = int(np.count_nonzero(~store.done()))
         if missing:
             raise StoreError(

@@ -34,7 +34,7 @@ def read_xcalforge(path: str | os.PathLike[str]) -> Library:
     Raises
     ------
     DataFileError
-        If the file is absent, is no HDF5, lacks a group or data set, or the shapes do not fit together.
+        If the file is absent, is not HDF5, lacks a group or data set, or the shapes do not fit together.
 
     Examples
     --------

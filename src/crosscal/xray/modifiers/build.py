@@ -22,7 +22,9 @@ def build_from_options(choice: Any) -> Modifier:
     if isinstance(choice, str):
         choice = {"name": choice}
     if not isinstance(choice, Mapping) or not isinstance(choice.get("name"), str):
-        raise ConfigError(f"{choice!r:.60} is no modifier", expected='a name, or a table such as { name = "gaussian" }')
+        raise ConfigError(
+            f"{choice!r:.60} is not a modifier", expected='a name, or a table such as { name = "gaussian" }'
+        )
     options = {k: v for k, v in choice.items() if k != "name"}
     family = MODIFIERS.get(choice["name"])
     where = f"modifier {choice['name']!r}"

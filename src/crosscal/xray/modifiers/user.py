@@ -74,7 +74,7 @@ def _arguments(function: Callable[..., Any]) -> dict[str, tuple[float, float, fl
 
 @dataclass(frozen=True, eq=False)
 class UserFunction(Modifier):
-    """A function of one's own: phi = ``function(energy, xp, **parameters)``.
+    """Your own function: phi = ``function(energy, xp, **parameters)``.
 
     Parameters
     ----------

@@ -108,7 +108,7 @@ def seconds(header: Mapping[str, Any], given: Given, where: str, *keys: str, def
     Raises
     ------
     DataFileError
-        If there is none of them, or the header's is no positive number.
+        If there is none of them, or that of the header is not a positive number.
     """
     if given.exposure is not None:
         return float(given.exposure)

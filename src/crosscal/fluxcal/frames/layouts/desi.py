@@ -3,7 +3,7 @@
 Described at https://desidatamodel.readthedocs.io (exposures/NIGHT/EXPID/frame-CAMERA-EXPID): FLUX in electrons per
 Angstrom, IVAR, MASK (0 is good), WAVELENGTH (vacuum), RESOLUTION (banded matrices), FIBERMAP. Standards have the bits
 STD_FAINT (33) or STD_BRIGHT (35) of DESI_TARGET or its forms of survey validation (desitarget's targetmask.yaml);
-white dwarfs (34) have no templates here. A fibre whose FIBERSTATUS is not 0 is no standard.
+white dwarfs (34) have no templates here. A fibre whose FIBERSTATUS is not 0 is not a standard.
 """
 
 from __future__ import annotations
