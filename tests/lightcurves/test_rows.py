@@ -56,7 +56,7 @@ def test_random_and_systematic_errors(reading, names, sizes, expected):
     columns = {name: np.full(N, size) for name, size in zip(names, sizes, strict=True)}
     curves = reading({"MJD": TIME, "flux": FLUX, **columns})
     np.testing.assert_allclose(curves.continuum.error, expected, rtol=1e-12)
-    assert any("added in quadrature" in note or "not used" in note for note in curves.notes)
+    assert any("added in quadrature" in note or "unused columns" in note for note in curves.notes)
 
 
 LIMITS = np.array([0, 1, 0, 0, 1, 0, 0, 0])
@@ -84,7 +84,7 @@ def test_limiting_magnitudes_are_no_flags(reading):
 
 @pytest.mark.parametrize("name", ["good", "mask", "use", "bad", "outlier", "is_good", "masked", "saturated"])
 def test_columns_on_quality_are_told(reading, name):
-    assert any(f"not used: {name}" in note for note in reading(base(**{name: LIMITS})).notes)
+    assert any(f"unused columns: {name}" in note for note in reading(base(**{name: LIMITS})).notes)
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_numbers_that_may_tell_light_curves_apart_are_told(reading, name):
         ("year", 2018.1 + 0.1 * np.arange(N), "may be years"),
         ("date", 2018.1 + 0.1 * np.arange(N), "may be years"),
         ("epoch", 1998.0 + np.arange(N), "may be years"),
-        ("date", 20180301 + np.arange(N), "may be dates such as 20180301"),
-        ("time", 20180301 + np.arange(N), "may be dates such as 20180301"),
+        ("date", 20180301 + np.arange(N), "times such as 20180301 may be calendar dates"),
+        ("time", 20180301 + np.arange(N), "times such as 20180301 may be calendar dates"),
         ("time", 86400.0 * (TIME - 58000), "more than two centuries"),
         ("time", 86400.0 * (TIME - 40587), "more than two centuries"),
     ],
@@ -210,7 +210,7 @@ def test_signs_of_differences_and_exposures_are_not_overlooked(reading):
 def test_further_fluxes_and_magnitudes_are_told(reading):
     curves = reading(base(mag=MAG, mag_err=ERROR))
     np.testing.assert_allclose(curves.continuum.flux, FLUX)
-    assert any("not used: mag, mag_err" in note for note in curves.notes)
+    assert any("unused columns: mag, mag_err" in note for note in curves.notes)
 
 
 @pytest.mark.parametrize(

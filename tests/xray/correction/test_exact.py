@@ -185,7 +185,7 @@ def test_an_emulators_error_is_compared_with_those_of_the_pairs(pairs):
     (text,) = told(0.02, of_amplitude(5))
     assert "kT 1.4 of them" in text
     (text,) = told(np.nan)
-    assert "error is not known" in text
+    assert "error is unknown" in text
 
 
 @pytest.fixture(scope="module")

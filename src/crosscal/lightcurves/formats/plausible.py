@@ -9,15 +9,15 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscal.core.dates import dates_as_mjd
+from crosscal.core.dates import dates_as_mjd, refuse_packed_dates
 from crosscal.core.errors import DataFileError
 from crosscal.lightcurves.formats.raw import RawTable
 from crosscal.lightcurves.formats.vocabulary import YEARS
 from crosscal.lightcurves.formats.words import MISSING, is_number
 from crosscal.lightcurves.timesystem import JD_RANGE, MJD_RANGE, TimeSystem
 
-#: Julian or calendar years, and days packed into one number, such as 20180301.
-_YEARS, _PACKED = (1850.0, 2150.0), (18500101.0, 21501231.0)
+#: Julian or calendar years.
+_YEARS = (1850.0, 2150.0)
 #: Light curves do not span more days than these two centuries: larger numbers count seconds.
 _LONGEST = 73050.0
 #: Levels in names of errors and in comments: "err_90", "err_2sigma", "errors are at 90% confidence".
@@ -74,12 +74,7 @@ def _refuse_other_counts(time: NDArray[np.float64], key: str, where: str, notes:
     """Refuse times that count no days."""
     low, high = float(time.min()), float(time.max())
     spelled = f"{low:.10g} to {high:.10g}"
-    days = time % 100
-    if low > _PACKED[0] and high < _PACKED[1] and np.all((time % 1 == 0) & (days >= 1) & (days < 32)):
-        raise DataFileError(
-            f"the times ({spelled}) may be dates such as 20180301", where=where,
-            expected="dates such as 2018-03-01, or MJD or JD",
-        )  # fmt: skip
+    refuse_packed_dates(time, where)
     if low > _YEARS[0] and high < _YEARS[1] and key in (*YEARS, "date", "epoch"):
         raise DataFileError(
             f"the times ({spelled}) may be years", where=where,
