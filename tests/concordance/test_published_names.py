@@ -87,7 +87,7 @@ def test_signs_for_errors_in_names(write, form):
 @pytest.mark.parametrize("name", ["σ_X", "X ±", "u(X)", "ΔX"])
 def test_signs_for_errors_of_no_column_are_no_instruments(write, name):
     text = wide([*FLUX, name], more=()).replace("\n", ",0.1\n").replace(f"{name},0.1", name)
-    with pytest.raises(DataFileError, match="may be no measurements"):
+    with pytest.raises(DataFileError, match="may not be measurements"):
         read_matrix(write(text), logarithmic=False)
 
 
@@ -100,7 +100,7 @@ def test_signs_for_errors_of_no_column_are_no_instruments(write, name):
 )  # fmt: skip
 def test_other_quantities_are_no_instruments(write, name):
     text = wide([*FLUX, name]).replace("\n", ",1.8\n").replace(f"{name},1.8", name)
-    with pytest.raises(DataFileError, match="may be no measurements"):
+    with pytest.raises(DataFileError, match="may not be measurements"):
         read_matrix(write(text), logarithmic=False)
 
 
