@@ -20,7 +20,7 @@ from crosscal.concordance.elimination import (
     solve_columns,
 )
 from crosscal.concordance.gig import draw_gig
-from crosscal.concordance.prior_sampler import draw_area_prior, draw_scales
+from crosscal.concordance.prior_sampler import NARROWEST, draw_area_prior, draw_scales
 
 #: Kinds of variance: quoted v_ij; unknown s_i; quoted + excess v_ij + s_i.
 QUOTED, UNKNOWN, EXCESS = 0, 1, 2
@@ -66,7 +66,8 @@ def _slice_excess(u, order, first, last, v, half, stretch, xi, r, df, beta):
         high += width
     while True:
         x = low + np.random.random() * (high - low)
-        if excess_log_density(x, order, first, last, v, half, stretch, xi, r, df, beta) > level:
+        density = excess_log_density(x, order, first, last, v, half, stretch, xi, r, df, beta)
+        if density > level or high - low < NARROWEST:
             return x
         if x < u:
             low = x

@@ -18,6 +18,8 @@ from crosscal.core.random import generator
 
 Floats = NDArray[np.float64]
 BLOCK = 200
+# What is searched for instruments with one flux ratio: 80 MB.
+_MOST_CELLS = 10_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,3 +90,28 @@ def latent_state(model: Model, precision: Floats, information: Floats) -> tuple[
     state = np.full(2, max(prior.tau_scale, 1e-12) ** 2)
     fixed = (np.where(prior.flat, 0.0, prior.mean), prior.tau, prior.nu, prior.tau_scale)
     return precision.copy(), information.copy(), model.variance.beta.copy(), state, fixed
+
+
+def degenerate_pair(model: Model) -> str | None:
+    """Say which two instruments have one flux ratio in all common sources, so that their scatter has no lower limit.
+
+    With n such sources the posterior density of ln s falls as s^(1 - (n - 1) / 2) at most: it has no norm from n = 3.
+    """
+    data = model.data
+    if model.variance.kind == "quoted" or data.n_channels * data.n_columns > _MOST_CELLS:
+        return None
+    y = np.full((data.n_channels, data.n_columns), np.nan)
+    y[data.row, data.column] = data.log_rate
+    for i in range(data.n_channels):
+        for k in range(i):
+            d = y[i] - y[k]
+            d = d[np.isfinite(d)]
+            # Rounding of logarithms.
+            if len(d) > 2 and np.ptp(d) < 1e-13 * max(1.0, float(np.nanmax(np.abs(y[i])))):
+                a, b = data.channel_names[k], data.channel_names[i]
+                return (
+                    f"The fluxes of {a!r} and {b!r} have the same ratio in all {len(d)} common sources, so that the "
+                    "scatter of these instruments cannot be estimated: leave one of them out, or give the errors of "
+                    "the fluxes (variance = 'quoted')."
+                )
+    return None

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from crosscal.concordance.chains import Draws
 from crosscal.concordance.expansion_sums import column_sums
-from crosscal.concordance.prior_sampler import log_variance_prior
+from crosscal.concordance.prior_sampler import NARROWEST, log_variance_prior
 from crosscal.concordance.priors import AreaPrior
 from crosscal.concordance.types import Comparison
 from crosscal.concordance.variance import VarianceModel
@@ -179,7 +179,7 @@ def _slice_variances(centre, slope, precision, df, beta, scale, s, width, sweeps
             while True:
                 u = low + np.random.random() * (high - low)
                 x = np.exp(u)
-                if _log_conditional(x, *own) > level:
+                if _log_conditional(x, *own) > level or high - low < NARROWEST:
                     break
                 if u < now:
                     low = u

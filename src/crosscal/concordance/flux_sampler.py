@@ -13,7 +13,7 @@ from numba import njit
 
 from crosscal.concordance.elimination import cholesky, set_row, solve_lower, solve_upper
 from crosscal.concordance.flux_density import cell_value, column_log_density, log_marginal
-from crosscal.concordance.prior_sampler import draw_area_prior, draw_scales
+from crosscal.concordance.prior_sampler import NARROWEST, draw_area_prior, draw_scales
 
 #: Degrees of freedom and width of the proposal, both a little wider than the Gaussian that it follows.
 _NU, _WIDER = 12.0, 1.1
@@ -81,6 +81,8 @@ def _draw_flux(mode, unit, width, first, last, row, area, f, low, high, variance
         if x > 0.0:
             h = column_log_density(x, unit, first, last, row, area, f, low, high, variance, limit, s)
             bound = max(bound, h + 2.0 * np.log1p(((x - mode) / scale) ** 2 / 3.0))
+    if not np.isfinite(bound):
+        return np.nan  # rejection would never end
     # Between the points the ratio is higher by less than this.
     bound += 0.15
     while True:
@@ -119,7 +121,8 @@ def _draw_excess(v, order, first, last, mu, f, low, high, variance, limit, df, b
         b += 1.5
     while True:
         x = a + np.random.random() * (b - a)
-        if excess_log_density(x, order, first, last, mu, f, low, high, variance, limit, df, beta) > level:
+        density = excess_log_density(x, order, first, last, mu, f, low, high, variance, limit, df, beta)
+        if density > level or b - a < NARROWEST:
             return x
         if x < v:
             a = x

@@ -97,7 +97,12 @@ def _three_pieces(p: float, omega: float) -> float:
 
 @njit(cache=True, nogil=True)
 def draw_gig(p: float, chi: float, psi: float) -> float:
-    """Draw once from GIG(p, chi, psi); chi or psi may be 0 where the gamma or inverse-gamma limit is proper."""
+    """Draw once from GIG(p, chi, psi); chi or psi may be 0 where the gamma or inverse-gamma limit is proper.
+
+    NaN if chi or psi are not finite, as rejection would never end.
+    """
+    if not (np.isfinite(chi) and np.isfinite(psi)):
+        return np.nan
     if chi <= 0.0:
         return np.random.gamma(p, 2.0 / psi)
     if psi <= 0.0:

@@ -14,7 +14,7 @@ from numba import njit
 
 from crosscal.concordance.elimination import cholesky, draw_areas, set_row, solve_lower
 from crosscal.concordance.gig import draw_gig
-from crosscal.concordance.prior_sampler import draw_area_prior, draw_scales, log_variance_prior
+from crosscal.concordance.prior_sampler import NARROWEST, draw_area_prior, draw_scales, log_variance_prior
 
 
 @njit(cache=True, nogil=True)
@@ -24,23 +24,31 @@ def areas_given(offset, index, count, mean, half, s, precision, information):
     ``half`` is 0.5 where the mean of y is B + G - s / 2, and 0 for additive data.
     """
     a, h, inverse = precision.copy(), information.copy(), 1.0 / s
+    diagonal = np.zeros(len(s))
     for k in range(len(count)):
         first, last, m = offset[k], offset[k + 1], float(count[k])
-        total, average = 0.0, 0.0
+        total = 0.0
         for c in range(first, last):
-            p = inverse[index[c]]
-            total += p
-            average += p * mean[c] + half
-        average /= total
+            total += inverse[index[c]]
+        # Pair by pair, because p_i - p_i^2 / total is rounding where one variance is far smaller than the others.
         for c in range(first, last):
             i = index[c]
-            p = m * inverse[i]
-            a[i, i] += p
-            h[i] += p * (mean[c] + half * s[i] - average)
-            scaled = p / total
+            scaled, z = m * inverse[i] / total, mean[c] + half * s[i]
+            weights, steps = 0.0, 0.0
             for e in range(first, c):
-                a[i, index[e]] -= scaled * inverse[index[e]] * (2.0 if index[e] == i else 1.0)
-            a[i, i] -= scaled * inverse[i]
+                j = index[e]
+                if j != i:
+                    weight = scaled * inverse[j]
+                    step = weight * (z - mean[e] - half * s[j])
+                    a[i, j] -= weight
+                    diagonal[j] += weight
+                    h[j] -= step
+                    weights += weight
+                    steps += step
+            diagonal[i] += weights
+            h[i] += steps
+    for i in range(len(s)):
+        a[i, i] += diagonal[i]
     return a, h
 
 
@@ -90,7 +98,7 @@ def residual_squares(offset, index, count, mean, square, scatter, root, rank, ha
             project[c] = value / total
             spread += project[c] * inverse[index[first + c]] / total
         for c in range(n):
-            q[c] = scatter[base + c * n + c] - 2.0 * project[c] + spread
+            q[c] = max(0.0, scatter[base + c * n + c] - 2.0 * project[c] + spread)
         for c in range(n):
             i = index[first + c]
             # Mean over columns of y - B - E[G], less the common deviation of G.
@@ -140,21 +148,22 @@ def collapsed_log_density(offset, index, count, mean, square, scatter, half, cel
     for k in range(len(count)):
         first, last, m = offset[k], offset[k + 1], float(count[k])
         n = last - first
-        total, average, square_sum = 0.0, 0.0, 0.0
+        total = 0.0
         for c in range(first, last):
-            p = 1.0 / s[index[c]]
-            z = mean[c] + half * s[index[c]]
-            total += p
-            average += p * z
-            square_sum += p * z * z
-        part = m * np.log(total) + m * (square_sum - average * average / total)
-        if count[k] > 1:
-            base = square[k]
-            for c in range(n):
-                p = 1.0 / s[index[first + c]]
-                part += p * scatter[base + c * n + c] * (1.0 - p / total)
-                for e in range(c):
-                    part -= 2.0 * p * scatter[base + c * n + e] / (s[index[first + e]] * total)
+            total += 1.0 / s[index[c]]
+        # Sum of squares about the weighted mean, pair by pair as in `areas_given`.
+        part, base = m * np.log(total), square[k]
+        for c in range(n):
+            i = index[first + c]
+            scaled, z = 1.0 / (s[i] * total), mean[first + c] + half * s[i]
+            for e in range(c):
+                j = index[first + e]
+                d = z - mean[first + e] - half * s[j]
+                squares = m * d * d
+                if count[k] > 1:
+                    row = base + c * n
+                    squares += max(0.0, scatter[row + c] + scatter[base + e * n + e] - 2.0 * scatter[row + e])
+                part += scaled / s[j] * squares
         value -= 0.5 * part
     return value
 
@@ -192,7 +201,7 @@ def slice_chain(offset, index, count, mean, square, scatter, half, cells, precis
                 now = collapsed_log_density(
                     offset, index, count, mean, square, scatter, half, cells, precision, information, df, beta, scale, s
                 )  # fmt: skip
-                if now > level:
+                if now > level or high - low < NARROWEST:
                     break
                 if x < centre:
                     low = x

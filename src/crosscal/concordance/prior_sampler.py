@@ -10,6 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+#: A slice of ln s that has shrunk to this holds nothing but the current value and rounding.
+NARROWEST = 1e-9
+
 
 @njit(cache=True, nogil=True)
 def draw_scales(df, scale, s, beta):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from crosscal.concordance import cell_sampler, pattern_samplers, sparse_sampler
 from crosscal.concordance.algebra import closed_form, times_of, with_drift
-from crosscal.concordance.chains import Draws, latent_state, run_chains, starting_points
+from crosscal.concordance.chains import Draws, degenerate_pair, latent_state, run_chains, starting_points
 from crosscal.concordance.density_routes import full_nuts, map_, nuts
 from crosscal.concordance.expansion import CHUNK, explore_sums, sums_of
 from crosscal.concordance.flux_route import on_fluxes
@@ -262,7 +262,7 @@ def sample(
     InputError
         If the route does not take this model; the sentence names one that does.
     FitError
-        If the sampler's numerics fail.
+        If the sampler's numerics fail; the sentence names two instruments whose fluxes have one and the same ratio.
     """
     plan = sampling or Sampling()
     chosen = choose(model) if plan.route == "auto" else plan.route
@@ -275,4 +275,10 @@ def sample(
             found = None
         # Where the expansion does not hold, the likelihood itself is sampled.
         return found if found is not None and found.converged else gibbs(model, progress=progress, **options)
-    return ROUTES.get(chosen)(model, progress=progress, **options)
+    try:
+        return ROUTES.get(chosen)(model, progress=progress, **options)
+    except FitError as error:
+        reason = degenerate_pair(model)
+        if reason is None:
+            raise
+        raise FitError(reason) from error

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from crosscal.concordance.elimination import draw_areas, set_row
 from crosscal.concordance.pattern_samplers import areas_given
-from crosscal.concordance.prior_sampler import draw_area_prior, log_variance_prior
+from crosscal.concordance.prior_sampler import NARROWEST, draw_area_prior, log_variance_prior
 from crosscal.concordance.types import Comparison
 
 
@@ -78,7 +78,7 @@ def _slice(u, width, r, v, size, half, df, beta, scale):
         high += width
     while True:
         x = low + np.random.random() * (high - low)
-        if _log_density(x, r, v, size, half, df, beta, scale) > level:
+        if _log_density(x, r, v, size, half, df, beta, scale) > level or high - low < NARROWEST:
             return x
         if x < u:
             low = x
@@ -101,7 +101,7 @@ def draw_variances(start, column, y, half, df, beta, scale, width, b, s, sums):
         for k in range(size):
             j = column[first + k]
             own = y[first + k] - b[i]
-            v[k] = 1.0 / (sums[j, 0] - p)
+            v[k] = 1.0 / max(sums[j, 0] - p, 1e-15 * p)  # what the others leave beside p, or rounding
             r[k] = own - (sums[j, 1] - p * own - half) * v[k]
         s[i] = np.exp(_slice(np.log(s[i]), width[i], r, v, size, half, df[i], beta[i], scale[i]))
         change = 1.0 / s[i] - p
