@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from crosscal import xray
 from crosscal.core.errors import DataFileError, InputError
@@ -71,6 +72,31 @@ def test_responses_are_written_as_their_files(place, suffix):
     for a, b in zip(pairs.responses["acis"], again.responses["acis"], strict=True):
         assert (a is None) == (b is None)
         assert a is None or np.array_equal(a.area, b.area)
+
+
+@pytest.mark.parametrize("suffix", [".ecsv", ".fits"])
+def test_what_stands_beside_samples_is_kept(place, suffix):
+    """Constants and responses of each source; a column that nobody knows is told."""
+    pairs = xray.read_pairs(place / "wide.csv", trusted="pn", corrected="acis")
+    rng = np.random.default_rng(1)
+    draws = pairs.values[:, :, None, :] * rng.normal(1.0, 0.02, (2, len(pairs), 50, 1))
+    constants = {"nH": np.array([0.02, 0.03, 0.04, 0.05]), "Redshift": np.full(4, 0.1)}
+    sampled = replace(
+        xray.PairedSources.from_samples(pairs.names, pairs.telescopes, ("kT",), draws),
+        constants=constants,
+        responses=pairs.responses,
+    )
+    (place / "out").mkdir()
+    path = xray.write_pairs(place / "out" / f"p{suffix}", sampled)
+    table = Table.read(path)
+    table["seeing"] = 1.0
+    table.write(path, overwrite=True)
+    again = xray.read_pairs(path, trusted="pn", corrected="acis")
+    for name, values in constants.items():
+        np.testing.assert_array_equal(again.constants[name], values)
+    assert [r is None for r in again.responses["acis"]] == [False, False, True, False]
+    assert any("columns that are not used: seeing" in note for note in again.notes)
+    assert not any("kT" in note for note in again.notes)
 
 
 def test_a_response_that_is_not_there_is_refused(place):

@@ -447,3 +447,52 @@ def test_units_of_temperatures(tmp_path):
     (tmp_path / "a.csv").write_text("source,kT_pn,kT_err_pn,kT_acis,kT_err_acis\nA,5000,100,5500,200\n")
     with pytest.raises(DataFileError, match=r"kT of 'A' in acis is 5500 keV; expected temperatures in keV, or columns"):
         read_pairs(tmp_path / "a.csv", trusted="acis", corrected="pn")
+
+
+def of_lines(tmp_path, *lines):
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return read_pairs(path, trusted="pn", corrected="acis")
+
+
+def test_errors_without_a_unit_have_that_of_their_values(tmp_path):
+    pairs = of_lines(
+        tmp_path,
+        "source,kT_pn (eV),kT_err_pn,kT_acis (keV),kT_err_acis",
+        "A,5000,100,5.5,0.2",
+        "B,7000,200,7.9,0.3",
+    )
+    np.testing.assert_allclose(pairs.sd[..., 0], [[0.1, 0.2], [0.2, 0.3]])
+    assert sum("kT_err_pn has no unit: that of kT_pn, eV, is taken" in note for note in pairs.notes) == 1
+    assert not any("kT_err_acis" in note for note in pairs.notes)
+
+
+def test_errors_in_another_unit_or_per_cent_are_refused(tmp_path):
+    with pytest.raises(
+        DataFileError, match="every error of kT_pn is larger than its value, such as 100 of 5; expected"
+    ):
+        of_lines(tmp_path, "source,kT_pn,kT_err_pn,kT_acis,kT_err_acis", "A,5,100,5.5,0.2", "B,7,200,7.9,0.3")
+
+
+@pytest.mark.parametrize("name", ["Mean", "weighted mean", "<All>", "Average (4)", "rms", "Std. dev."])
+def test_averages_are_no_sources(tmp_path, name):
+    with pytest.raises(DataFileError, match="may be an average of the others; expected sources only"):
+        of_lines(tmp_path, "source,kT_pn,kT_err_pn,kT_acis,kT_err_acis", "A,5,.1,5.5,.2", f"{name},7,.2,7.9,.3")
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "expected", "told"),
+    [
+        ("nH (1e20 cm-2)", (3.1, 11), (0.031, 0.11), ""),
+        ("nH [10^20 cm^-2]", (3.1, 11), (0.031, 0.11), ""),
+        ("nH (10^{22} / cm**2)", (0.031, 0.11), (0.031, 0.11), ""),
+        ("nH", (3.1, 11), (3.1, 11), "up to 11, is assumed to be in 1e22 / cm2"),
+        ("nH", (0.031, 0.11), (0.031, 0.11), ""),
+    ],
+)
+def test_units_of_columns_of_hydrogen(tmp_path, column, values, expected, told):
+    head = f"source,kT_pn,kT_err_pn,kT_acis,kT_err_acis,{column}"
+    pairs = of_lines(tmp_path, head, f"A,5,.1,5.5,.2,{values[0]}", f"B,7,.2,7.9,.3,{values[1]}")
+    np.testing.assert_allclose(pairs.constants["nH"], expected)
+    assert not any("not used" in note for note in pairs.notes)
+    assert any("assumed to be in" in note and told in note for note in pairs.notes) == bool(told)

@@ -13,14 +13,16 @@ from scipy.special import ndtri
 from crosscal.core.cells import HIGH_MARKERS
 from crosscal.core.errors import DataFileError, closest
 from crosscal.xray.correction.fit_logs import read_fit_log
-from crosscal.xray.correction.pairs import QUANTITIES, Floats
-from crosscal.xray.correction.pairs_columns import CONSTANTS, Column, column_of, stated_levels
+from crosscal.xray.correction.pairs import POSITIVE, QUANTITIES, Floats
+from crosscal.xray.correction.pairs_columns import AVERAGE, CONSTANTS, Column, column_of, stated_levels
 from crosscal.xray.correction.pairs_responses import Named, check_telescopes, named_files, role_of, telescope_column
 from crosscal.xray.correction.pairs_table import Sheet
 
 LOGS = ("log", "xspec_log", "fit")
 #: Values of nH above this are in 1 / cm2, not in 1e22 / cm2.
 _PLAIN_NH = 1e15
+#: An nH without a unit above this, in 1e22 / cm2, may be in 1e20 / cm2.
+_LARGE_NH = 0.5
 
 
 @dataclass
@@ -56,6 +58,11 @@ def cells_of(sheet: Sheet, names: list[str], source: str, directory: Path, confi
     DataFileError
         Naming column and row of a cell that is not a number, or of an error that is not positive.
     """
+    if (average := next((n for n in names if AVERAGE.fullmatch(n)), None)) is not None:
+        raise DataFileError(
+            f"the source {average!r} may be an average of the others", where=sheet.where,
+            expected="sources only: leave it out, or give it another name",
+        )  # fmt: skip
     columns = [column_of(name) for name in sheet.table.colnames if name != source]
     known = [column for column in columns if column is not None]
     by_row = telescope_column(sheet.table.colnames)
@@ -118,9 +125,29 @@ def _wide(sheet: Sheet, known: Sequence[Column], names: list[str], level: float 
             raise DataFileError(what, where=f"{sheet.where}, column {column.name}", expected="one")
         same = [c for c in known if (c.telescope, c.quantity) == key]
         cells.values[key] = _entry(sheet, column, same, level)
-    for column in (c for c in known if c.quantity in CONSTANTS):
-        cells.constants[column.quantity] = _constant(sheet, column)
+    cells.constants = _constants(sheet, known)
     return cells
+
+
+def _constants(sheet: Sheet, known: Sequence[Column]) -> dict[str, Floats]:
+    return {c.quantity: _constant(sheet, c) for c in known if c.quantity in CONSTANTS}
+
+
+def beside_samples(sheet: Sheet, names: list[str], source: str, telescopes: Sequence[str]) -> Cells:
+    """Return what a table of posterior samples says beside them: constants of the sources, and their responses.
+
+    Raises
+    ------
+    DataFileError
+        Naming a column that belongs to no telescope, or the row of what is no number.
+    """
+    columns = {name: column_of(name) for name in sheet.table.colnames if name != source and "_samples_" not in name}
+    known = [column for column in columns.values() if column is not None]
+    rest = [n for n, c in columns.items() if c is None and "_corr_" not in n and role_of(n) is None]
+    check_telescopes(sheet, telescopes)
+    if rest:
+        sheet.notes.append(f"columns that are not used: {', '.join(rest)}")
+    return Cells(names, constants=_constants(sheet, known), files=named_files(sheet, names))
 
 
 def _long(
@@ -206,7 +233,20 @@ def _entry(sheet: Sheet, column: Column, same: Sequence[Column], level: float | 
         own = parts.get(f"err{name}") or parts.get("err") or parts.get(name)
         side /= _sigmas(own.level if own is not None and own.level else level)
     value = np.where(limit, np.nan, value)
+    if column.quantity in POSITIVE:
+        _check_sizes(sheet, column, value, 0.5 * (below + above))
     return Entry(value, below, above, limit)
+
+
+def _check_sizes(sheet: Sheet, column: Column, value: Floats, sd: Floats) -> None:
+    """Refuse errors that are all larger than their values: they are in another unit, or percentages."""
+    some = np.isfinite(value + sd)
+    if np.any(some) and np.all(sd[some] > value[some]):
+        row = int(np.argmax(some))
+        raise DataFileError(
+            f"every error of {column.name} is larger than its value, such as {sd[row]:.3g} of {value[row]:.3g}",
+            where=f"{sheet.where}, column {column.name}", expected="errors in the unit of the values, not percentages",
+        )  # fmt: skip
 
 
 def _check_markers(sheet: Sheet, column: Column, value: Floats) -> None:
@@ -242,7 +282,7 @@ def _sides(sheet: Sheet, column: Column, value: Floats, parts: dict[str, Column]
     unit = QUANTITIES[column.quantity]
 
     def numbers(part: str) -> Floats:
-        return sheet.numbers(parts[part].name, unit)[0]
+        return sheet.numbers(parts[part].name, unit, like=column.name)[0]
 
     if "lo" in parts and "hi" in parts and "errlo" not in parts:
         low, high = numbers("lo"), numbers("hi")
@@ -280,7 +320,10 @@ def _constant(sheet: Sheet, column: Column) -> Floats:
     values, _ = sheet.numbers(column.name, "1e22 / cm2" if column.quantity == "nH" else "")
     if column.quantity == "nH" and np.nanmax(values, initial=0.0) > _PLAIN_NH:
         sheet.notes.append(f"column {column.name} is assumed to be in 1 / cm2")
-        values = values / 1e22
+        return values / 1e22
+    if column.quantity == "nH" and sheet.table[column.name].unit is None and np.nanmax(values, initial=0.0) > _LARGE_NH:
+        most = np.nanmax(values)
+        sheet.notes.append(f"column {column.name}, up to {most:g}, is assumed to be in 1e22 / cm2, as in XSPEC")
     return values
 
 

@@ -17,6 +17,11 @@ NAMES = {
     "Abundanc": ("abundanc", "abund", "abundance", "metallicity", "zfe", "fe"),
 }
 SOURCES = ("source", "name", "cluster", "object", "target", "src", "id", "sourcename", "objname")
+#: Names of rows that are no sources.
+AVERAGE = re.compile(
+    r"(?i)<?((weighted|sample|arithmetic|grand|overall|unweighted)[ _]?)?(means?|averages?|avg|medians?|totals?|all|"
+    r"std\.?([ _]?dev(iation)?)?|standard deviation|rms|scatter|stack(ed)?)\.?>?(\s*[(\[].*)?"
+)
 #: Values of a source, not of a telescope.
 CONSTANTS = {"nH": ("nh", "nhgal", "nhi"), "Redshift": ("z", "redshift", "zspec", "zcl")}
 _PARTS = {

@@ -24,7 +24,7 @@ from crosscal.core.files import atomic_path, check_path_first, existing_file, sh
 from crosscal.core.keywords import keywords
 from crosscal.core.memory import is_path
 from crosscal.xray.correction.pairs import QUANTITIES, Floats, PairedSources
-from crosscal.xray.correction.pairs_cells import Cells, assembled, cells_of
+from crosscal.xray.correction.pairs_cells import Cells, assembled, beside_samples, cells_of
 from crosscal.xray.correction.pairs_columns import source_column
 from crosscal.xray.correction.pairs_responses import file_columns, responses_of
 from crosscal.xray.correction.pairs_table import Sheet, read_sheet
@@ -109,11 +109,14 @@ def read_pairs(
             found = [c.split("_samples_", 1)[1] for c in table.colnames if c.startswith("kT_samples_")]
             chosen, facts = _chosen(tuple(dict.fromkeys(found)), table, asked, where)
             pairs = _of_samples(table, names, chosen, where)
+            cells = beside_samples(sheet, names, name, tuple(dict.fromkeys(found)))
+            notes = tuple(f"{where}: {note}" for note in sheet.notes)
+            pairs = replace(pairs, constants=cells.constants, notes=(*pairs.notes, *notes))
         else:
             cells = cells_of(sheet, names, name, Path() if source is None else source.parent, confidence)
             chosen, facts = _chosen(cells.telescopes, table, asked, where)
             pairs = _of_cells(sheet, cells, chosen)
-            pairs = _with_responses(pairs, cells, Path() if source is None else source.parent, where, facts, response)
+        pairs = _with_responses(pairs, cells, Path() if source is None else source.parent, where, facts, response)
     except DataFileError:
         raise
     except InputError as error:

@@ -25,6 +25,10 @@ FORMATS = {
 }  # fmt: skip
 # A unit at the end of a name: kT_pn (keV), kT_pn [K].
 _UNIT = re.compile(r"(.+?)\s*[\[(]\s*(keV|eV|K|MK)\s*[\])]")
+#: nH (1e20 cm-2), nH [10^22 cm^-2].
+_COLUMN_UNIT = re.compile(
+    r"(.+?)\s*[\[(]\s*(?:1e|10\s*\^?\s*\{?)\s*(\d\d)\}?\s*(?:/\s*cm\s*(?:\^|\*\*)?\s*2|cm\s*(?:\^|\*\*)?\s*\{?-2\}?)\s*[\])]"
+)
 # What LaTeX says of the look of a name.
 _LOOK = re.compile(r"\\(?:rm|mathrm|it|bf|text|textrm|textit|textbf|mathit|colhead|sc|tt|em)(?![a-zA-Z])|\\[ ,;]")
 
@@ -56,22 +60,24 @@ class Sheet:
     comments: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def numbers(self, name: str, unit: str = "") -> tuple[Floats, NDArray[np.bool_]]:
+    def numbers(self, name: str, unit: str = "", like: str = "") -> tuple[Floats, NDArray[np.bool_]]:
         """Return a column in ``unit`` and which cells are limits; empty cells and limits are NaN.
+
+        A column without a unit has that of the column ``like``, if one is named; in ``notes``.
 
         Raises
         ------
         DataFileError
             Naming the row that is not a plain number, or a unit that does not convert.
         """
-        found = self.cells(name, unit)
+        found = self.cells(name, unit, like)
         if np.isfinite(found.below).any():
             row = int(np.argmax(np.isfinite(found.below)))
             place = f"{self.where}, column {name}, row {row + 1}"
             raise DataFileError(f"{self.table[name][row]!s} has an error", where=place, expected="a number")
         return found.value, found.limit
 
-    def cells(self, name: str, unit: str = "") -> Numbers:
+    def cells(self, name: str, unit: str = "", like: str = "") -> Numbers:
         """Return a column in ``unit``, with the errors and limits that its cells hold, such as ``5.1 +/- 0.1``.
 
         Raises
@@ -99,6 +105,9 @@ class Sheet:
             if not cell.limit:
                 values[:, row] = cell[:3]
         given = getattr(column, "unit", None)
+        if given is None and like and unit and (given := getattr(self.table[like], "unit", None)) is not None:
+            told = f"column {name} has no unit: that of {like}, {given}, is taken"
+            self.notes += [told] * (str(given) != unit and told not in self.notes)
         if given is not None and unit:
             try:
                 # Temperatures may be in kelvin.
@@ -164,6 +173,8 @@ def _text_sheet(text: str, where: str, suffix: str) -> Sheet:
     for k, name in enumerate(names):
         if (found := _UNIT.fullmatch(name)) and not (units[k].strip("-") if k < len(units) else ""):
             names[k], units[k] = found.group(1), found.group(2)
+        elif found := _COLUMN_UNIT.fullmatch(name):
+            names[k], units[k] = found.group(1), f"1e{found.group(2)} / cm2"
     if len(set(names)) != len(names) or not all(names):
         twice = next((n for n in names if names.count(n) > 1), "")
         raise DataFileError(f"the column name {twice!r} occurs twice or is empty", where=where, expected="names once")
