@@ -13,7 +13,10 @@ from crosscal.fluxcal.curve.arms import joined, smooth_arms, split_curve, split_
 from crosscal.fluxcal.curve.smoothing import extrapolate, smooth_throughput
 from crosscal.fluxcal.demo import simulate
 from crosscal.fluxcal.stars.selection import select_standards
+from crosscal.fluxcal.stars.xp import XpSpectrum, source_id
 from crosscal.fluxcal.types import StarStatus
+
+from .test_xp import UNIT, xp_of
 
 #: The second arm has another throughput and exposure time.
 FACTOR, EXPOSURE = 1.7, 900.0
@@ -177,3 +180,19 @@ def test_frames_that_are_no_arms_are_refused(exposure, calibrator, together):
         )
         with pytest.raises(InputError, match=text):
             fluxcal.calibrate_arms(wrong, [blue, red])
+
+
+@pytest.mark.thorough
+def test_xp_spectra_set_the_shape_in_every_arm(exposure, library, filters, options):
+    truth, arms = exposure
+    numbers = np.array([f"Gaia DR3 {1000 + k}" for k in range(len(truth.catalogue.name))])
+    catalogue = replace(truth.catalogue, name=numbers)
+    stars = fluxcal.calibrate_arms(fluxcal.Calibrator(catalogue, library, filters, options), arms, loo=False)[0].stars
+    xp = {}
+    for star in stars:
+        nodes, flux, _ = xp_of(truth, star.fibre)
+        xp[source_id(star.name)] = XpSpectrum(nodes, UNIT * flux, UNIT**2 * np.diag((0.005 * flux) ** 2))
+    calibrator = fluxcal.Calibrator(catalogue, library, filters, options, xp=xp)
+    for result in fluxcal.calibrate_arms(calibrator, arms, loo=False):
+        assert all("Gaia XP" in star.template for star in result.used)
+        assert any("XP spectra set the broad shape" in note for note in result.warnings)

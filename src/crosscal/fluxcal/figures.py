@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,9 @@ CAPTIONS = {
     "held_out": "Each star calibrated with the others (leave-one-out): magnitude offset and chromatic slope.",
     "plate": "Grey level and slope of each star at its place on the plate, over the smooth field fitted to them.",
     "targets": "Held-out standards calibrated as targets: synthetic minus catalogue magnitude and colour.",
+    "arms": "Curves of the arms of one exposure that were calibrated together, with their 68 % bands, and the "
+    "brightest standard stars over all arms (grey) with their templates, after one grey level for each star; where a "
+    "star departs from its template slowly, its fibre loses more light of some colours.",
     "night": "Leave-one-star-out residuals of all frames.",
     "frames": "Stars used and scatter (FCALRMS) of every frame.",
 }
@@ -38,6 +42,8 @@ _MOST_NAMED = 3
 _BANDS = "os^D"
 #: So many stars are drawn one above the other.
 _MOST_FITS = 10
+#: Lines of arms, and so many of the brightest stars drawn over all of them.
+_LINES, _MOST_JOINED = ("-", "--", "-."), 3
 
 
 def captions(result: Any) -> dict[str, str]:
@@ -70,6 +76,9 @@ def night_figures(night: NightCalibration) -> dict[str, Figure]:
         found["frames"] = frames_figure(night)
     if any(r.targets for r in night.results):
         found["targets"] = targets_figure(night)
+    arms = _joined_arms(night)
+    if arms:
+        found["arms"] = arms_figure(arms)
     first = next((r for r in night.results if r.curve is not None and r.vectors), None)
     if first is not None:
         found |= figures(first)
@@ -262,6 +271,51 @@ def night_figure(night: NightCalibration) -> Figure:
         axes.set_title(f"median {np.median(values):+.3f}, scatter {float(mad_sd(values)):.3f}", fontsize=9)
         axes.set(xlabel=label)
     grid[0].set_ylabel("Stars held out")
+    return fig
+
+
+def _joined_arms(night: NightCalibration) -> list[FluxCalibration]:
+    """Results of the arms of the first exposure whose arms all have curves of their own stars; empty without one."""
+    for together in dict.fromkeys(r.together for r in night.results if r.together):
+        arms = [r for r in night.results if r.together == together and r.curve is not None and r.vectors]
+        if len(arms) == len(together):
+            return arms
+    return []
+
+
+@styled
+def arms_figure(arms: Sequence[FluxCalibration]) -> Figure:
+    """Curves of arms that were calibrated together, and their brightest stars over all arms."""
+    fig = figure(7.5, 5.6)
+    top, bottom = fig.subplots(2, 1, sharex=True, height_ratios=(1, 1.3))
+    snr = {s.name: s.snr for s in arms[0].used}
+    brightest = sorted((v.star for v in arms[0].vectors), key=lambda name: -snr.get(name, 0.0))[:_MOST_JOINED]
+    for a, result in enumerate(arms):
+        curve = result.curve
+        assert curve is not None
+        sd = np.sqrt(curve.total_variance)
+        look = {"color": INSTRUMENT_COLOURS[a % len(INSTRUMENT_COLOURS)], "ls": _LINES[a % len(_LINES)]}
+        top.fill_between(
+            curve.wavelength, curve.value - sd, curve.value + sd, color=look["color"], alpha=0.3, lw=0
+        )  # fmt: skip
+        top.plot(curve.wavelength, curve.value, lw=1.6, label=text(result.info.name), **look)
+    inside = np.concatenate([r.curve.value[r.curve.covered] for r in arms if r.curve is not None])
+    top.set_ylim(0, 1.25 * np.nanquantile(inside, 0.98))
+    top.set(ylabel=_LABEL.replace(" (", "\n("), title=f"{len(arms)} arms calibrated together")
+    for k, name in enumerate(brightest):
+        pairs = [(r, next(v for v in r.vectors if v.star == name)) for r in arms]
+        with np.errstate(invalid="ignore"):
+            fluxes = [np.where(v.good, v.rate * r.curve.value, np.nan) for r, v in pairs if r.curve is not None]
+        level = np.nanmedian(np.concatenate([f / v.model for f, (_, v) in zip(fluxes, pairs, strict=True)]))
+        norm = np.nanmedian(np.concatenate([v.model for _, v in pairs]))
+        for a, (flux, (_, vector)) in enumerate(zip(fluxes, pairs, strict=True)):
+            bottom.plot(vector.wavelength, flux / level / norm + k, color=COLOURS["before"], lw=0.5)
+            colour = INSTRUMENT_COLOURS[a % len(INSTRUMENT_COLOURS)]
+            bottom.plot(vector.wavelength, vector.model / norm + k, color=colour, ls=_LINES[a % len(_LINES)], lw=1.0)
+        bottom.text(1.01, k + 1, text(name), transform=bottom.get_yaxis_transform(), fontsize=8, va="center")
+    bottom.set(xlabel=_WAVE, ylabel="Flux / median, shifted")
+    bottom.set_yticks([])
+    legend_below(fig, top.get_legend_handles_labels()[0])
     return fig
 
 

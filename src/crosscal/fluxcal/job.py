@@ -21,6 +21,7 @@ from crosscal.fluxcal.demo import demo_truth, write_demo
 from crosscal.fluxcal.frames.red import retyped
 from crosscal.fluxcal.frames.source import FrameFile
 from crosscal.fluxcal.job_options import CatalogueTable, FluxcalJob
+from crosscal.fluxcal.night.arms import calibrate_exposure
 from crosscal.fluxcal.night.night import NightCalibration, fall_back
 from crosscal.fluxcal.night.shared import is_shared, share_plate
 from crosscal.fluxcal.night.spread import FOLDER, FrameTask, spread_frames
@@ -93,7 +94,7 @@ def calibrate_files(calibrator: Calibrator, job: FluxcalJob, stages: Stages) -> 
     results: list[FluxCalibration] = []
     unread: list[tuple[str, str]] = []
     spread = job.compute.executor != "serial"
-    found = _spread(job, stages) if spread else _in_turn(calibrator, job, stages)
+    found = _by_frame(job, _spread(job, stages) if spread else _in_turn(calibrator, job, stages))
     names = ["Frames"] if spread else []
     for path, made in zip(job.data.frames, found, strict=True):
         if isinstance(made, str):
@@ -104,7 +105,7 @@ def calibrate_files(calibrator: Calibrator, job: FluxcalJob, stages: Stages) -> 
         file = replace(job.data.file(resolve(path)), targets=_targets(made))
         results.append(replace(made, info=made.info.at(file)))
         names += [] if spread else [f"Frame {path.name}"]
-    if is_shared(calibrator.options) and results:
+    if is_shared(calibrator.options) and results and not job.data.arms:
         results = _share(calibrator, job, results, names, stages)
     finished = fall_back(results) if job.fallback else results
     c = calibrator
@@ -114,15 +115,22 @@ def calibrate_files(calibrator: Calibrator, job: FluxcalJob, stages: Stages) -> 
     return NightCalibration(tuple(compared), tuple(unread))
 
 
-def _in_turn(calibrator: Calibrator, job: FluxcalJob, stages: Stages) -> list[FluxCalibration | str]:
-    """The result of each frame, a stage each, or why it could not be read."""
-    found: list[FluxCalibration | str] = []
-    with stages.progress.stage("Calibrating frames", total=len(job.data.frames)) as advance:
-        for number, path in enumerate(job.data.frames):
+#: The result of a frame, or why it could not be read; of the arms of an exposure one of these each.
+Made = FluxCalibration | str
+Unit = Made | tuple[Made, ...]
+
+
+def _in_turn(calibrator: Calibrator, job: FluxcalJob, stages: Stages) -> list[Unit]:
+    """The results of each frame or exposure, a stage each, or why it could not be read."""
+    found: list[Unit] = []
+    units = job.data.exposures()
+    with stages.progress.stage("Calibrating frames", total=len(units)) as advance:
+        for number, unit in enumerate(units):
+            name = job.data.frames[unit[0]].name
+            stage = f"Exposure of {name}" if job.data.arms else f"Frame {name}"
             try:
-                key = _key(job, job.data.file(resolve(path)), number)
                 found.append(
-                    stages.run(f"Frame {path.name}", key=key, work=partial(_numbered, calibrator, job, number))
+                    stages.run(stage, key=_unit_key(job, unit), work=partial(_numbered, calibrator, job, number))
                 )
             except InputError as error:
                 found.append(str(error))
@@ -130,22 +138,71 @@ def _in_turn(calibrator: Calibrator, job: FluxcalJob, stages: Stages) -> list[Fl
     return found
 
 
-def _spread(job: FluxcalJob, stages: Stages) -> list[FluxCalibration | str]:
+def _spread(job: FluxcalJob, stages: Stages) -> list[Unit]:
     """The same on the job's executor."""
     task = FrameTask(job, stages.directory / FOLDER, make_calibrator, _numbered)
-    keys = [_key(job, job.data.file(resolve(path)), k) for k, path in enumerate(job.data.frames)]
-    names = [path.name for path in job.data.frames]
+    units = job.data.exposures()
+    keys = [_unit_key(job, unit) for unit in units]
+    names = [job.data.frames[unit[0]].name for unit in units]
     return spread_frames(task, names, {"frames": keys}, stages, job.compute.executor, dict(job.compute.rest))
 
 
-def _numbered(calibrator: Calibrator, job: FluxcalJob, number: int) -> FluxCalibration:
-    """The result of a frame by its number in the job; stars of frames that share a field are held out later."""
+def _by_frame(job: FluxcalJob, found: Sequence[Unit]) -> list[Made]:
+    """The result of each frame of a job, in its order."""
+    made: dict[int, Made] = {}
+    for unit, own in zip(job.data.exposures(), found, strict=True):
+        made |= dict(zip(unit, own if isinstance(own, tuple) else [own] * len(unit), strict=True))
+    return [made[k] for k in range(len(job.data.frames))]
+
+
+def _numbered(calibrator: Calibrator, job: FluxcalJob, number: int) -> Unit:
+    """The results of a frame or exposure by its number; stars of frames that share a field are held out later."""
+    if job.data.arms:
+        return _exposure(calibrator, job, job.data.exposures()[number])
+    frame, file = _read(job, number, number)
+    return calibrator.calibrate(frame, loo=job.leave_one_out and not is_shared(calibrator.options), file=file)
+
+
+def _read(job: FluxcalJob, number: int, drawn: int) -> tuple[Frame, FrameFile]:
+    """A frame of a job without the standards that are set aside, which ``drawn`` chooses, and how it is read again."""
     file = job.data.file(resolve(job.data.frames[number]))
-    return _one(calibrator, job, file, number, job.leave_one_out and not is_shared(calibrator.options))
+    frame = file.read()
+    aside = set_aside(frame, job.data.targets, job.seed + drawn)
+    return retyped(frame, aside, "P"), replace(file, targets=tuple(aside.tolist()))
+
+
+def _exposure(calibrator: Calibrator, job: FluxcalJob, unit: tuple[int, ...]) -> tuple[Made, ...]:
+    """The results of the arms of an exposure; arms that cannot be read do not stop the others, which say so."""
+    found: dict[int, Made] = {}
+    read: dict[int, tuple[Frame, FrameFile]] = {}
+    for k in unit:
+        try:
+            # The same stars are set aside in all arms.
+            read[k] = _read(job, k, unit[0])
+        except InputError as error:
+            found[k] = str(error)
+    lost = ", ".join(job.data.frames[k].name for k in found)
+    frames, files = [f for f, _ in read.values()], [f for _, f in read.values()]
+    try:
+        if len(read) > 1:
+            made = calibrate_exposure(calibrator, frames, files, job.leave_one_out)
+        else:
+            made = tuple(calibrator.calibrate(*frames, loo=job.leave_one_out, file=f) for f in files)
+    except InputError as error:
+        return tuple(found.get(k, str(error)) for k in unit)
+    note = (f"calibrated without {lost}, which could not be read",) if lost else ()
+    found |= dict(zip(read, (replace(m, notes=(*m.notes, *note)) for m in made), strict=True))
+    return tuple(found[k] for k in unit)
 
 
 def _targets(result: FluxCalibration) -> tuple[int, ...]:
     return () if result.info.file is None else result.info.file.targets
+
+
+def _unit_key(job: FluxcalJob, unit: tuple[int, ...]) -> Any:
+    """What the results of a frame, or of the arms of an exposure, depend on."""
+    keys = [_key(job, job.data.file(resolve(job.data.frames[k])), unit[0]) for k in unit]
+    return keys[0] if len(keys) == 1 else {"arms": keys}
 
 
 def _key(job: FluxcalJob, file: FrameFile, number: int) -> Any:
@@ -160,14 +217,6 @@ def _key(job: FluxcalJob, file: FrameFile, number: int) -> Any:
     }
     drawn = [job.data.targets, job.seed + number] if job.data.targets else []
     return {**tables, "frame": [file.path.name, sha256(file.path)], "reading": reading, "targets": drawn}
-
-
-def _one(calibrator: Calibrator, job: FluxcalJob, file: FrameFile, number: int, loo: bool) -> FluxCalibration:
-    """The result of one file, without its spectra."""
-    frame = file.read()
-    aside = set_aside(frame, job.data.targets, job.seed + number)
-    file = replace(file, targets=tuple(aside.tolist()))
-    return calibrator.calibrate(retyped(frame, aside, "P"), loo=loo, file=file)
 
 
 def _share(

@@ -15,6 +15,7 @@ from crosscal.core.errors import ConfigError
 from crosscal.core.options import Positive, option, options
 from crosscal.datasets import search_path
 from crosscal.fluxcal.frames.source import FrameFile
+from crosscal.fluxcal.night.exposures import exposures_of
 from crosscal.fluxcal.options import Options
 from crosscal.fluxcal.quality import Limits
 from crosscal.fluxcal.stars.catalogue import MISSING
@@ -71,6 +72,9 @@ class Data:
         Layout of the files, see `crosscal list frame-layouts`; by default it is recognised.
     targets : float
         Fraction of the standards to hold out, calibrate as targets and compare with the catalogue.
+    arms : list of str
+        Patterns of the names of the frames of each arm, in the order of their wavelengths; what * stands for names the
+        exposure, whose arms are calibrated together (`calibrate_arms`). By default each frame is calibrated alone.
     """
 
     frames: Files = option(example=["red_0027.fits"])
@@ -80,6 +84,7 @@ class Data:
     wavela: Literal["rebuild", "refuse", "trust"] = "rebuild"
     layout: str | None = option(default=None, example="desi")
     targets: Annotated[float, Ge(0), Lt(1)] = 0.0
+    arms: tuple[str, ...] = option(default=(), example=["frame-b0-*.fits", "frame-r0-*.fits", "frame-z0-*.fits"])
 
     def __post_init__(self) -> None:
         if not self.frames:
@@ -87,6 +92,11 @@ class Data:
         name, n = Counter(p.name.split(".fits")[0] for p in self.frames).most_common(1)[0]
         if n > 1:
             raise ConfigError(f"{n} frames are called {name!r}", where="frames", expected="names that differ")
+        self.exposures()
+
+    def exposures(self) -> list[tuple[int, ...]]:
+        """Numbers of the frames that are calibrated together."""
+        return exposures_of([p.name for p in self.frames], self.arms)
 
     def file(self, path: Path) -> FrameFile:
         """How a frame is read."""
@@ -233,6 +243,14 @@ class FluxcalJob(Job):
     method: Options = Options()
     quality: Limits = Limits()
     compute: FrameCompute = FrameCompute()
+
+    def __post_init__(self) -> None:
+        if self.data.arms and self.method.position is True:
+            raise ConfigError("position = true", where="method", expected='false or "auto" with data.arms')
+        if self.data.arms and self.method.method != "throughput":
+            raise ConfigError(
+                f"method = {self.method.method!r}", where="method", expected='"throughput" with data.arms'
+            )
 
     inputs: ClassVar[tuple[str, ...]] = (
         "data.frames",

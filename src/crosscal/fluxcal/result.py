@@ -64,6 +64,7 @@ class FluxCalibration(Presented):
     targets : tuple of HeldOut, standards that were calibrated as targets, against the catalogue
     notes : tuple of str, what was assumed about the catalogue
     loaded : Frame, optional; without it the frame is read again where it is needed
+    together : tuple of str, names of the frames of all arms that were calibrated together; empty for a single frame
 
     Examples
     --------
@@ -86,6 +87,7 @@ class FluxCalibration(Presented):
     targets: tuple[HeldOut, ...] = ()
     notes: tuple[str, ...] = ()
     loaded: Frame | None = None
+    together: tuple[str, ...] = ()
 
     @property
     def frame(self) -> Frame:
@@ -122,7 +124,7 @@ class FluxCalibration(Presented):
         return (
             f"{self.info.name}: calibrated with {len(self.used)} of {len(self.stars)} stars{self._rejected}, "
             f"scatter {100 * self.curve.rms:.1f} %, error of the curve {100 * error:.1f} %"
-            f"{self._dust}{self._field}."
+            f"{self._dust}{self._field}{self._arms}."
         )
 
     @property
@@ -142,6 +144,11 @@ class FluxCalibration(Presented):
         if self.options.position != "auto" or self.curve is None or not np.isfinite(self.info.fibres.x).any():
             return ""
         return f"; {PATTERN if self.curve.plate is not None else NO_PATTERN}"
+
+    @property
+    def _arms(self) -> str:
+        others = [name for name in self.together if name != self.info.name]
+        return f"; together with {', '.join(others)}" if others else ""
 
     @property
     def _rejected(self) -> str:
@@ -278,6 +285,7 @@ class FluxCalibration(Presented):
             "ebv_stars": nan if self.reddening is None else self.reddening.stars,
             "airmass": self.info.airmass,
             "exposure": self.info.exposure,
+            "together": " ".join(self.together),
             "reason": self.quality.reason,
         }
 

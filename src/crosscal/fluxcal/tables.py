@@ -55,6 +55,7 @@ FRAMES = {
     "ebv_stars": "E(B-V) by the standard stars alone, mag",
     "airmass": "mean airmass",
     "exposure": "exposure time in s",
+    "together": "frames of the arms that were calibrated together",
     "reason": "the quality check that failed",
 }
 

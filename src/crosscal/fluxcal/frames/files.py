@@ -108,6 +108,8 @@ def history_lines(result: FluxCalibration) -> tuple[str, ...]:
     lines = [f"fluxcal: flux scale from {len(result.used)} of {len(result.stars)} standard stars"]
     if result.reddening is not None:
         lines.append(f"fluxcal: {result.reddening}"[:72])
+    if result.together:
+        lines.append(f"fluxcal: one fit with {' '.join(n for n in result.together if n != result.info.name)}"[:72])
     for s in result.stars:
         what = f"T={s.teff:.0f} g={s.logg:.2f} m={s.feh:+.2f} RV={s.rv:+.0f} scale={s.scale:.3e}"
         # A HISTORY card holds 72 characters.

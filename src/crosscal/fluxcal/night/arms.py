@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from crosscal.core.errors import InputError
 from crosscal.core.keywords import keywords
 from crosscal.fluxcal.calibrator import Calibrator
+from crosscal.fluxcal.frames.source import FrameFile
 from crosscal.fluxcal.result import FluxCalibration
 from crosscal.fluxcal.stars.selection import select_standards
 from crosscal.fluxcal.types import Frame, StarFit, StarStatus
@@ -50,11 +52,18 @@ def calibrate_arms(calibrator: Calibrator, frames: Sequence[Frame], *, loo: bool
     --------
     >>> blue, red = fluxcal.calibrate_arms(calibrator, [blue_frame, red_frame])  # doctest: +SKIP
     """
+    return calibrate_exposure(calibrator, frames, [None] * len(frames), loo)
+
+
+def calibrate_exposure(
+    calibrator: Calibrator, frames: Sequence[Frame], files: Sequence[FrameFile | None], loo: bool
+) -> tuple[FluxCalibration, ...]:
+    """:func:`calibrate_arms`; of frames with files the results do not keep the spectra."""
     _check(frames, calibrator)
     options = replace(calibrator.options, position=False)
-    own = Calibrator(
-        calibrator.catalogue, calibrator.library, calibrator.filters, options, calibrator.limits, calibrator.known
-    )
+    # The copy remembers convolved templates in the same place.
+    own = copy(calibrator)
+    own.options = options
     covered = own.library.coverage(own.filters) >= options.coverage
     choice: dict[str, Any] = {
         "snr_floor": options.snr_floor,
@@ -63,10 +72,10 @@ def calibrate_arms(calibrator: Calibrator, frames: Sequence[Frame], *, loo: bool
         "usable": covered,
     }
     stars = shared_status([select_standards(frame, own.catalogue, **choice) for frame in frames])
-    made = own.calibrated(frames, stars, loo, files=[None] * len(frames))
-    if calibrator.options.position == "auto":
-        made = [replace(one, notes=(*one.notes, WITHOUT_FIELD)) for one in made]
-    return tuple(made)
+    made = own.calibrated(frames, stars, loo, files=files)
+    note = (WITHOUT_FIELD,) if calibrator.options.position == "auto" else ()
+    together = tuple(frame.name for frame in frames)
+    return tuple(replace(one, notes=(*one.notes, *note), together=together) for one in made)
 
 
 def shared_status(arms: Sequence[list[StarFit]]) -> list[list[StarFit]]:

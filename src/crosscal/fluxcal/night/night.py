@@ -177,6 +177,9 @@ class NightCalibration(Presented):
             text += f"; {aside['n']:.0f} targets against the catalogue: grey {aside['grey']:.3f} mag"
             if np.isfinite(aside["colour"]):
                 text += f", colour {aside['colour']:.3f} mag (median {aside['colour_median']:+.3f})"
+        together = {r.together for r in self.results if r.together}
+        if together:
+            text += f"; the arms of {len(together)} exposure{'s' if len(together) > 1 else ''} calibrated together"
         asked = [r for r in good if r.options.position == "auto" and np.isfinite(r.info.fibres.x).any()]
         if asked:
             fields = sum(r.curve is not None and r.curve.plate is not None for r in asked)

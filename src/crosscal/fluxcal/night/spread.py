@@ -1,4 +1,6 @@
-"""Frames of a job on an executor: each frame is a chunk whose result a worker keeps in a file of its own."""
+"""Frames of a job on an executor: each frame, or the arms of an exposure, is a chunk whose results a worker keeps in a
+file of its own.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,6 @@ import numpy as np
 from crosscal.core.errors import InputError
 from crosscal.core.frozen import load_value, save_value
 from crosscal.fluxcal.calibrator import Calibrator
-from crosscal.fluxcal.result import FluxCalibration
 from crosscal.jobs.stages import Stages
 
 #: Where the state of frames and their results are kept in the directory of a run.
@@ -33,7 +34,7 @@ class FrameTask:
     job: Any
     folder: Path
     make: Callable[[Any], Calibrator]
-    one: Callable[[Calibrator, Any, int], FluxCalibration]
+    one: Callable[[Calibrator, Any, int], Any]
     _calibrator: Calibrator | None = field(default=None, repr=False)
 
     def __call__(self, chunk: int) -> dict[str, Any]:
@@ -59,7 +60,7 @@ class FrameTask:
 
 def spread_frames(
     task: FrameTask, names: Sequence[str], key: Any, stages: Stages, executor: str, options: dict[str, Any]
-) -> list[FluxCalibration | str]:
+) -> list[Any]:
     """Calibrate frames on an executor; an interrupted run goes on with the frames that are missing.
 
     Returns
@@ -86,7 +87,7 @@ def spread_frames(
         return store
 
     store = stages.run("Frames", key=key, files=[STORE, FOLDER], work=work, load=lambda: Store.open(path), resumes=True)
-    found: list[FluxCalibration | str] = []
+    found: list[Any] = []
     for k in range(len(names)):
         chunk = store.read_chunk(k, ["status", "why"])
         if int(chunk["status"][0]) == UNREAD:
