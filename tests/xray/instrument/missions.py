@@ -208,6 +208,7 @@ RESPONSES = {
     "Cherenkov": Layout("HESS", "rmf", tev, tolerance=1e-6),
     "unit KeV": Layout("any", "arf", spelled("KeV", "cm^2")),
     "unit KEV": Layout("any", "arf", spelled("KEV", "CM**2")),
+    "unit per photon": Layout("any", "arf", spelled("keV", "cm**2 counts/photon")),
     "unit sq cm": Layout("any", "arf", spelled("kev", "sq cm")),
     "gap of half a per cent of a bin": Layout("any", "arf", small_gap, ("apart by up to 0.5 % of a bin",)),
 }

@@ -93,6 +93,11 @@ CASES = {
     "arf-gap": ("arf", setting("SPECRESP", "ENERG_LO", 3, 3.2), "column ENERG_LO, row 4: without gaps"),
     "arf-no-column": ("arf", no_column("SPECRESP", "SPECRESP"), "no column SPECRESP"),
     "arf-no-energy": ("arf", no_column("SPECRESP", "ENERG_HI"), "no column ENERG_HI 'ENERG_LO'"),
+    "arf-all-zero": (
+        "arf",
+        lambda spec: spec["SPECRESP"]["columns"]["SPECRESP"].__setitem__(2, np.zeros(5)),
+        "column SPECRESP: all values are 0",
+    ),
     "arf-area-unit": ("arf", unit("SPECRESP", "SPECRESP", "keV"), "column SPECRESP: 'keV' cm2"),
     "arf-energy-unit": ("arf", unit("SPECRESP", "ENERG_LO", "Angstrom"), "column ENERG_LO: 'Angstrom' keV"),
     "arf-nonsense-unit": ("arf", unit("SPECRESP", "ENERG_LO", "bananas"), "column ENERG_LO: 'bananas' keV"),

@@ -80,6 +80,8 @@ def read_arf(path: PathLike) -> Arf:
         table = find_table(hdus, str(path), names=("SPECRESP",), hduclas1="RESPONSE", hduclas2=("SPECRESP",), hint=hint)
         lo, hi, rows = energies(table)
         area = table.values("SPECRESP", unit="cm2", low=0.0)
+        if not area.any():
+            raise table.error("all values are 0", column="SPECRESP", expected="an effective area")
         headers = {"PRIMARY": kept_cards(hdus[0].header), "SPECRESP": kept_cards(table.header)}
         mission = mission_of(table.header, hdus[0].header)
         return Arf(lo, hi, area[rows], str(path), tuple(table.notes), mission, headers)

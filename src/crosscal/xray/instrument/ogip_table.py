@@ -244,6 +244,8 @@ class Table:
         if text.lower() == unit.lower():
             return 1.0
         plain = text.lower().replace("^", "").replace("**", "")
+        # An area per photon that makes one count.
+        plain = re.sub(r"[ .*]*(counts?|cts?)\s*/\s*(photons?|ph)$", "", plain)
         known = _SPELLINGS.get(" ".join(plain.split()), text)
         try:
             return float(units.Unit(known).to(units.Unit(unit)))
