@@ -1,5 +1,7 @@
 """Names in published tables: powers of ten, signs for errors, averages, bands, instruments in rows."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -189,3 +191,37 @@ def test_levels_in_comments_of_deluxetables(write):
 def test_values_without_errors_beside_others_are_named(write):
     with pytest.raises(InputError, match="row 1, column 'pn': a value without an error"):
         read_matrix(write("source,pn,MOS1\nA,1.0,1.1 +/- 0.02\nB,2.0,2.2 +/- 0.02\n"))
+
+
+@pytest.mark.parametrize("mark", ["$^{a}$", "$^a$", "^{b,c}", "$^{\\dagger}$", "$^{\\ast}$", "^*"])
+@pytest.mark.parametrize("cell", ["1.10$\\pm$0.02", "1.10", "$1.10\\pm0.02$"])
+def test_footnote_marks_of_latex(cell, mark):
+    np.testing.assert_equal(read_cell(cell + mark), read_cell(cell))
+
+
+def test_powers_are_no_footnote_marks():
+    assert read_cell("$1.1^{+0.3}_{-0.2}$").high == 0.3
+    np.testing.assert_allclose(read_cell("$1.1\\times10^{2}$").value, 110.0)
+
+
+def test_usual_names_in_capitals(write):
+    data = read_table(write("INSTRUMENT,SOURCE,FLUX,FLUX_ERR\npn,A,1.0,.05\nMOS1,A,1.1,.05\n"), error="FLUX_ERR")
+    assert data.n_cells == 2
+
+
+@pytest.mark.parametrize(
+    ("sizes", "errors", "sentence"),
+    [
+        ((1e-12, 1.0), (5e-14, 0.05), "Fluxes of 'MOS1' are about 1e\\+12 times those of 'pn'"),
+        ((1e-12, 1e-12), (0.05, 0.05), "Errors are about 5e\\+10 times the fluxes"),
+        ((1.0, 1.0), (5e-14, 5e-14), "Errors are about 5e-14 times the fluxes"),
+    ],
+)
+def test_sizes_that_tell_of_different_units_are_told(write, sizes, errors, sentence):
+    pairs = [f"{sizes[0]},{errors[0]}", f"{sizes[1]},{errors[1]}"]
+    rows = [f"{inst},{s},{pair}" for s in "ABC" for inst, pair in zip(("pn", "MOS1"), pairs, strict=True)]
+    path = write("\n".join(["instrument,source,flux,err", *rows]))
+    assert any(re.search(sentence, note) for note in read_table(path, error="err").assumed)
+    rows = [f"{inst},{s},1.0,0.05" for s in "ABC" for inst in ("pn", "MOS1")]
+    same = write("\n".join(["instrument,source,flux,err", *rows]))
+    assert not any("unit" in note for note in read_table(same, error="err").assumed)

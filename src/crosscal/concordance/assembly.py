@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
 from crosscal.concordance.coding import Coded, coded, look_alikes, refuse_look_alikes
+from crosscal.concordance.sizes import size_doubts
 from crosscal.core.errors import InputError, UnknownNameError
 from crosscal.core.units import plain
 
@@ -264,6 +265,7 @@ def assemble(
     alike = look_alikes(list(dict.fromkeys(name for name, _ in column_keys))) if few else []
     if alike:
         told = (*told, f"Sources {' and '.join(repr(x) for x in alike[0])} are treated as different sources.")
+    told = (*told, *size_doubts(fields, channel_keys, row, column))
     groups = (
         None if campaign is None else _campaigns(coded(campaign, "campaign", where), column, len(column_keys), where)
     )

@@ -292,7 +292,8 @@ class Request:
         given = {"flux": self.flux, "counts": self.counts, "log_rate": self.log_flux}
         if not any(given.values()):
             usual = {"flux": "flux", "counts": "counts", "log_rate": "log_flux"}
-            given = {k: name if name in table.colnames else None for k, name in usual.items()}
+            there = {name.strip().casefold(): name for name in table.colnames}
+            given = {k: name if name in table.colnames else there.get(name) for k, name in usual.items()}
         chosen = [(name, key) for key, name in given.items() if name is not None]
         if len(chosen) != 1:
             raise DataFileError(

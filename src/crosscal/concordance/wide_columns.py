@@ -18,7 +18,7 @@ _METADATA = re.compile(
     r"chi2?|chisq|dof|s/?n|snr|kt|class|type|theta|n_?obs|mean|average|avg|median|total|sum|combined|weighted(_mean)?|"
     r"gamma|(photon[ _]?)?index|epoch|year|l_?x|lum(inosity)?|[rm]_?(200|500|2500)c?|mass|radius|std(dev|ev)?|rms|"
     r"scatter|(?-i:N)|counts|texp|t?start|t?stop|t?end|duration|phase|airmass|seeing|roll|off_?axis(_angle)?|mode|filter|"
-    r"rev(olution)?|orbit|ref(erence)?s?|model|band|e_?min|e_?max|energy|wavelength)$"
+    r"p-?value|prob(ability)?|ok|good|use|bad|rev(olution)?|orbit|ref(erence)?s?|model|band|e_?min|e_?max|energy|wavelength)$"
 )
 #: Names of columns that name rows.
 IDENTIFIER = re.compile(

@@ -33,6 +33,12 @@ _POWER_OF_TEN = re.compile(r"(?<=[×x*])\s*10([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸
 #: Spellings that LaTeX and publishers use, and what they mean.
 _SPELLINGS = (
     (re.compile(r"\\(?:tablenotemark|footnotemark|tnote|tablefootmark|phantom)\s*(?:\[[^\]]*\]|\{[^}]*\})"), ""),
+    (
+        re.compile(
+            r"\$?\^\s*(?:\{\s*)?(?:[a-zA-Z]|\\(?:dag(?:ger)?|ddag(?:ger)?|ast)|\*)(?:\s*,\s*[a-zA-Z])*\s*\}?\$?$"
+        ),
+        "",
+    ),
     (re.compile(r"\\ph[nds](?![a-zA-Z])|\\[,;!]|\\(?:mathrm|rm|it|bf)(?![a-zA-Z])"), ""),
     (re.compile(r"\\(?:[lc]?dots|nodata)(?![a-zA-Z])"), "..."),
     (re.compile(r"\\(?:lt|le|leq|leqslant|lesssim|textless)(?![a-zA-Z])|[\u2264\u2272]"), "<"),
