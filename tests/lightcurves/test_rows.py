@@ -342,8 +342,17 @@ def test_units_of_errors_in_names(reading, value, error, size):
     np.testing.assert_allclose(curves.error / curves.flux, own / FLUX, rtol=1e-9)
 
 
+@pytest.mark.parametrize("kind", ["datetime64[ns]", "datetime64[D]"])
+def test_datetimes_of_numpy_and_pandas(kind):
+    dates = np.array(["2018-03-01T12:00", "NaT", "2018-03-04"], dtype=kind)
+    curves = read({"date": dates, "flux": FLUX[:3], "error": ERROR[:3]})
+    assert str(curves.system) == "MJD (UTC)"
+    np.testing.assert_allclose(curves.continuum.time, [58178.5 if "ns" in kind else 58178.0, 58181.0])
+
+
 def test_errors_that_are_no_magnitudes_are_told(reading):
     assert any(
         "are they in magnitudes" in note for note in reading({"MJD": TIME, "mag": MAG, "err": 1e3 * ERROR}).notes
     )
     assert any("Vega magnitudes" in note for note in reading({"MJD": TIME, "vegamag": MAG, "err": ERROR}).notes)
+    assert any("ST magnitudes" in note for note in reading({"MJD": TIME, "mag [mag(ST)]": MAG, "err": ERROR}).notes)

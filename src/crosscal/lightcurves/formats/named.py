@@ -90,8 +90,9 @@ def _values(table: RawTable, roles: Roles, notes: list[str]) -> tuple[Floats, Fl
         unit, factor = unit_of_rows(table, notes)
     is_magnitude = roles.is_magnitude or "mag" in unit.lower().replace("magg", "")
     no_logarithm(table, roles.value, unit)
-    if is_magnitude and "vega" in f"{roles.value} {unit}".lower():
-        notes.append("Vega magnitudes: fluxes are right up to a factor of each filter")
+    if is_magnitude and (other := re.search(r"vega|\bst\b|stmag", f"{roles.value} {unit}".lower())):
+        kind = "Vega" if other[0] == "vega" else "ST"
+        notes.append(f"{kind} magnitudes: fluxes are right up to a factor of each filter")
     refuse_signs_and_exposures(table, roles.value, is_magnitude)
     value = table.numbers(roles.value) * (1e-3 if unit == "mmag" else 1.0)
     errors = [_error_column(table, key, roles.value, value, unit, is_magnitude, notes) for key in roles.errors]

@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscal.core.dates import dates_as_mjd, refuse_packed_dates
+from crosscal.core.dates import UNIX_EPOCH, dates_as_mjd, refuse_packed_dates
 from crosscal.core.errors import DataFileError
 from crosscal.lightcurves.formats.raw import RawTable
 from crosscal.lightcurves.formats.vocabulary import YEARS
@@ -112,14 +112,19 @@ def may_be_magnitudes(value: NDArray[np.float64], error: NDArray[np.float64]) ->
 
 
 def calendar_dates(table: RawTable, key: str) -> NDArray[np.float64] | None:
-    """Return a column of dates as MJD, NaN where one is missing; None for other columns.
+    """Return a column of dates, or of NumPy's or pandas' datetimes, as MJD, NaN where one is missing; None for others.
 
     Raises
     ------
     DataFileError
         As `crosscal.core.dates.dates_as_mjd`.
     """
-    if table.columns[key].dtype.kind not in "OUS":
+    column = table.columns[key]
+    if column.dtype.kind == "M":
+        dates = np.asarray(column).astype("datetime64[us]")
+        days = (dates - np.datetime64(0, "us")) / np.timedelta64(1, "D") + UNIX_EPOCH
+        return np.where(np.isnat(dates), np.nan, days)
+    if column.dtype.kind not in "OUS":
         return None
     words = table.words(key)
     given = np.array([word.lower() not in MISSING for word in words], dtype=bool)
