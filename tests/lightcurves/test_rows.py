@@ -198,6 +198,14 @@ def test_errors_of_a_stated_level_become_standard_errors(reading, name, head, si
     assert any("are divided by" in note for note in curves.notes)
 
 
+@pytest.mark.parametrize(
+    "head",
+    ["# errors after 3-sigma clipping\n", "# limits are 3 sigma, errors 1 sigma\n", "# 99% of the night was clear\n"],
+)
+def test_levels_of_something_else_are_none_of_the_errors(reading, head):
+    np.testing.assert_allclose(reading(base(), head=head).continuum.error, 0.02)
+
+
 def test_signs_of_differences_and_exposures_are_not_overlooked(reading):
     with pytest.raises(DataFileError, match="magnitudes of differences, with signs in column 'isdiffpos'"):
         reading({"MJD": TIME, "mag": MAG, "mag_err": ERROR, "isdiffpos": ["t", "f"] * 4})

@@ -28,6 +28,8 @@ _LEVEL = re.compile(
     r"(?i)(?<![\d.])(?P<percent>9\d(\.\d+)?)\s*(%|per ?cent)|(?<![\d.])(?P<sigmas>[2-5])[- ]?(sigma|\u03c3)"
 )
 _ABOUT_ERRORS = re.compile(r"(?i)\berr|uncertaint|interval")
+#: Levels in comments about these are not those of the errors.
+_OF_OTHERS = re.compile(r"(?i)clip|reject|outlier|limit|detect")
 #: Columns of whole numbers that may tell what should be kept apart.
 _APART = re.compile(
     r"(ccd|chip|amp|quad(rant)?|q|field|fib(re|er)|detector|det|sector|quarter|wave(length)?|lambda|energy|order|aper(ture)?|"
@@ -93,7 +95,7 @@ def stated_level(key: str, value: str, comments: str) -> tuple[float, str] | Non
     """Return how many standard errors an error is by its name or by a comment of the file, and the words for it."""
     found = _LEVEL_IN_NAME.search(key)
     if found is None or found[0].strip("_") in re.findall(r"\d+", value):
-        lines = [line for line in comments.splitlines() if _ABOUT_ERRORS.search(line)]
+        lines = [line for line in comments.splitlines() if _ABOUT_ERRORS.search(line) and not _OF_OTHERS.search(line)]
         found = next((level for line in lines if (level := _LEVEL.search(line))), None)
     if found is None:
         return None
