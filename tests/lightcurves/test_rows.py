@@ -364,3 +364,17 @@ def test_errors_that_are_no_magnitudes_are_told(reading):
     )
     assert any("Vega magnitudes" in note for note in reading({"MJD": TIME, "vegamag": MAG, "err": ERROR}).notes)
     assert any("ST magnitudes" in note for note in reading({"MJD": TIME, "mag [mag(ST)]": MAG, "err": ERROR}).notes)
+
+
+def test_rows_that_cannot_be_used_are_counted(reading):
+    with pytest.raises(DataFileError, match=r"no points are left \(8 with an error that is not positive\)"):
+        reading(base(error=-ERROR))
+    with pytest.raises(DataFileError, match=r"no points are left \(2 limits, 6 without an error\)"):
+        reading(base(error=["nan"] * 7 + ["0.1"], flux=["1"] * 6 + ["<1", "<2"]))
+
+
+def test_counts_of_rows_between_rows(tmp_path):
+    path = tmp_path / "javelin.dat"
+    path.write_text("2\n2\n58000 1 0.1\n58001 1.1 0.1\n1\n58000 2 0.1\n")
+    with pytest.raises(DataFileError, match="row 1: the row '2' holds one number and others hold more"):
+        read(path)

@@ -46,7 +46,7 @@ def curves_of(table: RawTable, layout: Layout | None, selection: Selection, *, l
     if not len(found.time):
         raise DataFileError("no rows", where=table.source, expected="rows of numbers")
     found = _with_errors(found, selection, table.source)
-    good, notes = _usable(found)
+    good, notes = _usable(found, table.source)
     notes = [f"{Path(table.source).name}: {text}" for text in [*found.notes, *notes]]
     groups = Curves(
         source=table.source, system=found.system, position=selection.position or found.position,
@@ -133,8 +133,14 @@ def _with_errors(found: Photometry, selection: Selection, source: str) -> Photom
     return replace(found, error=error)
 
 
-def _usable(found: Photometry) -> tuple[NDArray[np.bool_], list[str]]:
-    """Which rows are used, and how many are not for which reason."""
+def _usable(found: Photometry, source: str) -> tuple[NDArray[np.bool_], list[str]]:
+    """Which rows are used, and how many are not for which reason.
+
+    Raises
+    ------
+    DataFileError
+        If none is.
+    """
     good = np.ones(len(found.time), dtype=bool)
     counted: Counter[str] = Counter()
     value = found.value
@@ -151,6 +157,12 @@ def _usable(found: Photometry) -> tuple[NDArray[np.bool_], list[str]]:
         counted[why] += int(np.sum(good & bad))
         good &= ~bad
     told = [f"{count} {why}" for why, count in counted.items() if count]
+    if not good.any():
+        raise DataFileError(
+            f"no points are left ({', '.join(told)})",
+            where=source,
+            expected="rows with a time, a value and an error > 0",
+        )
     if not told:
         return good, []
     return good, [f"{int((~good).sum())} of {len(good)} rows are excluded ({', '.join(told)})"]

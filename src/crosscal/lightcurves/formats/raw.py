@@ -350,6 +350,11 @@ def _text(text: str, source: str) -> RawTable:
     least = min(len(row) for _, row in cells)
     if header is None and least >= 3:  # words after the numbers, in some rows
         names, cells = names[:least], [(k, row[:least]) for k, row in cells]
+    if header is None and width == 1 and max(len(row) for _, row in cells) > 2:
+        raise DataFileError(
+            f"the row {cells[0][1][0]!r} holds one number and others hold more", where=f"{source}, row {cells[0][0]}",
+            expected="rows of time, flux and error alone, or PyCALI's blocks '# CODE N'",
+        )  # fmt: skip
     for k, row in cells:
         if len(row) != len(names):
             raise DataFileError(f"{len(row)} columns", where=f"{source}, row {k}", expected=f"{len(names)}")
