@@ -80,6 +80,38 @@ def train(
         return trained.with_report(errors, kind=kind, chosen="on request", judged=_judged(table, validation))
     if options:
         raise InputError(f"the option {next(iter(options))!r}", where="emulator kind 'auto'", expected="a named kind")
+    found, score, refused, briefly = _tried(table, validation, train_kind, seed, progress)
+    best = min(score, key=lambda name: score[name])
+    trained, errors = found[best]
+    if trained is None or best in briefly:
+        trained = train_kind[best](table, seed=seed, progress=progress)
+        errors = errors if validation is None else rms(trained, validation)
+    progress.message(
+        f"Selected emulator: {best} (rms error / spread of the values: "
+        + ", ".join(f"{n} {s:.2g}" for n, s in sorted(score.items(), key=lambda pair: pair[1]))
+        + ")"
+    )
+    return trained.with_report(
+        errors,
+        kind=best,
+        chosen="smallest error on points not used in training",
+        judged=_judged(table, validation),
+        candidates=score,
+        refused=refused,
+        briefly=briefly,
+    )
+
+
+def _tried(
+    table: TrainingTable, validation: TrainingTable | None, train_kind: Mapping[str, Any], seed: int, progress: Progress
+) -> tuple[dict[str, Any], dict[str, float], dict[str, str], dict[str, Any]]:
+    """Train every kind that suits the table: (emulator, errors), score, why not, and what was trained briefly.
+
+    Raises
+    ------
+    InputError
+        If no kind can be trained.
+    """
     spread = np.maximum(np.nanstd(table.values[table.good], axis=0), 1e-300)
     found: dict[str, Any] = {}
     score: dict[str, float] = {}
@@ -109,25 +141,7 @@ def train(
         raise InputError(
             "no kind of emulator can be trained on the points", where="training", expected="; ".join(refused.values())
         )
-    best = min(score, key=lambda name: score[name])
-    trained, errors = found[best]
-    if trained is None or best in briefly:
-        trained = train_kind[best](table, seed=seed, progress=progress)
-        errors = errors if validation is None else rms(trained, validation)
-    progress.message(
-        f"Selected emulator: {best} (rms error / spread of the values: "
-        + ", ".join(f"{n} {s:.2g}" for n, s in sorted(score.items(), key=lambda pair: pair[1]))
-        + ")"
-    )
-    return trained.with_report(
-        errors,
-        kind=best,
-        chosen="smallest error on points not used in training",
-        judged=_judged(table, validation),
-        candidates=score,
-        refused=refused,
-        briefly=briefly,
-    )
+    return found, score, refused, briefly
 
 
 def _judged(table: TrainingTable, validation: TrainingTable | None) -> str:

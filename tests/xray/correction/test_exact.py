@@ -413,3 +413,12 @@ def test_an_emulator_from_a_file_gets_its_fits_back(library, tmp_path):
     np.testing.assert_array_equal(again.exact.emulator.table(theta), trained.exact.emulator.table(theta))
     assert with_fits(loaded, replace(library, task=None)) is loaded
     assert again.only("kT").exact.quantities == ("kT",)
+
+
+def test_nearly_equal_weights_are_used_whatever_the_shape_of_their_tail():
+    from crosscal.xray.correction.exact import _trusted
+
+    assert _trusted(0.75, 0.999)
+    assert _trusted(0.5, 0.2)
+    assert not _trusted(0.75, 0.9)
+    assert not _trusted(0.5, 0.05)

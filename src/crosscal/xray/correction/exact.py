@@ -131,6 +131,20 @@ def was_reweighted(posterior: Posterior) -> bool:
     return KHAT in figures and _trusted(figures[KHAT], figures[SHARE])
 
 
+def _terms(model: Any, names: Sequence[str], keep: bool) -> Any:
+    """Return ``f(vectors (n, d)) -> log likelihoods (n, N)`` of a model's sources, or (n, 1) of their sum."""
+    import jax
+
+    def at(vector: Any) -> Any:
+        params = dict(zip(names, vector, strict=True))
+        if model.sums is not None:
+            return model.sums(params, each=True) if keep else model.sums(params)[None]
+        found = model.pointwise(params)
+        return found if keep else found.sum(keepdims=True)
+
+    return jax.jit(jax.vmap(at))
+
+
 def reweighted(model: Any, posterior: Posterior, *, seed: int = 0) -> Posterior:
     """Replace the emulator in a posterior by exact fits, by the weights L_exact / L_emulated of its draws.
 
@@ -145,8 +159,6 @@ def reweighted(model: Any, posterior: Posterior, *, seed: int = 0) -> Posterior:
         Resampled by Pareto-smoothed weights, or as it was, with a message, where they cannot be trusted. Its
         provenance holds k-hat and the effective share of the draws as "exact".
     """
-    import jax
-
     names = list(model.all_priors)
     some = np.linspace(0, posterior.n_draws - 1, min(MOST_DRAWS, posterior.n_draws)).round().astype(int)
     vectors = np.stack([posterior.draws(n)[some] for n in names], axis=1)
@@ -155,18 +167,8 @@ def reweighted(model: Any, posterior: Posterior, *, seed: int = 0) -> Posterior:
     # The likelihood of each of very many sources at each draw would fill the memory.
     keep = len(model.pairs) <= MOST_POINTWISE
 
-    def terms(one: Any) -> Any:
-        def at(vector: Any) -> Any:
-            params = dict(zip(names, vector, strict=True))
-            if one.sums is not None:
-                return one.sums(params, each=True) if keep else one.sums(params)[None]
-            found = one.pointwise(params)
-            return found if keep else found.sum(keepdims=True)
-
-        return jax.jit(jax.vmap(at))
-
-    each = in_batches(terms(exact), vectors)
-    log_weights = each.sum(axis=1) - in_batches(terms(model), vectors).sum(axis=1)
+    each = in_batches(_terms(exact, names, keep), vectors)
+    log_weights = each.sum(axis=1) - in_batches(_terms(model, names, keep), vectors).sum(axis=1)
     failed = ~np.isfinite(log_weights)
     log_weights[failed] = -np.inf
     if failed.all():
