@@ -175,7 +175,9 @@ def test_workers_that_die_at_the_start_are_an_error(store, monkeypatch):
         raise RuntimeError("Nanny failed to start.")
 
     monkeypatch.setattr(distributed, "LocalCluster", die)
-    with pytest.raises(SweepError, match=r"could not be started \(Nanny failed to start\.\); the same job resumes"):
+    with pytest.raises(
+        SweepError, match=r"could not be started \(Nanny failed to start\.\); run the same job again to resume"
+    ):
         sweep(Noise(store.layout), store, "dask", workers=1)
 
 

@@ -132,5 +132,7 @@ def test_cancelled_jobs_are_replaced(tmp_path, monkeypatch):
 def test_jobs_that_never_become_workers_end_the_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store = sweep_cases.new_store(tmp_path / "store")
-    with pytest.raises(SweepError, match=r"all Slurm jobs ended without a working Dask worker .*the same job resumes"):
+    with pytest.raises(
+        SweepError, match=r"all Slurm jobs ended without a working Dask worker .*run the same job again to resume"
+    ):
         sweep(Noise(store.layout), store, "dask", slurm={"jobs": 1, "python": "/bin/false", **OPTIONS}, patience=12)

@@ -243,7 +243,7 @@ def test_ratios_in_percent_differences_and_reciprocals(tmp_path):
 
 def test_rows_without_a_unit_and_units_that_differ(tmp_path):
     blank = write(tmp_path, "instrument,source,flux,unit\npn,A,1,mJy\nMOS1,A,1.1,\n")
-    assert "Rows without a unit (1) are taken in mJy." in read_table(blank, unit="unit").assumed
+    assert "Rows without a unit (1) are assumed to be in mJy." in read_table(blank, unit="unit").assumed
     rows = "pn,A,1,50,mJy,uJy\nMOS1,A,1,50,mJy,uJy\n"
     both = write(tmp_path, f"instrument,source,flux,err,flux_unit,err_unit\n{rows}")
     for options in ({}, {"unit": "flux_unit"}):

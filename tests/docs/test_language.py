@@ -46,6 +46,13 @@ BANNED = {
     r"\bWhere to (read|go) on\b": "Documentation; Next steps",
     r"\bonly the prior knows\b|\bthe data say nothing\b": "constrained by the prior only",
     r"\bbeside the\b.*\bof it\b": "compared with",
+    r"(?<!there )\b(is|are) no (?!longer\b|more\b|worse\b|such\b|narrower\b|less\b)": "is not a",
+    r"\b(is|are|be) taken (as|in)\b": "treated as, read as, assumed to be",
+    r"\bmust be said\b|\bit (is|must be) said\b": "must be stated",
+    r"\bthe same job resumes\b": "run the same job again to resume",
+    r"\bnobody\b": "the passive, or who it is",
+    r"\bwhat became of\b": "status, outcome",
+    r"\bno news\b": "messages",
     r"\bstands? for yours\b": "this example uses a simulated frame",
 }
 #: Pages that are not scanned, with the reason.

@@ -42,7 +42,7 @@ def test_positions_in_any_unit(ra, dec):
 def test_positions_that_are_no_angles():
     with pytest.raises(DataFileError, match="values in 'kg'"):
         found(table(ra=RA * u.kg))
-    with pytest.raises(DataFileError, match="positions that are no angles"):
+    with pytest.raises(DataFileError, match="positions that are not angles"):
         found(table(ra=["10:00:00", "10:99:99", "x"]))
 
 
@@ -113,7 +113,7 @@ def test_redshifts_are_no_magnitudes():
         found(given, "sdss-g", "sdss-z")
     catalogue = found(table(z=[16.0, -1.0, 17.0]), "sdss-g", "sdss-r", "sdss-z")
     assert np.isnan(catalogue.magnitude[1, 2])
-    assert any("taken as missing (-1)" in note for note in catalogue.notes)
+    assert any("treated as missing (-1)" in note for note in catalogue.notes)
 
 
 def test_missing_reddening_and_motion():

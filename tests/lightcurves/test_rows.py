@@ -311,7 +311,7 @@ def test_errors_in_another_unit_than_the_fluxes_are_told(reading, size):
 @pytest.mark.parametrize("names", [("LCO", "lco"), ("LCO 1m", "LCO_1m"), ("VIS", "vis")])
 def test_telescopes_that_look_alike_are_told(reading, names):
     curves = reading(base(telescope=[names[k % 2] for k in range(N)]))
-    assert any(f"{names[0]!r} and {names[1]!r} are taken as different telescopes" in note for note in curves.notes)
+    assert any(f"{names[0]!r} and {names[1]!r} are treated as different telescopes" in note for note in curves.notes)
 
 
 def test_a_year_beside_a_time_is_not_the_time(reading):

@@ -24,7 +24,7 @@ ROWS = 12
 def command(first: str, second: str, output: Path | None, as_json: bool, average: bool) -> None:
     """Compare two corrections: do FIRST and SECOND agree within their uncertainties?
 
-    FIRST and SECOND are run directories of any part, or correction.nc files. The two are taken as independent.
+    FIRST and SECOND are run directories of any part, or correction.nc files. The two are assumed to be independent.
     """
     from crosscal.core.errors import InputError
     from crosscal.datasets import read_correction, write_correction

@@ -8,7 +8,7 @@ import click
 
 
 def _tell(outcome: Any) -> None:
-    """Print what became of a frame, as soon as it is known."""
+    """Print the outcome of a frame as soon as it is known."""
     if outcome.calibrated:
         click.echo(f"{outcome.text} -> {outcome.output}")
     else:

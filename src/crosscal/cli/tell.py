@@ -67,7 +67,7 @@ class Told(Progress):
 
 
 def _nothing(n: int) -> None:
-    """Count steps that nobody watches."""
+    """Count steps that are not shown."""
 
 
 @contextmanager

@@ -176,7 +176,9 @@ class DaskExecutor:
                     env=worker_environment(),
                 )
         except RuntimeError as error:
-            raise SweepError(f"the Dask workers could not be started ({error}); the same job resumes.") from error
+            raise SweepError(
+                f"the Dask workers could not be started ({error}); run the same job again to resume."
+            ) from error
         # A nanny gives up where the process that it restarts is killed too; the cluster must not end up empty.
         cluster.adapt(minimum=workers, maximum=workers)
         return cluster
@@ -200,7 +202,7 @@ class Connection:
             return set()
 
     def deserted(self, seconds: float) -> SweepError:
-        """Return what is said when nobody is there for that long."""
+        """Return the error for a scheduler that has had no worker for that long."""
         address = self.client.scheduler.address
         return SweepError(
             f"no worker stayed at the Dask scheduler {address} for {seconds:g} s; their logs say why (they need the "

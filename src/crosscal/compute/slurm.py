@@ -1,4 +1,4 @@
-"""Slurm jobs as Dask workers: started with checks, so that a run cannot wait for nobody."""
+"""Slurm jobs as Dask workers: started with checks, so that a run does not wait for workers that never come."""
 
 from __future__ import annotations
 

@@ -251,7 +251,7 @@ class Store:
             raise StoreError(
                 f"{np.count_nonzero(~done)} of {done.size} chunks are not computed",
                 where=str(self.path),
-                expected="a finished run (the same job resumes)",
+                expected="a finished run (run the same job again to resume)",
             )
         return self._values.variable(name, done)
 

@@ -71,7 +71,7 @@ def sweep(
     executor : str or Executor
         ``"serial"``, ``"local"``, ``"dask"``, another registered name, or an object.
     progress : Progress
-        Who is told; nobody by default (``crosscal.compute.display()`` shows bars).
+        Receives the progress; none is shown by default (``crosscal.compute.display()`` shows bars).
     name : str
         What this stage of progress is called.
     status : str, optional

@@ -91,7 +91,7 @@ def read_table(
         Column of the instrument in the denominator: ``flux`` is the ratio of ``instrument`` to it (``log_flux`` its
         natural logarithm), and no sources are named.
     bounds : bool, optional
-        Whether two error columns hold the ends of the interval about the value; it must be said where they may.
+        Whether two error columns hold the ends of the interval about the value; it must be stated where they may.
 
     Raises
     ------

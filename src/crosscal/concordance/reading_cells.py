@@ -338,7 +338,7 @@ def _units(
     wanted = wanted or next((str(u) for u in named_units if u), "")
     factors = {u: conversion(str(u), wanted, f"{where}, column {column!r}")[0] for u in np.unique(named_units)}
     without = int(np.sum(named_units == ""))
-    told = (f"Rows without a unit ({without}) are taken in {wanted}.",) if without else ()
+    told = (f"Rows without a unit ({without}) are assumed to be in {wanted}.",) if without else ()
     return np.array([factors[u] for u in named_units]), wanted, told
 
 

@@ -57,7 +57,7 @@ def _writable(path: Path) -> bool:
 
 
 def _private_directory() -> Path:
-    """A directory that lasts between runs and that nobody else can write: Numba executes what it finds in its cache."""
+    """A directory that lasts between runs and that no other user can write: Numba executes what its cache holds."""
     place = Path(tempfile.gettempdir()) / f"crosscal-cache-{os.geteuid()}"
     try:
         place.mkdir(mode=0o700, exist_ok=True)

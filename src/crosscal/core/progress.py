@@ -32,7 +32,7 @@ class Progress(Protocol):
 
 
 def _nothing(n: int = 1) -> None:
-    """Count steps that nobody watches."""
+    """Count steps that are not shown."""
 
 
 class Silent:
@@ -44,7 +44,7 @@ class Silent:
 
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Advance]:
-        """Open a stage that nobody watches, or one of the display; steps of steps are not shown."""
+        """Open a stage that is not shown, or one of the display; steps of steps are not shown."""
         if self.listener is None or self._open:
             yield _nothing
             return

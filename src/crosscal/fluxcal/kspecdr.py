@@ -115,7 +115,7 @@ def calibrate_list(
     """Calibrate several frames into a directory (default: ``<name>_cal.fits`` beside each); inputs are not touched.
 
     A frame that cannot be read or fails is reported in its outcome and, where it can be read, copied with FLUXCAL=F and
-    the reason. Neither stops the others. CALIBFLUX is taken as true here. ``each`` is called with every outcome as soon
+    the reason. Neither stops the others. CALIBFLUX is assumed true. ``each`` is called with every outcome as soon
     as it is known.
 
     Raises

@@ -68,7 +68,7 @@ def numbers(table: Any, column: str, where: str) -> Floats:
     Raises
     ------
     DataFileError
-        If a value is no number, or there are several in a row.
+        If a value is not a number, or there are several in a row.
     UnknownNameError
         If there is no such column.
     """
@@ -106,7 +106,7 @@ def angle(table: Any, column: str, where: str, hours: bool, notes: list[str]) ->
     Raises
     ------
     DataFileError
-        If it is no angle.
+        If it is not an angle.
     """
     given, unit = _column(table, column, where), unit_of(table, column, where)
     if given.dtype.kind in "OUS" and any(re.search(r"\d[\s:hd°]\s*\d", str(word)) for word in given):
@@ -114,7 +114,7 @@ def angle(table: Any, column: str, where: str, hours: bool, notes: list[str]) ->
         from astropy.coordinates import Angle
 
         with parsing(
-            "positions that are no angles", where=f"{where}, column {column}", expected="degrees, or 10:20:30"
+            "positions that are not angles", where=f"{where}, column {column}", expected="degrees, or 10:20:30"
         ):
             found = Angle([str(word) for word in given], unit=units.hourangle if hours else units.deg).deg
         notes.append(f"{column} is read as {'hours' if hours else 'degrees'}, minutes and seconds")
@@ -244,5 +244,7 @@ def leave_out_marks(magnitude: NDArray[np.float64], notes: list[str]) -> None:
     odd = several & (np.abs(magnitude - middle) > _COLOUR)
     if odd.any():
         marks = ", ".join(f"{v:g}" for v in np.unique(magnitude[odd])[:3])
-        notes.append(f"{odd.sum()} magnitudes far from those of the star's other bands are taken as missing ({marks})")
+        notes.append(
+            f"{odd.sum()} magnitudes far from those of the star's other bands are treated as missing ({marks})"
+        )
         magnitude[odd] = np.nan

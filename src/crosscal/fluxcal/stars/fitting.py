@@ -119,7 +119,7 @@ def _scores(
     candidates: NDArray[np.int64],
     known: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
-    """Chi-squares (n_star, n_t) over all arms, NaN for templates that are no candidates; those of ``known`` that are
+    """Chi-squares (n_star, n_t) over all arms, NaN for templates that are not candidates; those of ``known`` that are
     not NaN are not computed again.
     """
     n_star, n_t = len(positions[0]), len(arms[0].prepared.native)

@@ -196,7 +196,7 @@ def _look_alikes(names: list[str], source: str) -> list[str]:
     for name in names:
         other = seen.setdefault(re.sub(r"[\W_]+", "", name).casefold(), name)
         if other != name:
-            told.append(f"{source}: {other!r} and {name!r} are taken as different telescopes")
+            told.append(f"{source}: {other!r} and {name!r} are treated as different telescopes")
     return told
 
 

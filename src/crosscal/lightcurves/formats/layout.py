@@ -80,7 +80,7 @@ class Layout:
     errlimit : float or None
         Largest error in magnitudes by default.
     own_zeropoint : bool
-        Whether magnitudes of a filter without a zero point are refused; else they are taken as AB magnitudes.
+        Whether magnitudes of a filter without a zero point are refused; else they are assumed to be AB magnitudes.
     difference : bool
         Fluxes are differences to a reference image.
     prepare : callable, optional

@@ -83,7 +83,7 @@ def _refuse_other_counts(time: NDArray[np.float64], key: str, where: str, notes:
             expected="days; Julian years are MJD = 51544.5 + 365.25 (year - 2000)",
         )  # fmt: skip
     if low > _YEARS[0] and high < _YEARS[1] and high - low < 100 and np.any(time % 1 != 0):
-        notes.append(f"times from {spelled} are taken as days; if they are years, convert them")
+        notes.append(f"times from {spelled} are read as days; if they are years, convert them")
     if high - low > _LONGEST:
         raise DataFileError(
             f"the times ({spelled}) span more than two centuries of days", where=where,

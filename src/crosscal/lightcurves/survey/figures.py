@@ -1,4 +1,4 @@
-"""Figures of a survey: the factors of all telescopes, what became of the sources, and the worst ones."""
+"""Figures of a survey: the factors of all telescopes, the status of the sources, and the worst ones."""
 
 from __future__ import annotations
 

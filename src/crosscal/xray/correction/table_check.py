@@ -17,7 +17,7 @@ NEAR, MANY = 0.01, 0.02
 
 
 def table_check(model: Any, posterior: Any) -> tuple[float, tuple[str, ...]]:
-    """Return the largest difference between tabulated and direct spectra, and what must be said about the tables.
+    """Return the largest difference between tabulated and direct spectra, and the warnings about the tables.
 
     The difference of a spectrum is sqrt(sum_g (m_table - m_direct)^2 / m_direct), at a few posterior draws.
 

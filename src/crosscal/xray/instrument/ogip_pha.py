@@ -188,7 +188,7 @@ class SpectrumTable:
         return number
 
     def _scale(self, key: str, row: int | None, n: int, good: NDArray[np.bool_]) -> tuple[float | Floats, bool]:
-        """Return a scale, and whether it can be used: a keyword of 0 stands for one that nobody filled in."""
+        """Return a scale, and whether it can be used: a keyword of 0 stands for one that was not filled in."""
         vector = self.table.has(key) and (row is None or np.ndim(self.table.raw(key)) == 2)
         if not vector:
             value = self._keyword(key, row)
