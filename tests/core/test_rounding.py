@@ -43,6 +43,8 @@ def test_columns_take_the_digits_of_their_errors():
     assert "1.220" in str(table)
     assert "1.2204" not in str(table)
     assert table["scale"][1] == 1.2204321
+    assert error_formats({"scale": [2e-16, 3e-16], "scale_error": [0.05, 0.04]}) == {}
+    assert set(error_formats({"shift": [0.0, 0.0], "shift_sd": [0.05, 0.04]})) == {"shift", "shift_sd"}
     moments = {"mean": [0.063892], "sd": [0.0085391], "q2.5": [0.04], "q16": [0.055], "median": [0.06], "q84": [0.072]}
     assert set(error_formats(moments).values()) == {".4f"}
     assert set(error_formats(moments)) == set(moments)

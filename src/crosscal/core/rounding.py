@@ -71,7 +71,8 @@ def error_formats(columns: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in columns:
         partner = next((name + end for end in ERROR_ENDS if name + end in columns), None)
-        if partner is not None and (form := _format(columns[partner])):
+        # A relative error of a small number is not in its unit: rounded to it, nothing would be left.
+        if partner is not None and (form := _format(columns[partner])) and _shows(columns[name], form):
             found |= {name: form, partner: form}
     names = list(columns)
     if all(name in columns for name in INTERVAL):
@@ -82,6 +83,13 @@ def error_formats(columns: Mapping[str, Any]) -> dict[str, str]:
         if form := _format(0.5 * (high - low)):
             found |= dict.fromkeys([*middle, *quantiles], form)
     return found
+
+
+def _shows(values: Any, form: str) -> bool:
+    """Whether a format shows any of the numbers as another one than zero, or all are zero."""
+    numbers = np.ma.filled(np.ma.asarray(getattr(values, "value", values), dtype=float), np.nan)
+    largest = float(np.max(np.abs(numbers), where=np.isfinite(numbers), initial=0.0))
+    return largest == 0 or float(f"{largest:{form}}") != 0
 
 
 def _is_number(text: str) -> bool:
