@@ -87,7 +87,7 @@ def error_formats(columns: Mapping[str, Any]) -> dict[str, str]:
 
 def _shows(values: Any, form: str) -> bool:
     """Whether a format shows any of the numbers as another one than zero, or all are zero."""
-    numbers = np.ma.filled(np.ma.asarray(getattr(values, "value", values), dtype=float), np.nan)
+    numbers: NDArray[np.float64] = np.ma.filled(np.ma.asarray(getattr(values, "value", values), dtype=float), np.nan)
     largest = float(np.max(np.abs(numbers), where=np.isfinite(numbers), initial=0.0))
     return largest == 0 or float(f"{largest:{form}}") != 0
 

@@ -139,7 +139,7 @@ def beside_samples(sheet: Sheet, names: list[str], source: str, telescopes: Sequ
     Raises
     ------
     DataFileError
-        Naming a column that belongs to no telescope, or the row of what is no number.
+        Naming a column that belongs to no telescope, or the row of a cell that is not a number.
     """
     columns = {name: column_of(name) for name in sheet.table.colnames if name != source and "_samples_" not in name}
     known = [column for column in columns.values() if column is not None]
