@@ -21,8 +21,8 @@ from crosscal.fluxcal.stars.columns import (
     numbers,
     photometry,
     rate,
-    read_file,
     refuse_other_quantities,
+    table_in_file,
 )
 from crosscal.fluxcal.stars.photometry import vega_to_ab
 from crosscal.fluxcal.stars.systems import SYSTEMS, identify, recognise
@@ -285,7 +285,7 @@ def _load(source: Source, format: str | None) -> tuple[Any, str]:
     if not is_path(source):
         return as_table(source, where="the catalogue"), "table in memory"
     target = existing_file(source, what="catalogue")
-    return read_file(target, format), str(target)
+    return table_in_file(target, format), str(target)
 
 
 def _short(name: str) -> str:

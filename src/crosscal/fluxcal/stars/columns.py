@@ -30,7 +30,7 @@ _COLOUR = 10.0
 _HOURS = ("h", "hr", "hour", "hours", "hourangle")
 
 
-def read_file(target: Path, format: str | None) -> Any:
+def table_in_file(target: Path, format: str | None) -> Any:
     """The table in a file, by its suffix where no format is named; text with a byte-order mark, semicolons, comments
     or decimal commas too.
     """
