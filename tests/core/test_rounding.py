@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from astropy.time import Time
 
 from crosscal.core.rounding import decimals, error_formats, with_error
 from crosscal.core.tables import ResultTable
@@ -45,6 +46,7 @@ def test_columns_take_the_digits_of_their_errors():
     assert table["scale"][1] == 1.2204321
     assert error_formats({"scale": [2e-16, 3e-16], "scale_error": [0.05, 0.04]}) == {}
     assert set(error_formats({"shift": [0.0, 0.0], "shift_sd": [0.05, 0.04]})) == {"shift", "shift_sd"}
+    assert error_formats({"time": Time([58000.0], format="mjd"), "time_err": [0.1], "name": np.array(["a"])}) == {}
     moments = {"mean": [0.063892], "sd": [0.0085391], "q2.5": [0.04], "q16": [0.055], "median": [0.06], "q84": [0.072]}
     assert set(error_formats(moments).values()) == {".4f"}
     assert set(error_formats(moments)) == set(moments)

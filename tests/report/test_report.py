@@ -238,3 +238,19 @@ def test_a_broad_figure_takes_a_line_of_its_own(directory):
     text = write_report(directory).read_text()
     assert 'id="figure-second" class="plot broad"' in text
     assert 'id="figure-first" class="plot"' in text
+
+
+def test_tables_with_times_and_relative_errors_are_shown():
+    from types import SimpleNamespace
+
+    from astropy.table import QTable
+    from astropy.time import Time
+
+    from crosscal.report.sections import tables
+
+    table = QTable(
+        {"time": Time([58000.0, 58001.0], format="mjd"), "flux": [1.23456, 2.0], "flux_err": [0.0123, 0.05],
+         "scale": [2e-16, 3e-16], "scale_error": [0.04, 0.05]}
+    )  # fmt: skip
+    shown = tables(SimpleNamespace(tables=lambda: {"summary": table}))
+    assert all(f">{text}</td>" in shown for text in ("58000.0", "1.235", "0.012", "2e-16"))

@@ -64,11 +64,13 @@ def with_sides(value: float, below: float, above: float) -> str:
 def error_formats(columns: Mapping[str, Any]) -> dict[str, str]:
     """Return a format for each column (n,) of numbers whose standard errors are in another, and for these errors.
 
+    Columns that hold something else than numbers (names, Times, arrays) have none.
     A column X belongs to X_sd, X_err or X_error; quantiles q16, q84, ... belong to mean,
     median and sd, or else to the column before the first of them.
     All numbers of a column have the decimals that show two digits of its smallest error.
     """
     found: dict[str, str] = {}
+    columns = {name: column for name, column in columns.items() if _holds_numbers(column)}
     for name in columns:
         partner = next((name + end for end in ERROR_ENDS if name + end in columns), None)
         # A relative error of a small number is not in its unit: rounded to it, nothing would be left.
@@ -83,6 +85,12 @@ def error_formats(columns: Mapping[str, Any]) -> dict[str, str]:
         if form := _format(0.5 * (high - low)):
             found |= dict.fromkeys([*middle, *quantiles], form)
     return found
+
+
+def _holds_numbers(column: Any) -> bool:
+    # A Time has no type of its numbers.
+    kind = getattr(getattr(column, "dtype", None), "kind", "f" if isinstance(column, list) else "")
+    return kind == "f" and np.ndim(column) == 1
 
 
 def _shows(values: Any, form: str) -> bool:

@@ -34,10 +34,9 @@ class ResultTable(QTable):
 
     def _readable(self) -> QTable:
         shown = QTable(self, copy=True)
-        numbers = {c.info.name: c for c in shown.itercols() if c.dtype.kind == "f" and np.ndim(c) == 1}
-        rounded = error_formats(numbers)
+        rounded = error_formats({column.info.name: column for column in shown.itercols()})
         for column in shown.itercols():
-            if column.dtype.kind == "f" and not column.info.format:
+            if getattr(getattr(column, "dtype", None), "kind", "") == "f" and not column.info.format:
                 column.info.format = rounded.get(column.info.name) or format_of(column)
         return shown
 

@@ -11,8 +11,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from crosscal.core.registry import Registry
 from crosscal.core.rounding import error_formats
 from crosscal.core.signs import typeset
@@ -87,7 +85,7 @@ def tables(record: RunRecord) -> str:
     for name, content in record.tables().items():
         units = [f" [{c.unit}]" if getattr(c, "unit", None) else "" for c in content.itercols()]
         header = [f"{c}{u}" for c, u in zip(content.colnames, units, strict=True)]
-        rounded = error_formats({c.info.name: c for c in content.itercols() if c.dtype.kind == "f" and np.ndim(c) == 1})
+        rounded = error_formats({c.info.name: c for c in content.itercols()})
         forms = [rounded.get(c, "") for c in content.colnames]
         rows = [[cell(value, form) for value, form in zip(row, forms, strict=True)] for row in content[:MAX_ROWS]]
         note = (
