@@ -16,6 +16,8 @@ NEAR, PRESSED = 0.05, 0.3
 DISAGREE = 0.5
 #: A posterior wider than this many prior standard deviations is no sampling noise.
 WIDER = 1.1
+#: Shift of an answer by the prior of the temperatures, in standard errors of the answer, from which it is told.
+SHIFTED = 2.0
 #: Probability, over all sources, that one is called discrepant by chance.
 BY_CHANCE = 0.01
 
@@ -73,6 +75,23 @@ def beyond(names: Sequence[str], kT: Floats, domain: tuple[float, float]) -> tup
     text = (
         f"{len(outside)} of {len(kT)} sources lie outside the library's {low:g} to {high:g} keV and are treated as at "
         f"its end: {shown}. Widen kT of the library, or remove these sources."
+    )
+    return (text,)
+
+
+def shifted(kT: Floats, sd: Floats) -> tuple[str, ...]:
+    """Say whether sources (n,) are so many that the prior of their temperatures counts.
+
+    If the distribution of the true temperatures is not that of the prior, a source's ln kT shifts by up to about
+    (sd / kT)^2, and the answer, whose error is about (sd / kT) / sqrt(n), by sqrt(n) sd / kT of its errors.
+    """
+    error = float(np.median(sd / kT))
+    if np.sqrt(len(kT)) * error < SHIFTED:
+        return ()
+    text = (
+        f"{len(kT)} sources with errors of {100 * error:.2g} % determine the area better than the prior of their "
+        f"temperatures (log-uniform) describes the sample: shifts of temperatures by about {100 * error**2:.2g} % are "
+        "not included in the intervals. Compare subsets of the sources, or use sources with smaller errors."
     )
     return (text,)
 

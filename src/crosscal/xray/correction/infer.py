@@ -117,7 +117,7 @@ def infer_model(
 ) -> CalibrationResult:
     """Infer with a model built by hand; see `infer`. Draws of an earlier run (``posterior``) are not drawn again."""
     _check_domain(model)
-    coarse = emulator_against_pairs(model)
+    coarse = (*emulator_against_pairs(model), *edges.shifted(model.pairs.values[0, :, 0], model.pairs.sd[0, :, 0]))
     grid = np.geomspace(0.3, 10.0, 160) if energy is None else energies(energy, where="infer, energy")
     problem = model.problem()
     best, aliases, messages = _search(model, grid, seed, progress)
