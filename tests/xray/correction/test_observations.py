@@ -182,8 +182,9 @@ def test_bands_of_telescopes_and_rows(tmp_path):
     with pytest.raises(InputError, match=r"row 1: band: a band of 5 to 2 keV"):
         read_observations(table, model)
     table.write_text(f"source,telescope,pha,arf,rmf,band_low\ns,A,s.pha,{arf},{rmf},x\n")
-    with pytest.raises(InputError, match="no number"):
+    with pytest.raises(InputError, match=r"t\.csv, row 1: a band is not a number \(.*'x'\)") as error:
         read_observations(table, model)
+    assert str(error.value).count("row 1") == 1
 
 
 def test_errors_that_are_not_those_of_counting(rng):

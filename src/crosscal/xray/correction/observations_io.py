@@ -179,13 +179,14 @@ def _row(
             values = {**session.held(model), **values}
             spectrum = replace(spectrum, notes=(*spectrum.notes, *session.notes))
         with parsing("a band is not a number", where=where, expected="numbers in band_low and band_high, or neither"):
-            low, high = (float(row[n]) if _given(row, n) else e for n, e in zip(BAND, band, strict=True))
+            low, high = (float(str(row[n])) if _given(row, n) else e for n, e in zip(BAND, band, strict=True))
         if not 0 <= low < high:
             raise InputError(f"a band of {low:g} to {high:g} keV", where="band", expected="0 <= low < high")
         # Sources of the same values share one model, and so their tables.
         own = models.setdefault(tuple(sorted(values.items())), model.replace(free=None, **values) if values else model)
     except InputError as error:
-        raise type(error)(error.what, where=f"{where}: {error.where}", expected=error.expected) from error
+        place = where if error.where == where else f"{where}: {error.where}"
+        raise type(error)(error.what, where=place, expected=error.expected) from error
     source, telescope = (str(row[n]).strip() for n in ("source", "telescope"))
     return Observation(source, telescope, spectrum, known[key], own, (low, high))
 
