@@ -163,7 +163,7 @@ def _table_html(table: Any) -> str:
 
 
 def _four_digits(value: Any) -> str:
-    return "" if np.isnan(value) else f"{value:.4g}"
+    return "" if value is np.ma.masked or np.isnan(value) else f"{value:.4g}"
 
 
 def _plain(column: Any) -> Any:
