@@ -352,11 +352,8 @@ class Comparison:
         n, unit = self.coordinate.size, f" {self.first.unit}" if self.first.unit else ""
         range_ = f"{self.coordinate[0]:.4g} to {self.coordinate[-1]:.4g}{unit}" if self.first.numeric else ""
         where = f"over {range_}" if range_ else f"for {n} {self.first.axis}{'s' if n > 1 else ''}"
-        left = (
-            f"; they differ by up to {100 * self.remainder:.2g} % in directions without variance"
-            if self.remainder > 1e-3
-            else ""
-        )
+        left = f"; they differ by up to {100 * self.remainder:.2g} % in directions without variance"
+        left = left if self.remainder > 1e-3 else ""
         if not self.dof:
             return f"Neither correction has a variance {where}, so there is nothing to test{left}."
         verdict = "agree" if self.p_value > 0.05 else "disagree"
@@ -396,13 +393,7 @@ class Comparison:
         along = vectors.T @ difference
         statistic = float(np.sum(along[used] ** 2 / values[used]))
         dof = int(used.sum())
-        return cls(
-            first,
-            second,
-            difference,
-            np.sqrt(np.clip(np.diag(covariance), 0, None)),
-            statistic,
-            dof,
-            float(chi2_distribution.sf(statistic, dof)) if dof else float("nan"),
-            float(np.max(np.abs(vectors[:, ~used] @ along[~used]), initial=0.0)),
-        )
+        sd = np.sqrt(np.clip(np.diag(covariance), 0, None))
+        p_value = float(chi2_distribution.sf(statistic, dof)) if dof else float("nan")
+        remainder = float(np.max(np.abs(vectors[:, ~used] @ along[~used]), initial=0.0))
+        return cls(first, second, difference, sd, statistic, dof, p_value, remainder)

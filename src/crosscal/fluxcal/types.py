@@ -240,8 +240,7 @@ class Frame:
 
     @cached_property
     def grid(self) -> NDArray[np.float64]:
-        """The wavelength grid on which curves of this frame are given: that of its first fibre."""
-        # A copy: what keeps the grid must not keep the wavelengths of all fibres.
+        """The wavelength grid on which curves of this frame are given: a copy of that of its first fibre."""
         return self.wavelength[0].copy()
 
 
