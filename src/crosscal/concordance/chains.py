@@ -98,7 +98,7 @@ def degenerate_pair(model: Model) -> str | None:
     With n such sources the posterior density of ln s falls as s^(1 - (n - 1) / 2) at most: it has no norm from n = 3.
     """
     data = model.data
-    if model.variance.kind == "quoted" or data.n_channels * data.n_columns > _MOST_CELLS:
+    if model.variance.kind != "unknown" or data.n_channels * data.n_columns > _MOST_CELLS:
         return None
     y = np.full((data.n_channels, data.n_columns), np.nan)
     y[data.row, data.column] = data.log_rate

@@ -1,8 +1,7 @@
-"""What names of columns and texts say of errors: that a column holds them, of which value, and at which level."""
+"""What names of columns say of errors: that a column holds them, and of which value."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 
@@ -21,15 +20,6 @@ _SIDE = re.compile(
 _INSIDE = re.compile(r"(?i)(^|[_ ])(err|unc|sigma)|(^|_)e\d|[1-5]_?sig|fwhm|[±∆Δδσ]|\+/-|\+-|^u\(")
 #: Signs for errors in names: "pn ±", "σ_pn", "Δpn", "u(pn)".
 SIGNS = re.compile(r"(?P<before>.+?)\s*(?:±|\+/-|\+-)$|(?:[∆Δδσ]_?|u(?=\())\(?(?P<after>.+?)\)?$")
-#: Levels in names of columns of errors, such as err_90, e95pct, err_2sigma, cl95.
-_LEVEL_IN_NAME = re.compile(
-    r"(?i)(?P<percent>9\d(?:\.\d+)?)_?(?:%|pc|pct|percent|cl|conf)?(?:_?(?:lo|hi|low|high|upper|lower))?$|"
-    r"cl_?(?P<percent2>9\d)|(?<![\d.])(?P<sigmas>[2-5])_?(?:sigma|sig|sd)(?![a-z])|(?P<fwhm>fwhm)"
-)
-_LEVEL_IN_TEXT = re.compile(
-    r"(?i)(?<![\d.])(?P<percent>9\d(?:\.\d+)?)\s*(?:\\?%|per ?cent)|(?<![\d.])(?P<sigmas>[2-5])[- ]?(?:sigma|\u03c3)|"
-    r"(?P<fwhm>\bfwhm\b|full width at half)"
-)
 
 
 def looks_like_errors(name: str) -> bool:
@@ -59,30 +49,3 @@ def twin_of(name: str, columns: Sequence[str]) -> list[str]:
     if len(others) != 1:
         return []
     return [name, others[0]] if own[1] == "low" else [others[0], name]
-
-
-def level_in_name(name: str, value: str) -> tuple[str, float] | None:
-    """Return the words with which a name states another interval than one standard error, and its level.
-
-    A number that the name of the ``value`` contains too is a wavelength or an energy.
-    """
-    level = _stated(_LEVEL_IN_NAME.search(name))
-    if level is not None and re.sub(r"\D", "", level[0]) in re.findall(r"\d+", value) and level[0] != "fwhm":
-        return None
-    return level
-
-
-def level_in_text(text: str) -> tuple[str, float] | None:
-    """Return the words with which a text states another interval than one standard error, and its level."""
-    return _stated(_LEVEL_IN_TEXT.search(text))
-
-
-def _stated(found: re.Match[str] | None) -> tuple[str, float] | None:
-    if found is None:
-        return None
-    parts = found.groupdict()
-    if percent := parts["percent"] or parts.get("percent2"):
-        return found[0].strip(" _"), float(percent) / 100
-    # The full width at half maximum of a Gaussian is 2.355 standard errors.
-    sigmas = 2.3548 if parts["fwhm"] else float(parts["sigmas"])
-    return found[0].strip(" _"), math.erf(sigmas / math.sqrt(2))

@@ -60,7 +60,7 @@ def read_table(
         another unit than the fluxes, or in percent, are converted.
     scale : str, optional
         What ``flux`` and its errors are: "linear", "ln", "log10", "magnitude" or "additive" (see
-        `Comparison.from_cells`). Required if the name or unit of the column suggests of magnitudes or decimal
+        `Comparison.from_cells`). Required if the name or unit of the column suggests magnitudes or decimal
         logarithms.
     confidence : float, optional
         Level of the intervals that errors stand for, such as 0.9; standard errors by default.

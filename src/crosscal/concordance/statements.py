@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscal.concordance.error_names import level_in_name, level_in_text
 from crosscal.concordance.table_columns import texts
 from crosscal.core.errors import DataFileError
+from crosscal.core.levels import level_in_comments, level_in_name, level_in_text
 
-_ABOUT_ERRORS = re.compile(r"(?i)\berr|uncertaint|interval|bound")
 _LOGARITHM = re.compile(r"(?i)\blog(arithm)?(10|s|\(|_|\b)|\bdex\b")
 _AVERAGE = re.compile(
     r"(?i)<?(weighted|straight|arithmetic|grand|overall|unweighted)?[ _]?(means?|averages?|avg|medians?|totals?|sums?|"
@@ -55,10 +54,9 @@ def refuse_stated_levels(table: Any, value: str, errors: Sequence[str], where: s
         described = level_in_name(name, value) or level_in_text(str(getattr(table[name], "description", None) or ""))
         if described is not None:
             raise _level_refused(*described, f"{where}, column {name!r}", "the column's name or description")
-    for line in _comments(table) if errors or in_cells else ():
-        level = level_in_text(line) if _ABOUT_ERRORS.search(line) else None
-        if level is not None:
-            raise _level_refused(*level, where, f"a comment of the table ({line[:80]})")
+    if (errors or in_cells) and (stated := level_in_comments(_comments(table))) is not None:
+        words, level, line = stated
+        raise _level_refused(words, level, where, f"a comment of the table ({line[:80]})")
 
 
 def _level_refused(words: str, level: float, where: str, who: str) -> DataFileError:

@@ -17,6 +17,8 @@ INTERVAL = ("q16", "q84")
 MOMENTS = ("mean", "median", "sd")
 #: Columns whose errors differ by more than this factor are not rounded to one number of decimals.
 ALIKE = 100.0
+#: Errors outside this range are shown with powers of ten.
+FIXED = (1e-5, 1e5)
 #: Numbers of more decimals are shown by their significant digits.
 MOST_DECIMALS = 9
 
@@ -37,10 +39,16 @@ def with_error(value: float, error: float, *, sign: bool = False) -> str:
     --------
     >>> with_error(1.22, 0.0163), with_error(3.96, 0.19, sign=True), with_error(-0.0001, 2.9, sign=True)
     ('1.220 +/- 0.016', '+3.96 +/- 0.19', '0.0 +/- 2.9')
+    >>> with_error(1.2213e-9, 1.3e-10), with_error(991827695.0, 180150427.0, sign=True)
+    ('1.22e-09 +/- 1.3e-10', '+9.9e+08 +/- 1.8e+08')
     """
     digits = decimals(error)
-    if digits is None:
-        return f"{value:{'+' if sign else ''}.4g} +/- {error:.2g}"
+    if digits is None or not FIXED[0] <= error < FIXED[1]:
+        # As many digits as end where the second one of the error stands.
+        known = value != 0 and math.isfinite(value) and math.isfinite(error) and error > 0
+        shown = math.floor(math.log10(abs(value))) - math.floor(math.log10(error)) + 2 if known else 4
+        shown = max(shown, 1)
+        return f"{value:{'+' if sign else ''}.{shown}g} +/- {error:.2g}"
     # No zero has a sign.
     rounded = round(float(value), digits) + 0.0
     return f"{rounded:{'+' if sign and rounded else ''}.{digits}f} +/- {error:.{digits}f}"
@@ -56,7 +64,7 @@ def with_sides(value: float, below: float, above: float) -> str:
     """
     least = min((e for e in (below, above) if math.isfinite(e) and e > 0), default=0.0)
     digits = decimals(least)
-    if digits is None or abs(value) >= 1e5 or least < 1e-5:
+    if digits is None or abs(value) >= FIXED[1] or least < FIXED[0]:
         return f"{value:.4g} (-{below:.2g} +{above:.2g})"
     return f"{value:.{digits}f} (-{below:.{digits}f} +{above:.{digits}f})"
 

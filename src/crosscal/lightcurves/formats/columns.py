@@ -14,15 +14,11 @@ from crosscal.core.errors import DataFileError
 from crosscal.lightcurves.formats.curves import Curves
 from crosscal.lightcurves.formats.layout import Layout
 from crosscal.lightcurves.formats.named import photometry_by_names
-from crosscal.lightcurves.formats.photometry import Photometry, position_of
+from crosscal.lightcurves.formats.photometry import MAGNITUDE, NO_MAGNITUDE, Photometry, position_of
 from crosscal.lightcurves.formats.plausible import checked_dates
 from crosscal.lightcurves.formats.raw import RawTable
 from crosscal.lightcurves.formats.selection import AB_ZERO, PER_WAVELENGTH, WAVELENGTHS, Selection
 from crosscal.lightcurves.formats.vocabulary import TIMES
-
-_MAGNITUDE = 2.5 / np.log(10)
-#: Values and errors of magnitudes that stand for no measurement.
-_NO_MAGNITUDE = 90.0
 
 
 def curves_of(table: RawTable, layout: Layout | None, selection: Selection, *, label: str = "") -> Curves:
@@ -123,7 +119,7 @@ def _with_errors(found: Photometry, selection: Selection, source: str) -> Photom
     """Fill in the error that the user gives, where there is none."""
     error = found.error.copy()
     if found.is_magnitude:
-        error[error >= _NO_MAGNITUDE] = np.nan
+        error[error >= NO_MAGNITUDE] = np.nan
     none = ~np.isfinite(error)
     if none.all() and selection.error is None:
         raise DataFileError("no errors", where=source, expected="a column of errors, or error = ... for all points")
@@ -144,7 +140,7 @@ def _usable(found: Photometry, source: str) -> tuple[NDArray[np.bool_], list[str
     good = np.ones(len(found.time), dtype=bool)
     counted: Counter[str] = Counter()
     value = found.value
-    no_value = ~np.isfinite(value) | (found.is_magnitude & (np.abs(value) >= _NO_MAGNITUDE))
+    no_value = ~np.isfinite(value) | (found.is_magnitude & (np.abs(value) >= NO_MAGNITUDE))
     reasons = [
         *found.refused,
         (found.limit, "limits"),
@@ -231,7 +227,7 @@ def _linear(
         name = f"of filter {plain} " if plain else ""
         notes.append(f"{Path(source).name}: magnitudes {name}are assumed to be AB and converted to mJy")
     flux = zero * 10 ** (-0.4 * value)
-    return flux, flux * error / _MAGNITUDE, unit
+    return flux, flux * error / MAGNITUDE, unit
 
 
 def _per_wavelength(value: NDArray, error: NDArray, band: str, source: str) -> tuple[NDArray, NDArray, str]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from crosscal.core.errors import DataFileError, InputError
 from crosscal.lightcurves.formats.inverse import maggies, with_errors
-from crosscal.lightcurves.formats.photometry import Photometry, position_of
+from crosscal.lightcurves.formats.photometry import MAGNITUDE, NO_MAGNITUDE, Photometry, position_of
 from crosscal.lightcurves.formats.plausible import (
     calendar_dates,
     checked_dates,
@@ -37,8 +37,6 @@ from crosscal.lightcurves.formats.vocabulary import TIMES, Roles, find_roles, ti
 from crosscal.lightcurves.timesystem import TimeSystem
 
 Floats = NDArray[np.float64]
-_MAGNITUDE = 2.5 / np.log(10)
-_NO_MAGNITUDE = 90.0
 #: Errors outside this range of fractions of the values are told.
 _ODD = (1e-6, 30.0)
 #: Errors in magnitudes above this are told.
@@ -116,7 +114,7 @@ def _tell_odd_errors(value: Floats, error: Floats, is_magnitude: bool, notes: li
     """Tell errors whose size does not fit that of the values."""
     with np.errstate(divide="ignore", invalid="ignore"):
         share = error / (1.0 if is_magnitude else np.abs(value))
-    share = share[np.isfinite(share) & (share > 0) & (error < _NO_MAGNITUDE if is_magnitude else True)]
+    share = share[np.isfinite(share) & (share > 0) & (error < NO_MAGNITUDE if is_magnitude else True)]
     middle = float(np.median(share)) if len(share) else 1.0
     if is_magnitude and middle > _LARGE:
         notes.append(f"the errors are about {middle:.2g} mag: are they in magnitudes?")
@@ -201,14 +199,14 @@ def _error_column(
     if own.lower() in ("%", "percent", "pct", "relative"):
         share = error if own.lower() == "relative" else error / 100.0
         notes.append(f"errors in {table.names[key]} are relative and are converted")
-        return share * (_MAGNITUDE if is_magnitude else np.abs(value))
+        return share * (MAGNITUDE if is_magnitude else np.abs(value))
     if is_magnitude:
         if "mag" not in own.lower():
             raise DataFileError(f"errors in {own} of magnitudes", where=where, expected="errors in magnitudes")
         return error * (1e-3 if own == "mmag" else 1.0)
     if "mag" in own.lower():
         notes.append("errors in magnitudes are converted to errors of the fluxes")
-        return error * (1e-3 if own == "mmag" else 1.0) * np.abs(value) / _MAGNITUDE
+        return error * (1e-3 if own == "mmag" else 1.0) * np.abs(value) / MAGNITUDE
     if not unit:
         notes.append(f"fluxes are taken to be in {own}, as their errors are")
         return error

@@ -11,6 +11,11 @@ from crosscal.core.errors import DataFileError
 from crosscal.lightcurves.formats.raw import RawTable
 from crosscal.lightcurves.timesystem import TimeSystem
 
+#: Error in magnitudes of a flux with a relative error of 1.
+MAGNITUDE = 2.5 / np.log(10)
+#: Values and errors of magnitudes from which on they stand for no measurement.
+NO_MAGNITUDE = 90.0
+
 
 @dataclass(frozen=True, eq=False)
 class Photometry:

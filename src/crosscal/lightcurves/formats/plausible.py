@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from crosscal.core.dates import UNIX_EPOCH, dates_as_mjd, refuse_packed_dates
 from crosscal.core.errors import DataFileError
+from crosscal.core.levels import level_in_comments, level_in_name
 from crosscal.lightcurves.formats.raw import RawTable
 from crosscal.lightcurves.formats.vocabulary import YEARS
 from crosscal.lightcurves.formats.words import MISSING, is_number
@@ -20,16 +21,6 @@ from crosscal.lightcurves.timesystem import JD_RANGE, MJD_RANGE, TimeSystem
 _YEARS = (1850.0, 2150.0)
 #: Light curves do not span more days than these two centuries: larger numbers count seconds.
 _LONGEST = 73050.0
-#: Levels in names of errors and in comments: "err_90", "err_2sigma", "errors are at 90% confidence".
-_LEVEL_IN_NAME = re.compile(
-    r"(?<!\d)(?P<percent>9\d)_?(%|pc|pct|percent|cl|conf)?$|(?<!\d)(?P<sigmas>[2-5])_?(sigma|sig|sd)$"
-)
-_LEVEL = re.compile(
-    r"(?i)(?<![\d.])(?P<percent>9\d(\.\d+)?)\s*(%|per ?cent)|(?<![\d.])(?P<sigmas>[2-5])[- ]?(sigma|\u03c3)"
-)
-_ABOUT_ERRORS = re.compile(r"(?i)\berr|uncertaint|interval")
-#: Levels in comments about these are not those of the errors.
-_OF_OTHERS = re.compile(r"(?i)clip|reject|outlier|limit|detect")
 #: Columns of whole numbers that may tell what should be kept apart.
 _APART = re.compile(
     r"(ccd|chip|amp|quad(rant)?|q|field|fib(re|er)|detector|det|sector|quarter|wave(length)?|lambda|energy|order|aper(ture)?|"
@@ -93,15 +84,8 @@ def _refuse_other_counts(time: NDArray[np.float64], key: str, where: str, notes:
 
 def stated_level(key: str, value: str, comments: str) -> tuple[float, str] | None:
     """Return how many standard errors an error is by its name or by a comment of the file, and the words for it."""
-    found = _LEVEL_IN_NAME.search(key)
-    if found is None or found[0].strip("_") in re.findall(r"\d+", value):
-        lines = [line for line in comments.splitlines() if _ABOUT_ERRORS.search(line) and not _OF_OTHERS.search(line)]
-        found = next((level for line in lines if (level := _LEVEL.search(line))), None)
-    if found is None:
-        return None
-    if found["sigmas"]:
-        return float(found["sigmas"]), found[0].strip("_ ")
-    return NormalDist().inv_cdf(0.5 + float(found["percent"]) / 200), found[0].strip("_ ")
+    found = level_in_name(key, value) or level_in_comments(comments.splitlines())
+    return None if found is None else (NormalDist().inv_cdf(0.5 + found[1] / 2), found[0])
 
 
 def may_be_magnitudes(value: NDArray[np.float64], error: NDArray[np.float64]) -> bool:
